@@ -1,0 +1,235 @@
+"""Every setting, with its unit, read from the environment once.
+
+Nothing here opens a connection. DATABASE_URL and REDIS_URL are needed by everything that does; `make demo`,
+`make test` and `make bench` start real PostgreSQL and Redis from wheels and set both.
+"""
+
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- secrets and addresses -------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+# Commands that never serve anybody may run without secrets.
+_OFFLINE = {"makemigrations", "spectacular", "collectstatic", "compilemessages", "help"}
+_BUILDING = len(sys.argv) < 2 or sys.argv[1] in _OFFLINE or "mypy" in sys.argv[0] or "dmypy" in sys.argv[0]
+
+
+def _secret(name: str) -> str:
+    value = env.str(name, default="")
+    if not value and not _BUILDING:
+        raise ImproperlyConfigured(f"{name} is not set: give it a long random value, or start with `make demo`")
+    return value or "only-for-commands-that-serve-nobody"
+
+
+SECRET_KEY = _secret("SECRET_KEY")
+# Signs the node keys, newest first. The gateway alone needs it: SECRET_KEY never reaches the exposed tier.
+NODE_KEY_SECRETS: list[str] = _secret("NODE_KEY_SECRETS").split(",")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+PUBLIC_URL = env.str("PUBLIC_URL", default="")  # origin in links of the API, "" = that of the request
+
+DATABASE_URL = env.str("DATABASE_URL", default="postgres:///fleet")
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+
+# --- live queries ----------------------------------------------------------------------------------------------
+
+HOLD_SECONDS = env.float("HOLD_SECONDS", default=10.0)  # longest a read is held; 0 answers idle reads at once
+MAX_HELD_READS = env.int("MAX_HELD_READS", default=20_000)  # per gateway process; above it idle reads end at once
+WAKE_PER_SECOND = env.int("WAKE_PER_SECOND", default=600)  # held reads woken per second and process
+LIVE_QUERIES_PER_READ = env.int("LIVE_QUERIES_PER_READ", default=3)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=256 * 2**20)  # of one request of an agent
+LARGE_BODIES_BYTES = env.int("LARGE_BODIES_BYTES", default=512 * 2**20)  # memory shared by bodies above 1 MiB
+MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host's rows; what is above is cut
+STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
+LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
+ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online
+LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
+LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person
+
+# --- Django ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_filters",
+    "django_htmx",
+    "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "agents",
+    "campaigns",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "fleet.urls"
+ASGI_APPLICATION = "fleet.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+DATABASES["default"]["OPTIONS"] = {
+    "application_name": "fleet-live-queries",
+    "options": "-c lock_timeout=10s",
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "ask"
+LOGOUT_REDIRECT_URL = "login"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Served from the apps themselves: nothing has to be collected before the first start.
+WHITENOISE_USE_FINDERS = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=True)
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
+X_FRAME_OPTIONS = "DENY"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {"httpx": {"level": "WARNING"}},
+}
+
+# --- Channels: the doorbell ------------------------------------------------------------------------------------
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "doorbell"},
+    }
+}
+
+# --- Celery: hints; the work itself is rows --------------------------------------------------------------------
+
+
+def _broker(redis_url: str) -> str:
+    """Give Celery's spelling of a Redis address; it has its own for unix sockets."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    number = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair).get("db", "0")
+    password = f":{parts.password}@" if parts.password else ""
+    return f"redis+socket://{password}{unquote(parts.path)}?virtual_host={number}"
+
+
+# The one table of queues: every task and the queue it travels in. `live` carries launches, which people wait for;
+# `sweeps` has a worker of its own, so that no launch can delay the end of a campaign.
+QUEUES = {
+    "campaigns.write_range": "live",
+    "campaigns.sweep": "sweeps",
+    "campaigns.refresh_online": "sweeps",
+    "campaigns.repair_board": "sweeps",
+    "campaigns.forget": "sweeps",
+    "agents.carry_presence": "sweeps",
+}
+CELERY_BROKER_URL = _broker(REDIS_URL)
+CELERY_TASK_ROUTES = {name: {"queue": queue} for name, queue in QUEUES.items()}
+CELERY_TASK_DEFAULT_QUEUE = "live"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A task that its worker took to the grave comes back after this many seconds; every task is shorter.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60, "socket_timeout": 10, "socket_connect_timeout": 2}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
+CELERY_TIMEZONE = "UTC"
+
+
+def _every(seconds: float, task: str) -> dict[str, object]:
+    """Schedule `task`; a run that found no worker within its period is dropped, the next one does its work."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds, "queue": QUEUES[task]}}
+
+
+CELERY_BEAT_SCHEDULE = {
+    "sweep": _every(1.0, "campaigns.sweep"),
+    "refresh-online": _every(5.0, "campaigns.refresh_online"),
+    "repair-board": _every(10.0, "campaigns.repair_board"),
+    "carry-presence": _every(10.0, "agents.carry_presence"),
+    "forget": _every(60.0, "campaigns.forget"),
+}
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+
+# --- API -------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "fleet.api.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["fleet.api.ModelPermissions"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "fleet.api.Pages",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "fleet.api.error_response",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+}
+REST_KNOX = {
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_TTL": None,  # lifetimes are chosen per token
+    "AUTO_REFRESH": False,
+}
+KNOX_TOKEN_MODEL = "campaigns.ApiToken"
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fleet Live Queries",
+    "DESCRIPTION": "Ask every machine a question in SQL, watch the answers arrive, keep them.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+UNFOLD = {"SITE_TITLE": "Fleet Live Queries", "SITE_HEADER": "Fleet Live Queries", "SITE_URL": "/"}

@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Run a management command; beside a running demo, with the demo's addresses and secrets."""
+
+import os
+import sys
+from pathlib import Path
+
+DEMO_ENVIRONMENT = Path(__file__).resolve().parent / ".demo" / "env"
+
+
+def use_the_demo() -> None:
+    """Without DATABASE_URL take the environment that `make demo` wrote, so that commands reach the same servers."""
+    if "DATABASE_URL" in os.environ or not DEMO_ENVIRONMENT.is_file():
+        return
+    for line in DEMO_ENVIRONMENT.read_text().splitlines():
+        name, found, value = line.partition("=")
+        if found:
+            os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """Hand the command line to Django."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
+    use_the_demo()
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - the environment comes first
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
