@@ -1,0 +1,153 @@
+"""Enrolled machines and the groups they are in. A Host is never deleted, only revoked."""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class Platform(models.TextChoices):
+    """What osquery calls the family of the operating system; the distribution is a fact of the host."""
+
+    LINUX = "linux", "Linux"
+    DARWIN = "darwin", "macOS"
+    WINDOWS = "windows", "Windows"
+    FREEBSD = "freebsd", "FreeBSD"
+    OTHER = "other", "other"
+
+
+class EnrollSecretQuerySet(models.QuerySet["EnrollSecret"]):
+    """Secrets are found by their digest: the table never holds a usable one."""
+
+    def offer(self, name: str, secret: str) -> "EnrollSecret":
+        """Make `secret` valid under `name`, replacing what that name offered before."""
+        return self.update_or_create(name=name, defaults={"digest": digest_of(secret), "revoked_at": None})[0]
+
+    def matching(self, secret: str) -> "EnrollSecret | None":
+        """Give the valid secret that equals `secret`; the look-up is by digest, so its time tells nothing of it."""
+        return self.filter(digest=digest_of(secret), revoked_at=None).first()
+
+
+class EnrollSecret(models.Model):
+    """What a host offers to enroll."""
+
+    name = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar = EnrollSecretQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Label(models.Model):
+    """A group of hosts, by hand."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HostQuerySet(models.QuerySet["Host"]):
+    """Questions about many hosts."""
+
+    def enrolled(self) -> "HostQuerySet":
+        """Hosts that may check in: those that were not revoked."""
+        return self.filter(revoked_at=None)
+
+    def online(self, now: datetime) -> "HostQuerySet":
+        """Hosts that asked within the last ONLINE_SECONDS."""
+        return self.filter(presence__last_seen__gte=online_since(now))
+
+
+class Host(models.Model):
+    """An enrolled machine, known by the `host_identifier` it sends."""
+
+    host_identifier = models.CharField(max_length=255, unique=True)
+    hostname = models.CharField(max_length=255, db_index=True)
+    uuid = models.CharField(max_length=64, blank=True, db_index=True)
+    hardware_serial = models.CharField(max_length=128, blank=True, db_index=True)
+    platform = models.CharField(max_length=10, choices=Platform.choices, default=Platform.OTHER, db_index=True)
+    os_name = models.CharField(max_length=100, blank=True)
+    os_version = models.CharField(max_length=200, blank=True)
+    osquery_version = models.CharField(max_length=50, blank=True)
+    cpu_brand = models.CharField(max_length=200, blank=True)
+    physical_memory = models.BigIntegerField(null=True, blank=True, help_text="bytes")
+    address = models.GenericIPAddressField(null=True, blank=True, help_text="the peer that enrolled")
+    details = models.JSONField(default=dict, blank=True, help_text="host_details as sent when it enrolled")
+    enroll_secret = models.ForeignKey(EnrollSecret, models.SET_NULL, null=True, blank=True)
+    enrolled_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    # Each enrollment raises the epoch; keys with an epoch below the floor are refused.
+    epoch = models.PositiveIntegerField(default=1)
+    epoch_floor = models.PositiveIntegerField(default=0)
+    labels = models.ManyToManyField(Label, through="LabelMembership", related_name="hosts")
+
+    objects: ClassVar = HostQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["hostname", "id"]
+
+    def __str__(self) -> str:
+        return self.hostname
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When it last asked, as carried to Postgres (every ten seconds); None = never since it enrolled."""
+        presence: Presence | None = getattr(self, "presence", None)
+        return presence.last_seen if presence else None
+
+    def is_online(self, now: datetime) -> bool:
+        """Say whether it asked within the last ONLINE_SECONDS."""
+        return self.last_seen is not None and self.last_seen >= online_since(now)
+
+
+class Presence(models.Model):
+    """When a host last asked: a table of its own, so that the wide one is not rewritten all day."""
+
+    host = models.OneToOneField(Host, models.CASCADE, primary_key=True, db_constraint=False)
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "presence"
+
+    def __str__(self) -> str:
+        return f"host {self.host_id} at {self.last_seen:%Y-%m-%d %H:%M:%S}"
+
+
+class LabelMembership(models.Model):
+    """One host in one label."""
+
+    label = models.ForeignKey(Label, models.CASCADE)
+    host = models.ForeignKey(Host, models.CASCADE)
+    added_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["label", "host"], name="a_host_is_in_a_label_once")]
+
+    def __str__(self) -> str:
+        return f"host {self.host_id} in label {self.label_id}"
+
+
+def digest_of(secret: str) -> str:
+    """Give the hex SHA-256 of a secret; they are long and random, so a slow hash would add nothing."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def online_since(now: datetime) -> datetime:
+    """Give the moment since which a host must have asked to count as online."""
+    return now - timedelta(seconds=settings.ONLINE_SECONDS)
