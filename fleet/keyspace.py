@@ -1,0 +1,121 @@
+"""Every key, script and client of Redis. Redis is the fast board, Postgres is the truth.
+
+| key                  | type   | written by            | read by                | goes away                          |
+|----------------------|--------|-----------------------|------------------------|------------------------------------|
+| board:epoch          | string | rebuild, last         | every script, first    | at the start of a rebuild          |
+| board:version        | string | arm, close, restore   | gateways, every second | never                              |
+| board:pieces         | hash   | arm, close, restore   | gateways               | fields: when a campaign is closed  |
+| board:campaigns      | set    | arm, restore          | rebuild, forget        | members: LATE_ANSWER_SECONDS after |
+| board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
+| board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
+| board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
+| campaign:C           | hash   | arm, close, restore   | claim, accept          | LATE_ANSWER_SECONDS after its end  |
+| owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
+| offer:C:R            | bitmap | arm, claim, accept    | claim, gateways        | when the campaign is closed        |
+| flight:C             | hash   | claim, accept         | claim                  | when the campaign is closed        |
+| results              | stream | claim, accept         | collector              | entries: when stored in Postgres   |
+| board:rang:N         | pubsub | whoever raises the version | gateways          |                                    |
+| doorbell*            | pubsub | channels              | sockets                |                                    |
+| live, sweeps, _kombu* | list, … | Celery              | workers                | when done                          |
+
+C is a campaign's id, R a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because
+pub/sub knows no databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it
+may still be handed the SQL. Times are milliseconds of Redis' own clock.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+import redis.asyncio
+
+EPOCH = "board:epoch"
+VERSION = "board:version"
+PIECES = "board:pieces"
+CAMPAIGNS = "board:campaigns"
+FLOORS = "board:floors"
+READS = "board:reads"
+GATEWAYS = "board:gateways"
+STREAM = "results"
+
+RANGE_BITS = 16
+RANGE_SIZE = 1 << RANGE_BITS
+
+NO_BOARD = b"no board"
+
+
+def campaign_key(campaign: int) -> str:
+    """Name the hash with a campaign's SQL, times and whether it is open."""
+    return f"campaign:{campaign}"
+
+
+def owed_key(campaign: int, number: int) -> str:
+    """Name the bitmap of hosts that may still answer."""
+    return f"owed:{campaign}:{number}"
+
+
+def offer_key(campaign: int, number: int) -> str:
+    """Name the bitmap of hosts that may still be handed the SQL."""
+    return f"offer:{campaign}:{number}"
+
+
+def flight_key(campaign: int) -> str:
+    """Name the hash of deliveries that were not answered: host -> "deliveries delivered_at began further_at"."""
+    return f"flight:{campaign}"
+
+
+def piece_field(campaign: int, number: int) -> str:
+    """Name the field of PIECES that holds the version of one bitmap."""
+    return f"{campaign}:{number}"
+
+
+def bell_channel(redis_url: str) -> str:
+    """Name the channel that is rung when the version was raised."""
+    number = redis.connection.parse_url(redis_url).get("db", 0)
+    return f"board:rang:{number}"
+
+
+class Seat(NamedTuple):
+    """Where a host's bit stands: the number of its range, and the bit in it."""
+
+    number: int
+    bit: int
+
+
+def seat_of(host: int) -> Seat:
+    """Split a host's id into range and bit."""
+    return Seat(host >> RANGE_BITS, host & (RANGE_SIZE - 1))
+
+
+@cache
+def script(name: str) -> str:
+    """Give the text of `lua/<name>.lua`."""
+    return (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
+
+
+def connect(redis_url: str) -> "redis.Redis":
+    """Open a client for the operators' side. It waits two seconds for a connection and ten for an answer."""
+    return redis.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
+
+
+def connect_async(redis_url: str) -> "redis.asyncio.Redis":
+    """Open a client for the agents' side, of the running event loop."""
+    return redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
+
+
+def entry_after(entry: str) -> str:
+    """Give the smallest id of a stream entry that is larger than `entry`."""
+    milliseconds, number = entry.split("-")
+    return f"{milliseconds}-{int(number) + 1}"
+
+
+def entry_order(entry: str) -> tuple[int, int]:
+    """Give what sorts entries of a stream by their ids."""
+    milliseconds, number = entry.split("-")
+    return int(milliseconds), int(number)
+
+
+def entry_ms(entry: str) -> int:
+    """Give the moment at which Redis took an entry, in milliseconds."""
+    return int(entry.split("-")[0])

@@ -1,0 +1,27 @@
+-- arm: put the targets of one range on the board, once.
+--
+-- KEYS  1 epoch  2 version  3 pieces  4 campaigns  5 campaign:C  6 owed:C:R  7 offer:C:R
+-- ARGV  1 campaign  2 range  3 bitmap  4 SQL  5 timeout in ms  6 bell channel
+-- returns {'no board'} | {'closed'} | {'armed', started_at, ends_at}
+--
+-- The first range starts the clock. A range that is armed already stays as it is: hosts that answered since must not
+-- be asked again because a message came twice.
+if redis.call('EXISTS', KEYS[1]) == 0 then return {'no board'} end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local open, started, ends = unpack(redis.call('HMGET', KEYS[5], 'open', 'started_at', 'ends_at'))
+if open == '0' then return {'closed'} end
+if not open then
+  started = now
+  ends = now + tonumber(ARGV[5])
+  redis.call('HSET', KEYS[5], 'open', '1', 'sql', ARGV[4], 'started_at', started, 'ends_at', ends)
+  redis.call('SADD', KEYS[4], ARGV[1])
+end
+if redis.call('HSETNX', KEYS[5], 'range:' .. ARGV[2], '1') == 1 then
+  redis.call('SET', KEYS[6], ARGV[3])
+  redis.call('SET', KEYS[7], ARGV[3])
+  local version = redis.call('INCR', KEYS[2])
+  redis.call('HSET', KEYS[3], ARGV[1] .. ':' .. ARGV[2], version)
+  redis.call('PUBLISH', ARGV[6], version)
+end
+return {'armed', tostring(started), tostring(ends)}
