@@ -220,7 +220,7 @@ REST_KNOX = {
     "TOKEN_TTL": None,  # lifetimes are chosen per token
     "AUTO_REFRESH": False,
 }
-KNOX_TOKEN_MODEL = "campaigns.ApiToken"
+KNOX_TOKEN_MODEL = "campaigns.ApiToken"  # noqa: S105 - the name of a model
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fleet Live Queries",
     "DESCRIPTION": "Ask every machine a question in SQL, watch the answers arrive, keep them.",

@@ -1,1 +1,17 @@
-urlpatterns: list[object] = []
+"""Every address that Django serves: agents' enrollment, the API, the console, the admin."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView
+
+from fleet.readiness import readyz
+
+urlpatterns = [
+    path("", include("agents.urls")),
+    path("api/v1/", include("campaigns.api_urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularRedocView.as_view(url_name="schema"), name="docs"),
+    path("readyz", readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("", include("campaigns.urls")),
+]

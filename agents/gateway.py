@@ -1,0 +1,316 @@
+"""The process that talks to agents: a raw ASGI app that keeps the board in memory.
+
+Imports no Django, Celery or Channels: an idle check-in is a signature and one bit. Only enrollment, rare and in need
+of Postgres, goes through Django, behind a wrapper that turns every trouble into `{"error": …}`: agents ignore the
+HTTP status and would take an error page for success.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from redis.exceptions import RedisError
+
+from agents import protocol
+from agents.asgi_types import App, Receive, Scope, Send
+from agents.board import Board
+from agents.body import Body, BodyRefusedError, Budget, ClientGoneError
+from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, Claim, NoBoardError, Store
+from agents.hold import Hold, Waiter
+from agents.node_key import Identity, NodeKeys
+
+logger = logging.getLogger(__name__)
+
+PREFIXES = ("/api/osquery/", "/api/v1/osquery/")
+NODE_INVALID_PER_SECOND = 100
+SHORTEST_HOLD = 0.8  # of HOLD_SECONDS; the rest is random, so that agents do not march in step
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """What the gateway needs to know; units as in `fleet.settings`."""
+
+    redis_url: str
+    node_key_secrets: list[str]
+    hold_seconds: float
+    max_held_reads: int
+    wake_per_second: int
+    live_queries_per_read: int
+    max_body_bytes: int
+    large_bodies_bytes: int
+    max_result_bytes: int
+    stream_max_bytes: int
+
+    @property
+    def distributed_interval(self) -> int:
+        """Give the pause between two reads that agents are told: short when reads are held."""
+        return 2 if self.hold_seconds else 10
+
+
+Handler = Callable[[Identity, protocol.Members, Receive], Awaitable[bytes | None]]
+
+
+class Gateway:
+    """Serves `config`, `log`, `distributed/read` and `distributed/write`; hands `enroll` to `cold`."""
+
+    def __init__(self, settings: GatewaySettings, cold: App) -> None:
+        self._settings = settings
+        self._cold = ErrorsAsJson(cold)
+        self._keys = NodeKeys(settings.node_key_secrets)
+        self._budget = Budget(settings.large_bodies_bytes)
+        self.board = Board()
+        self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
+        self.counts: Counter[str] = Counter()
+        self._asked: dict[int, float] = {}
+        self._invalid_said = (0, 0)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.store: Store
+        self._config = protocol.config(settings.distributed_interval)
+        self._handlers: dict[str, Handler] = {
+            "config": self._serve_config,
+            "log": self._take_log,
+            "distributed/read": self._read,
+            "distributed/write": self._write,
+        }
+
+    # --- its life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store and begin to follow the board. Needs the running loop; Redis may still be away."""
+        self.store = Store(self._settings.redis_url, self.board, secrets.token_hex(4))
+        rung = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self.store.listen(rung)),
+            asyncio.create_task(self._follow(rung)),
+        ]
+        self._release_on_sigterm()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        await self.hold.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    def _release_on_sigterm(self) -> None:
+        """Answer held reads as soon as the server is told to stop: it waits for them before it tells the app."""
+        loop = asyncio.get_running_loop()
+        before = signal.getsignal(signal.SIGTERM)
+
+        def release(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(lambda: self._tasks.append(asyncio.ensure_future(self.hold.close())))
+            if callable(before):
+                before(number, frame)
+
+        with suppress(ValueError):  # not the main thread, as in tests: nobody sends signals there
+            signal.signal(signal.SIGTERM, release)
+
+    async def _follow(self, rung: asyncio.Event) -> None:
+        """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""
+        away = False
+        while True:
+            try:
+                self.hold.wake(await self.store.refresh())
+                await self._tell_reads()
+                away = False
+            except (RedisError, OSError) as error:
+                if not away:
+                    logger.warning("board out of reach reason=%s", error)
+                away = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(rung.wait(), LOOK_SECONDS)
+                await asyncio.sleep(COALESCE_SECONDS)
+            rung.clear()
+
+    async def _tell_reads(self) -> None:
+        now = time.monotonic()
+        asked, self._asked = self._asked, {}
+        try:
+            await self.store.tell_reads({host: now - when for host, when in asked.items()})
+        except (RedisError, OSError):
+            self._asked = {**asked, **self._asked}
+            raise
+
+    # --- one request ------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of an agent, always with a JSON object."""
+        verb = verb_of(scope["path"])
+        if verb == "enroll":
+            await self._cold(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(verb, scope, receive)
+        except ClientGoneError:
+            return
+        except BodyRefusedError as refusal:
+            answer = self._trouble("refused body", str(refusal))
+        except NoBoardError:
+            answer = self._trouble("no board", "the board is being rebuilt, come again")
+        except (RedisError, OSError) as error:
+            answer = self._trouble("no redis", "the server cannot reach its board, come again", error)
+        except Exception:
+            logger.exception("request failed path=%s", scope["path"])
+            answer = self._trouble("failed", "the server failed on this request, come again")
+        if answer is not None:
+            await respond(send, answer)
+
+    def _trouble(self, kind: str, sentence: str, error: Exception | None = None) -> bytes:
+        self.counts[kind] += 1
+        if self.counts[kind] & (self.counts[kind] - 1) == 0:  # the 1st, 2nd, 4th, 8th … time
+            logger.warning("agents told to come again kind=%s times=%s reason=%s", kind, self.counts[kind], error)
+        return protocol.error(sentence)
+
+    async def _answer(self, verb: str, scope: Scope, receive: Receive) -> bytes | None:
+        headers = dict(scope["headers"])
+        handler = self._handlers.get(verb)
+        if handler is None or scope["method"] != "POST":
+            return protocol.error(f"no such endpoint: {scope['method']} {scope['path']}")
+        with Body(self._budget, self._settings.max_body_bytes) as body:
+            content = await body.read(receive, headers.get(b"content-encoding", b""))
+            members = protocol.members_of(content)
+            del content
+            if members is None:
+                self.counts["not json"] += 1
+                return protocol.NOTHING
+            identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))
+            if identity is None or identity.epoch < self.board.floors.get(identity.host, 0):
+                return self._node_invalid()
+            return await handler(identity, members, receive)
+
+    def _node_invalid(self) -> bytes:
+        second, said = self._invalid_said
+        now = int(time.monotonic())
+        said = said + 1 if second == now else 1
+        self._invalid_said = (now, said)
+        if said > NODE_INVALID_PER_SECOND:
+            return protocol.error("too many hosts are told to enroll again, come again")
+        return protocol.NODE_INVALID
+
+    # --- the verbs --------------------------------------------------------------------------------------------
+
+    async def _serve_config(self, identity: Identity, members: object, receive: Receive) -> bytes:
+        return self._config
+
+    async def _take_log(self, identity: Identity, members: object, receive: Receive) -> bytes:
+        self.counts["log batches"] += 1
+        return protocol.NOTHING
+
+    async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | None:
+        """Hand out work, or hold the read until there is some. None = the client left, nobody to answer."""
+        host, began = identity.host, time.monotonic()
+        self._asked[host] = began
+        if not self._settings.hold_seconds or self.hold.is_full:
+            answer, _ = await self._offer(host, began)
+            return answer or protocol.NOTHING
+        waiter = self.hold.enter(host)
+        watch = asyncio.ensure_future(receive())
+        watch.add_done_callback(lambda _: waiter.release())
+        try:
+            answer = await self._held(host, began, waiter)
+            return None if watch.done() and not watch.cancelled() else answer
+        finally:
+            watch.cancel()
+            self.hold.leave(host, waiter)
+
+    async def _held(self, host: int, began: float, waiter: Waiter) -> bytes:
+        ends = began + self._settings.hold_seconds * random.uniform(SHORTEST_HOLD, 1)  # noqa: S311 - a spread
+        while True:
+            answer, again_in = await self._offer(host, began)
+            left = ends - time.monotonic()
+            if answer is not None or left <= 0 or waiter.released:
+                return answer or protocol.NOTHING
+            await waiter.wait(left if again_in is None else min(left, again_in))
+            if waiter.released:
+                return protocol.NOTHING
+
+    async def _offer(self, host: int, began: float) -> tuple[bytes | None, float | None]:
+        """Look at the host's bit; give what to answer now, else None and when it is worth looking again."""
+        if not self.board.has_work(host) or self._is_backlogged(1):
+            return None, None
+        generation = self.board.generation
+        campaigns = self.board.campaigns_for(host)
+        most = self._settings.live_queries_per_read
+        claim: Claim = await self.store.claim(host, campaigns, time.monotonic() - began, most)
+        self.board.clear(host, claim.never, generation)
+        if claim.work:
+            self.counts["deliveries"] += len(claim.work)
+            return protocol.work(claim.work), None
+        return (protocol.NOTHING, None) if claim.at_once else (None, claim.again_in)
+
+    async def _write(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:
+        """Take the answers that are owed; say `{}` only when they are in the stream."""
+        if self._is_backlogged(2):
+            return self._trouble("backlog", "the server is behind with storing answers, come again")
+        answers = []
+        for answer in protocol.answers_of(members):
+            rows, truncated = protocol.cut(answer.rows, self._settings.max_result_bytes)
+            answers.append((answer._replace(rows=rows), truncated))
+        if not answers:
+            self.counts["writes without answers"] += 1
+            return protocol.NOTHING
+        generation = self.board.generation
+        verdicts = await self.store.accept(identity.host, answers)
+        self.counts.update(verdict.decode() for verdict in verdicts)
+        taken = [
+            answer.campaign for (answer, _), verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"
+        ]
+        self.board.clear(identity.host, taken, generation)
+        return protocol.NOTHING
+
+    def _is_backlogged(self, times: int) -> bool:
+        return self.store.backlog > times * self._settings.stream_max_bytes
+
+
+class ErrorsAsJson:
+    """Runs an app for agents: an exception, or any status but 200, becomes `{"error": …}`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, keep its answer back until it is whole, then pass it on or replace it."""
+        status, body = 500, b""
+
+        async def keep(message: dict[str, object]) -> None:
+            nonlocal status, body
+            if message["type"] == "http.response.start":
+                status = int(str(message["status"]))
+            elif message["type"] == "http.response.body":
+                body += bytes(message.get("body", b""))  # type: ignore[call-overload]
+
+        try:
+            await self._app(scope, receive, keep)  # type: ignore[arg-type]
+        except Exception:
+            logger.exception("request failed path=%s", scope["path"])
+        if status != 200:
+            body = protocol.error(f"the server cannot do this now (status {status}), come again")
+        await respond(send, body)
+
+
+def verb_of(path: str) -> str | None:
+    """Give the agents' verb a path stands for; None for addresses that are not theirs."""
+    for prefix in PREFIXES:
+        if path.startswith(prefix):
+            return path.removeprefix(prefix).rstrip("/")
+    return None
+
+
+async def respond(send: Send, body: bytes) -> None:
+    """Send one JSON object; `close`, exactly so spelled, frees the agent's socket at once."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,301 @@
+"""The operators' side of the board: arm, close, look, and write it anew from what Postgres knows.
+
+What stands here for a campaign is a number, SQL and bitmaps; whose they are and why is not this side's business.
+Times are aware datetimes, of Redis' own clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+from django.conf import settings
+
+from agents.board import bitmap_of
+from fleet import keyspace
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script
+
+GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
+GATEWAY_FORGOTTEN_MS = 60_000
+
+
+class NoBoardError(Exception):
+    """The board is not whole. What was to be written follows when the sweep has rebuilt it."""
+
+
+class Armed(NamedTuple):
+    """When the campaign's time began and ends."""
+
+    started_at: datetime
+    ends_at: datetime
+
+
+class Closed(NamedTuple):
+    """When the campaign was closed, and the stream's last entry at that moment."""
+
+    at: datetime
+    entry: str
+
+
+class Reads(NamedTuple):
+    """When a host asked: the last time, the one before, and since when without a pause of a minute."""
+
+    last: datetime
+    before: datetime
+    streak: datetime
+
+    def between(self, start: datetime, end: datetime) -> bool:
+        """Say whether the host asked between two moments, as far as three times can tell.
+
+        Asking on both sides of [start, end] without a long pause counts as asking within.
+        """
+        if any(start <= moment <= end for moment in self):
+            return True
+        return self.streak < start and self.last > end
+
+
+@cache
+def client() -> "redis.Redis":
+    """Give this process's client."""
+    return keyspace.connect(settings.REDIS_URL)
+
+
+@cache
+def _script(name: str) -> "Script":
+    return client().register_script(keyspace.script(name))
+
+
+def _call(name: str, keys: list[str], args: list[Any]) -> list[bytes]:
+    answer: list[bytes] = _script(name)(keys=keys, args=args)
+    if answer == [keyspace.NO_BOARD]:
+        raise NoBoardError
+    return answer
+
+
+def bell() -> str:
+    """Name the channel that gateways listen on."""
+    return keyspace.bell_channel(settings.REDIS_URL)
+
+
+def moment(milliseconds: float | str | bytes) -> datetime:
+    """Turn Redis' milliseconds into a datetime."""
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
+
+
+def in_ms(when: datetime) -> int:
+    """Turn a datetime into milliseconds."""
+    return round(when.timestamp() * 1000)
+
+
+def now() -> datetime:
+    """Give Redis' time."""
+    seconds, microseconds = client().time()
+    return moment(seconds * 1000 + microseconds // 1000)
+
+
+def arm(campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int) -> Armed | None:
+    """Put the targets of one range on the board, once; None when the campaign is closed there."""
+    keys = [
+        keyspace.EPOCH,
+        keyspace.VERSION,
+        keyspace.PIECES,
+        keyspace.CAMPAIGNS,
+        keyspace.campaign_key(campaign),
+        keyspace.owed_key(campaign, number),
+        keyspace.offer_key(campaign, number),
+    ]
+    answer = _call("arm", keys, [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell()])
+    return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None
+
+
+def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> int:
+    """Set bits the board has lost; give how many were, -1 when the stream moved on since `last_entry`."""
+    keys = [
+        keyspace.EPOCH,
+        keyspace.VERSION,
+        keyspace.PIECES,
+        keyspace.campaign_key(campaign),
+        keyspace.owed_key(campaign, number),
+        keyspace.offer_key(campaign, number),
+        keyspace.STREAM,
+    ]
+    return int(_script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
+
+
+def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Closed:
+    """Hand the campaign out no more, as of `at` (None = now) or of its end, whichever was first. Safe twice."""
+    keys = [
+        keyspace.EPOCH,
+        keyspace.VERSION,
+        keyspace.PIECES,
+        keyspace.campaign_key(campaign),
+        keyspace.flight_key(campaign),
+        keyspace.STREAM,
+        keyspace.CAMPAIGNS,
+        *(keyspace.offer_key(campaign, number) for number in ranges),
+    ]
+    latest = in_ms(at) if at else ""
+    answer = _call("close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, bell(), *ranges])
+    return Closed(moment(answer[1]), answer[2].decode())
+
+
+def forget(campaign: int, ranges: list[int]) -> None:
+    """Take an ended campaign off the board: what its hosts still send is dropped from now on."""
+    keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
+    for number in ranges:
+        keys += (keyspace.owed_key(campaign, number), keyspace.offer_key(campaign, number))
+    client().pipeline().unlink(*keys).srem(keyspace.CAMPAIGNS, campaign).execute()
+
+
+def known() -> set[int]:
+    """Name the campaigns on the board, open or closed."""
+    return {int(campaign) for campaign in client().smembers(keyspace.CAMPAIGNS)}
+
+
+def offered(campaign: int, number: int) -> bytes:
+    """Give the bitmap of hosts of a range that may still be handed the SQL."""
+    return client().get(keyspace.offer_key(campaign, number)) or b""
+
+
+def last_entry() -> str:
+    """Give the id of the last entry the stream ever had."""
+    try:
+        return client().xinfo_stream(keyspace.STREAM)["last-generated-id"].decode()
+    except redis.ResponseError:  # no stream yet
+        return "0-0"
+
+
+def all_told_since(when: datetime) -> bool:
+    """Say whether every living gateway has told since `when` which hosts asked it."""
+    current, since = in_ms(now()), in_ms(when)
+    told = [int(at) for at in client().hvals(keyspace.GATEWAYS)]
+    return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
+
+
+def forget_silent_gateways() -> None:
+    """Drop gateways that told nothing for a minute."""
+    oldest = in_ms(now()) - GATEWAY_FORGOTTEN_MS
+    silent = [name for name, at in client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
+    if silent:
+        client().hdel(keyspace.GATEWAYS, *silent)
+
+
+def reads_of(hosts: list[int]) -> dict[int, Reads]:
+    """Give when these hosts asked; hosts that never did are left out."""
+    if not hosts:
+        return {}
+    told = client().hmget(keyspace.READS, [str(host) for host in hosts])
+    return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
+
+
+def all_last_reads() -> Iterable[tuple[int, datetime]]:
+    """Walk over every host and when it asked last."""
+    for host, value in client().hscan_iter(keyspace.READS, count=2000):
+        yield int(host), _reads(value).last
+
+
+def _reads(value: bytes) -> Reads:
+    return Reads(*(moment(part) for part in value.split()))
+
+
+def set_floor(host: int, floor: int) -> None:
+    """Refuse keys of a host below this epoch, on every gateway within a second."""
+    client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
+    client().publish(bell(), "floor")
+
+
+# --- writing the board anew ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What Postgres knows of one campaign that belongs on the board: open, or closed and still taking answers."""
+
+    campaign: int
+    sql: str
+    started_at: datetime
+    ends_at: datetime
+    closed: Closed | None
+    owed: Mapping[int, list[int]]  # range -> bits
+    offer: Mapping[int, list[int]]
+    flight: Mapping[int, tuple[int, datetime]]  # host -> deliveries, delivered_at
+
+
+def run_id() -> str:
+    """Give the id of the running Redis process; another one means that it restarted or was replaced."""
+    return str(client().info("server")["run_id"])
+
+
+def epoch() -> tuple[str, str] | None:
+    """Give the run id and the time the board's epoch holds; None when there is no whole board."""
+    value = client().get(keyspace.EPOCH)
+    if value is None:
+        return None
+    run, _, at = value.decode().partition(":")
+    return run, at
+
+
+def begin_anew() -> None:
+    """Take the epoch away: from now on every script says *no board*, and nothing but `restore` writes."""
+    client().delete(keyspace.EPOCH)
+
+
+def mark_stream(after: str) -> str:
+    """Begin the stream at an id later than `after` and than now, so that no answer can fall behind the cursor."""
+    first = f"{max(in_ms(now()), keyspace.entry_ms(after) + 1)}-0"
+    if keyspace.entry_order(last_entry()) >= keyspace.entry_order(first):
+        return last_entry()
+    return client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode()
+
+
+def restore(kept: Kept) -> None:
+    """Write one campaign. Ranges count as armed, so that a task that comes late does not arm them again."""
+    key = keyspace.campaign_key(kept.campaign)
+    fields: dict[str, Any] = {
+        "open": "0" if kept.closed else "1",
+        "sql": kept.sql,
+        "started_at": in_ms(kept.started_at),
+        "ends_at": in_ms(kept.ends_at),
+        **{f"range:{number}": "1" for number in kept.owed},
+    }
+    if kept.closed:
+        forget_at = in_ms(kept.closed.at) + settings.LATE_ANSWER_SECONDS * 1000
+        fields |= {"closed_at": in_ms(kept.closed.at), "closed_entry": kept.closed.entry, "forget_at": forget_at}
+    pipe = client().pipeline()
+    pipe.hset(key, mapping=fields).sadd(keyspace.CAMPAIGNS, kept.campaign)
+    version = client().incr(keyspace.VERSION)
+    for number, bits in kept.owed.items():
+        pipe.set(keyspace.owed_key(kept.campaign, number), bitmap_of(bits))
+        if not kept.closed:
+            pipe.set(keyspace.offer_key(kept.campaign, number), bitmap_of(kept.offer.get(number, [])))
+            pipe.hset(keyspace.PIECES, keyspace.piece_field(kept.campaign, number), version)
+    for host, (deliveries, delivered_at) in kept.flight.items():
+        at = in_ms(delivered_at)
+        pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} {at} 0")
+    pipe.execute()
+
+
+def clear_board() -> None:
+    """Remove every campaign's keys and the versions, before they are written anew."""
+    for campaign in known():
+        keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
+        for kind in ("owed", "offer"):
+            keys += [key.decode() for key in client().scan_iter(f"{kind}:{campaign}:*", count=1000)]
+        client().unlink(*keys)
+    client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
+
+
+def finish_anew(floors: Mapping[int, int]) -> None:
+    """Write the floors, a version no copy knows, and last the epoch: the board is whole again."""
+    current = in_ms(now())
+    pipe = client().pipeline()
+    if floors:
+        pipe.hset(keyspace.FLOORS, mapping={str(host): floor for host, floor in floors.items()})
+    pipe.set(keyspace.VERSION, current * 1000)
+    pipe.set(keyspace.EPOCH, f"{run_id()}:{current}")
+    pipe.publish(bell(), "epoch")
+    pipe.execute()

@@ -1,0 +1,11 @@
+"""Celery's entrances to the agents' background work. Each may run twice."""
+
+from celery import shared_task
+
+from agents import presence
+
+
+@shared_task(name="agents.carry_presence")  # type: ignore[untyped-decorator]
+def carry_presence() -> None:
+    """Bring the presence table up to date."""
+    presence.carry()

@@ -1,0 +1,135 @@
+"""Who is meant: a selection as people give it, checked, and the query that finds its hosts.
+
+`all`, `labels`, `platforms` and `hosts` select; labels and platforms narrow each other, hosts are added.
+`exclude_labels` and `online` only filter, and filter everything. Values within one key are alternatives; an empty
+list selects nobody.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from agents.models import Host, HostQuerySet, Label, Platform
+from fleet.errors import BadInputError
+
+SELECTORS = ("all", "labels", "platforms", "hosts")
+FILTERS = ("exclude_labels", "online")
+HOST_NAMES = ("hostname", "uuid", "hardware_serial", "host_identifier")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the operator chose, checked for shape. None = not given, an empty list = nobody."""
+
+    everybody: bool = False
+    labels: list[str] | None = None
+    platforms: list[str] | None = None
+    host_ids: list[int] = field(default_factory=list)
+    host_names: list[str] = field(default_factory=list)
+    exclude_labels: list[str] = field(default_factory=list)
+    online: bool = False
+
+    @classmethod
+    def read(cls, target: Any) -> "Selection":
+        """Read `target` of a launch. Raise BadInputError naming what is wrong."""
+        if not isinstance(target, dict):
+            raise BadInputError(f"target {target!r} is not an object like {{'all': true}}", "target")
+        for name in target:
+            if name not in SELECTORS + FILTERS:
+                allowed = ", ".join(SELECTORS + FILTERS)
+                raise BadInputError(f"target has an unknown member {name!r}, allowed are {allowed}", "target")
+        if not any(name in target for name in SELECTORS):
+            raise BadInputError(f"target selects nobody: give at least one of {', '.join(SELECTORS)}", "target")
+        hosts = _list(target, "hosts", (int, str)) or []
+        return cls(
+            everybody=_true(target, "all"),
+            labels=_list(target, "labels", (str,)),
+            platforms=_list(target, "platforms", (str,)),
+            host_ids=[host for host in hosts if isinstance(host, int)],
+            host_names=[host for host in hosts if isinstance(host, str)],
+            exclude_labels=_list(target, "exclude_labels", (str,)) or [],
+            online=_true(target, "online"),
+        )
+
+    def check_names(self) -> list[str]:
+        """Give warnings about names that mean several hosts. Raise BadInputError for names nobody bears."""
+        for name in self.platforms or []:
+            if name not in Platform.values:
+                raise BadInputError(f"platform {name!r} is unknown, allowed are {', '.join(Platform.values)}", "target")
+        _all_known("label", (self.labels or []) + self.exclude_labels, Label.objects.values_list("name", flat=True))
+        enrolled = Host.objects.enrolled()
+        known_ids = enrolled.filter(pk__in=self.host_ids).values_list("pk", flat=True)
+        _all_known("host", self.host_ids, known_ids)
+        return self._check_host_names(enrolled)
+
+    def _check_host_names(self, enrolled: HostQuerySet) -> list[str]:
+        if not self.host_names:
+            return []
+        borne: Counter[str] = Counter()
+        for names in enrolled.filter(self._named()).values_list(*HOST_NAMES):
+            borne.update(set(names))
+        _all_known("host", self.host_names, borne)
+        several = [name for name in dict.fromkeys(self.host_names) if borne[name] > 1]
+        return [f"{borne[name]} hosts are called {name!r}: all of them are meant" for name in several]
+
+    def hosts(self, now: datetime) -> HostQuerySet:
+        """Give the enrolled hosts this selection means now, as one query."""
+        group = Q(pk__in=[]) if self.labels is None and self.platforms is None else Q()
+        if self.labels is not None:
+            group &= Q(pk__in=_members(self.labels))
+        if self.platforms is not None:
+            group &= Q(platform__in=self.platforms)
+        chosen = Q() if self.everybody else group | Q(pk__in=self.host_ids) | self._named()
+        hosts: HostQuerySet = Host.objects.enrolled().filter(chosen)
+        if self.exclude_labels:
+            hosts = hosts.exclude(pk__in=_members(self.exclude_labels))
+        return hosts.online(now) if self.online else hosts
+
+    def _named(self) -> Q:
+        named = Q(pk__in=[])
+        if self.host_names:
+            for name in HOST_NAMES:
+                named |= Q(**{f"{name}__in": self.host_names})
+        return named
+
+
+def _members(labels: list[str]) -> Any:
+    return Host.labels.through.objects.filter(label__name__in=labels).values("host_id")
+
+
+def _true(target: dict[str, Any], name: str) -> bool:
+    value = target.get(name, False)
+    if not isinstance(value, bool):
+        raise BadInputError(f"target.{name} {value!r} is not true or false", "target")
+    return value
+
+
+def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[Any] | None:
+    if name not in target:
+        return None
+    values = target[name]
+    if not isinstance(values, list):
+        raise BadInputError(f"target.{name} {values!r} is not a list", "target")
+    for value in values:
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            wanted = " or ".join({"int": "an id", "str": "a name"}[kind.__name__] for kind in kinds)
+            raise BadInputError(f"target.{name} has {value!r}, which is not {wanted}", "target")
+        if isinstance(value, int) and not 0 < value < 2**63:
+            raise BadInputError(f"target.{name} has {value}, which is not the id of a host", "target")
+        if isinstance(value, str) and "\0" in value:
+            raise BadInputError(f"target.{name} has {value!r}, which is not a name", "target")
+    return values
+
+
+def _all_known(kind: str, wanted: Iterable[Any], known: Iterable[Any]) -> None:
+    wanted = list(wanted)
+    if not wanted:
+        return
+    missing = [name for name in dict.fromkeys(wanted) if name not in set(known)]
+    if missing:
+        names = ", ".join(repr(name) for name in missing[:10])
+        raise BadInputError(f"unknown {kind}: {names}", "target")

@@ -1,0 +1,99 @@
+"""Write a campaign's targets, range by range, and put them on the board.
+
+A range is a row; the message that brought us here is only a hint and may come twice or late. Two transactions: first
+the targets are written and committed, then they are armed, so that what is on the board always has committed targets.
+"""
+
+import logging
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from agents import open_work
+from campaigns import doorbell
+from campaigns.ending import complete_if_over
+from campaigns.models import OPEN_STATES, Campaign, State, Status, Target, TargetRange
+from campaigns.selection import Selection
+from fleet.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
+
+logger = logging.getLogger(__name__)
+
+# The selected hosts' query is the ORM's own and stands in for {}.
+WRITE = """
+INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count)
+SELECT %s, id, hostname, 'waiting', false, 0, '', 0 FROM ({}) AS meant ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+
+def write_range(campaign_id: int, number: int) -> None:
+    """Write and arm one range. Safe to run twice, at once, and after a stop."""
+    if _write_targets(campaign_id, number):
+        _arm_targets(campaign_id, number)
+
+
+def _write_targets(campaign_id: int, number: int) -> bool:
+    with transaction.atomic():
+        campaign = _open_campaign(campaign_id)
+        todo = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None)
+        if campaign is None or not todo.exists():
+            return False
+        first = number << RANGE_BITS
+        hosts = Selection.read(campaign.target).hosts(campaign.created_at)
+        hosts = hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE).order_by()
+        text, params = hosts.values("pk", "hostname").query.sql_with_params()
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE.format(text), [campaign_id, *params])
+            written = cursor.rowcount
+        if written:
+            campaign.move(None, State.WAITING, written)
+            campaign.save_counts()
+            doorbell.ring(campaign_id)
+    if written > 20_000:
+        _analyze()
+    return True
+
+
+def _arm_targets(campaign_id: int, number: int) -> None:
+    with transaction.atomic():
+        campaign = _open_campaign(campaign_id)
+        if campaign is None:
+            return
+        bits = [seat_of(host).bit for host in open_hosts(campaign_id, number)]
+        try:
+            armed = open_work.arm(campaign_id, number, bits, campaign.sql, campaign.timeout)
+        except open_work.NoBoardError:
+            logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
+            return
+        if armed is None:
+            return
+        if campaign.started_at is None:
+            campaign.started_at, campaign.ends_at = armed
+        TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now())
+        if not campaign.ranges.filter(done_at=None).exists():
+            campaign.status = Status.RUNNING
+            complete_if_over(campaign, armed.started_at)
+        campaign.save(update_fields=["started_at", "ends_at", "status"])
+        doorbell.ring(campaign_id)
+    logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
+
+
+def _open_campaign(campaign_id: int) -> Campaign | None:
+    """Lock the campaign; None when it is gone, over or about to end."""
+    campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+    if campaign is None or campaign.is_closed or campaign.ended_by:
+        return None
+    return campaign if campaign.status in (Status.TARGETING, Status.RUNNING) else None
+
+
+def open_hosts(campaign_id: int, number: int) -> list[int]:
+    """Name the hosts of a range whose targets are not final."""
+    first = number << RANGE_BITS
+    targets = Target.objects.filter(campaign_id=campaign_id, host_id__gte=first, host_id__lt=first + RANGE_SIZE)
+    return list(targets.filter(state__in=OPEN_STATES).values_list("host_id", flat=True))
+
+
+def _analyze() -> None:
+    """Tell the planner about a table that just grew, before it is updated a hundred thousand times."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE campaigns_target")

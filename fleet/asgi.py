@@ -1,0 +1,74 @@
+"""The ASGI apps: `application` for one process, `gateway` and `console` for separate tiers of the same image.
+
+Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+
+from agents.asgi_types import App, Receive, Scope, Send
+from agents.gateway import Gateway, GatewaySettings, verb_of
+
+_django = get_asgi_application()
+
+from campaigns.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
+
+_sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+
+
+def _gateway() -> Gateway:
+    names = GatewaySettings.__dataclass_fields__
+    return Gateway(GatewaySettings(**{name: getattr(settings, name.upper()) for name in names}), cold=_django)
+
+
+class Application:
+    """Sends agents' requests to the gateway, everything else to Django and Channels."""
+
+    def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
+        self._gateway = gateway
+        self._people = people
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._gateway is not None and scope["type"] == "http" and verb_of(scope["path"]) is not None:
+            await self._gateway(scope, receive, send)
+        elif self._people or scope["path"] == "/readyz":
+            await self._for_people(scope)(scope, receive, send)
+        else:
+            await _nothing_here(scope, receive, send)
+
+    def _for_people(self, scope: Scope) -> App:
+        app: App = _sockets if scope["type"] == "websocket" else _django
+        return app
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self._gateway is not None:
+            await self._gateway.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._gateway is not None:
+            await self._gateway.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse what this tier does not serve."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 4404})
+        return
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"This address is served by the console.\n"})
+
+
+application = Application(_gateway(), people=True)
+gateway = Application(_gateway(), people=False)
+console = Application(None, people=True)

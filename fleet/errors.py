@@ -1,0 +1,21 @@
+"""Errors that people read. Each carries one sentence with the value that was wrong and what is allowed."""
+
+
+class FleetError(Exception):
+    """Something a person asked for cannot be done; the sentence says why."""
+
+    status = 400
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence, self.field = sentence, field
+
+
+class BadInputError(FleetError):
+    """A value is wrong; `field` names the member of the body it came in."""
+
+
+class ConflictError(FleetError):
+    """The thing is not in a state that allows this."""
+
+    status = 409
