@@ -6,7 +6,7 @@ Times are aware datetimes, of Redis' own clock.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,12 +143,24 @@ def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Close
     return Closed(moment(answer[1]), answer[2].decode())
 
 
-def forget(campaign: int, ranges: list[int]) -> None:
+def forget(campaign: int) -> None:
     """Take an ended campaign off the board: what its hosts still send is dropped from now on."""
+    client().pipeline().unlink(*_keys_of(campaign)).srem(keyspace.CAMPAIGNS, campaign).execute()
+
+
+def _keys_of(campaign: int) -> list[str]:
+    """Name every key of a campaign; its hash knows the ranges."""
     keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
-    for number in ranges:
-        keys += (keyspace.owed_key(campaign, number), keyspace.offer_key(campaign, number))
-    client().pipeline().unlink(*keys).srem(keyspace.CAMPAIGNS, campaign).execute()
+    for name in client().hkeys(keyspace.campaign_key(campaign)):
+        kind, _, number = name.decode().partition(":")
+        if kind == "range":
+            keys += (keyspace.owed_key(campaign, int(number)), keyspace.offer_key(campaign, int(number)))
+    return keys
+
+
+def late_time() -> timedelta:
+    """Give how long after a campaign's end answers are still taken."""
+    return timedelta(seconds=settings.LATE_ANSWER_SECONDS)
 
 
 def known() -> set[int]:
@@ -174,6 +186,11 @@ def all_told_since(when: datetime) -> bool:
     current, since = in_ms(now()), in_ms(when)
     told = [int(at) for at in client().hvals(keyspace.GATEWAYS)]
     return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
+
+
+def note_sweep() -> None:
+    """Tell that the sweep is alive."""
+    client().set(keyspace.SWEPT, in_ms(now()))
 
 
 def forget_silent_gateways() -> None:
@@ -282,10 +299,7 @@ def restore(kept: Kept) -> None:
 def clear_board() -> None:
     """Remove every campaign's keys and the versions, before they are written anew."""
     for campaign in known():
-        keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
-        for kind in ("owed", "offer"):
-            keys += [key.decode() for key in client().scan_iter(f"{kind}:{campaign}:*", count=1000)]
-        client().unlink(*keys)
+        client().unlink(*_keys_of(campaign))
     client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
 
 

@@ -171,10 +171,10 @@ class Campaign(models.Model):
         """Count the targets that are not final."""
         return self.count_waiting + self.count_delivered
 
-    @property
-    def ends(self) -> datetime | None:
-        """Give the moment after which an answer is late, as far as it is known."""
-        return self.closed_at or self.ends_at
+    def is_past(self, moment: datetime) -> bool:
+        """Say whether the campaign had ended by then, as far as its end is known: an answer then is late."""
+        end = self.ended_at or self.closed_at or self.ends_at
+        return end is not None and moment > end
 
     def move(self, before: str | None, after: str, by: int = 1) -> None:
         """Count `by` targets that went from `before` (None = new) to `after`; saved by `save_counts`."""

@@ -9,6 +9,7 @@
 | board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
+| board:swept          | string | sweep, each second    | /readyz                | never                              |
 | campaign:C           | hash   | arm, close, restore   | claim, accept          | LATE_ANSWER_SECONDS after its end  |
 | owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
 | offer:C:R            | bitmap | arm, claim, accept    | claim, gateways        | when the campaign is closed        |
@@ -37,6 +38,7 @@ CAMPAIGNS = "board:campaigns"
 FLOORS = "board:floors"
 READS = "board:reads"
 GATEWAYS = "board:gateways"
+SWEPT = "board:swept"
 STREAM = "results"
 
 RANGE_BITS = 16

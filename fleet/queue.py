@@ -15,6 +15,8 @@ from fleet.celery import app
 
 logger = logging.getLogger(__name__)
 
+HINT_SECONDS = 60  # a hint that nobody took by then was sent again by the sweep
+
 
 def enqueue(task: str, *ids: int) -> None:
     """Send `task` (a name of settings.QUEUES) with `ids` once the current transaction has committed."""
@@ -23,6 +25,6 @@ def enqueue(task: str, *ids: int) -> None:
 
 def _send(task: str, ids: tuple[int, ...]) -> None:
     try:
-        app.send_task(task, args=ids, queue=settings.QUEUES[task])
+        app.send_task(task, args=ids, queue=settings.QUEUES[task], expires=HINT_SECONDS)
     except OperationalError as error:
         logger.warning("task not sent task=%s ids=%s reason=%s: the sweep sends it again", task, ids, error)

@@ -1,0 +1,21 @@
+"""`manage.py collect`: carry the stream of answers into Postgres."""
+
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from campaigns.collection import Collector
+
+
+class Command(BaseCommand):
+    """Run one collector. Several may run: one works, the others stand by."""
+
+    help = "Store what agents answer. Run as many copies as you like: one works, the others stand by."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Collect until SIGTERM or SIGINT."""
+        collector = Collector()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: collector.stop())
+        collector.run()

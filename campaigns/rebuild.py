@@ -1,0 +1,100 @@
+"""Write the board anew from Postgres when Redis restarted, was replaced or was emptied.
+
+While it lasts the board has no epoch: every script says so, agents keep their answers and come again. Safe beside
+running gateways, workers and a second rebuild.
+"""
+
+import logging
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q
+
+from agents import open_work
+from agents.models import Host
+from campaigns.collection import cursor_entry, is_stored
+from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
+from fleet.keyspace import seat_of
+
+logger = logging.getLogger(__name__)
+
+LOCK = 0x666C65657401  # of the one rebuild at a time
+
+
+def mend_board() -> bool:
+    """Say whether the board is whole, after an attempt to make it so when it is not."""
+    epoch = open_work.epoch()
+    if epoch is not None and epoch[0] == open_work.run_id():
+        return True
+    return rebuild()
+
+
+def rebuild() -> bool:
+    """Rebuild the board; False when another does it, or when the collector has yet to store what is in the stream."""
+    with transaction.atomic():
+        if not _take_lock():
+            return False
+        open_work.begin_anew()
+        if not is_stored(open_work.last_entry()):
+            logger.info("board waits for the collector to store what is in the stream")
+            return False
+        open_work.mark_stream(cursor_entry())
+        open_work.clear_board()
+        campaigns = _kept_campaigns()
+        for campaign in campaigns:
+            open_work.restore(_kept(campaign))
+        open_work.finish_anew(_floors())
+    logger.warning("board rebuilt campaigns=%s", len(campaigns))
+    return True
+
+
+def _take_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _kept_campaigns() -> list[Campaign]:
+    """Lock the campaigns that belong on the board: armed, and open or ended so recently that answers still count."""
+    since = open_work.now() - timedelta(seconds=settings.LATE_ANSWER_SECONDS)
+    wanted = Campaign.objects.filter(started_at__isnull=False).filter(Q(ended_at=None) | Q(ended_at__gte=since))
+    return list(Campaign.objects.locked(wanted.values_list("pk", flat=True)).values())
+
+
+def _kept(campaign: Campaign) -> open_work.Kept:
+    owed: dict[int, list[int]] = defaultdict(list)
+    offer: dict[int, list[int]] = defaultdict(list)
+    flight: dict[int, tuple[int, datetime]] = {}
+    targets = Target.objects.filter(campaign=campaign).exclude(state__in=[*ANSWER_STATES, State.UNSUPPORTED])
+    for host, state, deliveries, delivered_at in targets.values_list(
+        "host_id", "state", "deliveries", "delivered_at"
+    ).iterator(10_000):
+        seat = seat_of(host)
+        owed[seat.number].append(seat.bit)
+        if state in OPEN_STATES:
+            offer[seat.number].append(seat.bit)
+        if state == State.DELIVERED and delivered_at:
+            flight[host] = (deliveries, delivered_at)
+    if campaign.started_at is None or campaign.ends_at is None:
+        raise ValueError(f"campaign {campaign.pk} was never armed")
+    return open_work.Kept(
+        campaign=campaign.pk,
+        sql=campaign.sql,
+        started_at=campaign.started_at,
+        ends_at=campaign.ends_at,
+        closed=_closed(campaign),
+        owed=owed,
+        offer=offer,
+        flight=flight,
+    )
+
+
+def _closed(campaign: Campaign) -> open_work.Closed | None:
+    at = campaign.closed_at or campaign.ended_at
+    return open_work.Closed(at, campaign.closed_entry or cursor_entry()) if at else None
+
+
+def _floors() -> dict[int, int]:
+    return dict(Host.objects.filter(epoch_floor__gt=0).values_list("pk", F("epoch_floor")))

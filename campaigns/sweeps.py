@@ -1,0 +1,197 @@
+"""What Celery beat looks after every second: the board is whole, what is over is closed, stuck ranges are sent again.
+
+Every step takes the campaign's lock, looks again and may run twice or beside another sweep.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from agents import open_work
+from agents.models import online_since
+from campaigns import doorbell
+from campaigns.collection import is_stored
+from campaigns.ending import close_on_board
+from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
+from campaigns.rebuild import mend_board
+from campaigns.targeting import open_hosts
+from fleet.keyspace import seat_of
+from fleet.queue import enqueue
+
+logger = logging.getLogger(__name__)
+
+SLICE = 10_000  # targets that get their final state in one transaction, well under a second
+STUCK_AFTER = timedelta(seconds=10)
+
+COUNT_ONLINE = """
+UPDATE campaigns_campaign AS campaign SET count_online = seen.hosts
+FROM (
+    SELECT target.campaign_id, count(*) FILTER (WHERE presence.last_seen >= %s) AS hosts
+    FROM campaigns_target AS target LEFT JOIN agents_presence AS presence USING (host_id)
+    WHERE target.campaign_id = ANY(%s) GROUP BY 1
+) AS seen
+WHERE campaign.id = seen.campaign_id AND campaign.count_online <> seen.hosts
+RETURNING campaign.id
+"""
+
+
+def sweep() -> None:
+    """Do everything that is due. While the board is not whole nothing can be closed on it: that waits."""
+    open_work.note_sweep()
+    send_stuck_ranges()
+    if not mend_board():
+        return
+    now = open_work.now()
+    open_campaigns = Campaign.objects.under_way().filter(closed_at=None)
+    _each(_ids(open_campaigns.filter(ends_at__lte=now) | open_campaigns.exclude(ended_by="")), close)
+    _each(_ids(Campaign.objects.filter(status__in=OVER, closed_entry="")), close_finished)
+    _each(_ids(Campaign.objects.under_way().exclude(closed_at=None)), finish)
+
+
+def _ids(campaigns: Iterable[Campaign]) -> list[int]:
+    return [campaign.pk for campaign in campaigns]
+
+
+def _each(ids: list[int], step: Callable[[int], None]) -> None:
+    """Take a step for each campaign; trouble with one is logged and keeps no other waiting."""
+    for campaign_id in ids:
+        try:
+            step(campaign_id)
+        except DatabaseError:
+            logger.exception("sweep failed step=%s campaign=%s", step.__name__, campaign_id)
+
+
+def close(campaign_id: int) -> None:
+    """Close a campaign whose time is up, or whose stop could not reach the board when it was asked for."""
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is not None and not campaign.is_over and not campaign.is_closed:
+            close_on_board(campaign)
+
+
+def close_finished(campaign_id: int) -> None:
+    """Close on the board a campaign that Postgres knows as over since its last host answered."""
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is not None and campaign.is_over and not campaign.closed_entry:
+            close_on_board(campaign, campaign.ended_at)
+
+
+def finish(campaign_id: int) -> None:
+    """Take the second step of ending: final states, once everything sent before the end is stored."""
+    campaign = Campaign.objects.get(pk=campaign_id)
+    if campaign.closed_at is None or not is_stored(campaign.closed_entry):
+        return
+    if campaign.count_waiting and not open_work.all_told_since(campaign.closed_at):
+        return  # a gateway may yet tell of a host that asked before the end
+    while _finish_slice(campaign_id):
+        pass
+
+
+def _finish_slice(campaign_id: int) -> bool:
+    """Write the final states of some targets; False when there is nothing more to do."""
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is None or campaign.is_over or campaign.closed_at is None:
+            return False
+        targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES)
+        slice_ = list(targets.values_list("pk", "host_id", "state")[:SLICE])
+        for (before, after), pks in _final_states(campaign, slice_).items():
+            changed = Target.objects.filter(pk__in=pks, state=before).update(state=after, ended_at=campaign.closed_at)
+            campaign.move(before, after, changed)
+        if not campaign.open_targets:
+            _end(campaign)
+        campaign.save_counts("status", "ended_at", "ended_reason")
+        doorbell.ring(campaign_id)
+        return bool(campaign.open_targets)
+
+
+def _final_states(campaign: Campaign, targets: list[tuple[int, int, str]]) -> dict[tuple[str, str], list[int]]:
+    """Group targets by the state they are in and the final one that is true of them."""
+    waiting = [host for _, host, state in targets if state == State.WAITING]
+    reads = {} if campaign.ended_by else open_work.reads_of(waiting)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for pk, host, state in targets:
+        groups.setdefault((state, _final_state(campaign, state, reads.get(host))), []).append(pk)
+    return groups
+
+
+def _final_state(campaign: Campaign, state: str, reads: open_work.Reads | None) -> State:
+    if campaign.ended_by:
+        return State.STOPPED
+    if state == State.DELIVERED:
+        return State.NO_ANSWER
+    start, end = campaign.started_at, campaign.closed_at
+    asked = reads is not None and start is not None and end is not None and reads.between(start, end)
+    return State.HELD_BACK if asked else State.MISSED
+
+
+def _end(campaign: Campaign) -> None:
+    campaign.ended_at = campaign.closed_at
+    if campaign.ended_by:
+        campaign.status = Status.STOPPED
+    else:
+        campaign.status, campaign.ended_reason = Status.EXPIRED, f"its {campaign.timeout} seconds were over"
+    logger.info("campaign ended campaign=%s status=%s", campaign.pk, campaign.status)
+
+
+def send_stuck_ranges() -> None:
+    """Send again what was not done ten seconds after it was sent last: the message, its worker or the board was lost."""
+    now = timezone.now()
+    with transaction.atomic():
+        stuck = TargetRange.objects.select_for_update(skip_locked=True, of=["self"]).filter(
+            done_at=None, sent_at__lt=now - STUCK_AFTER, campaign__closed_at=None, campaign__ended_by=""
+        )
+        for range_ in stuck.filter(campaign__status__in=[Status.TARGETING, Status.RUNNING]):
+            range_.sent_at = now
+            range_.save(update_fields=["sent_at"])
+            enqueue("campaigns.write_range", range_.campaign_id, range_.number)
+            logger.warning("range sent again campaign=%s range=%s", range_.campaign_id, range_.number)
+
+
+def repair_board() -> int:
+    """Set the bit again of every open target the board has lost; give how many there were."""
+    repaired = 0
+    for range_ in TargetRange.objects.exclude(done_at=None).filter(
+        campaign__status__in=[Status.TARGETING, Status.RUNNING], campaign__closed_at=None
+    ):
+        repaired += _repair(range_.campaign_id, range_.number)
+    return repaired
+
+
+def _repair(campaign_id: int, number: int) -> int:
+    last = open_work.last_entry()
+    if not is_stored(last):
+        return 0
+    offered = open_work.offered(campaign_id, number)
+    bits = [seat_of(host).bit for host in open_hosts(campaign_id, number)]
+    lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
+    repaired = open_work.arm_again(campaign_id, number, lost, last) if lost else 0
+    if repaired > 0:
+        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign_id, number, repaired)
+    return max(0, repaired)
+
+
+def forget_ended() -> None:
+    """Take campaigns off the board whose late answers are taken no more, and those that Postgres does not know."""
+    now = open_work.now()
+    known = open_work.known()
+    kept = {campaign.pk for campaign in Campaign.objects.filter(pk__in=known) if not _is_forgotten(campaign, now)}
+    for campaign_id in known - kept:
+        open_work.forget(campaign_id)
+
+
+def _is_forgotten(campaign: Campaign, now: datetime) -> bool:
+    return campaign.ended_at is not None and campaign.ended_at + open_work.late_time() < now
+
+
+def refresh_online() -> None:
+    """Count anew how many targets of the campaigns under way are online."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        under_way = Campaign.objects.locked(_ids(Campaign.objects.under_way()))
+        cursor.execute(COUNT_ONLINE, [online_since(timezone.now()), list(under_way)])
+        for (campaign_id,) in cursor.fetchall():
+            doorbell.ring(campaign_id)
