@@ -115,7 +115,7 @@ def ranges_of(hosts: HostQuerySet) -> dict[int, int]:
     text, params = hosts.order_by().values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         # The query is the ORM's own; its values travel as parameters.
-        cursor.execute(f"SELECT id >> 16, count(*) FROM ({text}) AS meant GROUP BY 1 ORDER BY 1", params)  # noqa: S608
+        cursor.execute(f"SELECT id >> 16, count(*) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
         return dict(cursor.fetchall())
 
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # The selected hosts' query is the ORM's own and stands in for {}.
 WRITE = """
 INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count)
-SELECT %s, id, hostname, 'waiting', false, 0, '', 0 FROM ({}) AS meant ORDER BY id
+SELECT %s, id, hostname, 'waiting', false, 0, '', 0 FROM ({}) AS meant (id, hostname) ORDER BY id
 ON CONFLICT DO NOTHING
 """
 

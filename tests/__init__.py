@@ -1,0 +1,1 @@
+"""The tests: real Postgres, real Redis, real processes where they matter."""

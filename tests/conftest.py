@@ -1,0 +1,168 @@
+"""Fixtures by role: who asks (operator, observer, stranger), what stands (board, gateway), who answers (agent)."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from rest_framework.test import APIClient
+
+from agents import open_work
+from agents.gateway import Gateway, GatewaySettings
+from agents.models import Host
+from agents.node_key import NodeKeys
+from campaigns.collection import Collector
+from tests.factories import make_user
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> None:
+    open_work.client().flushdb()
+
+
+@pytest.fixture
+def board() -> None:
+    """Make the board whole and empty."""
+    open_work.finish_anew({})
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """Give a person who may launch and look."""
+    return _allowed("operator", "add_campaign", "view_campaign", "change_campaign", "view_host")
+
+
+@pytest.fixture
+def observer(db: None) -> User:
+    """Give a person who may look only."""
+    return _allowed("observer", "view_campaign", "view_host")
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Give a signed-in person without any permission."""
+    return make_user("stranger")
+
+
+def _allowed(name: str, *codenames: str) -> User:
+    user = make_user(name)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+@pytest.fixture
+def api() -> Callable[[User | None], APIClient]:
+    """Give a client of the API for a user; None = not signed in."""
+
+    def client(user: User | None) -> APIClient:
+        made = APIClient()
+        if user is not None:
+            made.force_authenticate(user)
+        return made
+
+    return client
+
+
+@pytest.fixture
+def collect(transactional_db: None) -> Callable[[], int]:
+    """Collect everything that is in the stream; give how many entries there were."""
+
+    def run() -> int:
+        collector, total = Collector(), 0
+        while collected := collector.collect():
+            total += collected
+        return total
+
+    return run
+
+
+def gateway_settings(**changes: Any) -> GatewaySettings:
+    """Give the gateway's settings as this process has them, without holding."""
+    names = GatewaySettings.__dataclass_fields__
+    values = {name: getattr(settings, name.upper()) for name in names}
+    return GatewaySettings(**{**values, "hold_seconds": 0.0, **changes})
+
+
+async def _no_cold_app(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing of this test goes through Django")
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Give an event loop that runs only while something is awaited through it: tests decide what happens when."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.run_until_complete(made.shutdown_asyncgens())
+    made.close()
+
+
+@pytest.fixture
+def gateway(board: None, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
+    """Give a gateway that answers idle reads at once."""
+    made = Gateway(gateway_settings(), cold=_no_cold_app)
+    loop.run_until_complete(made.start())
+    yield made
+    loop.run_until_complete(made.stop())
+
+
+class Agent:
+    """A host's side of the protocol, spoken straight to the ASGI app."""
+
+    def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop, host: Host | int) -> None:
+        self.gateway = gateway
+        self.host = host if isinstance(host, int) else host.pk
+        self.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(self.host, 1)
+        self._loop = loop
+
+    def post(self, verb: str, body: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Any:
+        """Send one request, give the decoded answer."""
+        return self._loop.run_until_complete(self.posting(verb, body, headers))
+
+    async def posting(self, verb: str, body: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Any:
+        """Send one request among others."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        requests = [{"type": "http.request", "body": content, "more_body": False}]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            if requests:
+                return requests.pop()
+            await asyncio.Event().wait()  # the agent stays until it is answered
+            raise AssertionError
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": f"/api/osquery/{verb}", "headers": headers or []}
+        await self.gateway(scope, receive, send)
+        assert sent[0]["status"] == 200
+        return json.loads(sent[1]["body"])
+
+    def read(self) -> Any:
+        """Ask for work, at a gateway whose copy of the board is fresh."""
+        self._loop.run_until_complete(self.gateway.store.refresh())
+        return self.post("distributed/read", {"node_key": self.key})
+
+    def write(self, campaign: int, rows: Any, **more: Any) -> Any:
+        """Answer one campaign."""
+        return self.post("distributed/write", self.answer(campaign, rows, **more))
+
+    def answer(self, campaign: int, rows: Any, status: int = 0, message: str = "") -> dict[str, Any]:
+        """Give the body of a write."""
+        name = f"c{campaign}"
+        return {
+            "node_key": self.key,
+            "queries": {name: rows},
+            "statuses": {name: status},
+            "messages": {name: message},
+            "stats": {name: {"wall_time_ms": 3, "user_time": 2, "system_time": 1, "memory": 4096}},
+        }
+
+
+@pytest.fixture
+def agent(gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Callable[[Host | int], Agent]:
+    """Give a host's side of the protocol."""
+    return lambda host: Agent(gateway, loop, host)
