@@ -14,14 +14,18 @@ _LONE_SURROGATE = re.compile(
     re.VERBOSE,
 )
 _NUL = re.compile(r"(?P<escaped>\\\\)|(?P<nul>\\u0000)")
-_RAW_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_RAW_CONTROL = re.compile("[\x00-\x1f]")
 
 
 def repaired(body: bytes) -> bytes:
     """Give `body` as valid UTF-8 without lone surrogates and raw control characters: each becomes U+FFFD."""
-    text = body.decode("utf-8", "replace")
-    text = _RAW_CONTROL.sub("\\\\ufffd", text)
-    return _LONE_SURROGATE.sub(lambda found: "\\ufffd" if found["lone"] else found[0], text).encode()
+    return _STRING.sub(_repaired_string, body.decode("utf-8", "replace")).encode()
+
+
+def _repaired_string(found: re.Match[str]) -> str:
+    text = _RAW_CONTROL.sub(r"\\ufffd", found[0])
+    return _LONE_SURROGATE.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
 
 
 def without_nul(body: bytes) -> bytes:

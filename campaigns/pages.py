@@ -1,0 +1,350 @@
+"""The console: pages and fragments for people. Each view permits, reads, calls one verb, and renders.
+
+No page needs a script to be read, and none has one inline, so a strict Content-Security-Policy goes with each.
+"""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.cache import cache
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from agents.models import Host, Presence, online_since
+from campaigns import lifecycle
+from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
+from campaigns.models import OVER, Campaign, Query, Result, State, Target
+from fleet.errors import FleetError
+from fleet.readiness import readyz
+
+LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "campaigns.change_campaign"
+PER_PAGE = 50
+FIRST_ROWS = 100  # in the page itself, for those without scripts
+ERROR_GROUPS = 100
+HOSTS_FOUND = 12
+TROUBLES_SECONDS = 10
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def with_policy(view: View[P]) -> View[P]:
+    """Send the console's Content-Security-Policy along."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    return answer
+
+
+def needs(permission: str) -> Callable[[View[P]], View[P]]:
+    """Let in who bears the permission; others log in or are told which one they lack."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return _to_login(request)
+            if not request.user.has_perm(permission):
+                return render(request, "campaigns/denied.html", {"permission": permission}, status=403)
+            return view(request, *args, **kwargs)
+
+        return with_policy(answer)
+
+    return decorate
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """Send to the log-in page; a fragment sends the page around it there."""
+    if request.headers.get("HX-Request"):
+        around = request.headers.get("HX-Current-URL", "")
+        path = "/" + around.partition("//")[2].partition("/")[2]
+        return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': path})}")
+    return redirect_to_login(request.get_full_path())
+
+
+def _user(request: HttpRequest) -> User:
+    user = request.user
+    assert isinstance(user, User)  # noqa: S101 - `needs` let nobody else in
+    return user
+
+
+@method_decorator(with_policy, name="dispatch")
+class Login(LoginView):
+    """The page to log in."""
+
+    template_name = "campaigns/login.html"
+    redirect_authenticated_user = True
+
+
+# --- Ask -------------------------------------------------------------------------------------------------------
+
+
+@needs(LAUNCH)
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest) -> HttpResponse:
+    """Show the form, or launch and go to the campaign."""
+    form = AskForm(request.POST) if request.method == "POST" else AskForm(initial=_begin_with(request))
+    if form.is_bound:
+        launched = form.launch(_user(request))
+        if launched is not None:
+            return redirect("campaign", launched.pk)
+    context = {
+        "form": form,
+        "queries": Query.objects.all(),
+        "recent": Campaign.objects.filter(created_by=_user(request))[:5],
+        "estimate": _estimate(form) if form.is_bound else None,
+    }
+    return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
+
+
+def _begin_with(request: HttpRequest) -> dict[str, Any]:
+    """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
+    query = Query.objects.filter(pk=_number(request.GET.get("query"))).first()
+    if query is not None:
+        return {"sql": query.sql, "name": query.name, "query": query.pk}
+    earlier = Campaign.objects.filter(pk=_number(request.GET.get("campaign"))).first()
+    if earlier is not None and request.user.has_perm(LOOK):
+        return {"sql": earlier.sql, "name": earlier.name, "reason": earlier.reason, "query": earlier.query_id}
+    return {}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+
+
+@needs(LAUNCH)
+@require_POST
+def estimate(request: HttpRequest) -> HttpResponse:
+    """Say how many hosts the selection means now."""
+    return render(request, "campaigns/_estimate.html", {"estimate": _estimate(AskForm(request.POST))})
+
+
+def _estimate(form: AskForm) -> dict[str, Any]:
+    form.is_valid()  # only the target is read; the rest may still be wrong
+    target = form.target()
+    if not target or not any(target.values()):
+        return {"nothing_chosen": True}
+    try:
+        return lifecycle.estimate(target)
+    except FleetError as error:
+        return {"error": error.sentence}
+
+
+@needs(LAUNCH)
+@require_GET
+def find_hosts(request: HttpRequest) -> HttpResponse:
+    """Suggest enrolled hosts whose hostname begins with what was typed."""
+    typed = request.GET.get("find", "").strip()
+    found = Host.objects.enrolled().filter(hostname__istartswith=typed) if typed else Host.objects.none()
+    hosts = found.select_related("presence").order_by("hostname")[: HOSTS_FOUND + 1]
+    now = timezone.now()
+    context = {
+        "typed": typed,
+        "hosts": [(host, host.is_online(now)) for host in hosts[:HOSTS_FOUND]],
+        "more": len(hosts) > HOSTS_FOUND,
+    }
+    return render(request, "campaigns/_found_hosts.html", context)
+
+
+# --- Campaigns -------------------------------------------------------------------------------------------------
+
+
+@needs(LOOK)
+@require_GET
+def campaigns(request: HttpRequest) -> HttpResponse:
+    """Show the history."""
+    form = HistoryForm(request.GET)
+    form.is_valid()
+    page = _page_of(_found(form.cleaned_data), request)
+    context = {
+        "form": form,
+        "page": page,
+        "question": _question(request),
+        "under_way": any(not campaign.is_over for campaign in page),
+    }
+    return render(request, "campaigns/campaigns.html", context)
+
+
+def _found(wanted: dict[str, Any]) -> QuerySet[Campaign]:
+    found: QuerySet[Campaign] = Campaign.objects.select_related("created_by").defer("columns", "target")
+    if search := wanted.get("search"):
+        by_number = Q(pk=_number(search.lstrip("#"))) if _number(search.lstrip("#")) else Q()
+        found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | by_number)
+    if wanted.get("status") == "open":
+        return found.exclude(status__in=OVER)
+    return found.filter(status=wanted["status"]) if wanted.get("status") else found
+
+
+def _page_of(rows: Any, request: HttpRequest, count: int | None = None) -> "Page[Any]":
+    paginator = Paginator(rows, PER_PAGE)
+    if count is not None:
+        paginator.count = count  # known already: not counted again
+    return paginator.get_page(request.GET.get("page"))
+
+
+def _question(request: HttpRequest) -> str:
+    """Give the page's question without its page number, to build links on."""
+    asked = request.GET.copy()
+    asked.pop("page", None)
+    return asked.urlencode()
+
+
+# --- one campaign ----------------------------------------------------------------------------------------------
+
+
+@needs(LOOK)
+@require_GET
+def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show a campaign: its counts, its first rows, and what the live part needs."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    tab = request.GET.get("tab", "rows")
+    context = {"campaign": shown, "tab": tab, **live_context(shown), "may_stop": may_stop(_user(request), shown)}
+    if tab == "hosts":
+        context |= _hosts_context(request, shown)
+    elif tab == "errors":
+        context |= _errors_context(shown)
+    return render(request, "campaigns/campaign.html", context)
+
+
+def live_context(shown: Campaign) -> dict[str, Any]:
+    """Give what the live part starts from; the admin's page uses it too."""
+    first = Result.objects.filter(campaign=shown, row_count__gt=0).order_by("seq")[:FIRST_ROWS]
+    table = []
+    for result in first:
+        table += [(result, [row.get(column, "") for column in shown.columns]) for row in result.rows]
+        if len(table) >= FIRST_ROWS:
+            break
+    return {"first_rows": table[:FIRST_ROWS], "left": _seconds_left(shown), "stop_form": StopForm()}
+
+
+def _seconds_left(shown: Campaign) -> float | None:
+    if shown.ends_at is None or shown.is_over:
+        return None
+    return max(0.0, (shown.ends_at - timezone.now()).total_seconds())
+
+
+def may_stop(user: User, shown: Campaign) -> bool:
+    """Say whether this person may stop it: who launched it always may."""
+    mine = shown.created_by_id == user.pk and user.has_perm(LAUNCH)
+    return not shown.is_over and not shown.ended_by and (mine or user.has_perm(CHANGE))
+
+
+def _campaign(campaign_id: int) -> Campaign | None:
+    found: Campaign | None = (
+        Campaign.objects.select_related("created_by", "query", "parent").filter(pk=campaign_id).first()
+    )
+    return found
+
+
+def _no_such_campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    return render(request, "campaigns/missing.html", {"campaign_id": campaign_id}, status=404)
+
+
+@needs(LOOK)
+@require_GET
+def campaign_hosts(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show a page of the campaign's hosts and their states."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    return render(request, "campaigns/_hosts.html", {"campaign": shown, **_hosts_context(request, shown)})
+
+
+def _hosts_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    form = TargetsForm(request.GET)
+    form.is_valid()
+    state, search = form.cleaned_data.get("state", ""), form.cleaned_data.get("search", "")
+    targets = Target.objects.filter(campaign=shown).order_by("host_id")
+    if state:
+        targets = targets.filter(state=state)
+    if search:
+        targets = targets.filter(Q(hostname__icontains=search) | Q(error__icontains=search))
+    known = None if search else shown.counts[state or "targeted"]
+    page = _page_of(targets, request, known)
+    ids = [target.host_id for target in page]
+    online = Presence.objects.filter(host_id__in=ids, last_seen__gte=online_since(timezone.now()))
+    return {
+        "targets_form": form,
+        "page": page,
+        "question": urlencode({name: value for name, value in form.cleaned_data.items() if value}),
+        "online": set(online.values_list("host_id", flat=True)),
+    }
+
+
+@needs(LOOK)
+@require_GET
+def campaign_errors(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show what went wrong, the same errors of many hosts as one."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    return render(request, "campaigns/_errors.html", {"campaign": shown, **_errors_context(shown)})
+
+
+def _errors_context(shown: Campaign) -> dict[str, Any]:
+    wrong = Target.objects.filter(campaign=shown, state__in=[State.FAILED, State.DENYLISTED])
+    groups = wrong.values("state", "error").annotate(hosts=Count("pk")).order_by("-hosts", "error")
+    return {"groups": groups[:ERROR_GROUPS], "groups_limit": ERROR_GROUPS}
+
+
+@needs(LOOK)
+@require_http_methods(["GET", "HEAD", "POST"])
+def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Ask whether to stop, or stop."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    if not may_stop(_user(request), shown):
+        return _may_not_stop(request, shown)
+    form = StopForm(request.POST or None)
+    if not form.is_valid():
+        return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form})
+    try:
+        lifecycle.stop(shown.pk, _user(request).get_username(), form.cleaned_data["reason"] or "stopped by hand")
+    except FleetError as error:
+        form.add_error(None, error.sentence)
+        return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form}, status=error.status)
+    return redirect("campaign", shown.pk)
+
+
+def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
+    """Say which permission is missing, or that there is nothing to stop any more."""
+    if shown.is_over or shown.ended_by:
+        return redirect("campaign", shown.pk)
+    return render(request, "campaigns/denied.html", {"permission": CHANGE}, status=403)
+
+
+# --- troubles --------------------------------------------------------------------------------------------------
+
+
+@needs(LOOK)
+@require_GET
+def troubles(request: HttpRequest) -> HttpResponse:
+    """Say what is wrong with the server, if anything; looked up once for all viewers of this process."""
+    health = cache.get("readiness")
+    if health is None:
+        health = json.loads(readyz(request).content)
+        cache.set("readiness", health, TROUBLES_SECONDS)
+    return render(request, "campaigns/_troubles.html", {"health": health})

@@ -1,0 +1,20 @@
+"""Addresses of the console."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from campaigns import pages
+
+urlpatterns = [
+    path("login/", pages.Login.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("", pages.ask, name="ask"),
+    path("ask/estimate/", pages.estimate, name="ask-estimate"),
+    path("ask/hosts/", pages.find_hosts, name="ask-hosts"),
+    path("troubles/", pages.troubles, name="troubles"),
+    path("campaigns/", pages.campaigns, name="campaigns"),
+    path("campaigns/<int:campaign_id>/", pages.campaign, name="campaign"),
+    path("campaigns/<int:campaign_id>/hosts/", pages.campaign_hosts, name="campaign-hosts"),
+    path("campaigns/<int:campaign_id>/errors/", pages.campaign_errors, name="campaign-errors"),
+    path("campaigns/<int:campaign_id>/stop/", pages.stop, name="campaign-stop"),
+]

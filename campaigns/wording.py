@@ -1,0 +1,110 @@
+"""Campaigns in the words and shapes that people see: what a state means, whom a target means, how a bar is cut.
+
+Reads campaigns and changes nothing; the console, the admin and their templates share it.
+"""
+
+from typing import Any, NamedTuple
+
+from agents.models import Platform
+from campaigns.models import Campaign, State
+
+# In the order of the bar: what came back first, what is still open last.
+MEANINGS: dict[State, str] = {
+    State.ANSWERED: "The host ran the SQL and answered. No rows is an answer too.",
+    State.FAILED: "The host reported an error, or its answer could not be stored. The error is kept.",
+    State.DENYLISTED: "The host refuses this exact SQL because osquery died running it before.",
+    State.UNSUPPORTED: "A table or column does not exist on this platform and version. It was never sent.",
+    State.NO_ANSWER: "The SQL was handed out as often as allowed and nothing came back in time.",
+    State.MISSED: "The host did not ask for work between start and end. It was probably offline.",
+    State.HELD_BACK: "The SQL was kept from the host by a canary, a limit, a pause or an outage.",
+    State.STOPPED: "Still open when the campaign was stopped.",
+    State.DELIVERED: "The host has the SQL and has not answered yet.",
+    State.WAITING: "Not handed to the host yet. It gets the SQL when it asks for work.",
+}
+BAR_UNITS = 1000  # the bar's width in its own units
+LEAST_UNITS = 6  # so that one host in 100,000 can be seen
+SQL_EXCERPT = 90  # characters
+NAMES_SHOWN = 5
+
+
+class Segment(NamedTuple):
+    """One state of a campaign: its words, its count, and its place on the bar in bar units."""
+
+    state: str
+    label: str
+    meaning: str
+    count: int
+    x: int
+    width: int
+
+
+def segments(campaign: Campaign) -> list[Segment]:
+    """Give every state in the order of the bar. Widths follow the counts, but nothing that is there is invisible."""
+    counts = {state: campaign.counts[state.value] for state in MEANINGS}
+    widths = bar_widths(list(counts.values()))
+    made, x = [], 0
+    for (state, count), width in zip(counts.items(), widths, strict=True):
+        made.append(Segment(state.value, str(state.label), MEANINGS[state], count, x, width))
+        x += width
+    return made
+
+
+def bar_widths(counts: list[int]) -> list[int]:
+    """Share the bar out among the counts; `bar.js` does the same."""
+    total = sum(counts)
+    if not total:
+        return [0] * len(counts)
+    widths = [max(LEAST_UNITS, round(BAR_UNITS * count / total)) if count else 0 for count in counts]
+    widest = widths.index(max(widths))
+    widths[widest] += BAR_UNITS - sum(widths)  # what rounding and the least width took comes from the widest
+    return widths
+
+
+def target_in_words(target: Any) -> str:
+    """Say whom a selection means: `hosts labelled web, on Linux; only those online`."""
+    if not isinstance(target, dict):
+        return "unknown"
+    chosen = _chosen(target)
+    text = " and ".join(chosen) if chosen else "nobody"
+    if target.get("exclude_labels"):
+        text += f"; without {_names(target['exclude_labels'])}"
+    return text + ("; only those online at launch" if target.get("online") else "")
+
+
+def _chosen(target: dict[str, Any]) -> list[str]:
+    if target.get("all"):
+        return ["all hosts"]
+    parts = []
+    platforms = [str(Platform(name).label) if name in Platform.values else name for name in target.get("platforms", [])]
+    if target.get("labels"):
+        parts.append(f"hosts labelled {_names(target['labels'])}" + (f", on {_names(platforms)}" if platforms else ""))
+    elif platforms:
+        parts.append(f"{_names(platforms)} hosts")
+    if target.get("hosts"):
+        hosts = [f"#{name}" if isinstance(name, int) else str(name) for name in target["hosts"]]
+        parts.append(f"{'host' if len(hosts) == 1 else f'{len(hosts)} hosts:'} {_names(hosts)}")
+    return parts
+
+
+def _names(names: list[str]) -> str:
+    """Join alternatives for reading; long lists are cut with their number said."""
+    if len(names) > NAMES_SHOWN:
+        return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more"
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def title(campaign: Campaign) -> str:
+    """Give the campaign's name, or else the beginning of its SQL on one line."""
+    text = campaign.name or " ".join(campaign.sql.split())
+    return text if len(text) <= SQL_EXCERPT else text[: SQL_EXCERPT - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Give a length of time in its two largest units: `2 h 5 min`."""
+    left = max(0, round(seconds))
+    parts = []
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {name}")
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,69 @@
+"""The gateway's copy of the board: one bit looked at, no I/O, and no new work hidden."""
+
+from agents.board import PIECE_BYTES, Board, bitmap_of, hosts_in
+
+BOTH = {(1, 0): b"1", (2, 0): b"1"}
+
+
+def board_with(*, first: list[int], second: list[int]) -> Board:
+    board = Board()
+    board.replace(BOTH, {(1, 0): bitmap_of(first), (2, 0): bitmap_of(second)})
+    return board
+
+
+def test_a_host_has_work_when_one_campaign_owes_it() -> None:
+    board = board_with(first=[5], second=[5, 9])
+
+    assert [host for host in range(20) if board.has_work(host)] == [5, 9]
+    assert board.campaigns_for(5) == [1, 2]
+    assert board.campaigns_for(9) == [2]
+    assert not board.has_work(65536 + 5)
+
+
+def test_the_union_keeps_a_bit_as_long_as_one_campaign_has_it() -> None:
+    board = board_with(first=[5], second=[5])
+
+    board.clear(5, [1], board.generation)
+    assert board.has_work(5)
+    board.clear(5, [2], board.generation)
+    assert not board.has_work(5)
+
+
+def test_a_never_from_before_a_refresh_does_not_hide_new_work() -> None:
+    board = board_with(first=[5], second=[])
+    when_the_claim_was_sent = board.generation
+
+    board.replace(BOTH | {(1, 0): b"2"}, {(1, 0): bitmap_of([5])})
+    board.clear(5, [1], when_the_claim_was_sent)
+
+    assert board.has_work(5)
+
+
+def test_a_closed_campaign_leaves_the_union() -> None:
+    board = board_with(first=[5], second=[9])
+
+    board.replace({(2, 0): b"1"}, {})
+
+    assert [host for host in range(20) if board.has_work(host)] == [9]
+
+
+def test_only_pieces_of_another_version_are_fetched() -> None:
+    board = board_with(first=[5], second=[9])
+
+    assert board.changed({(1, 0): b"1", (2, 0): b"7", (3, 1): b"1"}) == [(2, 0), (3, 1)]
+
+
+def test_a_refresh_names_the_hosts_that_are_new() -> None:
+    board = board_with(first=[5], second=[])
+
+    fresh = board.replace(BOTH | {(1, 0): b"2"}, {(1, 0): bitmap_of([5, 6])})
+
+    assert list(hosts_in(0, fresh[0])) == [6]
+
+
+def test_a_bitmap_names_its_hosts_as_redis_counts_bits() -> None:
+    bitmap = bitmap_of([0, 7, 8, 65535])
+
+    assert len(bitmap) == PIECE_BYTES
+    assert bitmap[:2] == b"\x81\x80"
+    assert list(hosts_in(3, bitmap)) == [3 << 16 | bit for bit in (0, 7, 8, 65535)]

@@ -1,0 +1,279 @@
+"""The gateway as agents meet it: always an object, `{}` only when nothing is lost by it."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from agents import open_work
+from agents.gateway import ErrorsAsJson, Gateway, verb_of
+from agents.node_key import NodeKeys
+from fleet import keyspace
+from tests.conftest import Agent, gateway_settings
+
+HOST = 12
+MakeAgent = Callable[[int], Agent]
+
+
+def arm(campaign: int, *hosts: int) -> None:
+    open_work.arm(campaign, 0, hosts or (HOST,), f"SELECT {campaign}", 60)
+
+
+def answers_in_stream() -> list[dict[bytes, bytes]]:
+    return [fields for _, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == b"a"]
+
+
+def commands() -> int:
+    return int(open_work.client().info("stats")["total_commands_processed"])
+
+
+def test_a_host_that_is_owed_nothing_gets_an_empty_object(agent: MakeAgent) -> None:
+    assert agent(HOST).read() == {}
+
+
+@pytest.mark.parametrize("path", ["/api/osquery/config", "/api/v1/osquery/config", "/api/osquery/config/"])
+def test_both_prefixes_lead_to_the_same_endpoint(path: str) -> None:
+    assert verb_of(path) == "config"
+
+
+def test_other_addresses_are_not_the_agents() -> None:
+    assert verb_of("/api/v1/campaigns/") is None
+
+
+@pytest.mark.parametrize("key", [None, "", "12.1.forged", 5, ["x"]])
+def test_who_is_not_known_is_told_to_enroll_again(agent: MakeAgent, key: object) -> None:
+    assert agent(HOST).post("distributed/read", {"node_key": key}) == {"node_invalid": True}
+
+
+def test_a_key_in_the_header_stands_in_for_one_in_the_body(agent: MakeAgent) -> None:
+    host = agent(HOST)
+    header = [(b"authorization", b"NodeKey " + host.key.encode())]
+
+    assert host.post("config", {}, header)["options"]["distributed_interval"] == 10
+    assert host.post("config", {"node_key": "forged"}, header) == {"node_invalid": True}, "the body comes first"
+
+
+def test_a_mass_of_unknown_hosts_is_not_told_to_enroll_all_at_once(agent: MakeAgent) -> None:
+    said = [agent(HOST).post("distributed/read", {"node_key": "forged"}) for _ in range(250)]
+
+    assert 100 <= sum(answer == {"node_invalid": True} for answer in said) <= 200
+    assert all("error" in answer or answer == {"node_invalid": True} for answer in said)
+
+
+def test_a_key_below_the_floor_is_refused_and_a_newer_one_served(agent: MakeAgent, gateway: Gateway) -> None:
+    host = agent(HOST)
+    open_work.set_floor(HOST, 2)
+
+    assert host.read() == {"node_invalid": True}
+    host.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(HOST, 2)
+    assert host.read() == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"1", b"\xff\xfe\x00", b"[" * 10_000])
+@pytest.mark.parametrize("verb", ["distributed/read", "distributed/write", "config", "log"])
+def test_what_is_not_json_is_dropped_with_an_object(agent: MakeAgent, verb: str, body: bytes) -> None:
+    assert agent(HOST).post(verb, body) == {}
+
+
+def test_an_answer_is_in_the_stream_before_the_agent_hears_of_it(agent: MakeAgent) -> None:
+    arm(1)
+
+    assert agent(HOST).write(1, [{"a": "1"}]) == {}
+
+    (entry,) = answers_in_stream()
+    assert (entry[b"c"], entry[b"h"], entry[b"s"]) == (b"1", b"12", b"0")
+    assert json.loads(entry[b"r"]) == [{"a": "1"}]
+
+
+def test_the_same_write_twice_is_one_answer(agent: MakeAgent) -> None:
+    arm(1)
+
+    assert [agent(HOST).write(1, [{"a": "1"}]) for _ in range(2)] == [{}, {}]
+
+    assert len(answers_in_stream()) == 1
+
+
+def test_the_same_write_by_two_connections_at_once_is_one_answer(
+    agent: MakeAgent, loop: asyncio.AbstractEventLoop
+) -> None:
+    arm(1)
+    host = agent(HOST)
+    body = host.answer(1, [{"a": "1"}])
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(*(host.posting("distributed/write", body) for _ in range(20)))
+
+    host.read()
+    assert loop.run_until_complete(both()) == [{}] * 20
+    assert len(answers_in_stream()) == 1
+
+
+def test_a_host_that_was_not_asked_cannot_answer(agent: MakeAgent) -> None:
+    arm(1, HOST + 1)
+
+    assert agent(HOST).write(1, [{"a": "1"}]) == {}
+    assert agent(HOST).write(99, [{"a": "1"}]) == {}, "an unknown campaign"
+    assert agent(HOST).post("distributed/write", {"node_key": agent(HOST).key, "queries": {"x": []}}) == {}
+
+    assert answers_in_stream() == []
+
+
+def test_a_late_answer_of_a_host_that_was_asked_is_taken(agent: MakeAgent) -> None:
+    arm(1)
+    agent(HOST).read()
+    open_work.close(1, [0])
+
+    assert agent(HOST).write(1, [{"a": "1"}]) == {}
+    assert len(answers_in_stream()) == 1
+
+
+def test_several_answers_in_one_write_are_taken_each_on_its_own(agent: MakeAgent) -> None:
+    arm(1)
+    arm(2)
+    host = agent(HOST)
+    body = {"node_key": host.key, "queries": {"c1": [{"a": "1"}], "c2": "", "c77": [], "other": []}}
+
+    assert host.post("distributed/write", body) == {}
+
+    assert sorted(entry[b"c"] for entry in answers_in_stream()) == [b"1", b"2"]
+
+
+def test_an_answer_larger_than_the_limit_is_cut_and_marked(
+    loop: asyncio.AbstractEventLoop, gateway: Gateway, board: None
+) -> None:
+    small = Gateway(gateway_settings(max_result_bytes=1000), cold=gateway._cold)
+    loop.run_until_complete(small.start())
+    arm(1)
+    host = Agent(small, loop, HOST)
+    host.read()
+
+    host.write(1, [{"n": str(n)} for n in range(1000)])
+
+    (entry,) = answers_in_stream()
+    assert entry[b"x"] == b"t"
+    assert 0 < len(json.loads(entry[b"r"])) < 1000
+    loop.run_until_complete(small.stop())
+
+
+def test_without_a_whole_board_answers_are_kept_by_the_agent(agent: MakeAgent) -> None:
+    arm(1)
+    agent(HOST).read()
+    open_work.client().flushdb()
+
+    assert "error" in agent(HOST).write(1, [{"a": "1"}])
+    assert "error" in agent(HOST).post("distributed/read", {"node_key": agent(HOST).key}), "its bit is set in the copy"
+
+
+def test_log_lines_are_acknowledged_gzipped_or_not(agent: MakeAgent) -> None:
+    host = agent(HOST)
+    body = json.dumps({"node_key": host.key, "log_type": "result", "data": []}).encode()
+
+    assert host.post("log", body) == {}
+    assert host.post("log", gzip.compress(body), [(b"content-encoding", b"GZIP")]) == {}
+    assert "error" in host.post("log", b"no gzip", [(b"content-encoding", b"gzip")])
+
+
+def test_a_zip_bomb_is_refused(loop: asyncio.AbstractEventLoop, board: None, gateway: Gateway) -> None:
+    small = Gateway(gateway_settings(max_body_bytes=100_000), cold=gateway._cold)
+    loop.run_until_complete(small.start())
+    host = Agent(small, loop, HOST)
+
+    answer = host.post("log", gzip.compress(b"0" * 10_000_000), [(b"content-encoding", b"gzip")])
+
+    assert answer == {"error": "the body is larger than 100000 bytes"}
+    loop.run_until_complete(small.stop())
+
+
+def test_an_idle_check_in_costs_no_round_trip_however_many_campaigns_are_open(
+    agent: MakeAgent, gateway: Gateway, loop: asyncio.AbstractEventLoop
+) -> None:
+    for campaign in range(1, 101):
+        arm(campaign, HOST + 1)
+    idle = agent(HOST)
+    idle.read()
+    before, told = commands(), gateway.store.round_trips
+
+    async def many() -> list[Any]:
+        return [await idle.posting("distributed/read", {"node_key": idle.key}) for _ in range(500)]
+
+    assert loop.run_until_complete(many()) == [{}] * 500
+    assert gateway.store.round_trips - told <= 2, "the gateway tells once a second who asked"
+    assert commands() - before < 30
+
+
+class TestHeldReads:
+    """Idle reads wait for work."""
+
+    @pytest.fixture
+    def holding(self, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
+        made = Gateway(gateway_settings(hold_seconds=5.0), cold=gateway._cold)
+        loop.run_until_complete(made.start())
+        yield made
+        loop.run_until_complete(made.stop())
+
+    def test_a_held_read_gets_work_that_comes_later(self, holding: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+        host = Agent(holding, loop, HOST)
+
+        async def ask_then_launch() -> Any:
+            read = asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key}))
+            while not len(holding.hold):
+                await asyncio.sleep(0)
+            await asyncio.to_thread(arm, 1)
+            return await asyncio.wait_for(read, 2)
+
+        assert loop.run_until_complete(ask_then_launch()) == {"queries": {"c1": "SELECT 1"}}
+
+    def test_the_newer_read_of_a_host_releases_the_older(
+        self, holding: Gateway, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        host = Agent(holding, loop, HOST)
+
+        async def ask_twice() -> Any:
+            older = asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key}))
+            while not len(holding.hold):
+                await asyncio.sleep(0)
+            newer = asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key}))
+            answer = await asyncio.wait_for(older, 1)
+            assert not newer.done()
+            await asyncio.to_thread(arm, 1)
+            return answer, await asyncio.wait_for(newer, 2)
+
+        assert loop.run_until_complete(ask_twice()) == ({}, {"queries": {"c1": "SELECT 1"}})
+
+    def test_a_server_that_stops_answers_every_held_read_within_a_second(
+        self, holding: Gateway, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        hosts = [Agent(holding, loop, number) for number in range(1, 101)]
+
+        async def ask_then_stop() -> list[Any]:
+            reads = [asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key})) for host in hosts]
+            while len(holding.hold) < len(hosts):
+                await asyncio.sleep(0)
+            await asyncio.wait_for(holding.hold.close(), 1.5)
+            return await asyncio.wait_for(asyncio.gather(*reads), 1)
+
+        assert loop.run_until_complete(ask_then_stop()) == [{}] * 100
+
+
+@pytest.mark.parametrize("status", [500, 404, 302])
+def test_an_error_page_for_agents_is_an_object_with_an_error(loop: asyncio.AbstractEventLoop, status: int) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"<html>"})
+
+    async def crash(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("broken")
+
+    for app in (page, crash):
+        sent: list[Any] = []
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        loop.run_until_complete(ErrorsAsJson(app)({"path": "/api/osquery/enroll"}, None, send))  # type: ignore[arg-type]
+        assert sent[0]["status"] == 200
+        assert "error" in json.loads(sent[1]["body"])

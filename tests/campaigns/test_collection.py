@@ -1,0 +1,224 @@
+"""The collector: in order, exactly once, and one bad entry costs no other."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection, transaction
+
+from agents import open_work
+from agents.models import Host
+from campaigns.collection import Collector, cursor_entry
+from campaigns.models import Campaign, DeadLetter, Result, State, Status, StreamCursor, Target
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Collect = Callable[[], int]
+MakeAgent = Callable[[Host], Agent]
+
+
+def answer(campaign: Campaign, host: Host, **changes: bytes) -> str:
+    """Put an answer into the stream as accept does."""
+    fields = {"k": "a", "c": campaign.pk, "h": host.pk, "s": "0", "m": "", "t": "{}", "r": '[{"a":"1"}]', "x": ""}
+    return open_work.client().xadd(keyspace.STREAM, {**fields, **changes}).decode()
+
+
+def state(campaign: Campaign, host: Host) -> str:
+    return Target.objects.get(campaign=campaign, host=host).state
+
+
+@pytest.fixture(autouse=True)
+def _whole_board(board: None) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"r": b"nonsense"},
+        {"s": b"not a number"},
+        {"t": b'{"memory": 1}', "r": b'[{"a": '},
+        {"k": b"z"},
+    ],
+)
+def test_one_poisonous_entry_of_500_becomes_a_dead_letter(collect: Collect, poison: dict[str, bytes]) -> None:
+    hosts = make_hosts(500)
+    campaign = make_campaign(*hosts)
+    for place, host in enumerate(hosts):
+        answer(campaign, host, **(poison if place == 250 else {}))
+
+    collect()
+
+    campaign.refresh_from_db()
+    assert Result.objects.filter(campaign=campaign).count() == campaign.counts["answered"] == 499
+    letter = DeadLetter.objects.get()
+    assert letter.host_id == hosts[250].pk
+    target = Target.objects.get(campaign=campaign, host=hosts[250])
+    assert target.state == State.FAILED
+    assert letter.reason in target.error
+    assert campaign.status == Status.COMPLETED
+    assert [result.seq for result in Result.objects.filter(campaign=campaign)] == list(range(1, 500))
+
+
+def test_an_entry_that_names_nobody_is_kept_and_the_stream_goes_on(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    open_work.client().xadd(keyspace.STREAM, {"k": "a", "c": "x"})
+    open_work.client().xadd(keyspace.STREAM, {"strange": b"\xff\x00"})
+    answer(campaign, host)
+
+    collect()
+
+    assert DeadLetter.objects.count() == 2
+    assert state(campaign, host) == State.ANSWERED
+
+
+def test_an_answer_without_a_target_is_kept_as_a_dead_letter(collect: Collect) -> None:
+    campaign = make_campaign(make_host())
+    stranger = make_host()
+    answer(campaign, stranger)
+
+    collect()
+
+    assert "no target" in DeadLetter.objects.get().reason
+
+
+def test_an_answer_of_a_campaign_that_is_gone_is_dropped(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    campaign.delete()
+
+    assert collect() == 1
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_repeat_that_slipped_into_the_stream_is_stored_once(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    answer(campaign, host, r=b'[{"a":"2"}]')
+
+    collect()
+
+    assert Result.objects.get().rows == [{"a": "1"}]
+    campaign.refresh_from_db()
+    assert campaign.counts["answered"] == campaign.count_rows == 1
+
+
+def test_a_batch_that_failed_half_way_is_stored_again_and_once(
+    collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(StreamCursor, "save", _crash)
+        Collector().collect()
+    assert not Result.objects.exists(), "the batch and the cursor are one transaction"
+
+    collect()
+
+    assert Result.objects.count() == 1
+
+
+def _crash(*_: object, **__: object) -> None:
+    raise RuntimeError("the process died here")
+
+
+def test_a_second_collector_stands_by(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    other = connection.copy()
+    try:
+        with transaction.atomic():
+            collect_row = StreamCursor.objects.get_or_create(stream=keyspace.STREAM)[0]
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM campaigns_streamcursor WHERE stream = %s FOR UPDATE", [collect_row.stream])
+            assert Collector().collect() is None
+        other.rollback()
+    finally:
+        other.close()
+
+    assert collect() == 1
+
+
+def test_what_is_stored_is_trimmed_from_the_stream(collect: Collect) -> None:
+    host = make_host()
+    entry = answer(make_campaign(host), host)
+
+    collect()
+
+    assert open_work.client().xlen(keyspace.STREAM) == 0
+    assert cursor_entry() == entry
+
+
+def test_a_delivery_that_comes_after_the_answer_only_fills_in_its_times(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    open_work.client().xadd(keyspace.STREAM, {"k": "d", "c": campaign.pk, "h": host.pk, "n": 1})
+
+    collect()
+
+    target = Target.objects.get(campaign=campaign)
+    assert (target.state, target.deliveries) == (State.ANSWERED, 1)
+    assert target.delivered_at is not None
+
+
+def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) -> None:
+    hosts = make_hosts(2)
+    campaign = make_campaign(*hosts)
+    answer(campaign, hosts[0], r=b'[{"z":"a\\u0000b","a":"1"}]')
+    answer(campaign, hosts[1], r=b'[{"b":"2","z":"3"}]')
+
+    collect()
+
+    campaign.refresh_from_db()
+    assert campaign.columns == ["z", "a", "b"]
+    assert Result.objects.get(host=hosts[0]).rows == [{"z": "ab", "a": "1"}]
+
+
+def test_an_answer_after_the_end_is_kept_marked_and_counted(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    Campaign.objects.filter(pk=campaign.pk).update(
+        status=Status.EXPIRED,
+        ended_at=campaign.started_at,
+        closed_at=campaign.started_at,
+        count_waiting=0,
+        count_missed=1,
+    )
+    Target.objects.filter(campaign=campaign).update(state=State.MISSED, ended_at=campaign.started_at)
+    answer(campaign, host)
+
+    collect()
+
+    target = Target.objects.get(campaign=campaign)
+    assert (target.state, target.late) == (State.ANSWERED, True)
+    assert Result.objects.get().late
+    ended = campaign.started_at
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_at) == (Status.EXPIRED, ended)
+    assert (campaign.count_answered, campaign.count_missed) == (1, 0)
+
+
+def test_results_are_stored_though_nobody_watches_and_the_doorbell_is_broken(
+    collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    answer(campaign, host)
+    monkeypatch.setattr("campaigns.doorbell.get_channel_layer", _BrokenLayer)
+
+    collect()
+
+    assert Result.objects.count() == 1
+
+
+class _BrokenLayer:
+    async def group_send(self, *_: object) -> None:
+        raise OSError("no bell")
