@@ -52,7 +52,7 @@ class TargetForm(forms.Form):
         required=False,
         label="Hosts",
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="Hostnames, UUIDs, serial numbers or host identifiers, one a line or with commas between. #42 is an id.",
+        help_text="Hostnames, UUIDs, serials or host identifiers, one a line or with commas between. #42 is an id.",
     )
     online = forms.BooleanField(required=False, label="Only hosts that are online now")
 

@@ -14,16 +14,15 @@ from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.cache import cache
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents.models import Host, Presence, online_since
-from campaigns import lifecycle
+from campaigns import lifecycle, wording
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
 from campaigns.models import OVER, Campaign, Query, Result, State, Target
 from fleet.errors import FleetError
@@ -35,6 +34,8 @@ FIRST_ROWS = 100  # in the page itself, for those without scripts
 ERROR_GROUPS = 100
 HOSTS_FOUND = 12
 TROUBLES_SECONDS = 10
+TABS = [("rows", "Rows"), ("hosts", "Hosts"), ("errors", "Errors")]
+EXPORTS = ["csv", "ndjson", "json"]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -48,7 +49,7 @@ def with_policy(view: View[P]) -> View[P]:
     """Send the console's Content-Security-Policy along."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = POLICY
         return response
@@ -61,7 +62,7 @@ def needs(permission: str) -> Callable[[View[P]], View[P]]:
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return _to_login(request)
             if not request.user.has_perm(permission):
@@ -88,12 +89,22 @@ def _user(request: HttpRequest) -> User:
     return user
 
 
-@method_decorator(with_policy, name="dispatch")
 class Login(LoginView):
     """The page to log in."""
 
     template_name = "campaigns/login.html"
     redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send the policy along."""
+        response = super().dispatch(request, *args, **kwargs)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    def get_default_redirect_url(self) -> str:
+        """Go to Ask, or to what those who may not ask can look at."""
+        may_ask = self.request.user.has_perm(LAUNCH) or not self.request.user.has_perm(LOOK)
+        return super().get_default_redirect_url() if may_ask else reverse("campaigns")
 
 
 # --- Ask -------------------------------------------------------------------------------------------------------
@@ -128,8 +139,9 @@ def _begin_with(request: HttpRequest) -> dict[str, Any]:
     return {}
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+def _number(text: str | None) -> int:
+    """Read an id; what is none is 0, which nothing bears."""
+    return int(text) if text and text.isdecimal() and len(text) < 19 else 0
 
 
 @needs(LAUNCH)
@@ -188,8 +200,8 @@ def campaigns(request: HttpRequest) -> HttpResponse:
 def _found(wanted: dict[str, Any]) -> QuerySet[Campaign]:
     found: QuerySet[Campaign] = Campaign.objects.select_related("created_by").defer("columns", "target")
     if search := wanted.get("search"):
-        by_number = Q(pk=_number(search.lstrip("#"))) if _number(search.lstrip("#")) else Q()
-        found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | by_number)
+        number = Q(pk=_number(search.lstrip("#")))
+        found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | number)
     if wanted.get("status") == "open":
         return found.exclude(status__in=OVER)
     return found.filter(status=wanted["status"]) if wanted.get("status") else found
@@ -219,8 +231,17 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = _campaign(campaign_id)
     if shown is None:
         return _no_such_campaign(request, campaign_id)
-    tab = request.GET.get("tab", "rows")
-    context = {"campaign": shown, "tab": tab, **live_context(shown), "may_stop": may_stop(_user(request), shown)}
+    tab = request.GET.get("tab", "")
+    tab = tab if tab in dict(TABS) else "rows"
+    context = {
+        "campaign": shown,
+        "tab": tab,
+        "tabs": TABS,
+        "exports": EXPORTS,
+        "may_stop": may_stop(_user(request), shown),
+        "stop_form": StopForm(),
+        **live_context(shown),
+    }
     if tab == "hosts":
         context |= _hosts_context(request, shown)
     elif tab == "errors":
@@ -236,7 +257,13 @@ def live_context(shown: Campaign) -> dict[str, Any]:
         table += [(result, [row.get(column, "") for column in shown.columns]) for row in result.rows]
         if len(table) >= FIRST_ROWS:
             break
-    return {"first_rows": table[:FIRST_ROWS], "left": _seconds_left(shown), "stop_form": StopForm()}
+    return {
+        "first_rows": table[:FIRST_ROWS],
+        "columns_json": json.dumps(shown.columns),
+        "left": _seconds_left(shown),
+        "ending": wording.ending(shown),
+        "errors_count": shown.count_failed + shown.count_denylisted,
+    }
 
 
 def _seconds_left(shown: Campaign) -> float | None:

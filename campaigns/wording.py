@@ -33,7 +33,7 @@ class Segment(NamedTuple):
     state: str
     label: str
     meaning: str
-    count: int
+    hosts: int
     x: int
     width: int
 
@@ -91,6 +91,17 @@ def _names(names: list[str]) -> str:
     if len(names) > NAMES_SHOWN:
         return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more"
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def ending(campaign: Campaign) -> str:
+    """Say how and by whom it ended, or that it is ending; "" = nothing to say. `campaign.js` says the same."""
+    by = f" by {campaign.ended_by}" if campaign.ended_by else ""
+    why = f": {campaign.ended_reason}" if campaign.ended_reason else ""
+    if campaign.is_over:
+        return f"{campaign.status.capitalize()}{by}{why}".rstrip(".") + "."
+    if campaign.ended_by:
+        return f"Stopping{by}{why}. What hosts have sent is being stored."
+    return ""
 
 
 def title(campaign: Campaign) -> str:

@@ -1,0 +1,322 @@
+"""The admin of campaigns: adding one launches it, its page follows it live, machine-written rows are read-only."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from agents.admin import ReadOnlyAdmin
+from campaigns import lifecycle, wording
+from campaigns.forms import LaunchForm
+from campaigns.models import (
+    ApiToken,
+    Campaign,
+    DeadLetter,
+    IdempotencyKey,
+    Query,
+    Result,
+    StreamCursor,
+    Target,
+    TargetRange,
+)
+from campaigns.pages import live_context, may_stop
+from fleet.errors import FleetError
+
+ROWS_SHOWN = 20  # of one host's result
+
+
+class AdminLaunchForm(LaunchForm):
+    """The launch in the admin's clothes."""
+
+    class Meta(LaunchForm.Meta):
+        widgets = {
+            "sql": UnfoldAdminTextareaWidget({"rows": 6, "class": "font-mono", "spellcheck": "false"}),
+            "timeout": UnfoldAdminIntegerFieldWidget,
+            "name": UnfoldAdminTextInputWidget,
+            "reason": UnfoldAdminTextareaWidget({"rows": 2}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["timeout"].initial = lifecycle.DEFAULT_TIMEOUT
+        widgets = {
+            "kind": UnfoldAdminRadioSelectWidget(),
+            "labels": UnfoldAdminCheckboxSelectMultiple(),
+            "platforms": UnfoldAdminCheckboxSelectMultiple(),
+            "hosts": UnfoldAdminTextareaWidget({"rows": 3}),
+            "online": UnfoldBooleanWidget(),
+        }
+        for name, widget in widgets.items():
+            field: Any = self.fields[name]
+            if hasattr(field, "choices"):
+                widget.choices = field.choices
+            field.widget = widget
+
+
+@admin.register(Campaign)
+class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Campaigns: add to launch, look to follow, stop. Only the name and the pin are changed afterwards."""
+
+    list_display = ["title", "status", "progress", "count_failed", "count_rows", "created_by", "created_at", "pinned"]
+    list_filter = ["status", "pinned", ("created_by", admin.RelatedOnlyFieldListFilter)]
+    list_select_related = ["created_by"]
+    search_fields = ["name", "sql"]
+    date_hierarchy = "created_at"
+    actions = ["stop_campaigns"]
+    actions_detail = ["stop_campaign"]
+    add_fieldsets = [
+        (None, {"fields": ["sql"]}),
+        ("Who is asked", {"fields": ["kind", "labels", "platforms", "hosts", "online"]}),
+        ("How long, and why", {"fields": ["timeout", "name", "reason"]}),
+    ]
+    fieldsets = [
+        (None, {"fields": ["name", "pinned"]}),
+        ("What was asked", {"fields": ["sql", "query", "who_is_meant", "timeout", "reason", "parent", "warnings"]}),
+        (
+            "How it went",
+            {
+                "fields": [
+                    "status",
+                    "ended_reason",
+                    "ended_by",
+                    "created_by",
+                    *(["created_at", "started_at", "ends_at", "ended_at", "expected", "last_seq", "columns"]),
+                ]
+            },
+        ),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Campaign | None = None) -> list[str]:
+        """Everything but the name and the pin, once it is launched."""
+        if obj is None:
+            return []
+        shown = [name for _, options in self.fieldsets for name in options["fields"]]
+        return [name for name in shown if name not in ("name", "pinned")]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Launch on adding; the form knows who does."""
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs)
+        return type("LaunchFormOfUser", (AdminLaunchForm,), {"by": request.user})
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Deleting takes the board and its late answers into account: the API does it."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Campaign, form: "ModelForm[Campaign]", change: bool) -> None:
+        """Write the name and the pin alone; a new campaign was written by its launch."""
+        if change:
+            obj.save(update_fields=["name", "pinned"])
+
+    def response_add(self, request: HttpRequest, obj: Campaign, post_url_continue: str | None = None) -> HttpResponse:
+        """Go to the launched campaign's page."""
+        messages.success(request, f"Launched over {obj.expected} hosts.")
+        return redirect("admin:campaigns_campaign_change", obj.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the live progress above the fields."""
+        shown = self.get_object(request, object_id)
+        extra = {"campaign": shown, **live_context(shown)} if shown is not None else {}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    # --- columns ----------------------------------------------------------------------------------------------
+
+    @admin.display(ordering="name")
+    def title(self, campaign: Campaign) -> str:
+        """Give the name, or the beginning of the SQL."""
+        return wording.title(campaign)
+
+    @admin.display(description="final")
+    def progress(self, campaign: Campaign) -> str:
+        """Give how many targets are final, of how many."""
+        return f"{campaign.count_targeted - campaign.open_targets:,} of {campaign.count_targeted:,}"
+
+    @admin.display(description="target")
+    def who_is_meant(self, campaign: Campaign) -> str:
+        """Give the selection in words."""
+        return wording.target_in_words(campaign.target)
+
+    # --- Stop -------------------------------------------------------------------------------------------------
+
+    @admin.action(description="Stop: hand out no more, at once", permissions=["change"])
+    def stop_campaigns(self, request: HttpRequest, chosen: QuerySet[Campaign]) -> None:
+        """Stop the chosen campaigns; those that are over are named."""
+        for campaign_id in chosen.order_by("pk").values_list("pk", flat=True):
+            self._stop(request, campaign_id)
+
+    @action(  # type: ignore[untyped-decorator]  # unfold has no types
+        description="Stop", icon="stop_circle", url_path="stop", permissions=["stop_campaign"]
+    )
+    def stop_campaign(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Stop this one, after the console asked whether to."""
+        return redirect("campaign-stop", int(object_id))
+
+    def has_stop_campaign_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Offer Stop while there is something to stop, to who may."""
+        shown = Campaign.objects.filter(pk=object_id).first()
+        return shown is not None and isinstance(request.user, User) and may_stop(request.user, shown)
+
+    def _stop(self, request: HttpRequest, campaign_id: int) -> None:
+        try:
+            lifecycle.stop(campaign_id, request.user.get_username(), "stopped in the admin")
+        except FleetError as error:
+            messages.error(request, error.sentence)
+        else:
+            messages.success(request, f"Stopping campaign {campaign_id}: nothing more is handed out.")
+
+
+@admin.register(Query)
+class QueryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Saved SQL."""
+
+    list_display = ["name", "description", "ask", "created_by", "updated_at"]
+    list_select_related = ["created_by"]
+    search_fields = ["name", "sql", "description"]
+    fields = ["name", "sql", "description"]
+
+    @admin.display(description="")
+    def ask(self, query: Query) -> str:
+        """Link to the Ask page with this SQL."""
+        return format_html('<a href="{}?query={}">Ask</a>', reverse("ask"), query.pk)
+
+    def save_model(self, request: HttpRequest, obj: Query, form: Any, change: bool) -> None:
+        """Remember who wrote it."""
+        if not change and isinstance(request.user, User):
+            obj.created_by = request.user
+        super().save_model(request, obj, form, change)
+
+
+class OfCampaignAdmin(ReadOnlyAdmin):
+    """Rows of one campaign, newest campaign first; found by its number, so that no search walks the whole table."""
+
+    list_select_related = ["campaign"]
+    search_fields = ["=campaign__id", "hostname"]
+    search_help_text = "A campaign's number, or a part of a hostname"
+    ordering = ["-campaign_id", "host_id"]
+
+
+@admin.register(Target)
+class TargetAdmin(OfCampaignAdmin):
+    """One host of one campaign, with its state."""
+
+    list_display = ["hostname", "campaign", "state", "late", "deliveries", "answered_at", "row_count", "wall_ms"]
+    list_filter = ["state", "late"]
+    list_select_related = ["campaign"]
+
+
+@admin.register(Result)
+class ResultAdmin(OfCampaignAdmin):
+    """What one host answered. Its rows are large: the list leaves them out."""
+
+    list_display = ["hostname", "campaign", "seq", "state", "row_count", "truncated", "late", "received_at"]
+    list_filter = ["state", "late", "truncated"]
+    ordering = ["-campaign_id", "seq"]
+    exclude = ["rows"]
+    readonly_fields = ["first_rows"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
+        """Leave the rows out of the list; the page of one result fetches its own."""
+        results: QuerySet[Result] = super().get_queryset(request)
+        return results.defer("rows")
+
+    @admin.display(description="rows")
+    def first_rows(self, result: Result) -> str:
+        """Show the first rows."""
+        lines = [", ".join(f"{name}={value}" for name, value in row.items()) for row in result.rows[:ROWS_SHOWN]]
+        more = f"\n… and {result.row_count - ROWS_SHOWN} more" if result.row_count > ROWS_SHOWN else ""
+        return format_html("<pre>{}{}</pre>", "\n".join(lines), more)
+
+
+@admin.register(TargetRange)
+class TargetRangeAdmin(ReadOnlyAdmin):
+    """The pieces of work of a targeting."""
+
+    list_display = ["campaign", "number", "sent_at", "done_at"]
+    list_select_related = ["campaign"]
+    list_filter = [("done_at", admin.EmptyFieldListFilter)]
+    ordering = ["-campaign_id", "number"]
+
+
+@admin.register(StreamCursor)
+class StreamCursorAdmin(ReadOnlyAdmin):
+    """How far the collector is."""
+
+    list_display = ["stream", "entry", "moved_at"]
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    """Answers that could not be stored, kept as they came."""
+
+    list_display = ["entry", "reason", "campaign_id", "host_id", "created_at"]
+    search_fields = ["=entry", "=campaign_id", "reason"]
+    exclude = ["fields"]
+    readonly_fields = ["content"]
+
+    @admin.display(description="fields")
+    def content(self, letter: DeadLetter) -> str:
+        """Show the beginning of what came."""
+        return format_html("<pre>{}</pre>", bytes(letter.fields)[:4_000].decode("utf-8", "replace"))
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    """Keys under which people launched."""
+
+    list_display = ["key", "user", "campaign", "created_at"]
+    list_select_related = ["user", "campaign"]
+    search_fields = ["=key"]
+    ordering = ["-created_at"]
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """Tokens of the API: made there, looked at and deleted here."""
+
+    list_display = ["name", "user", "token_key", "created", "expiry"]
+    list_select_related = ["user"]
+    search_fields = ["name", "user__username", "token_key"]
+    exclude = ["digest"]
+    actions = ["delete_selected"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Deleting a token is how it is taken away."""
+        return bool(request.user.has_perm("campaigns.delete_apitoken"))
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """People."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Groups of people, with permissions."""
