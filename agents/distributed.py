@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from agents.board import Board, Place
@@ -113,7 +112,7 @@ class Store:
             await self._pipeline.call("mark_reads", [keyspace.READS, keyspace.GATEWAYS], args)
 
     async def refresh(self) -> dict[int, bytes]:
-        """Bring the copy up to date; give the bitmaps of hosts that have new work. Read versions first, pieces after."""
+        """Bring the copy up to date; give the bitmaps of hosts with new work. Versions are read first, pieces after."""
         epoch, version, self.backlog = await self._look()
         if epoch is None:
             self._board.epoch = self._board.version = None
@@ -125,7 +124,7 @@ class Store:
         )
         versions = {_place(field): held for field, held in fields.items()}
         if epoch != self._board.epoch:
-            self._board.versions = {place: b"" for place in self._board.versions}
+            self._board.versions = dict.fromkeys(self._board.versions, b"")
         changed = self._board.changed(versions)
         offers = await self._client.mget([keyspace.offer_key(*place) for place in changed]) if changed else []
         pieces = {place: offer for place, offer in zip(changed, offers, strict=True) if offer is not None}
@@ -156,7 +155,8 @@ class Store:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, after the round trip under way."""
+        await self._pipeline.close()
         with suppress(RedisError, OSError):
             await self._client.aclose()
 

@@ -10,6 +10,7 @@ import logging
 import random
 import secrets
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from agents.body import Body, BodyRefusedError, Budget, ClientGoneError
 from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, Claim, NoBoardError, Store
 from agents.hold import Hold, Waiter
 from agents.node_key import Identity, NodeKeys
+from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
@@ -96,23 +98,24 @@ class Gateway:
     async def stop(self) -> None:
         """Let go of everything."""
         await self.hold.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self.store.close()
 
     def _release_on_sigterm(self) -> None:
-        """Answer held reads as soon as the server is told to stop: it waits for them before it tells the app."""
+        """Answer held reads as soon as the server is told to stop: it waits for them before it tells the app.
+
+        Only beside a server's own handler: without one SIGTERM ends the process, and that must stay so.
+        """
         loop = asyncio.get_running_loop()
         before = signal.getsignal(signal.SIGTERM)
+        if not callable(before) or threading.current_thread() is not threading.main_thread():
+            return
 
         def release(number: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(lambda: self._tasks.append(asyncio.ensure_future(self.hold.close())))
-            if callable(before):
-                before(number, frame)
+            before(number, frame)
 
-        with suppress(ValueError):  # not the main thread, as in tests: nobody sends signals there
-            signal.signal(signal.SIGTERM, release)
+        signal.signal(signal.SIGTERM, release)
 
     async def _follow(self, rung: asyncio.Event) -> None:
         """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""
@@ -127,7 +130,8 @@ class Gateway:
                     logger.warning("board out of reach reason=%s", error)
                 away = True
             with suppress(TimeoutError):
-                await asyncio.wait_for(rung.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # not wait_for: Python 3.11's can swallow a cancellation
+                    await rung.wait()
                 await asyncio.sleep(COALESCE_SECONDS)
             rung.clear()
 

@@ -44,6 +44,11 @@ class Pipeline:
             self._sender = asyncio.create_task(self._send_all())
         return await call.answer
 
+    async def close(self) -> None:
+        """Let the round trip under way end."""
+        if self._sender is not None:
+            await asyncio.gather(self._sender, return_exceptions=True)
+
     async def _send_all(self) -> None:
         try:
             while self._waiting:

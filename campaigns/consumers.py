@@ -20,6 +20,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from campaigns.models import Campaign
 from campaigns.readers import PROGRESS_SECONDS, Reader, encode, readers
 from fleet.api import BearerAuthentication
+from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     async def disconnect(self, code: int) -> None:
         """Stop sending."""
         if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
+            await end([self._sender])
 
     # --- who --------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from campaigns.doorbell import group_of
 from campaigns.models import Campaign, Result
 from campaigns.results import campaign_json, results_after
+from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,7 @@ class Reader:
 
     async def close(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     @property
     def last_seq(self) -> int:
@@ -121,7 +120,8 @@ class Reader:
         """Look when rung and every two seconds, at most twice a second."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._rung.wait()
             self._rung.clear()
             try:
                 await self._look()

@@ -104,6 +104,7 @@ def gateway(board: None, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
     """Give a gateway that answers idle reads at once."""
     made = Gateway(gateway_settings(), cold=_no_cold_app)
     loop.run_until_complete(made.start())
+    loop.run_until_complete(made.store.refresh())
     yield made
     loop.run_until_complete(made.stop())
 

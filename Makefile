@@ -1,0 +1,40 @@
+# `make demo` and `make test` work on a bare machine: Python 3.11, git, make. Nothing else has to be installed.
+PYTHON ?= python3
+BIN := .venv/bin
+SETTINGS := SECRET_KEY=checks NODE_KEY_SECRETS=checks DATABASE_URL=postgres:///unused
+
+.PHONY: help demo test check lint bench clean
+help:  ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+.venv/installed: requirements.txt constraints.txt
+	@$(PYTHON) -m venv .venv || { echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+demo: .venv/installed  ## start everything: ARGS="--hosts N --json --port P --bind A --data-dir DIR"
+	@exec $(BIN)/python -m fleet.demo $(ARGS)
+
+test: check  ## everything that CI runs
+	$(BIN)/python -m pytest -n 2 --maxprocesses 2 $(ARGS)
+
+check: .venv/installed-dev  ## linters, types, import directions, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(SETTINGS) $(BIN)/mypy fleet agents campaigns manage.py
+	$(BIN)/lint-imports
+	$(SETTINGS) $(BIN)/python -W ignore manage.py makemigrations --check --dry-run
+
+lint: .venv/installed-dev  ## mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed-dev  ## the ratios of docs/performance.md
+	$(BIN)/python -m tests.bench
+
+clean:  ## remove what was built, not the demo's data
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache staticfiles

@@ -1,0 +1,145 @@
+"""The shapes of what the API takes and gives."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from agents.models import EnrollSecret, Host, Label
+from campaigns.lifecycle import DEFAULT_TIMEOUT, Order
+from campaigns.models import ApiToken, Query, Target
+from campaigns.results import timestamp
+from fleet.api import StrictSerializer
+from fleet.errors import BadInputError
+
+
+class Moment(serializers.DateTimeField):
+    """RFC 3339, UTC, milliseconds."""
+
+    def to_representation(self, value: Any) -> str | None:
+        """Write it."""
+        return timestamp(value)
+
+
+class OrderSerializer(StrictSerializer):
+    """The body of a launch."""
+
+    sql = serializers.CharField(required=False, trim_whitespace=False, allow_blank=True)
+    query = serializers.IntegerField(required=False, allow_null=True, help_text="id of a saved query")
+    target = serializers.JSONField()
+    timeout = serializers.IntegerField(required=False, default=DEFAULT_TIMEOUT, help_text="seconds")
+    name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+    reason = serializers.CharField(required=False, default="", allow_blank=True)
+
+    def order(self) -> Order:
+        """Give what was asked for. Raise BadInputError when it says nothing or two things."""
+        data = dict(self.validated_data)
+        query_id, sql = data.pop("query", None), data.pop("sql", None)
+        if (query_id is None) == (sql is None):
+            raise BadInputError("give either sql or query, the id of a saved query", "sql")
+        query = None
+        if query_id is not None:
+            query = Query.objects.filter(pk=query_id).first()
+            if query is None:
+                raise BadInputError(f"query {query_id} is unknown", "query")
+        return Order(sql=query.sql if query else sql, query=query, **data)
+
+
+class EstimateSerializer(OrderSerializer):
+    """The body of an estimate: that of a launch, of which only the target counts."""
+
+
+class CampaignChange(StrictSerializer):
+    """What may be changed of a campaign."""
+
+    name = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    pinned = serializers.BooleanField(required=False)
+
+
+class TargetSerializer(serializers.ModelSerializer[Target]):
+    """One host of a campaign, with its state."""
+
+    host = serializers.SerializerMethodField()
+    online = serializers.BooleanField()
+    delivered_at = Moment()
+    answered_at = Moment()
+
+    class Meta:
+        model = Target
+        fields = (
+            *("host", "state", "late", "online", "deliveries", "delivered_at", "answered_at", "error", "row_count"),
+            *("wall_ms", "user_ms", "system_ms", "memory_bytes"),
+        )
+
+    def get_host(self, target: Target) -> dict[str, Any]:
+        """Give id and the hostname as it was then."""
+        return {"id": target.host_id, "hostname": target.hostname}
+
+
+class HostSerializer(serializers.ModelSerializer[Host]):
+    """An enrolled machine."""
+
+    labels = serializers.SlugRelatedField[Label](slug_field="name", many=True, read_only=True)
+    online = serializers.BooleanField(read_only=True)
+    last_seen = Moment(read_only=True)
+    enrolled_at = Moment(read_only=True)
+    revoked_at = Moment(read_only=True)
+
+    class Meta:
+        model = Host
+        fields = (
+            *("id", "host_identifier", "hostname", "uuid", "hardware_serial", "platform", "os_name", "os_version"),
+            *("osquery_version", "cpu_brand", "physical_memory", "address", "labels", "online", "last_seen"),
+            *("enrolled_at", "revoked_at"),
+        )
+
+
+class LabelSerializer(serializers.ModelSerializer[Label]):
+    """A group of hosts."""
+
+    hosts_count = serializers.IntegerField(read_only=True)
+    created_at = Moment(read_only=True)
+
+    class Meta:
+        model = Label
+        fields = ("id", "name", "description", "hosts_count", "created_at")
+
+
+class MembersSerializer(StrictSerializer):
+    """Hosts to be put into or taken out of a label."""
+
+    hosts = serializers.ListField(child=serializers.IntegerField(), max_length=100_000)
+
+
+class QuerySerializer(serializers.ModelSerializer[Query]):
+    """Saved SQL with a name."""
+
+    created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
+    created_at = Moment(read_only=True)
+    updated_at = Moment(read_only=True)
+
+    class Meta:
+        model = Query
+        fields = ("id", "name", "sql", "description", "created_by", "created_at", "updated_at")
+
+
+class EnrollSecretSerializer(serializers.ModelSerializer[EnrollSecret]):
+    """An enroll secret without the secret itself, which is shown once, at creation."""
+
+    created_at = Moment(read_only=True)
+    revoked_at = Moment(read_only=True)
+
+    class Meta:
+        model = EnrollSecret
+        fields = ("id", "name", "created_at", "revoked_at")
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    """A token of the API without the token itself, which is shown once, at creation."""
+
+    created = Moment(read_only=True)
+    expiry = Moment(read_only=True)
+    days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
+
+    class Meta:
+        model = ApiToken
+        fields = ("id", "name", "created", "expiry", "days")
