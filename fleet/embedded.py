@@ -83,7 +83,9 @@ class _Server:
 
     def _why(self, error: str) -> str:
         tail = " | ".join(self.log.read_text(errors="replace").splitlines()[-4:])
-        return f"{type(self).__name__} in {self.directory} did not start: {error.strip()}. Its log {self.log} ends: {tail}"
+        return (
+            f"{type(self).__name__} in {self.directory} did not start: {error.strip()}. Its log {self.log} ends: {tail}"
+        )
 
     def _end(self, signal: int) -> None:
         if self.process is None:
@@ -303,7 +305,9 @@ def _private_folder(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise EmbeddedError(f"{path} cannot be made: {error.strerror}. Choose another folder with --data-dir") from error
+        raise EmbeddedError(
+            f"{path} cannot be made: {error.strerror}. Choose another folder with --data-dir"
+        ) from error
 
 
 def _wheel(package: str) -> Path:

@@ -1,0 +1,265 @@
+"""The API of campaigns: parse, permit, call one verb, answer."""
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, cast
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied, Throttled
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from agents.models import Presence, online_since
+from campaigns import lifecycle
+from campaigns.models import Campaign, State, Status, Target
+from campaigns.results import campaign_json, results_after
+from campaigns.serializers import CampaignChange, EstimateSerializer, OrderSerializer, TargetSerializer
+from fleet.errors import BadInputError
+
+PAGE_ITEMS = 100
+PAGE_BYTES = 8_000_000
+MOST_ITEMS = 1000
+RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+OBJECT = OpenApiTypes.OBJECT
+AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
+
+
+def number_in(request: Request, name: str, default: int, most: int | None = None) -> int:
+    """Give a number of the query string. Raise BadInputError naming it."""
+    value = request.query_params.get(name, str(default))
+    if not value.isdecimal() or len(value) > 18 or (most is not None and not 1 <= int(value) <= most):
+        allowed = f"a number from 1 to {most}" if most else "a number"
+        raise BadInputError(f"{name} {value!r} is not {allowed}", name)
+    return int(value)
+
+
+@extend_schema_view(
+    list=extend_schema(responses=OBJECT, parameters=[OpenApiParameter("status", str)]),
+    retrieve=extend_schema(responses=OBJECT),
+    create=extend_schema(request=OrderSerializer, responses={201: OBJECT, 200: OBJECT}),
+    partial_update=extend_schema(request=CampaignChange, responses=OBJECT),
+)
+class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
+    """Launch campaigns, look at them and stop them."""
+
+    queryset = Campaign.objects.select_related("created_by")
+    serializer_class = OrderSerializer
+    filter_backends: list[Any] = []
+    lookup_value_regex = "[0-9]{1,18}"
+
+    def _json(self, campaign: Campaign) -> dict[str, Any]:
+        return campaign_json(campaign, settings.PUBLIC_URL or self.request.build_absolute_uri("/")[:-1])
+
+    @property
+    def _user(self) -> User:
+        return cast(User, self.request.user)
+
+    def list(self, request: Request) -> Response:
+        """Give the campaigns, newest first; `status` narrows them."""
+        campaigns = self.get_queryset()
+        wanted = request.query_params.get("status")
+        if wanted is not None:
+            if wanted not in Status.values:
+                raise BadInputError(f"status {wanted!r} is unknown, allowed are {', '.join(Status.values)}", "status")
+            campaigns = campaigns.filter(status=wanted)
+        page = self.paginate_queryset(campaigns) or []
+        return self.get_paginated_response([self._json(campaign) for campaign in page])
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Give one campaign."""
+        return Response(self._json(self.get_object()))
+
+    def create(self, request: Request) -> Response:
+        """Launch. An `Idempotency-Key` that was used before gives the campaign it launched."""
+        body = OrderSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        order = body.order()
+        key = request.headers.get("Idempotency-Key", "")
+        if len(key) > 255:
+            raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are 255")
+        self._refuse_too_many()
+        if key:
+            campaign, new = lifecycle.launch_once(order, self._user, key)
+        else:
+            campaign, new = lifecycle.launch(order, self._user), True
+        return Response(self._json(campaign), status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
+
+    def _refuse_too_many(self) -> None:
+        """Raise Throttled when this person launched too often within a minute. Administrators are not held back."""
+        since = timezone.now() - timedelta(minutes=1)
+        if self._user.is_superuser:
+            return
+        if (
+            Campaign.objects.filter(created_by=self._user, created_at__gte=since).count()
+            >= settings.LAUNCHES_PER_MINUTE
+        ):
+            raise Throttled(wait=60, detail=f"more than {settings.LAUNCHES_PER_MINUTE} launches within a minute")
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Rename or pin."""
+        campaign = self.get_object()
+        body = CampaignChange(data=request.data)
+        body.is_valid(raise_exception=True)
+        for name, value in body.validated_data.items():
+            setattr(campaign, name, value)
+        campaign.save(update_fields=list(body.validated_data))
+        return Response(self._json(campaign))
+
+    @extend_schema(request=EstimateSerializer, responses=OBJECT)
+    @action(detail=False, methods=["post"])
+    def estimate(self, request: Request) -> Response:
+        """Count who a target means, without launching."""
+        body = EstimateSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(lifecycle.estimate(body.validated_data["target"]))
+
+    @extend_schema(request=None, responses={202: OBJECT})
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Hand the campaign out no more. Whoever launched may always stop."""
+        user = self._user
+        if not user.is_authenticated:
+            self.permission_denied(request)
+        campaign = get_object_or_404(Campaign, pk=pk)
+        if campaign.created_by_id != user.pk and not user.has_perm("campaigns.change_campaign"):
+            raise PermissionDenied(f"campaign {pk} was launched by somebody else: stopping it needs change_campaign")
+        stopped = lifecycle.stop(campaign.pk, user.get_username(), f"stopped by {user.get_username()}")
+        return Response(self._json(stopped), status=status.HTTP_202_ACCEPTED)
+
+    # --- what came of it --------------------------------------------------------------------------------------
+
+    @extend_schema(
+        responses=TargetSerializer(many=True),
+        parameters=[
+            OpenApiParameter("state", str, enum=State.values),
+            OpenApiParameter("search", str, description="part of a hostname"),
+            OpenApiParameter("delivered", bool),
+        ],
+    )
+    @action(detail=True)
+    def targets(self, request: Request, pk: str) -> Response:
+        """Give the hosts of a campaign and their states."""
+        page = self.paginate_queryset(self._targets())  # type: ignore[type-var]
+        return self.get_paginated_response(TargetSerializer(page, many=True).data)
+
+    def _targets(self) -> QuerySet[Target]:
+        campaign, params = self.get_object(), self.request.query_params
+        online = Presence.objects.filter(host_id=OuterRef("host_id"), last_seen__gte=online_since(timezone.now()))
+        targets = Target.objects.filter(campaign=campaign).annotate(online=Exists(online)).order_by("host_id")
+        if "state" in params:
+            if params["state"] not in State.values:
+                allowed = ", ".join(State.values)
+                raise BadInputError(f"state {params['state']!r} is unknown, allowed are {allowed}", "state")
+            targets = targets.filter(state=params["state"])
+        if "delivered" in params:
+            if params["delivered"] not in ("true", "false"):
+                raise BadInputError(f"delivered {params['delivered']!r} is not true or false", "delivered")
+            targets = targets.filter(delivered_at__isnull=params["delivered"] == "false")
+        return targets.filter(hostname__icontains=params["search"]) if params.get("search") else targets
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @action(detail=True, url_path=r"targets\.csv")
+    def targets_csv(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Give every host of a campaign and its state as a table."""
+        names = [name for name in TargetSerializer.Meta.fields if name not in ("host", "online")]
+        targets = self._targets().values_list("host_id", "hostname", *names).iterator(2000)
+        return _attachment(_csv(["host_id", "hostname", *names], targets), pk, "targets.csv", "text/csv")
+
+    @extend_schema(responses=OBJECT, parameters=[AFTER, OpenApiParameter("limit", int)])
+    @action(detail=True)
+    def results(self, request: Request, pk: str) -> HttpResponse:
+        """Give what hosts sent after a seq, in order. `next` null: nothing more yet, ask again with the last seq."""
+        campaign = self.get_object()
+        after = number_in(request, "after", 0)
+        limit = number_in(request, "limit", PAGE_ITEMS, MOST_ITEMS)
+        items = results_after(campaign.pk, after, limit, PAGE_BYTES)
+        last = items[-1]["seq"] if items else after
+        more = bool(items) and campaign.last_seq > last
+        following = request.build_absolute_uri(f"{request.path}?after={last}&limit={limit}") if more else None
+        body = {"next": following, "previous": None, "results": items}
+        return HttpResponse(msgspec.json.encode(body), content_type="application/json")
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @action(detail=True, url_path=r"export\.csv")
+    def export_csv(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Give every row as a table; cells that a spreadsheet would run are quoted."""
+        campaign = self.get_object()
+        rows = (
+            [item["host"]["hostname"], *(row.get(name, "") for name in campaign.columns)] for item, row in _rows(pk)
+        )
+        return _attachment(_csv(["host", *campaign.columns], rows), pk, "csv", "text/csv")
+
+    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    @action(detail=True, url_path=r"export\.ndjson")
+    def export_ndjson(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Give every row as a line of JSON."""
+        self.get_object()
+        lines = (json.dumps({"host": item["host"], "row": row}) + "\n" for item, row in _rows(pk))
+        return _attachment(lines, pk, "ndjson", "application/x-ndjson")
+
+    @extend_schema(responses=OBJECT)
+    @action(detail=True, url_path=r"export\.json")
+    def export_json(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Give everything hosts sent as one JSON array."""
+        self.get_object()
+        return _attachment(_json_array(pk), pk, "json", "application/json")
+
+
+def _every_item(campaign_id: str) -> Iterator[dict[str, Any]]:
+    after = 0
+    while items := results_after(int(campaign_id), after, MOST_ITEMS, PAGE_BYTES):
+        yield from items
+        after = items[-1]["seq"]
+
+
+def _rows(campaign_id: str) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    for item in _every_item(campaign_id):
+        for row in msgspec.json.decode(item["rows"]):
+            yield item, row
+
+
+def _json_array(campaign_id: str) -> Iterator[bytes]:
+    between = b"["
+    for item in _every_item(campaign_id):
+        yield between + msgspec.json.encode(item)
+        between = b",\n"
+    yield b"]\n" if between != b"[" else b"[]\n"
+
+
+class _Line:
+    """What csv writes into: gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv(names: list[str], rows: Any) -> Iterator[str]:
+    writer = csv.writer(_Line())
+    yield cast(str, writer.writerow(names))
+    for row in rows:
+        yield cast(str, writer.writerow([_harmless(cell) for cell in row]))
+
+
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(RISKY) else cell
+
+
+def _attachment(content: Iterator[Any], pk: str, ending: str, content_type: str) -> StreamingHttpResponse:
+    name = f"campaign-{pk}.{ending}" if ending != "targets.csv" else f"campaign-{pk}-targets.csv"
+    return StreamingHttpResponse(
+        content, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
