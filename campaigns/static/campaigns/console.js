@@ -1,0 +1,51 @@
+// What every page of the console shares: times, dialogs, menus, and the word about a server that does not answer.
+
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+
+function drawTimes(root = document) {
+  for (const time of root.querySelectorAll("time[data-ago]")) {
+    const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
+    const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
+    time.title ||= `${time.textContent} UTC`;
+    time.textContent = relative.format(Math.min(0, Math.round(seconds / size)), unit);
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-open-dialog]");
+  if (opener) {
+    event.preventDefault();
+    document.getElementById(opener.dataset.openDialog).showModal();
+  }
+  event.target.closest("[data-close-dialog]")?.closest("dialog").close();
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+});
+
+// Lists to pick from get a field that narrows them once they are long.
+for (const field of document.querySelectorAll("[data-filter-list]")) {
+  const items = [...document.getElementById(field.dataset.filterList).children];
+  field.hidden = items.length <= 8;
+  field.addEventListener("input", () => {
+    const words = field.value.trim().toLowerCase();
+    for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(words);
+  });
+}
+
+const troubles = document.getElementById("troubles");
+function noAnswer(event) {
+  if (event.target !== troubles) return;
+  const banner = document.createElement("p");
+  banner.className = "banner bad";
+  banner.textContent = "The server does not answer. What is shown may be old.";
+  troubles.replaceChildren(banner);
+}
+document.addEventListener("htmx:responseError", noAnswer);
+document.addEventListener("htmx:sendError", noAnswer);
+document.addEventListener("htmx:afterSwap", () => drawTimes());
+
+drawTimes();
+setInterval(drawTimes, 10_000);
