@@ -22,7 +22,7 @@ def main() -> None:
     """Hand the command line to Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
     use_the_demo()
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 - the environment comes first
+    from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
 

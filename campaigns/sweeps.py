@@ -139,7 +139,7 @@ def _end(campaign: Campaign) -> None:
 
 
 def send_stuck_ranges() -> None:
-    """Send again what was not done ten seconds after it was sent last: the message, its worker or the board was lost."""
+    """Send again what was not done within ten seconds: the message, its worker or the board was lost."""
     now = timezone.now()
     with transaction.atomic():
         stuck = TargetRange.objects.select_for_update(skip_locked=True, of=["self"]).filter(

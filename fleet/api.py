@@ -1,16 +1,11 @@
-"""What every view of the API shares: who is asking, how errors read, how lists are paged."""
+"""What every view of the API shares: who is asking, what a body may hold, how lists are paged."""
 
-from collections import OrderedDict
 from typing import Any
 
 from knox.auth import TokenAuthentication
-from rest_framework import exceptions, serializers
+from rest_framework import serializers
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.permissions import DjangoModelPermissions
-from rest_framework.response import Response
-from rest_framework.views import exception_handler
-
-from fleet.errors import FleetError
 
 
 class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox has no types
@@ -43,38 +38,3 @@ class StrictSerializer(serializers.Serializer[Any]):
                     {name: [f"unknown member {name!r}, allowed are {known}"] for name in unknown}
                 )
         return super().to_internal_value(data)
-
-
-def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer every refusal as `{"error": "sentence", "fields": {…}?}` with the right status."""
-    if isinstance(error, FleetError):
-        body: dict[str, Any] = {"error": error.sentence}
-        if error.field:
-            body["fields"] = {error.field: [error.sentence]}
-        return Response(body, status=error.status)
-    response = exception_handler(error, context)
-    if response is None:
-        return None
-    if isinstance(error, exceptions.ValidationError):
-        fields = _sentences(error.detail)
-        response.data = {"error": _first(fields), "fields": fields}
-    else:
-        response.data = {"error": str(getattr(error, "detail", error))}
-    return response
-
-
-def _sentences(detail: Any) -> dict[str, list[str]]:
-    """Flatten DRF's nested details to a list of sentences for each member, dotted paths for nested ones."""
-    if not isinstance(detail, dict):
-        return {"": [str(item) for item in (detail if isinstance(detail, list) else [detail])]}
-    flat: dict[str, list[str]] = OrderedDict()
-    for name, nested in detail.items():
-        for path, sentences in _sentences(nested).items():
-            flat[".".join(filter(None, (str(name), path)))] = sentences
-    return flat
-
-
-def _first(fields: dict[str, list[str]]) -> str:
-    name, sentences = next(iter(fields.items()))
-    sentence = sentences[0] if sentences else "invalid"
-    return sentence if not name or name.split(".")[-1] in sentence else f"{name}: {sentence}"

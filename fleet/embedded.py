@@ -64,7 +64,7 @@ class _Server:
                 user=user,
                 group=None if user is None else pwd.getpwuid(user).pw_gid,
                 extra_groups=None if user is None else [],
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, before any thread exists
+                preexec_fn=die_with_parent,
             )
 
     def _wait_until(self, ready: Callable[[], object]) -> None:
@@ -339,6 +339,6 @@ def _reachable(account: pwd.struct_passwd, path: Path) -> bool:
     return probe.returncode == 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to end this process when its parent dies, however that happens (PR_SET_PDEATHSIG, SIGINT)."""
     _LIBC.prctl(1, 2)

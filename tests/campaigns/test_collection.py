@@ -1,6 +1,6 @@
 """The collector: in order, exactly once, and one bad entry costs no other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
@@ -13,7 +13,7 @@ from fleet import keyspace
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Collect = Callable[[], int]
 MakeAgent = Callable[[Host], Agent]
 
@@ -26,11 +26,6 @@ def answer(campaign: Campaign, host: Host, **changes: bytes) -> str:
 
 def state(campaign: Campaign, host: Host) -> str:
     return Target.objects.get(campaign=campaign, host=host).state
-
-
-@pytest.fixture(autouse=True)
-def _whole_board(board: None) -> Iterator[None]:
-    yield
 
 
 @pytest.mark.parametrize(
@@ -113,9 +108,10 @@ def test_a_batch_that_failed_half_way_is_stored_again_and_once(
     host = make_host()
     campaign = make_campaign(host)
     answer(campaign, host)
-    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+    with monkeypatch.context() as broken:
         broken.setattr(StreamCursor, "save", _crash)
-        Collector().collect()
+        with pytest.raises(RuntimeError):
+            Collector().collect()
     assert not Result.objects.exists(), "the batch and the cursor are one transaction"
 
     collect()

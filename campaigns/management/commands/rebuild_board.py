@@ -23,7 +23,7 @@ class Command(BaseCommand):
         while not rebuild():
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"answers in the stream were not stored within {options['wait']} seconds: is `manage.py collect` running?"
+                    f"answers wait in the stream since {options['wait']} seconds: is `manage.py collect` running?"
                 )
             time.sleep(0.5)
         self.stdout.write("the board is whole")

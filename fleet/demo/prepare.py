@@ -1,0 +1,34 @@
+"""What the demo needs in the database: tables, an administrator, a token, an enroll secret. Safe to run again."""
+
+import os
+from pathlib import Path
+
+
+def prepare(folder: Path) -> None:
+    """Migrate, and make the accounts whose secrets lie in `folder`."""
+    import django  # noqa: PLC0415 - the environment was made just before
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.core.management import call_command
+    from knox.auth import TokenAuthentication
+    from rest_framework.exceptions import AuthenticationFailed
+
+    from agents.models import EnrollSecret
+    from campaigns.models import ApiToken
+    from fleet.demo.secrets import read, write
+
+    call_command("migrate", verbosity=0, interactive=False)
+    admin, _ = User.objects.get_or_create(username="admin", defaults={"is_staff": True, "is_superuser": True})
+    if not admin.check_password(read(folder, "admin-password")):
+        admin.set_password(read(folder, "admin-password"))
+        admin.save()
+    try:
+        TokenAuthentication().authenticate_credentials(read(folder, "token").encode())
+    except AuthenticationFailed:
+        write(folder, "token", ApiToken.objects.create(user=admin, expiry=None, name="demo")[1])
+    EnrollSecret.objects.offer("demo", read(folder, "enroll-secret"))
+
+
+if __name__ == "__main__":
+    prepare(Path(os.environ["FLEET_DEMO_SECRETS"]))

@@ -1,0 +1,44 @@
+"""How the API refuses: one sentence for people, and for each wrong member of the body its own."""
+
+from typing import Any
+
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from fleet.errors import FleetError
+
+
+def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer every refusal as `{"error": "sentence", "fields": {…}?}` with the right status."""
+    if isinstance(error, FleetError):
+        body: dict[str, Any] = {"error": error.sentence}
+        if error.field:
+            body["fields"] = {error.field: [error.sentence]}
+        return Response(body, status=error.status)
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        fields = _sentences(error.detail)
+        response.data = {"error": _first(fields), "fields": fields}
+    else:
+        response.data = {"error": str(getattr(error, "detail", error))}
+    return response
+
+
+def _sentences(detail: Any) -> dict[str, list[str]]:
+    """Flatten DRF's nested details to a list of sentences for each member, dotted paths for nested ones."""
+    if not isinstance(detail, dict):
+        return {"": [str(item) for item in (detail if isinstance(detail, list) else [detail])]}
+    flat: dict[str, list[str]] = {}
+    for name, nested in detail.items():
+        for path, sentences in _sentences(nested).items():
+            flat[".".join(filter(None, (str(name), path)))] = sentences
+    return flat
+
+
+def _first(fields: dict[str, list[str]]) -> str:
+    name, sentences = next(iter(fields.items()))
+    sentence = sentences[0] if sentences else "invalid"
+    return sentence if not name or name.split(".")[-1] in sentence else f"{name}: {sentence}"
