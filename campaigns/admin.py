@@ -57,6 +57,7 @@ class AdminLaunchForm(LaunchForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["sql"].label = "SQL"
         self.fields["timeout"].initial = lifecycle.DEFAULT_TIMEOUT
         widgets = {
             "kind": UnfoldAdminRadioSelectWidget(),
@@ -76,7 +77,7 @@ class AdminLaunchForm(LaunchForm):
 class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Campaigns: add to launch, look to follow, stop. Only the name and the pin are changed afterwards."""
 
-    list_display = ["title", "status", "progress", "count_failed", "count_rows", "created_by", "created_at", "pinned"]
+    list_display = ["title", "status", "answered", "failed", "rows", "created_by", "created_at", "pinned"]
     list_filter = ["status", "pinned", ("created_by", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["created_by"]
     search_fields = ["name", "sql"]
@@ -132,6 +133,11 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         messages.success(request, f"Launched over {obj.expected} hosts.")
         return redirect("admin:campaigns_campaign_change", obj.pk)
 
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> Any:
+        """Offer nothing but the launch."""
+        alone = {"title": "Launch a campaign", "show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**alone, **(extra_context or {})})
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> Any:
@@ -147,10 +153,20 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Give the name, or the beginning of the SQL."""
         return wording.title(campaign)
 
-    @admin.display(description="final")
-    def progress(self, campaign: Campaign) -> str:
-        """Give how many targets are final, of how many."""
-        return f"{campaign.count_targeted - campaign.open_targets:,} of {campaign.count_targeted:,}"
+    @admin.display(ordering="count_answered")
+    def answered(self, campaign: Campaign) -> str:
+        """Give how many hosts answered, of how many."""
+        return f"{campaign.count_answered:,} of {campaign.count_targeted:,}"
+
+    @admin.display(ordering="count_failed")
+    def failed(self, campaign: Campaign) -> str:
+        """Give how many hosts failed or refuse the SQL."""
+        return f"{campaign.count_failed + campaign.count_denylisted:,}"
+
+    @admin.display(ordering="count_rows")
+    def rows(self, campaign: Campaign) -> str:
+        """Give how many rows came back."""
+        return f"{campaign.count_rows:,}"
 
     @admin.display(description="target")
     def who_is_meant(self, campaign: Campaign) -> str:

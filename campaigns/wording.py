@@ -94,14 +94,18 @@ def _names(names: list[str]) -> str:
 
 
 def ending(campaign: Campaign) -> str:
-    """Say how and by whom it ended, or that it is ending; "" = nothing to say. `campaign.js` says the same."""
+    """Say how long it took and who ended it why, or that it is ending; "" = it is open. `campaign.js` says the same."""
     by = f" by {campaign.ended_by}" if campaign.ended_by else ""
     why = f": {campaign.ended_reason}" if campaign.ended_reason else ""
     if campaign.is_over:
-        return f"{campaign.status.capitalize()}{by}{why}".rstrip(".") + "."
-    if campaign.ended_by:
-        return f"Stopping{by}{why}. What hosts have sent is being stored."
-    return ""
+        return f"{campaign.status.capitalize()}{_took(campaign)}{by}{why}".rstrip(".") + "."
+    return f"Stopping{by}{why}. What hosts have sent is being stored." if campaign.ended_by else ""
+
+
+def _took(campaign: Campaign) -> str:
+    if campaign.started_at is None or campaign.ended_at is None:
+        return ""
+    return f" after {duration((campaign.ended_at - campaign.started_at).total_seconds())}"
 
 
 def title(campaign: Campaign) -> str:

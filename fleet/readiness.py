@@ -54,7 +54,9 @@ def _board(client: "Redis", warnings: list[str]) -> str | None:
 
 
 def _weak_settings(client: "Redis") -> list[str]:
-    found = client.config_get(*STRONG)
+    found: dict[str, str] = {}
+    for name in STRONG:  # Redis 6 takes one name at a time
+        found |= client.config_get(name)
     return [
         f"Redis has {name} {found[name]}: with {wanted} no acknowledged answer can be lost"
         for name, wanted in STRONG.items()

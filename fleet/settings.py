@@ -125,6 +125,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"  # times are UTC everywhere
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 # Served from the apps themselves: nothing has to be collected before the first start.
@@ -242,4 +243,26 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
-UNFOLD = {"SITE_TITLE": "Fleet Live Queries", "SITE_HEADER": "Fleet Live Queries", "SITE_URL": "/"}
+UNFOLD = {
+    "SITE_TITLE": "Fleet Live Queries",
+    "SITE_HEADER": "Fleet Live Queries",
+    "SITE_URL": "/",
+    "SITE_ICON": f"/{STATIC_URL}campaigns/icon.svg",
+    "SITE_FAVICONS": [{"rel": "icon", "href": f"/{STATIC_URL}campaigns/icon.svg"}],
+    # The console's accent; 600 is the colour of buttons and bears white text.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.7)",
+            "100": "oklch(95.3% .051 180.8)",
+            "200": "oklch(91% .096 180.4)",
+            "300": "oklch(85.5% .138 181.1)",
+            "400": "oklch(77.7% .152 181.9)",
+            "500": "oklch(60% .118 184.7)",
+            "600": "oklch(48% .09 186.4)",
+            "700": "oklch(43.7% .078 188.2)",
+            "800": "oklch(38.6% .063 188.4)",
+            "900": "oklch(33% .055 190)",
+            "950": "oklch(27.7% .046 192.5)",
+        }
+    },
+}

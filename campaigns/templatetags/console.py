@@ -23,12 +23,6 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
-def final_targets(campaign: Campaign) -> int:
-    """Count the hosts that are done."""
-    return campaign.count_targeted - campaign.open_targets
-
-
-@register.filter
 def title_of(campaign: Campaign) -> str:
     """Give what the campaign is called."""
     return wording.title(campaign)

@@ -66,7 +66,7 @@ function drawCounts(now) {
   counts = now;
   for (const [name, number] of Object.entries(counts)) write(name, counted.format(number));
   const final = counts.targeted - counts.waiting - counts.delivered;
-  write("final", counted.format(final));
+  write("open", counted.format(counts.targeted - final));
   root.querySelectorAll("[data-live-bar]").forEach((bar) => drawBar(bar, counts));
   root.querySelectorAll("[data-state-item]").forEach((item) => item.classList.toggle("none", !counts[item.dataset.stateItem]));
   const errors = counts.failed + counts.denylisted;
@@ -82,7 +82,7 @@ function drawCounts(now) {
 function speak(final, atOnce = false) {
   if (!atOnce && Date.now() - spokenAt < SPEAK_MS) return;
   spokenAt = Date.now();
-  const parts = [`${final} of ${counts.targeted} hosts are done`, `${counts.answered} answered`];
+  const parts = [`${counts.answered} of ${counts.targeted} hosts answered`, `${counts.targeted - final} are open`];
   if (counts.failed) parts.push(`${counts.failed} failed`);
   write("spoken", `${isOver() ? `The campaign is ${status}. ` : ""}${parts.join(", ")}.`);
 }
@@ -104,10 +104,11 @@ function drawStatus(campaign) {
 }
 
 // wording.py says the same.
-function endSentence({ ended_by: by, ended_reason: reason }) {
+function endSentence({ ended_by: by, ended_reason: reason, started_at: start, ended_at: end }) {
   const whom = by ? ` by ${by}` : "";
   const why = reason ? `: ${reason}` : "";
-  if (isOver()) return `${status[0].toUpperCase()}${status.slice(1)}${whom}${why}`.replace(/\.$/, "") + ".";
+  const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
+  if (isOver()) return `${status[0].toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "") + ".";
   return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
 }
 
@@ -124,7 +125,7 @@ function lengthOf(seconds) {
     seconds %= size;
     if (number) parts.push(`${number} ${name}`);
   }
-  return parts.slice(0, 2).join(" ");
+  return parts.slice(0, 2).join(" ") || "0 s";
 }
 
 async function look() {
@@ -153,10 +154,10 @@ function onFrame(frame) {
 }
 
 async function onEnded(frame) {
-  drawStatus({ ...frame, ends_at: null, ended_by: "" });
+  drawStatus(frame);
   drawCounts(frame.counts);
   speak(frame.counts.targeted, true);
-  const response = await fetch(`/api/v1/campaigns/${id}/`); // says by whom
+  const response = await fetch(`/api/v1/campaigns/${id}/`); // the frame does not tell by whom, nor how long it took
   if (response.ok) drawStatus(await response.json());
 }
 
