@@ -370,8 +370,9 @@ def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
 @require_GET
 def troubles(request: HttpRequest) -> HttpResponse:
     """Say what is wrong with the server, if anything; looked up once for all viewers of this process."""
-    health = cache.get("readiness")
-    if health is None:
-        health = json.loads(readyz(request).content)
-        cache.set("readiness", health, TROUBLES_SECONDS)
+    health = cache.get_or_set("readiness", _health, TROUBLES_SECONDS)
     return render(request, "campaigns/_troubles.html", {"health": health})
+
+
+def _health() -> Any:
+    return json.loads(readyz(HttpRequest()).content)

@@ -141,7 +141,7 @@ class Agent:
         self.counts["writes"] += 1
         for name, answer in self._unsent.items():
             if self.sent is not None:
-                self.sent(self.machine.identifier, name, answer.encoded)
+                self.sent(self.machine.identifier, name, answer.rows_json)
         self._unsent = {}
 
     async def _attempt(self, path: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -171,7 +171,7 @@ class Agent:
     def _answers(self) -> bytes:
         """Build the body of a write; rows go as the raw bytes they are."""
         unsent = self._unsent
-        rows = b",".join(json.dumps(name).encode() + b":" + answer.encoded for name, answer in unsent.items())
+        rows = b",".join(json.dumps(name).encode() + b":" + answer.rows_json for name, answer in unsent.items())
         rest = {
             "statuses": {name: answer.status for name, answer in unsent.items()},
             "messages": {name: answer.message for name, answer in unsent.items()},

@@ -85,7 +85,8 @@ class Crowd:
 
     def _machines(self) -> list[tuple[Machine, Manner]]:
         machines: list[tuple[Machine, Manner]] = [
-            (MadeUpHost(number, self.seed), self.shares.manner(number, self.seed)) for number in range(1, self.hosts + 1)
+            (MadeUpHost(number, self.seed), self.shares.manner(number, self.seed))
+            for number in range(1, self.hosts + 1)
         ]
         return [*machines, (ThisMachine(), Manner())] if self.this_machine else machines
 
@@ -144,5 +145,3 @@ class Crowd:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump({agent.machine.identifier: agent.node_key for agent in agents if agent.node_key}, file)
         fresh.replace(self.state)
-
-

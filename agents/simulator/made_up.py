@@ -17,7 +17,10 @@ _LINUX = (
     ("Ubuntu", "ubuntu", "24.04.1 LTS (Noble Numbat)", "debian", "deb_packages"),
     ("Rocky Linux", "rocky", "9.4 (Blue Onyx)", "rhel", "rpm_packages"),
 )
-_SYSTEMS = {DARWIN: ("macOS", "darwin", "15.1", "darwin"), WINDOWS: ("Microsoft Windows 11", "windows", "10.0.22631", "")}
+_SYSTEMS = {
+    DARWIN: ("macOS", "darwin", "15.1", "darwin"),
+    WINDOWS: ("Microsoft Windows 11", "windows", "10.0.22631", ""),
+}
 _PEOPLE = ("amara", "bjorn", "chen", "dilnoza", "elif", "farid", "gita", "hana", "ivan", "jules")
 # name, folder, user, port or 0
 _SERVICES = {
@@ -59,7 +62,7 @@ class MadeUpHost(Machine):
         self.platform = chance.choices((LINUX, DARWIN, WINDOWS), (60, 20, 20))[0]
         self.version = chance.choice(("5.23.0", "5.22.1", "5.19.0"))
         self.identifier = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        self.hostname = f"{ {LINUX: 'srv', DARWIN: 'mac', WINDOWS: 'win'}[self.platform]}-{number:05d}"
+        self.hostname = f"{ {LINUX: 'srv', DARWIN: 'mac', WINDOWS: 'win'}[self.platform] }-{number:05d}"
         self.serial = f"{chance.getrandbits(40):010X}"
         self.boot_time = time.time() - chance.randrange(3600, 60 * 86400)
         self.address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -125,8 +128,14 @@ class MadeUpHost(Machine):
         for process in self._processes:
             if process["name"].startswith("osqueryd"):
                 yield {
-                    **{"pid": process["pid"], "fd": 9, "family": 2, "protocol": 6, "local_address": self.address},
-                    **{"remote_address": "10.255.0.1", "local_port": 50_000, "remote_port": 443},
+                    "pid": process["pid"],
+                    "fd": 9,
+                    "family": 2,
+                    "protocol": 6,
+                    "local_address": self.address,
+                    "remote_address": "10.255.0.1",
+                    "local_port": 50_000,
+                    "remote_port": 443,
                     "state": "ESTABLISHED",
                 }
 
@@ -222,8 +231,13 @@ class MadeUpHost(Machine):
     def table_mounts(self) -> Rows:
         """Give the one disk."""
         yield {
-            **{"device": "/dev/sda1", "path": "/", "type": "ext4" if self.platform == LINUX else "apfs"},
-            **{"blocks_size": 4096, "blocks": 1 << 26, "blocks_free": self.memory >> 9, "flags": "rw,relatime"},
+            "device": "/dev/sda1",
+            "path": "/",
+            "type": "ext4" if self.platform == LINUX else "apfs",
+            "blocks_size": 4096,
+            "blocks": 1 << 26,
+            "blocks_free": self.memory >> 9,
+            "flags": "rw,relatime",
         }
 
     def table_memory_info(self) -> Rows:

@@ -50,8 +50,12 @@ class ThisMachine(Machine):
         """Give /etc/passwd and what else the system knows."""
         for user in pwd.getpwall():
             yield {
-                **{"uid": user.pw_uid, "gid": user.pw_gid, "username": user.pw_name, "description": user.pw_gecos},
-                **{"directory": user.pw_dir, "shell": user.pw_shell},
+                "uid": user.pw_uid,
+                "gid": user.pw_gid,
+                "username": user.pw_name,
+                "description": user.pw_gecos,
+                "directory": user.pw_dir,
+                "shell": user.pw_shell,
             }
 
     def table_groups(self) -> Rows:
@@ -66,15 +70,24 @@ class ThisMachine(Machine):
     def table_logged_in_users(self) -> Rows:
         """Give the sessions."""
         for user in psutil.users():
-            yield {"type": "user", "user": user.name, "tty": user.terminal, "host": user.host, "time": int(user.started)}
+            yield {
+                "type": "user",
+                "user": user.name,
+                "tty": user.terminal,
+                "host": user.host,
+                "time": int(user.started),
+            }
 
     def table_listening_ports(self) -> Rows:
         """Give what listens on the network."""
         for found in _connections():
             if found.status in (psutil.CONN_LISTEN, psutil.CONN_NONE) and not found.raddr:
                 yield {
-                    **{"pid": found.pid if found.pid is not None else -1, "port": found.laddr.port, "fd": found.fd},
-                    **{"protocol": 6 if found.type == socket.SOCK_STREAM else 17, "family": int(found.family)},
+                    "pid": found.pid if found.pid is not None else -1,
+                    "port": found.laddr.port,
+                    "fd": found.fd,
+                    "protocol": 6 if found.type == socket.SOCK_STREAM else 17,
+                    "family": int(found.family),
                     "address": found.laddr.ip,
                 }
 
@@ -83,9 +96,15 @@ class ThisMachine(Machine):
         for found in _connections():
             if found.raddr:
                 yield {
-                    **{"pid": found.pid if found.pid is not None else -1, "fd": found.fd, "family": int(found.family)},
-                    **{"protocol": 6, "local_address": found.laddr.ip, "local_port": found.laddr.port},
-                    **{"remote_address": found.raddr.ip, "remote_port": found.raddr.port, "state": found.status},
+                    "pid": found.pid if found.pid is not None else -1,
+                    "fd": found.fd,
+                    "family": int(found.family),
+                    "protocol": 6,
+                    "local_address": found.laddr.ip,
+                    "local_port": found.laddr.port,
+                    "remote_address": found.raddr.ip,
+                    "remote_port": found.raddr.port,
+                    "state": found.status,
                 }
 
     def table_mounts(self) -> Rows:
@@ -96,8 +115,14 @@ class ThisMachine(Machine):
             except _DENIED:
                 continue
             yield {
-                **{"device": part.device, "path": part.mountpoint, "type": part.fstype, "flags": part.opts},
-                **{"blocks_size": 1, "blocks": used.total, "blocks_free": used.free, "blocks_available": used.free},
+                "device": part.device,
+                "path": part.mountpoint,
+                "type": part.fstype,
+                "flags": part.opts,
+                "blocks_size": 1,
+                "blocks": used.total,
+                "blocks_free": used.free,
+                "blocks_available": used.free,
             }
 
     def table_interface_addresses(self) -> Rows:
@@ -106,7 +131,9 @@ class ThisMachine(Machine):
             for found in addresses:
                 if found.family in _FAMILIES:
                     yield {
-                        **{"interface": name, "address": found.address, "mask": found.netmask},
+                        "interface": name,
+                        "address": found.address,
+                        "mask": found.netmask,
                         "broadcast": found.broadcast,
                     }
 
@@ -117,7 +144,9 @@ class ThisMachine(Machine):
             mac = next((found.address for found in addresses.get(name, ()) if found.family == psutil.AF_LINK), "")
             counters = sent.get(name)
             yield {
-                **{"interface": name, "mac": mac, "mtu": stats.mtu},
+                "interface": name,
+                "mac": mac,
+                "mtu": stats.mtu,
                 **({"ibytes": counters.bytes_recv, "obytes": counters.bytes_sent} if counters else {}),
             }
 
@@ -138,18 +167,30 @@ class ThisMachine(Machine):
         facts = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
         major, _, minor = facts.get("VERSION_ID", "0").partition(".")
         yield {
-            **{"name": facts.get("NAME", "Linux"), "version": facts.get("VERSION", ""), "platform": facts.get("ID", "")},
-            **{"platform_like": facts.get("ID_LIKE", ""), "codename": facts.get("VERSION_CODENAME", "")},
-            **{"major": major, "minor": minor or 0, "patch": 0, "arch": platform.machine()},
+            "name": facts.get("NAME", "Linux"),
+            "version": facts.get("VERSION", ""),
+            "platform": facts.get("ID", ""),
+            "platform_like": facts.get("ID_LIKE", ""),
+            "codename": facts.get("VERSION_CODENAME", ""),
+            "major": major,
+            "minor": minor or 0,
+            "patch": 0,
+            "arch": platform.machine(),
         }
 
     def table_system_info(self) -> Rows:
         """Give the hardware."""
         yield {
-            **{"hostname": self.hostname, "uuid": self.identifier, "cpu_type": platform.machine()},
-            **{"cpu_brand": next(iter(_cpu_models()), ""), "cpu_physical_cores": psutil.cpu_count(logical=False)},
-            **{"cpu_logical_cores": psutil.cpu_count(), "physical_memory": psutil.virtual_memory().total},
-            **{"computer_name": self.hostname, "local_hostname": self.hostname, "hardware_serial": ""},
+            "hostname": self.hostname,
+            "uuid": self.identifier,
+            "cpu_type": platform.machine(),
+            "cpu_brand": next(iter(_cpu_models()), ""),
+            "cpu_physical_cores": psutil.cpu_count(logical=False),
+            "cpu_logical_cores": psutil.cpu_count(),
+            "physical_memory": psutil.virtual_memory().total,
+            "computer_name": self.hostname,
+            "local_hostname": self.hostname,
+            "hardware_serial": "",
         }
 
     def table_kernel_info(self) -> Rows:
@@ -160,8 +201,11 @@ class ThisMachine(Machine):
         """Give the memory."""
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         yield {
-            **{"memory_total": memory.total, "memory_free": memory.free, "memory_available": memory.available},
-            **{"swap_total": swap.total, "swap_free": swap.free},
+            "memory_total": memory.total,
+            "memory_free": memory.free,
+            "memory_available": memory.available,
+            "swap_total": swap.total,
+            "swap_free": swap.free,
         }
 
     def table_etc_hosts(self) -> Rows:
@@ -179,12 +223,24 @@ def _process(process: psutil.Process) -> dict[str, Any]:
     except _DENIED:
         path = ""
     return {
-        **{"pid": process.pid, "name": process.name(), "path": path, "cmdline": " ".join(process.cmdline())},
-        **{"state": process.status()[:1].upper(), "uid": uids.real, "euid": uids.effective, "suid": uids.saved},
-        **{"gid": process.gids().real, "resident_size": memory.rss, "total_size": memory.vms},
-        **{"user_time": int(times.user * 1000), "system_time": int(times.system * 1000)},
-        **{"start_time": int(process.create_time()), "parent": process.ppid(), "threads": process.num_threads()},
-        **{"nice": process.nice(), "on_disk": int(bool(path) and Path(path).exists())},
+        "pid": process.pid,
+        "name": process.name(),
+        "path": path,
+        "cmdline": " ".join(process.cmdline()),
+        "state": process.status()[:1].upper(),
+        "uid": uids.real,
+        "euid": uids.effective,
+        "suid": uids.saved,
+        "gid": process.gids().real,
+        "resident_size": memory.rss,
+        "total_size": memory.vms,
+        "user_time": int(times.user * 1000),
+        "system_time": int(times.system * 1000),
+        "start_time": int(process.create_time()),
+        "parent": process.ppid(),
+        "threads": process.num_threads(),
+        "nice": process.nice(),
+        "on_disk": int(bool(path) and Path(path).exists()),
     }
 
 

@@ -230,7 +230,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Run the demo until it is told to stop."""
-    from fleet.demo.show import show  # noqa: PLC0415 - rich is slow to load and --json does not need it
+    from fleet.demo.show import show
 
     die_with_parent()
     demo = Demo(read_options())

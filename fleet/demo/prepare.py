@@ -6,7 +6,7 @@ from pathlib import Path
 
 def prepare(folder: Path) -> None:
     """Migrate, and make the accounts whose secrets lie in `folder`."""
-    import django  # noqa: PLC0415 - the environment was made just before
+    import django
 
     django.setup()
     from django.contrib.auth.models import User
