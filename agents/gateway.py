@@ -174,9 +174,9 @@ class Gateway:
             logger.warning("agents told to come again kind=%s times=%s reason=%s", kind, self.counts[kind], error)
         return protocol.error(sentence)
 
-    async def _answer(self, verb: str, scope: Scope, receive: Receive) -> bytes | None:
+    async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | None:
         headers = dict(scope["headers"])
-        handler = self._handlers.get(verb)
+        handler = self._handlers.get(verb or "")
         if handler is None or scope["method"] != "POST":
             return protocol.error(f"no such endpoint: {scope['method']} {scope['path']}")
         with Body(self._budget, self._settings.max_body_bytes) as body:

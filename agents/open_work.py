@@ -59,7 +59,7 @@ class Reads(NamedTuple):
 
 
 @cache
-def client() -> "redis.Redis":
+def client() -> Any:
     """Give this process's client."""
     return keyspace.connect(settings.REDIS_URL)
 
@@ -170,13 +170,14 @@ def known() -> set[int]:
 
 def offered(campaign: int, number: int) -> bytes:
     """Give the bitmap of hosts of a range that may still be handed the SQL."""
-    return client().get(keyspace.offer_key(campaign, number)) or b""
+    offered: bytes = client().get(keyspace.offer_key(campaign, number)) or b""
+    return offered
 
 
 def last_entry() -> str:
     """Give the id of the last entry the stream ever had."""
     try:
-        return client().xinfo_stream(keyspace.STREAM)["last-generated-id"].decode()
+        return str(client().xinfo_stream(keyspace.STREAM)["last-generated-id"].decode())
     except redis.ResponseError:  # no stream yet
         return "0-0"
 
@@ -266,7 +267,7 @@ def mark_stream(after: str) -> str:
     first = f"{max(in_ms(now()), keyspace.entry_ms(after) + 1)}-0"
     if keyspace.entry_order(last_entry()) >= keyspace.entry_order(first):
         return last_entry()
-    return client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode()
+    return str(client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode())
 
 
 def restore(kept: Kept) -> None:

@@ -34,4 +34,4 @@ def _write(batch: Iterable[tuple[int, datetime]]) -> int:
     latest = dict(sorted(batch))  # a scan may name a host twice
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CARRY, [list(latest), list(latest.values())])
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -5,7 +5,7 @@ from celery import shared_task
 from agents import presence
 
 
-@shared_task(name="agents.carry_presence")  # type: ignore[untyped-decorator]
+@shared_task(name="agents.carry_presence")
 def carry_presence() -> None:
     """Bring the presence table up to date."""
     presence.carry()

@@ -60,8 +60,8 @@ class HostViewSet(ReadOnlyModelViewSet[Host]):
         if not request.user.has_perm("campaigns.view_campaign"):
             self.permission_denied(request, "looking at results needs campaigns.view_campaign")
         self.get_object()
-        page = self.paginate_queryset(Result.objects.filter(host_id=pk).order_by("-id"))  # type: ignore[type-var]
-        return self.get_paginated_response([_result(result) for result in cast(list[Result], page)])
+        page: Any = self.paginate_queryset(cast(Any, Result.objects.filter(host_id=pk).order_by("-id")))
+        return self.get_paginated_response([_result(result) for result in page])
 
 
 def _result(result: Result) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class LabelViewSet(ModelViewSet[Label]):
         """Give the members; POST puts hosts in, DELETE takes them out: `{"hosts": [ids]}`."""
         label = self.get_object()
         if request.method == "GET":
-            page = self.paginate_queryset(hosts_with_presence().filter(labels=label))  # type: ignore[type-var]
+            page: Any = self.paginate_queryset(cast(Any, hosts_with_presence().filter(labels=label)))
             return self.get_paginated_response(HostSerializer(page, many=True).data)
         body = MembersSerializer(data=request.data)
         body.is_valid(raise_exception=True)

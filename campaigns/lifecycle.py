@@ -25,6 +25,12 @@ logger = logging.getLogger(__name__)
 SHORTEST_TIMEOUT, DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 600, 2_592_000  # seconds; 30 days
 KEY_LIFETIME = timedelta(hours=24)
 
+# The selected hosts' query is the ORM's own and stands in for {}.
+COUNT_MEANT = """
+SELECT platform, count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
+FROM ({}) AS meant (id, platform, last_seen) GROUP BY 1 ORDER BY 2 DESC
+"""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -127,12 +133,11 @@ def estimate(target: Any) -> dict[str, Any]:
     text, params = (
         selection.hosts(now).order_by().values("pk", "platform", "presence__last_seen").query.sql_with_params()
     )
-    counts = """
-        SELECT platform, count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
-        FROM ({}) AS meant (id, platform, last_seen) GROUP BY 1 ORDER BY 2 DESC
-    """.format(text)  # noqa: UP032 - the query is the ORM's own
     with connection.cursor() as cursor:
-        cursor.execute(counts, [now - timedelta(seconds=settings.ONLINE_SECONDS), now - timedelta(days=1), *params])
+        cursor.execute(
+            COUNT_MEANT.format(text),
+            [now - timedelta(seconds=settings.ONLINE_SECONDS), now - timedelta(days=1), *params],
+        )
         rows = cursor.fetchall()
     return {
         "targeted": sum(row[1] for row in rows),

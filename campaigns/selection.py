@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from agents.models import Host, HostQuerySet, Label, Platform
+from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
 from fleet.errors import BadInputError
 
 SELECTORS = ("all", "labels", "platforms", "hosts")
@@ -98,7 +98,7 @@ class Selection:
 
 
 def _members(labels: list[str]) -> Any:
-    return Host.labels.through.objects.filter(label__name__in=labels).values("host_id")
+    return LabelMembership.objects.filter(label__name__in=labels).values("host_id")
 
 
 def _true(target: dict[str, Any], name: str) -> bool:

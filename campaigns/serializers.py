@@ -15,9 +15,9 @@ from fleet.errors import BadInputError
 class Moment(serializers.DateTimeField):
     """RFC 3339, UTC, milliseconds."""
 
-    def to_representation(self, value: Any) -> str | None:
+    def to_representation(self, value: Any) -> str:
         """Write it."""
-        return timestamp(value)
+        return timestamp(value) or ""
 
 
 class OrderSerializer(StrictSerializer):

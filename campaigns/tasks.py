@@ -5,31 +5,31 @@ from celery import shared_task
 from campaigns import sweeps, targeting
 
 
-@shared_task(name="campaigns.write_range")  # type: ignore[untyped-decorator]
+@shared_task(name="campaigns.write_range")
 def write_range(campaign_id: int, number: int) -> None:
     """Write the targets of one range and put them on the board."""
     targeting.write_range(campaign_id, number)
 
 
-@shared_task(name="campaigns.sweep")  # type: ignore[untyped-decorator]
+@shared_task(name="campaigns.sweep")
 def sweep() -> None:
     """Look after the board and after what is over."""
     sweeps.sweep()
 
 
-@shared_task(name="campaigns.repair_board")  # type: ignore[untyped-decorator]
+@shared_task(name="campaigns.repair_board")
 def repair_board() -> None:
     """Set bits again that the board has lost."""
     sweeps.repair_board()
 
 
-@shared_task(name="campaigns.refresh_online")  # type: ignore[untyped-decorator]
+@shared_task(name="campaigns.refresh_online")
 def refresh_online() -> None:
     """Count how many targets are online."""
     sweeps.refresh_online()
 
 
-@shared_task(name="campaigns.forget")  # type: ignore[untyped-decorator]
+@shared_task(name="campaigns.forget")
 def forget() -> None:
     """Take campaigns off the board that ended long enough ago."""
     sweeps.forget_ended()

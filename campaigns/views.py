@@ -153,7 +153,7 @@ class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
     @action(detail=True)
     def targets(self, request: Request, pk: str) -> Response:
         """Give the hosts of a campaign and their states."""
-        page = self.paginate_queryset(self._targets())  # type: ignore[type-var]
+        page: Any = self.paginate_queryset(cast(Any, self._targets()))
         return self.get_paginated_response(TargetSerializer(page, many=True).data)
 
     def _targets(self) -> QuerySet[Target]:

@@ -4,6 +4,7 @@ Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
 """
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
@@ -15,7 +16,7 @@ from django.core.asgi import get_asgi_application
 from agents.asgi_types import App, Receive, Scope, Send
 from agents.gateway import Gateway, GatewaySettings, verb_of
 
-_django = get_asgi_application()
+_django: Any = get_asgi_application()
 
 from campaigns.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 

@@ -26,7 +26,7 @@ may still be handed the SQL. Times are milliseconds of Redis' own clock.
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 import redis.asyncio
@@ -74,7 +74,7 @@ def piece_field(campaign: int, number: int) -> str:
 
 def bell_channel(redis_url: str) -> str:
     """Name the channel that is rung when the version was raised."""
-    number = redis.connection.parse_url(redis_url).get("db", 0)
+    number = redis.connection.parse_url(redis_url).get("db", 0)  # type: ignore[no-untyped-call]
     return f"board:rang:{number}"
 
 
@@ -96,13 +96,15 @@ def script(name: str) -> str:
     return (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
 
 
-def connect(redis_url: str) -> "redis.Redis":
-    """Open a client for the operators' side. It waits two seconds for a connection and ten for an answer."""
+def connect(redis_url: str) -> Any:
+    """Open a `redis.Redis` for the operators' side; Any, since redis-py's types fit no client that decodes nothing.
+
+    It waits two seconds for a connection and ten for an answer."""
     return redis.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
 
 
-def connect_async(redis_url: str) -> "redis.asyncio.Redis":
-    """Open a client for the agents' side, of the running event loop."""
+def connect_async(redis_url: str) -> Any:
+    """Open a `redis.asyncio.Redis` for the agents' side, of the running event loop."""
     return redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
 
 

@@ -141,7 +141,7 @@ class MadeUpHost(Machine):
 
     def agent_pid(self) -> int:
         """Give the pid of the agent among the processes."""
-        return next(process["pid"] for process in self._processes if process["name"].startswith("osqueryd"))
+        return int(next(process["pid"] for process in self._processes if process["name"].startswith("osqueryd")))
 
     def table_users(self) -> Rows:
         """Give system accounts, those that services run as, and two people."""

@@ -1,7 +1,7 @@
 """The tables a host has, with osquery's column names and types (specs/ of osquery 5.23), per platform.
 
-Notation: `name` is TEXT, `name:I` INTEGER, `name:B` BIGINT, `name:D` DOUBLE. A table stands under the platforms that have
-it; EXTRA_COLUMNS come after the common ones.
+Notation: `name` is TEXT, `name:I` INTEGER, `name:B` BIGINT, `name:D` DOUBLE. A table stands under the platforms
+that have it; EXTRA_COLUMNS come after the common ones.
 """
 
 from typing import NamedTuple

@@ -101,7 +101,7 @@ class _Run:
                 found = [entry[0] for entry in cursor.description or ()]
                 names = found if names is None else names
                 self._collect(cursor, found, names, rows)
-            return rows
+            return rows  # noqa: TRY300 - the connection is closed on every way out
         except (sqlite3.OperationalError, UnicodeEncodeError) as error:
             raise StoppedError(self._stopped or str(error)) from error
         finally:
