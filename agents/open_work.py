@@ -66,7 +66,8 @@ def client() -> Any:
 
 @cache
 def _script(name: str) -> "Script":
-    return client().register_script(keyspace.script(name))
+    script: Script = client().register_script(keyspace.script(name))
+    return script
 
 
 def _call(name: str, keys: list[str], args: list[Any]) -> list[bytes]:

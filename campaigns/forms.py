@@ -16,6 +16,11 @@ from campaigns.models import Campaign, Query, State, Status
 from fleet.errors import FleetError
 
 KINDS = [("all", "All hosts"), ("labels", "Labels"), ("platforms", "Platforms"), ("hosts", "Named hosts")]
+NOTHING_PICKED = {
+    "labels": "Choose at least one label.",
+    "platforms": "Choose at least one platform.",
+    "hosts": "Name at least one host.",
+}
 CUSTOM = "custom"
 TIMEOUTS = [
     (60, "1 minute"),
@@ -73,6 +78,14 @@ class TargetForm(forms.Form):
         if given.get("online"):
             target["online"] = True
         return target
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for what the chosen kind needs."""
+        given = super().clean() or self.cleaned_data
+        kind = given.get("kind")
+        if kind in NOTHING_PICKED and not given.get(kind) and kind not in self.errors:
+            self.add_error(kind, NOTHING_PICKED[kind])
+        return given
 
     def clean_hosts(self) -> list[int | str]:
         """Split what was typed or pasted into names, and ids behind a #."""

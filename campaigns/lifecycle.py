@@ -16,7 +16,7 @@ from agents.models import HostQuerySet
 from campaigns import doorbell, sql
 from campaigns.ending import close_on_board
 from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
-from campaigns.selection import Selection
+from campaigns.selection import Selection, sql_of
 from fleet.errors import BadInputError, ConflictError
 from fleet.queue import enqueue
 
@@ -118,7 +118,7 @@ def _refuse_when_disabled() -> None:
 
 def ranges_of(hosts: HostQuerySet) -> dict[int, int]:
     """Count the hosts by range of ids."""
-    text, params = hosts.order_by().values("pk").query.sql_with_params()
+    text, params = sql_of(hosts, "pk")
     with connection.cursor() as cursor:
         # The query is the ORM's own; its values travel as parameters.
         cursor.execute(f"SELECT id >> 16, count(*) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
@@ -130,9 +130,7 @@ def estimate(target: Any) -> dict[str, Any]:
     selection = Selection.read(target)
     warnings = selection.check_names()
     now = timezone.now()
-    text, params = (
-        selection.hosts(now).order_by().values("pk", "platform", "presence__last_seen").query.sql_with_params()
-    )
+    text, params = sql_of(selection.hosts(now), "pk", "platform", "presence__last_seen")
     with connection.cursor() as cursor:
         cursor.execute(
             COUNT_MEANT.format(text),

@@ -345,7 +345,7 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
         return _no_such_campaign(request, campaign_id)
     if not may_stop(_user(request), shown):
         return _may_not_stop(request, shown)
-    form = StopForm(request.POST or None)
+    form = StopForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form})
     try:

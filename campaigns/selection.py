@@ -97,6 +97,13 @@ class Selection:
         return named
 
 
+def sql_of(hosts: HostQuerySet, *fields: str) -> tuple[str, tuple[Any, ...]]:
+    """Give the query's text and values for use within another; one that finds nobody is a query all the same."""
+    query = hosts.order_by().values(*fields).query
+    text, params = query.get_compiler(hosts.db, elide_empty=False).as_sql()
+    return text, tuple(params)
+
+
 def _members(labels: list[str]) -> Any:
     return LabelMembership.objects.filter(label__name__in=labels).values("host_id")
 

@@ -13,7 +13,7 @@ from agents import open_work
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, State, Status, Target, TargetRange
-from campaigns.selection import Selection
+from campaigns.selection import Selection, sql_of
 from fleet.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ def _write_targets(campaign_id: int, number: int) -> bool:
             return False
         first = number << RANGE_BITS
         hosts = Selection.read(campaign.target).hosts(campaign.created_at)
-        hosts = hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE).order_by()
-        text, params = hosts.values("pk", "hostname").query.sql_with_params()
+        text, params = sql_of(hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE), "pk", "hostname")
         with connection.cursor() as cursor:
             cursor.execute(WRITE.format(text), [campaign_id, *params])
             written = cursor.rowcount
