@@ -16,7 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminRadioSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -61,8 +61,8 @@ class AdminLaunchForm(LaunchForm):
         self.fields["timeout"].initial = lifecycle.DEFAULT_TIMEOUT
         widgets = {
             "kind": UnfoldAdminRadioSelectWidget(),
-            "labels": UnfoldAdminCheckboxSelectMultiple(),
-            "platforms": UnfoldAdminCheckboxSelectMultiple(),
+            "labels": UnfoldAdminCheckboxSelectMultipleWidget(),
+            "platforms": UnfoldAdminCheckboxSelectMultipleWidget(),
             "hosts": UnfoldAdminTextareaWidget({"rows": 3}),
             "online": UnfoldBooleanWidget(),
         }

@@ -56,8 +56,8 @@ class Demo:
         self.postgres.start()
         self.redis.start()
         self.environment = self._environment()
-        self._write_environment()
         self._run(["-m", "fleet.demo.prepare"])
+        self._write_environment()
 
     def _take_folder(self) -> None:
         try:

@@ -235,7 +235,7 @@ def test_who_may_only_look_does_not_stop(client: Client) -> None:
 def test_revoking_refuses_the_hosts_keys_at_once(boss: Client) -> None:
     host, other = make_host(epoch=3), make_host()
 
-    boss.post("/admin/agents/host/", {"action": "revoke_hosts", "_selected_action": [host.pk]})
+    boss.post("/admin/agents/host/", {"action": "revoke_hosts", "_selected_action": [host.pk]}, follow=True)
 
     host.refresh_from_db()
     other.refresh_from_db()
