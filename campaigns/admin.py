@@ -186,7 +186,7 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     )
     def stop_campaign(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Stop this one, after the console asked whether to."""
-        return redirect("campaign-stop", int(object_id))
+        return redirect("stop-campaign", int(object_id))
 
     def has_stop_campaign_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Offer Stop while there is something to stop, to who may."""

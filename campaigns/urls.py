@@ -14,7 +14,7 @@ urlpatterns = [
     path("troubles/", pages.troubles, name="troubles"),
     path("campaigns/", pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", pages.campaign, name="campaign"),
-    path("campaigns/<int:campaign_id>/hosts/", pages.campaign_hosts, name="campaign-hosts"),
-    path("campaigns/<int:campaign_id>/errors/", pages.campaign_errors, name="campaign-errors"),
-    path("campaigns/<int:campaign_id>/stop/", pages.stop, name="campaign-stop"),
+    path("campaigns/<int:campaign_id>/hosts/", pages.campaign_hosts, name="hosts-of-campaign"),
+    path("campaigns/<int:campaign_id>/errors/", pages.campaign_errors, name="errors-of-campaign"),
+    path("campaigns/<int:campaign_id>/stop/", pages.stop, name="stop-campaign"),
 ]

@@ -200,7 +200,7 @@ def test_a_campaigns_page_follows_it_live(boss: Client) -> None:
     assert f'data-campaign="{campaign.pk}"' in page
     assert "campaigns/campaign.js" in page
     assert 'data-live="answered"' in page
-    assert f"/campaigns/{campaign.pk}/stop/" in boss.get(f"{LIST}{campaign.pk}/stop/")["Location"]
+    assert boss.get(f"{LIST}{campaign.pk}/stop/")["Location"] == f"/campaigns/{campaign.pk}/stop/"
 
 
 def test_the_stop_action_stops_and_names_what_is_over(boss: Client) -> None:

@@ -278,7 +278,8 @@ def test_a_campaign_is_readable_without_scripts(as_: Callable[[User], Client], o
     assert "SELECT pid, name FROM processes" in page
     assert "&lt;b&gt;init&lt;/b&gt;" in page
     assert "INC-1" in page
-    assert f"{hosts[0].hostname}" in page
+    assert hosts[0].hostname in page
+    assert f'href="/api/v1/campaigns/{campaign.pk}/export.csv"' in page
     for state, meaning in wording.MEANINGS.items():
         assert meaning in page
         assert f'data-live="{state}"' in page
