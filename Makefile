@@ -20,7 +20,7 @@ demo: .venv/installed  ## start everything: ARGS="--hosts N --json --port P --bi
 	@exec $(BIN)/python -m fleet.demo $(ARGS)
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest -n 2 --maxprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/installed-dev  ## linters, types, import directions, migrations
 	$(BIN)/ruff check .

@@ -1,0 +1,176 @@
+"""A real browser against a real server: uvicorn with the whole ASGI app over the test's Postgres and Redis.
+
+The browser's driver keeps an event loop running in its thread, where neither Django's database layer nor the doorbell
+may be used, and which would spoil every other test. So these tests run in a thread of the browser's, and what they do
+on the server's side runs in another (`elsewhere`).
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from playwright.sync_api import Browser, Page, sync_playwright
+
+Answer = TypeVar("Answer")
+READY_SECONDS = 30
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "a long one for tests"
+
+
+class Server:
+    """The whole application in a process of its own, which can be stopped and started again at the same port."""
+
+    def __init__(self, database: str) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        parts = urlsplit(os.environ["DATABASE_URL"])
+        self._environment = {**os.environ, "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}"))}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
+        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:application", *options]
+        root = Path(__file__).parents[2]
+        self._process = subprocess.Popen(command, env=self._environment, cwd=root)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, "the server ended while it started"
+            assert time.monotonic() < deadline, f"the server did not answer within {READY_SECONDS} s"
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            urlopen(f"{self.url}/login/", timeout=5).close()  # noqa: S310 - our own address
+        except HTTPError:
+            return True
+        except (URLError, OSError):
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Kill it, as an outage does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
+    with django_db_blocker.unblock():
+        name = str(connection.settings_dict["NAME"])
+    made = Server(name)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def server(_server: Server, transactional_db: None, board: None) -> Iterator[Server]:
+    """Give the running server, over a whole and empty board."""
+    yield _server
+    if not _server._answers():
+        _server.start()
+
+
+@pytest.fixture(scope="session")
+def _browser_thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the tests of this folder in the browser's thread."""
+    if pyfuncitem.get_closest_marker("browser") is None:
+        return None
+    thread = pyfuncitem.funcargs["_browser_thread"]
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    thread.submit(pyfuncitem.obj, **given).result()
+    return True
+
+
+@pytest.fixture(scope="session")
+def chromium(_browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
+    """Give Debian's chromium."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    driver = _browser_thread.submit(lambda: sync_playwright().start()).result()
+    browser = _browser_thread.submit(driver.chromium.launch, executable_path=CHROMIUM, args=ARGUMENTS).result()
+    yield browser
+    _browser_thread.submit(browser.close).result()
+    _browser_thread.submit(driver.stop).result()
+
+
+@pytest.fixture(scope="session")
+def _server_side(django_db_setup: None) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+        pool.submit(connection.close).result()
+
+
+@pytest.fixture
+def elsewhere(_server_side: ThreadPoolExecutor) -> Callable[..., Any]:
+    """Run a function on the server's side and give what it gives."""
+
+    def run(function: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
+        return _server_side.submit(function, *args, **kwargs).result()
+
+    return run
+
+
+@pytest.fixture
+def page_of(
+    server: Server, chromium: Browser, elsewhere: Callable[..., Any], _browser_thread: ThreadPoolExecutor
+) -> Iterator[Callable[..., Page]]:
+    """Give pages of logged-in people; whatever a page complains about in its console fails the test."""
+    contexts, complaints = [], []
+
+    def set_password(user: User) -> None:
+        user.set_password(PASSWORD)
+        user.save()
+
+    def log_in(user: User, **options: Any) -> Page:
+        elsewhere(set_password, user)
+        context = chromium.new_context(base_url=server.url, viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
+        page.goto("/login/")
+        page.fill("#id_username", user.username)
+        page.fill("#id_password", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_url(lambda url: "/login/" not in url)
+        return page
+
+    yield log_in
+    for context in contexts:
+        _browser_thread.submit(context.close).result()
+    assert complaints == []

@@ -1,0 +1,301 @@
+"""The console as people use it: choose, run, watch, come back, stop. In Debian's chromium."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from agents.models import Host
+from campaigns import doorbell
+from campaigns.models import Campaign, Query, Result, State, Status, Target
+from tests.browser.conftest import Server
+from tests.factories import make_campaign, make_hosts, make_label, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PageOf = Callable[..., Page]
+Elsewhere = Callable[..., Any]
+
+
+def answer(campaign: Campaign, hosts: list[Host], rows: list[dict[str, Any]], state: State = State.ANSWERED) -> None:
+    """Store answers as the collector leaves them, and ring."""
+    campaign.refresh_from_db()
+    error = "" if state == State.ANSWERED else "no such table: processes"
+    for host in hosts:
+        campaign.last_seq += 1
+        Result.objects.create(
+            campaign=campaign,
+            host=host,
+            hostname=host.hostname,
+            seq=campaign.last_seq,
+            state=state,
+            rows=rows,
+            row_count=len(rows),
+            error=error,
+            received_at=timezone.now(),
+        )
+    Target.objects.filter(campaign=campaign, host__in=hosts).update(state=state, error=error, row_count=len(rows))
+    campaign.move(State.WAITING, state, len(hosts))
+    campaign.count_rows += len(rows) * len(hosts)
+    campaign.columns = list(dict.fromkeys([*campaign.columns, *(name for row in rows for name in row)]))
+    campaign.save_counts("last_seq", "columns")
+    doorbell.ring(campaign.pk)
+
+
+def finish(campaign: Campaign) -> None:
+    Campaign.objects.filter(pk=campaign.pk).update(status=Status.COMPLETED, ended_at=timezone.now())
+    doorbell.ring(campaign.pk)
+
+
+def rows_of(page: Page) -> Any:
+    return page.locator("table.rows tbody tr")
+
+
+@pytest.fixture
+def hosts(server: Server, elsewhere: Elsewhere) -> list[Host]:
+    """Give five hosts, two of them in a label."""
+
+    def make() -> list[Host]:
+        made = make_hosts(5)
+        make_label("web", *made[:2])
+        return made
+
+    made: list[Host] = elsewhere(make)
+    return made
+
+
+@pytest.fixture
+def campaign(hosts: list[Host], operator: User, elsewhere: Elsewhere) -> Campaign:
+    """Give a running campaign over the five."""
+    made: Campaign = elsewhere(make_campaign, *hosts, by=operator, name="pids", sql="SELECT pid FROM processes")
+    return made
+
+
+def test_one_chooses_runs_and_watches(page_of: PageOf, operator: User, hosts: list[Host], elsewhere: Elsewhere) -> None:
+    page = page_of(operator)
+    run = page.locator("#run")
+    expect(run).to_be_disabled()
+    page.fill("#id_sql", "SELECT pid FROM processes")
+    expect(run).to_be_disabled()
+
+    page.check("[name=kind][value=labels]")
+    expect(run).to_be_disabled()
+    page.check("[name=labels][value=web]")
+    expect(run).to_have_text("Run on 2 hosts")
+    page.keyboard.press("Control+Enter")
+
+    page.wait_for_url("**/campaigns/*/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+    expect(page.locator(".about")).to_contain_text("hosts labelled web")
+    assert elsewhere(Campaign.objects.count) == 1
+
+
+def test_what_is_wrong_is_said_beside_the_field(page_of: PageOf, operator: User, hosts: list[Host]) -> None:
+    page = page_of(operator)
+    page.fill("#id_sql", "SELEC 1")
+    page.check("[name=kind][value=all]")
+    page.click("#run:enabled")
+
+    expect(page.locator("#id_sql_error")).to_contain_text("syntax error")
+    expect(page.locator("#id_sql")).to_have_value("SELEC 1")
+    expect(page.locator("#run")).to_have_text("Run on 5 hosts")
+
+
+def test_a_saved_query_and_hosts_are_picked(
+    page_of: PageOf, operator: User, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    elsewhere(Query.objects.create, name="Listening ports", sql="SELECT port FROM listening_ports")
+    page = page_of(operator)
+
+    page.get_by_text("Listening ports").click()
+    page.check("[name=kind][value=hosts]")
+    page.locator("#find-hosts").press_sequentially(hosts[3].hostname)
+    page.locator(f"[data-add-host='{hosts[3].hostname}']").click()
+
+    expect(page.locator("#id_sql")).to_have_value("SELECT port FROM listening_ports")
+    expect(page.locator("#run")).to_have_text("Run on 1 host")
+
+
+def test_answers_appear_as_they_arrive(
+    page_of: PageOf, operator: User, observer: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    first, second = page_of(operator), page_of(observer)
+    for page in (first, second):
+        page.goto(f"/campaigns/{campaign.pk}/")
+        expect(page.locator("[data-live=connection]")).to_have_text("live")
+
+    elsewhere(answer, campaign, hosts[:2], [{"pid": "1", "name": "<img src=x onerror=alert(1)>"}])
+    elsewhere(answer, campaign, hosts[2:3], [], State.FAILED)
+
+    for page in (first, second):
+        expect(rows_of(page)).to_have_count(2)
+        expect(rows_of(page).first).to_contain_text("<img src=x")
+        expect(page.locator("b[data-live=answered]").first).to_have_text("2")
+        expect(page.locator(".tabs .count")).to_have_text("1")
+        expect(page.locator("[data-live=open]")).to_have_text("2")
+    first.reload()
+    expect(rows_of(first)).to_have_count(2)
+    expect(first.locator("table.rows thead")).to_contain_text("pid")
+
+
+def test_a_viewer_that_lost_the_server_misses_nothing(
+    server: Server, page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    elsewhere(answer, campaign, hosts[:1], [{"pid": "1"}])
+    expect(rows_of(page)).to_have_count(1)
+
+    server.stop()
+    expect(page.locator("[data-live=connection]")).to_have_text("reconnecting…")
+    elsewhere(answer, campaign, hosts[1:4], [{"pid": "2"}])
+    server.start()
+
+    expect(page.locator("[data-live=connection]")).to_have_text("live", timeout=20_000)
+    expect(rows_of(page)).to_have_count(4)
+    assert rows_of(page).locator("th").all_inner_texts() == [host.hostname for host in hosts[:4]]
+
+
+def test_the_end_is_told_and_can_be_looked_at_later(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    elsewhere(answer, campaign, hosts, [{"pid": "1"}])
+    elsewhere(finish, campaign)
+
+    expect(page.locator("[data-live=connection]")).to_have_text("ended")
+    expect(page.locator("[data-live=status]")).to_have_text("completed")
+    expect(page.get_by_role("link", name="Stop")).to_be_hidden()
+    page.reload()
+    expect(page.locator("[data-live=connection]")).to_have_text("ended")
+    expect(rows_of(page)).to_have_count(5)
+
+
+def test_more_rows_than_a_page_bears_are_said_and_fetched(
+    page_of: PageOf, operator: User, server: Server, elsewhere: Elsewhere
+) -> None:
+    def make() -> Campaign:
+        many = make_hosts(2_500)
+        made = make_campaign(*many, by=operator)
+        answer(made, many, [{"pid": "7"}, {"pid": "8"}])
+        finish(made)
+        return made
+
+    campaign = elsewhere(make)
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+
+    expect(page.locator("[data-live=shown]")).to_have_text(
+        "The first 2,000 of 5,000 rows are shown. The export has all of them."
+    )
+    expect(rows_of(page)).to_have_count(2_000)
+    expect(page.locator("[data-live=connection]")).to_have_text("ended")
+    page.click("[data-more-rows]")
+    expect(rows_of(page)).to_have_count(4_000)
+    page.click("[data-more-rows]")
+    expect(rows_of(page)).to_have_count(5_000)
+    expect(page.locator("[data-live=shown]")).to_have_text("5,000 rows.")
+    expect(page.locator("[data-more-rows]")).to_be_hidden()
+    assert len(set(rows_of(page).locator("th").all_inner_texts())) == 2_500
+
+
+def test_hosts_are_found_by_state_and_name(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    elsewhere(answer, campaign, hosts[:1], [], State.FAILED)
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    lines = page.locator("#panel-hosts tbody tr")
+
+    page.locator("[data-show-state=failed]").click()
+    expect(lines).to_have_count(1)
+    page.select_option("#hosts-state", "")
+    expect(lines).to_have_count(5)
+    page.locator("#hosts-search").press_sequentially(hosts[4].hostname)
+    expect(lines).to_have_count(1)
+    elsewhere(answer, campaign, hosts[4:], [])
+    expect(lines.first).to_contain_text("answered")
+    expect(page.locator("#hosts-search")).to_have_value(hosts[4].hostname)
+
+    page.get_by_role("tab", name="Errors").click()
+    page.locator("#panel-errors").get_by_role("link", name="1").click()
+    expect(lines).to_have_count(1)
+    expect(lines.first).to_contain_text(hosts[0].hostname)
+
+
+def test_stop_asks_first(page_of: PageOf, operator: User, campaign: Campaign, elsewhere: Elsewhere) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+
+    page.get_by_role("link", name="Stop").click()
+    page.get_by_role("button", name="Keep it running").click()
+    page.get_by_role("link", name="Stop").click()
+    page.fill("#stop-reason", "wrong table")
+    page.get_by_role("button", name="Stop the campaign").click()
+
+    expect(page.locator("[data-live=ending]")).to_contain_text("Stopping by operator: wrong table")
+    expect(page.get_by_role("link", name="Stop")).to_have_count(0)
+    elsewhere(campaign.refresh_from_db)
+    assert campaign.ended_by == "operator"
+
+
+def test_rights_that_are_taken_away_end_the_view(
+    page_of: PageOf, observer: User, campaign: Campaign, elsewhere: Elsewhere
+) -> None:
+    page = page_of(observer)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+
+    elsewhere(observer.user_permissions.clear)
+
+    expect(page.locator("[data-live=connection]")).to_contain_text("you may not look", timeout=20_000)
+
+
+def test_the_admin_follows_the_same_campaign(
+    page_of: PageOf, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(elsewhere(make_user, "boss", admin=True))
+    page.goto(f"/admin/campaigns/campaign/{campaign.pk}/change/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+
+    elsewhere(answer, campaign, hosts[:3], [{"pid": "1"}])
+
+    expect(rows_of(page)).to_have_count(3)
+    expect(page.locator("b[data-live=answered]").first).to_have_text("3")
+
+
+def test_a_campaign_can_be_read_without_scripts(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    elsewhere(answer, campaign, hosts[:2], [{"pid": "1"}])
+    page = page_of(operator, java_script_enabled=False)
+    page.goto(f"/campaigns/{campaign.pk}/")
+
+    expect(rows_of(page)).to_have_count(2)
+    page.get_by_role("tab", name="Hosts").click()
+    expect(page.locator("#panel-hosts tbody tr")).to_have_count(5)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_is_wider_than_the_window(
+    page_of: PageOf,
+    operator: User,
+    campaign: Campaign,
+    hosts: list[Host],
+    elsewhere: Elsewhere,
+    width: int,
+    scheme: str,
+) -> None:
+    elsewhere(answer, campaign, hosts[:2], [{"cmdline": "x" * 400, "a_column_with_a_long_name": "1" * 90}])
+    page = page_of(operator, color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 844})
+
+    tabs = [f"/campaigns/{campaign.pk}/?tab={tab}" for tab in ("rows", "hosts", "errors")]
+    for path in ["/", "/campaigns/", *tabs, f"/campaigns/{campaign.pk}/stop/"]:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

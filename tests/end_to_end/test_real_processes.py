@@ -1,0 +1,165 @@
+"""Real processes over TLS: uvicorn, worker, sweeper, beat, collector, PostgreSQL, Redis, and 50 pretend hosts."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import httpx
+import psycopg2
+import pytest
+import redis
+
+from tests.end_to_end.conftest import Hosts, RunningFleet, wait_for
+
+pytestmark = pytest.mark.processes
+Pretend = Callable[..., Hosts]
+FINAL = ("answered", "failed", "denylisted", "unsupported", "no_answer", "missed", "held_back", "stopped")
+SQL = "SELECT processes.name, port FROM listening_ports JOIN processes USING (pid)"
+
+
+def adds_up(counts: dict[str, int]) -> bool:
+    return sum(counts[state] for state in (*FINAL, "waiting", "delivered")) == counts["targeted"]
+
+
+def rows_equal_what_was_sent(fleet: RunningFleet, hosts: Hosts, number: int) -> None:
+    """Compare every stored row with what its host says it sent."""
+    known = {
+        host["id"]: host["host_identifier"] for host in fleet.http.get("/api/v1/hosts/?limit=1000").json()["results"]
+    }
+    stored = {known[item["host"]["id"]]: item["rows"] for item in fleet.results(number) if item["state"] == "answered"}
+    sent = {host: json.loads(rows) for (host, query), rows in hosts.crowd.sent.items() if query == f"c{number}"}
+    assert stored == {host: rows for host, rows in sent.items() if host in stored}
+    assert stored
+
+
+def test_every_host_reaches_a_final_state_and_the_rows_are_those_it_sent(
+    running_fleet: RunningFleet, pretend: Pretend
+) -> None:
+    hosts = pretend(50, seed=1, failing=6)
+
+    launched = running_fleet.launch(SQL, target=hosts.target)
+    campaign = running_fleet.ended(launched["id"])
+
+    counts = campaign["counts"]
+    assert campaign["status"] == "completed"
+    assert counts["targeted"] == sum(counts[state] for state in FINAL) == 50
+    assert counts["answered"] + counts["failed"] == 50
+    rows_equal_what_was_sent(running_fleet, hosts, launched["id"])
+
+
+def test_a_viewer_sees_everything_once_in_order_and_a_second_one_too(
+    running_fleet: RunningFleet, pretend: Pretend
+) -> None:
+    launched = running_fleet.launch(SQL, target=pretend(20, seed=2).target)
+
+    seen: list[int] = []
+    with running_fleet.socket(launched["id"], after=0) as socket:
+        for message in socket:
+            frame = json.loads(message)
+            if frame["type"] == "results":
+                seen += [item["seq"] for item in frame["items"]]
+                break  # the line is lost in the middle
+    frames = []
+    with running_fleet.socket(launched["id"], after=seen[-1]) as socket:
+        frames = [json.loads(message) for message in socket]
+
+    seen += [item["seq"] for frame in frames if frame["type"] == "results" for item in frame["items"]]
+    assert seen == [item["seq"] for item in running_fleet.results(launched["id"])]
+    assert frames[0]["type"] == "snapshot"
+    assert [frame["type"] for frame in frames[-2:]] == ["progress", "ended"]
+    assert frames[-1]["counts"]["targeted"] == running_fleet.campaign(launched["id"])["counts"]["targeted"]
+
+
+def test_a_stop_ends_what_is_open_and_says_who(running_fleet: RunningFleet, pretend: Pretend) -> None:
+    launched = running_fleet.launch(SQL, timeout=300, target=pretend(5, seed=31, silent=100).target)
+
+    first = running_fleet.http.post(f"/api/v1/campaigns/{launched['id']}/stop/")
+    campaign = running_fleet.ended(launched["id"])
+
+    assert first.status_code == 202
+    assert (campaign["status"], campaign["ended_by"]) == ("stopped", "admin")
+    assert campaign["counts"]["stopped"] == campaign["counts"]["targeted"] == 5
+    assert running_fleet.http.post(f"/api/v1/campaigns/{launched['id']}/stop/").status_code == 409
+
+
+def test_hosts_that_stay_away_are_missed_when_the_time_is_up(running_fleet: RunningFleet, pretend: Pretend) -> None:
+    hosts = pretend(5, seed=32)
+    hosts.stop()
+    launched = running_fleet.launch(SQL, timeout=10, target=hosts.target)
+
+    campaign = running_fleet.ended(launched["id"], within=30)
+
+    assert campaign["status"] == "expired"
+    assert campaign["counts"]["missed"] == campaign["counts"]["targeted"] == 5
+    assert campaign["ended_at"] == campaign["ends_at"]
+
+
+def test_answers_given_while_postgres_is_stopped_are_stored_and_not_late(
+    running_fleet: RunningFleet, pretend: Pretend
+) -> None:
+    hosts = pretend(20, seed=3, slow=100, slow_seconds=3)
+    launched = running_fleet.launch(SQL, timeout=10, target=hosts.target)
+    wait_for(lambda: running_fleet.campaign(launched["id"])["counts"]["delivered"] > 10, 10)
+
+    group = running_fleet.facts["pids"]["postgres"]
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        wait_for(lambda: len([1 for _, query in hosts.crowd.sent if query == f"c{launched['id']}"]) == 20, 30)
+        time.sleep(8)  # past the campaign's end, in which no sweep and no collector can work
+    finally:
+        os.killpg(group, signal.SIGCONT)
+    campaign = running_fleet.ended(launched["id"])
+
+    assert campaign["counts"]["answered"] == 20
+    assert campaign["counts"]["missed"] == 0
+    assert not any(item["late"] for item in running_fleet.results(launched["id"]))
+    rows_equal_what_was_sent(running_fleet, hosts, launched["id"])
+
+
+def test_redis_is_emptied_while_answers_come_and_none_is_lost(running_fleet: RunningFleet, pretend: Pretend) -> None:
+    hosts = pretend(20, seed=4, slow=100, slow_seconds=2)
+    launched = running_fleet.launch(SQL, timeout=60, target=hosts.target)
+    wait_for(lambda: running_fleet.campaign(launched["id"])["counts"]["delivered"] > 5, 10)
+
+    redis.Redis.from_url(running_fleet.facts["redis_url"]).flushall()
+    campaign = running_fleet.ended(launched["id"], within=70)
+
+    assert campaign["counts"]["answered"] == 20
+    rows_equal_what_was_sent(running_fleet, hosts, launched["id"])
+
+
+@pytest.mark.parametrize("name", ["collector", "worker", "sweeper", "beat", "web"])
+def test_a_process_that_is_killed_comes_back_and_nothing_is_lost(
+    running_fleet: RunningFleet, pretend: Pretend, name: str
+) -> None:
+    hosts = pretend(10, seed=10 + len(name))
+    launched = running_fleet.launch(SQL, target=hosts.target)
+
+    if running_fleet.facts["pids"].get(name):
+        os.kill(running_fleet.facts["pids"][name], signal.SIGKILL)
+    wait_for(lambda: _answers(running_fleet), 30)
+    campaign = running_fleet.ended(launched["id"], within=90)
+
+    assert campaign["counts"]["answered"] == campaign["counts"]["targeted"] == 10
+    assert adds_up(campaign["counts"])
+
+
+def _answers(fleet: RunningFleet) -> bool:
+    try:
+        return fleet.http.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_database_agrees_with_itself(running_fleet: RunningFleet) -> None:
+    with psycopg2.connect(running_fleet.facts["database_url"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM campaigns_target t WHERE state = 'answered' AND NOT EXISTS "
+            "(SELECT FROM campaigns_result r WHERE r.campaign_id = t.campaign_id AND r.host_id = t.host_id)"
+        )
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SELECT count(*) FROM campaigns_deadletter")
+        assert cursor.fetchone() == (0,)
+    connection.close()
