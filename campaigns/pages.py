@@ -251,19 +251,26 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def live_context(shown: Campaign) -> dict[str, Any]:
     """Give what the live part starts from; the admin's page uses it too."""
-    first = Result.objects.filter(campaign=shown, row_count__gt=0).order_by("seq")[:FIRST_ROWS]
-    table = []
-    for result in first:
-        table += [(result, [row.get(column, "") for column in shown.columns]) for row in result.rows]
-        if len(table) >= FIRST_ROWS:
-            break
     return {
-        "first_rows": table[:FIRST_ROWS],
+        "first_rows": _first_rows(shown),
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
         "ending": wording.ending(shown),
         "errors_count": shown.count_failed + shown.count_denylisted,
     }
+
+
+def _first_rows(shown: Campaign) -> list[tuple[Result, list[Any]]]:
+    """Give the first rows with their results. Only results whose rows are shown are read: each may be large."""
+    results = Result.objects.filter(campaign=shown, row_count__gt=0).order_by("seq")
+    wanted, rows = [], 0
+    for pk, row_count in results.values_list("pk", "row_count")[:FIRST_ROWS]:
+        if rows >= FIRST_ROWS:
+            break
+        wanted.append(pk)
+        rows += row_count
+    lines = [(result, row) for result in results.filter(pk__in=wanted) for row in result.rows][:FIRST_ROWS]
+    return [(result, [row.get(column, "") for column in shown.columns]) for result, row in lines]
 
 
 def _seconds_left(shown: Campaign) -> float | None:

@@ -131,7 +131,7 @@ def chromium(_browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
 def _server_side(django_db_setup: None) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as pool:
         yield pool
-        pool.submit(connection.close).result()
+        pool.submit(lambda: connection.close()).result()
 
 
 @pytest.fixture

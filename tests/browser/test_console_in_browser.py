@@ -169,7 +169,7 @@ def test_the_end_is_told_and_can_be_looked_at_later(
 
     expect(page.locator("[data-live=connection]")).to_have_text("ended")
     expect(page.locator("[data-live=status]")).to_have_text("completed")
-    expect(page.get_by_role("link", name="Stop")).to_be_hidden()
+    expect(page.get_by_role("link", name="Stop", exact=True)).to_be_hidden()
     page.reload()
     expect(page.locator("[data-live=connection]")).to_have_text("ended")
     expect(rows_of(page)).to_have_count(5)
@@ -231,14 +231,14 @@ def test_stop_asks_first(page_of: PageOf, operator: User, campaign: Campaign, el
     page = page_of(operator)
     page.goto(f"/campaigns/{campaign.pk}/")
 
-    page.get_by_role("link", name="Stop").click()
+    page.get_by_role("link", name="Stop", exact=True).click()
     page.get_by_role("button", name="Keep it running").click()
-    page.get_by_role("link", name="Stop").click()
+    page.get_by_role("link", name="Stop", exact=True).click()
     page.fill("#stop-reason", "wrong table")
     page.get_by_role("button", name="Stop the campaign").click()
 
     expect(page.locator("[data-live=ending]")).to_contain_text("Stopping by operator: wrong table")
-    expect(page.get_by_role("link", name="Stop")).to_have_count(0)
+    expect(page.get_by_role("link", name="Stop", exact=True)).to_have_count(0)
     elsewhere(campaign.refresh_from_db)
     assert campaign.ended_by == "operator"
 
