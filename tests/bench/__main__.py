@@ -1,0 +1,214 @@
+"""`make bench`: the ratios of docs/performance.md, each measured in one run. Loopback only, ends by itself."""
+
+import asyncio
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import tests.servers
+
+os.environ.update(DJANGO_SETTINGS_MODULE="fleet.settings", HOLD_SECONDS="0")
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+
+from agents import open_work
+from agents.board import Board
+from agents.distributed import Store
+from agents.node_key import NodeKeys
+from agents.protocol import Answer
+from campaigns.lifecycle import Order, launch
+from campaigns.targeting import write_range
+
+ROUNDS, REQUESTS, AT_ONCE = 5, 3000, 50
+HOSTS = 100_000
+
+
+@contextmanager
+def served(app: str) -> Any:
+    """Serve an app with uvicorn on the first core; give its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "error", "--no-access-log"]
+    command += ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
+    process = subprocess.Popen(["taskset", "-c", "0", *command])
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def _request(port: int, content: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(content)
+    answer = await reader.read()
+    writer.close()
+    if not answer.endswith(b"{}"):
+        raise RuntimeError(f"unexpected answer {answer!r}")
+
+
+async def _load(port: int, key: str) -> float:
+    """Give requests per second of a client that opens a connection for each, as agents do."""
+    body = b'{"node_key":"%s"}' % key.encode()
+    head = b"POST /api/osquery/distributed/read HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    content = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    left = iter(range(REQUESTS))
+
+    async def one() -> None:
+        for _ in left:
+            await _request(port, content)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    return REQUESTS / (time.perf_counter() - began)
+
+
+def rate(port: int, key: str) -> float:
+    """Measure once."""
+    return asyncio.run(_load(port, key))
+
+
+def ratio(name: str, measured: Callable[[], float], base: Callable[[], float]) -> None:
+    """Print the median of ratios of rounds taken in turn."""
+    pairs = [(measured(), base()) for _ in range(ROUNDS)]
+    values = [left / right for left, right in pairs]
+    rates = " against ".join(f"{statistics.median(column):,.0f}/s" for column in zip(*pairs, strict=True))
+    print(f"{name}: {statistics.median(values):.2f} ({rates}, {ROUNDS} rounds {min(values):.2f} to {max(values):.2f})")
+
+
+def idle() -> None:
+    """Compare idle check-ins with a constant answer, and with 250 open campaigns."""
+    key = NodeKeys(settings.NODE_KEY_SECRETS).issue(77, 1)
+    open_work.finish_anew({})
+    with served("fleet.asgi:gateway") as gateway, served("tests.bench.constant:application") as constant:
+        for port in (gateway, constant):
+            rate(port, key)
+        ratio("idle check-in against a constant answer", lambda: rate(gateway, key), lambda: rate(constant, key))
+        before, sql, began = commands(), statements(), time.monotonic()
+        rate(gateway, key)
+        seconds = time.monotonic() - began
+        print(
+            f"Redis commands during {REQUESTS} idle check-ins: {commands() - before} in {seconds:.1f} s"
+            f" (a gateway looks every second); SQL transactions: {statements() - sql}"
+        )
+        quiet = [rate(gateway, key) for _ in range(ROUNDS)]
+        for campaign in range(1, 251):
+            open_work.arm(campaign, 0, range(1000, 60_000), "SELECT 1", 600)
+        time.sleep(2)  # the copy is refreshed within a second
+        busy = [rate(gateway, key) for _ in range(ROUNDS)]
+        values = statistics.median(busy) / statistics.median(quiet)
+        print(f"idle check-in with 250 open campaigns against none: {values:.2f}")
+
+
+def commands() -> int:
+    """Count the commands Redis has run."""
+    return int(open_work.client().info("stats")["total_commands_processed"])
+
+
+def statements() -> int:
+    """Count PostgreSQL's transactions, our own looks left out."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+def writes() -> None:
+    """Compare durable one-row writes through shared round trips with a round trip each."""
+    many = 4000
+
+    async def run(*, shared: bool) -> float:
+        store = Store(settings.REDIS_URL, Board(), "bench")
+        await store.refresh()
+        left = iter(range(1000, 1000 + many))
+
+        async def one() -> None:
+            for host in left:
+                own = store if shared else alone[host % len(alone)]
+                await own.accept(host, [(Answer(1, 0, "", b"{}", b'[{"a":"1"}]'), False)])
+
+        alone = [Store(settings.REDIS_URL, store._board, "bench") for _ in range(0 if shared else AT_ONCE)]
+        began = time.perf_counter()
+        await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+        taken = time.perf_counter() - began
+        for opened in (store, *alone):
+            await opened.close()
+        return many / taken
+
+    def measured(*, shared: bool) -> float:
+        open_work.client().flushdb()
+        open_work.finish_anew({})
+        open_work.arm(1, 0, range(1000, 1000 + many), "SELECT 1", 600)
+        return asyncio.run(run(shared=shared))
+
+    ratio(
+        "durable writes, shared round trips against one connection each",
+        lambda: measured(shared=True),
+        lambda: measured(shared=False),
+    )
+
+
+def launches() -> None:
+    """Time 100,000 hosts from launch to armed, against a bare INSERT of as many rows of the same shape."""
+    open_work.client().flushdb()
+    open_work.finish_anew({})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents_host (host_identifier, hostname, uuid, hardware_serial, platform, os_name, os_version,"
+            " osquery_version, cpu_brand, details, enrolled_at, epoch, epoch_floor)"
+            " SELECT 'bench-' || n, 'host-' || n, '', '', 'linux', '', '', '', '', '{}', now(), 1, 0"
+            " FROM generate_series(1, %s) AS n",
+            [HOSTS],
+        )
+        cursor.execute("ANALYZE agents_host")
+        began = time.perf_counter()
+        cursor.execute("CREATE TABLE bare AS SELECT id, hostname, 'waiting' AS state, 0 AS deliveries FROM agents_host")
+        bare = time.perf_counter() - began
+    began = time.perf_counter()
+    campaign = launch(Order(sql="SELECT 1", target={"all": True}), User.objects.create_superuser("bench"))
+    for number in campaign.ranges.values_list("number", flat=True):
+        write_range(campaign.pk, number)
+    taken = time.perf_counter() - began
+    campaign.refresh_from_db()
+    print(
+        f"{campaign.count_targeted:,} hosts from launch to armed: {taken:.2f} s, {taken / bare:.1f} times a bare copy"
+        f" of the rows ({bare:.2f} s), status {campaign.status}"
+    )
+
+
+def main() -> None:
+    """Run all, then stop the servers."""
+    try:
+        call_command("migrate", verbosity=0)
+        idle()
+        writes()
+        launches()
+    finally:
+        connection.close()
+        while tests.servers._started:
+            tests.servers._started.pop().stop()
+
+
+if __name__ == "__main__":
+    main()
