@@ -4,6 +4,7 @@ The first process starts them; xdist's workers inherit the addresses, each with 
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,11 +13,20 @@ import pytest
 from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
 
 _started: list[EmbeddedPostgres | EmbeddedRedis] = []
+_folders: list[Path] = []
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
-def _start_servers() -> None:
+def open_folder() -> Path:
+    """Make a temporary folder that root's PostgreSQL, which runs as another user, can enter."""
     folder = Path(tempfile.mkdtemp(prefix="flq-tests-"))
+    folder.chmod(0o711)
+    _folders.append(folder)
+    return folder
+
+
+def _start_servers() -> None:
+    folder = open_folder()
     if "DATABASE_URL" not in os.environ:
         postgres = EmbeddedPostgres(folder / "postgres", durable=False)
         postgres.start()
@@ -42,6 +52,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what was started here."""
     while _started:
         _started.pop().stop()
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
 
 
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)

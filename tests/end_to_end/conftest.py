@@ -19,6 +19,7 @@ import pytest
 import websockets.sync.client
 
 from agents.simulator.crowd import Crowd, Shares
+from tests.servers import open_folder
 
 READY_SECONDS = 120
 
@@ -123,9 +124,9 @@ class Hosts:
 
 
 @pytest.fixture(scope="module")
-def running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFleet]:
+def running_fleet() -> Iterator[RunningFleet]:
     """Give a server of its own to each file of tests."""
-    fleet = RunningFleet(tmp_path_factory.mktemp("fleet"))
+    fleet = RunningFleet(open_folder())
     yield fleet
     fleet.stop()
 

@@ -41,7 +41,7 @@ const table = new RowTable(root.querySelector("[data-rows]"), id, JSON.parse(roo
 
 function showShown() {
   const total = counts ? counts.rows : table.shown;
-  moreButton.hidden = !(table.missing && table.full);
+  moreButton.hidden = !table.missing || Boolean(table.filling && !table.full);
   if (!table.fresh && !counts) return;
   write("shown", shownSentence(Math.max(total, table.shown)));
 }
@@ -51,10 +51,11 @@ function shownSentence(total) {
   if (table.words) return `${counted.format(table.matching)} of the ${counted.format(table.shown)} rows shown match.`;
   if (table.missing && table.full)
     return `The first ${counted.format(table.shown)} of ${counted.format(total)} rows are shown. The export has all of them.`;
+  if (table.missing && !table.filling) return `${counted.format(table.shown)} rows are shown. The others could not be fetched.`;
   return `${counted.format(total)} ${total === 1 ? "row" : "rows"}.`;
 }
 
-moreButton.addEventListener("click", () => table.more().catch(() => write("shown", "The server did not answer. Try again.")));
+moreButton.addEventListener("click", () => table.more().catch(showShown));
 filterField.addEventListener("input", () => table.filter(filterField.value));
 root.querySelector("[data-rows]").addEventListener("click", (event) => {
   if (!getSelection().toString()) event.target.closest("td")?.classList.toggle("open");

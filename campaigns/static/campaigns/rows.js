@@ -41,7 +41,7 @@ export class RowTable {
       else this.place(item, part);
     }
     this.add(part);
-    if (this.missing && !this.full) this.fill().catch(() => {});
+    if (this.missing && !this.full) this.fill().catch(() => this.onChange());
   }
 
   // There are answers up to `seq` that the socket will not bring.
