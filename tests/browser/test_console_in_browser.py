@@ -141,6 +141,22 @@ def test_answers_appear_as_they_arrive(
     expect(first.locator("table.rows thead")).to_contain_text("pid")
 
 
+def test_columns_stand_in_the_order_of_the_sql(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+
+    elsewhere(answer, campaign, hosts[:1], [{"path": "/sbin/init", "pid": "1", "on_disk": "1"}])
+    elsewhere(answer, campaign, hosts[1:2], [{"a": "late column", "path": "/bin/sh", "pid": "22"}])
+
+    expect(rows_of(page)).to_have_count(2)
+    expect(page.locator("table.rows thead th")).to_have_text(["host", "path", "pid", "on_disk", "a"])
+    expect(rows_of(page).first.locator("td")).to_have_text(["/sbin/init", "1", "1", ""])
+    expect(rows_of(page).last.locator("td")).to_have_text(["/bin/sh", "22", "", "late column"])
+
+
 def test_a_viewer_that_lost_the_server_misses_nothing(
     server: Server, page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:

@@ -37,7 +37,16 @@ const isOver = () => OVER.includes(status);
 
 const moreButton = root.querySelector("[data-more-rows]");
 const filterField = root.querySelector("[data-filter-rows]");
-const table = new RowTable(root.querySelector("[data-rows]"), id, JSON.parse(root.dataset.columns), showShown);
+const table = new RowTable(root.querySelector("[data-rows]"), id, JSON.parse(root.dataset.columns), {
+  onChange: showShown,
+  onColumn: () => (columnsDue ??= setTimeout(fetchColumns)),
+});
+let columnsDue = null;
+
+async function fetchColumns() {
+  columnsDue = null;
+  await look().catch(() => {});
+}
 
 function showShown() {
   const total = counts ? counts.rows : table.shown;
@@ -135,6 +144,7 @@ async function look() {
   const date = Date.parse(response.headers.get("Date"));
   if (date) clockAhead = date - Date.now();
   const campaign = await response.json();
+  table.arrange(campaign.columns);
   if (!isOver()) drawStatus(campaign);
 }
 
@@ -149,6 +159,7 @@ function onFrame(frame) {
   else if (frame.type === "progress") drawCounts(frame.counts);
   else if (frame.type === "snapshot") {
     lastSeq = Math.max(lastSeq, frame.campaign.last_seq);
+    table.arrange(frame.campaign.columns);
     drawStatus(frame.campaign);
     drawCounts(frame.campaign.counts);
   } else if (frame.type === "ended") onEnded(frame);

@@ -9,9 +9,11 @@ const NUMBER = /^-?\d{1,18}(\.\d+)?$/;
 const LONG_CELL = 80; // characters after which the whole value is in the tooltip as well
 
 export class RowTable {
-  constructor(table, campaign, columns, onChange) {
+  // onChange(): something is drawn anew. onColumn(): a column appeared whose place only the campaign knows.
+  constructor(table, campaign, columns, { onChange, onColumn }) {
     this.campaign = campaign;
     this.onChange = onChange;
+    this.onColumn = onColumn;
     this.table = table;
     this.head = table.tHead.rows[0];
     this.body = table.tBodies[0];
@@ -99,7 +101,11 @@ export class RowTable {
 
   draw(item, row) {
     this.startAnew();
-    for (const name of Object.keys(row)) if (!this.columns.some((column) => column.name === name)) this.addColumn(name);
+    for (const name of Object.keys(row)) {
+      if (this.columns.some((column) => column.name === name)) continue;
+      this.addColumn(name);
+      this.onColumn();
+    }
     const line = document.createElement("tr");
     line.append(hostCell(item));
     for (const column of this.columns) line.append(this.cell(column, row[column.name]));
@@ -131,6 +137,23 @@ export class RowTable {
     heading.className = "n";
     this.head.append(heading);
     this.columns.push({ name, numeric: true });
+  }
+
+  // Put the columns in the campaign's order, that of the SQL; a row as it is stored has lost it.
+  arrange(names) {
+    this.startColumns = names;
+    if (!this.fresh) return;
+    for (const name of names) if (!this.columns.some((column) => column.name === name)) this.addColumn(name);
+    const place = (column) => (names.includes(column.name) ? names.indexOf(column.name) : names.length);
+    const before = this.columns;
+    this.columns = [...before].sort((one, other) => place(one) - place(other));
+    if (this.columns.every((column, index) => column === before[index])) return;
+    const order = this.columns.map((column) => before.indexOf(column) + 1);
+    for (const line of [this.head, ...this.body.rows]) {
+      while (line.cells.length <= before.length) line.append(document.createElement("td"));
+      const cells = [...line.cells];
+      line.append(...order.map((index) => cells[index]));
+    }
   }
 
   startAnew() {

@@ -1,0 +1,247 @@
+"""Ends: two steps, one true state for every host, and a board that can be written anew at any moment."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from agents import open_work, presence
+from agents.models import Host, Presence
+from campaigns import lifecycle, rebuild, sweeps
+from campaigns.models import Campaign, Result, State, Status, Target, TargetRange
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MakeAgent = Callable[[Host], Agent]
+Collect = Callable[[], int]
+
+
+def end_now(campaign: Campaign) -> None:
+    """Let the campaign's time be up, on the board and in Postgres."""
+    now = open_work.now()
+    open_work.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", open_work.in_ms(now))
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=now)
+
+
+def state(campaign: Campaign, host: Host) -> str:
+    return Target.objects.get(campaign=campaign, host=host).state
+
+
+def tell_reads(agent: Agent) -> None:
+    agent._loop.run_until_complete(agent.gateway._tell_reads())
+
+
+def test_silent_hosts_end_as_what_they_were(agent: MakeAgent, collect: Collect) -> None:
+    delivered, missed, answered = make_hosts(3)
+    campaign = make_campaign(delivered, missed, answered)
+    agent(delivered).read()
+    agent(answered).read()
+    agent(answered).write(campaign.pk, [])
+    end_now(campaign)
+    collect()
+
+    sweeps.sweep()  # closes, and waits for what gateways have to tell
+    tell_reads(agent(delivered))
+    sweeps.sweep()
+
+    campaign.refresh_from_db()
+    assert campaign.status == Status.EXPIRED
+    assert campaign.ended_at == campaign.ends_at
+    assert state(campaign, delivered) == State.NO_ANSWER
+    assert state(campaign, missed) == State.MISSED
+    assert state(campaign, answered) == State.ANSWERED
+
+
+def test_a_host_that_asked_but_was_not_handed_the_sql_was_held_back(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    open_work.client().hset(keyspace.campaign_key(campaign.pk), "paused", "1")
+    agent(host).read()
+    tell_reads(agent(host))
+    end_now(campaign)
+
+    sweeps.sweep()
+    tell_reads(agent(host))
+    sweeps.sweep()
+
+    assert state(campaign, host) == State.HELD_BACK
+
+
+def test_nothing_is_final_before_everything_in_the_stream_is_stored(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+    agent(host).write(campaign.pk, [{"a": "1"}])
+    end_now(campaign)
+
+    sweeps.sweep()
+    tell_reads(agent(host))
+    sweeps.sweep()
+    assert state(campaign, host) == State.WAITING, "its answer is in the stream"
+    collect()
+
+    campaign.refresh_from_db()
+    assert state(campaign, host) == State.ANSWERED
+    assert campaign.status == Status.COMPLETED
+    assert not Result.objects.get().late
+
+
+def test_a_stopped_campaign_takes_late_answers_and_stays_stopped(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+    lifecycle.stop(campaign.pk, "somebody", "enough")
+    collect()
+    sweeps.sweep()
+    assert state(campaign, host) == State.STOPPED
+
+    agent(host).write(campaign.pk, [{"a": "1"}])
+    collect()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "somebody")
+    assert Target.objects.get().late
+    assert campaign.count_answered == 1
+
+
+def test_an_ended_campaign_is_forgotten_on_the_board_in_time(
+    agent: MakeAgent, collect: Collect, settings: object
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    lifecycle.stop(campaign.pk, "somebody", "enough")
+    sweeps.sweep()
+    sweeps.forget_ended()
+    assert open_work.known() == {campaign.pk}
+
+    settings.LATE_ANSWER_SECONDS = -1  # type: ignore[attr-defined]
+    sweeps.forget_ended()
+
+    assert open_work.known() == set()
+    assert agent(host).write(campaign.pk, [{"a": "1"}]) == {}
+    assert collect() == 0 or not Result.objects.exists()
+
+
+def test_a_stuck_range_is_sent_again(monkeypatch: pytest.MonkeyPatch, board: None) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    TargetRange.objects.update(done_at=None, sent_at=timezone.now() - timedelta(seconds=11))
+    sent: list[tuple[object, ...]] = []
+    monkeypatch.setattr(sweeps, "enqueue", lambda *call: sent.append(call))
+
+    sweeps.send_stuck_ranges()
+    sweeps.send_stuck_ranges()
+
+    assert sent == [("campaigns.write_range", campaign.pk, host.pk >> 16)]
+
+
+def test_an_emptied_redis_is_written_anew_and_the_repeat_is_stored(agent: MakeAgent, collect: Collect) -> None:
+    done, open_ = make_hosts(2)
+    campaign = make_campaign(done, open_)
+    for host in (done, open_):
+        agent(host).read()
+    agent(done).write(campaign.pk, [{"a": "1"}])
+    collect()
+    open_work.client().flushdb()
+    assert "error" in agent(open_).write(campaign.pk, [{"a": "2"}])
+
+    assert rebuild.mend_board()
+    assert agent(open_).read() == {}, "it was handed the SQL before: its answer may come right after"
+    assert agent(open_).write(campaign.pk, [{"a": "2"}]) == {}
+    agent(done).write(campaign.pk, [{"a": "3"}])
+    collect()
+
+    campaign.refresh_from_db()
+    assert campaign.status == Status.COMPLETED
+    assert [result.rows for result in Result.objects.order_by("seq")] == [[{"a": "1"}], [{"a": "2"}]]
+
+
+def test_a_rebuild_waits_until_the_stream_is_stored(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+    agent(host).write(campaign.pk, [{"a": "1"}])
+    open_work.begin_anew()
+
+    assert not rebuild.rebuild()
+    collect()
+    assert rebuild.rebuild()
+
+    assert agent(host).read() == {}, "it answered: it owes nothing"
+
+
+def test_no_later_answer_falls_behind_the_cursor(agent: MakeAgent, collect: Collect) -> None:
+    """Redis' clock went back: the stream begins after the cursor all the same."""
+    future = f"{open_work.in_ms(open_work.now()) + 3_600_000}-5"
+    make_campaign(make_host())
+    collect()
+    from campaigns.models import StreamCursor
+
+    StreamCursor.objects.update_or_create(stream=keyspace.STREAM, defaults={"entry": future})
+    open_work.client().flushdb()
+    assert rebuild.rebuild()
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+
+    agent(host).write(campaign.pk, [{"a": "1"}])
+    collect()
+
+    assert Result.objects.filter(campaign=campaign).exists()
+
+
+def test_a_lost_bit_is_set_again(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    seat = keyspace.seat_of(host.pk)
+    open_work.client().setbit(keyspace.offer_key(campaign.pk, seat.number), seat.bit, 0)
+    assert agent(host).read() == {}
+    open_work.client().xadd(keyspace.STREAM, {"k": "b"})
+    assert sweeps.repair_board() == 0, "an answer may be in the stream"
+    collect()
+
+    assert sweeps.repair_board() == 1
+    assert "queries" in agent(host).read()
+
+
+def test_two_sweeps_make_no_difference(agent: MakeAgent, collect: Collect) -> None:
+    campaign = make_campaign(*make_hosts(3))
+    lifecycle.stop(campaign.pk, "somebody", "enough")
+
+    for _ in range(3):
+        sweeps.sweep()
+
+    campaign.refresh_from_db()
+    assert campaign.count_stopped == campaign.count_targeted == 3
+
+
+def test_when_hosts_asked_is_carried_to_postgres(agent: MakeAgent) -> None:
+    host = make_host()
+    agent(host).read()
+    tell_reads(agent(host))
+
+    assert presence.carry() == 1
+    assert presence.carry() == 0
+    assert Presence.objects.get().host == host
+
+
+@pytest.mark.parametrize(
+    ("last", "before", "streak", "asked"),
+    [
+        (15, 0, 15, True),
+        (5, 0, 5, False),
+        (25, 15, 25, True),
+        (25, 24, 25, False),
+        (30, 25, 5, True),
+        (30, 5, 30, False),
+    ],
+)
+def test_three_times_tell_whether_a_host_asked_between_10_and_20(
+    last: int, before: int, streak: int, asked: bool
+) -> None:
+    reads = open_work.Reads(*(open_work.moment(at * 1000) for at in (last, before, streak)))
+
+    assert reads.between(open_work.moment(10_000), open_work.moment(20_000)) is asked

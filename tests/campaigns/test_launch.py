@@ -1,0 +1,216 @@
+"""Launching: who is meant, what is refused and in which words, and that nothing is half-done."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from agents import open_work
+from campaigns import lifecycle, sql
+from campaigns.models import Campaign, State, Status, Target, TargetRange
+from campaigns.targeting import write_range
+from fleet.errors import BadInputError
+from tests.factories import make_campaign, make_host, make_hosts, make_label
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Api = Callable[[User | None], APIClient]
+LINUX = {"platforms": ["linux"]}
+
+
+def post(api: APIClient, **body: Any) -> Any:
+    order = {"sql": "SELECT 1", "target": {"all": True}, **body}
+    return api.post("/api/v1/campaigns/", order, format="json")
+
+
+def test_a_launch_answers_with_the_campaign(api: Api, operator: User) -> None:
+    make_hosts(3)
+
+    answer = post(api(operator), name="three", timeout=20)
+
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["expected"], body["status"], body["created_by"]) == (3, "targeting", "operator")
+    assert body["created_at"][19:20] == "."
+    assert len(body["created_at"]) == len("2026-01-01T00:00:00.000Z")
+    assert set(body["counts"]) == {*State.values, "targeted", "rows", "online"}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"target": {"labels": ["servers"]}}, "unknown label: 'servers'"),
+        ({"target": {"hosts": ["nobody"]}}, "unknown host: 'nobody'"),
+        ({"target": {"hosts": [424242]}}, "unknown host: 424242"),
+        ({"target": {"platforms": ["amiga"]}}, "platform 'amiga' is unknown"),
+        ({"target": {"hosts": []}}, "selects no enrolled host"),
+        ({"target": {"platforms": ["windows"]}}, "selects no enrolled host"),
+        ({"target": {}}, "give at least one of"),
+        ({"target": {"everything": True}}, "unknown member 'everything'"),
+        ({"target": {"online": True}}, "give at least one of"),
+        ({"target": []}, "is not an object"),
+        ({"target": {"hosts": [True]}}, "has True"),
+        ({"sql": ""}, "is empty"),
+        ({"sql": "-- only a comment"}, "is empty"),
+        ({"sql": "SELEC pid"}, 'near "SELEC": syntax error'),
+        ({"sql": "SELECT 1; SELECT 2"}, "one statement at a time"),
+        ({"sql": "DELETE FROM users"}, "does not only read"),
+        ({"sql": "WITH x AS (SELECT 1) DELETE FROM users"}, "does not only read"),
+        ({"sql": "SELECT '" + "x" * 70_000 + "'"}, "allowed are 65536"),
+        ({"timeout": 9}, "timeout 9 is below the minimum of 10 seconds"),
+        ({"timeout": 2_592_001}, "timeout 2592001 is above the maximum"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"colour": "red"}, "unknown member 'colour'"),
+        ({"query": 99, "sql": "SELECT 1"}, "either sql or query"),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence_and_nothing_is_kept(
+    api: Api, operator: User, body: dict[str, Any], sentence: str
+) -> None:
+    make_host()
+
+    answer = post(api(operator), **body)
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+    assert not Campaign.objects.exists()
+    assert not TargetRange.objects.exists()
+
+
+def test_who_may_launch_and_look(api: Api, operator: User, observer: User, stranger: User) -> None:
+    make_host()
+
+    assert [post(api(who)).status_code for who in (operator, observer, stranger, None)] == [201, 403, 403, 401]
+    looks = [api(who).get("/api/v1/campaigns/").status_code for who in (operator, observer, stranger, None)]
+    assert looks == [200, 200, 403, 401]
+
+
+def test_whoever_launched_may_stop_and_others_need_the_permission(
+    api: Api, operator: User, observer: User, stranger: User
+) -> None:
+    campaign = make_campaign(make_host(), by=stranger)
+    path = f"/api/v1/campaigns/{campaign.pk}/stop/"
+
+    assert api(observer).post(path).status_code == 403
+    assert api(None).post(path).status_code in (401, 403)
+    assert api(stranger).post(path).status_code == 202
+    assert api(operator).post(path).status_code == 202, "a second stop is the first"
+    campaign.refresh_from_db()
+    assert campaign.ended_by == "stranger"
+    assert campaign.is_closed
+
+
+def test_the_same_idempotency_key_launches_once(api: Api, operator: User, observer: User) -> None:
+    make_host()
+    client = api(operator)
+    first = client.post("/api/v1/campaigns/", ORDER, format="json", headers={"Idempotency-Key": "k"})
+    again = client.post("/api/v1/campaigns/", ORDER, format="json", headers={"Idempotency-Key": "k"})
+    other = client.post("/api/v1/campaigns/", {**ORDER, "name": "x"}, format="json", headers={"Idempotency-Key": "k"})
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
+    assert first.json()["id"] == again.json()["id"]
+    assert Campaign.objects.count() == 1
+
+
+ORDER = {"sql": "SELECT 1", "target": {"all": True}}
+
+
+def test_labels_and_platforms_narrow_each_other_and_hosts_are_added() -> None:
+    linux, mac, other = make_host(), make_host(platform="darwin"), make_host(platform="windows")
+    make_label("ours", linux, mac)
+    target = {"labels": ["ours"], "platforms": ["linux"], "hosts": [other.pk]}
+
+    campaign = make_campaign(target=target)
+
+    assert set(campaign.targets.values_list("host_id", flat=True)) == {linux.pk, other.pk}
+
+
+def test_filters_hold_for_named_hosts_too() -> None:
+    kept, left_out = make_hosts(2)
+    make_label("fragile", left_out)
+
+    campaign = make_campaign(target={"hosts": [kept.hostname, left_out.hostname], "exclude_labels": ["fragile"]})
+
+    assert list(campaign.targets.values_list("host_id", flat=True)) == [kept.pk]
+
+
+def test_a_hostname_that_several_bear_means_all_and_is_said() -> None:
+    make_hosts(2, hostname="twin")
+
+    campaign = make_campaign(target={"hosts": ["twin"]})
+
+    assert campaign.count_targeted == 2
+    assert "2 hosts are called 'twin'" in campaign.warnings[0]
+
+
+def test_revoked_hosts_are_not_meant() -> None:
+    make_host()
+    make_host(revoked_at="2026-01-01T00:00:00Z")
+
+    assert make_campaign(target={"all": True}).count_targeted == 1
+
+
+def test_an_estimate_counts_and_launches_nothing(api: Api, operator: User) -> None:
+    make_hosts(2)
+    make_host(platform="darwin")
+
+    body = api(operator).post("/api/v1/campaigns/estimate/", ORDER, format="json").json()
+
+    assert body["targeted"] == 3
+    assert body["platforms"] == {"linux": 2, "darwin": 1}
+    assert not Campaign.objects.exists()
+
+
+def test_a_range_written_twice_changes_nothing() -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+
+    write_range(campaign.pk, host.pk >> 16)
+
+    campaign.refresh_from_db()
+    assert campaign.count_targeted == Target.objects.count() == 1
+    assert campaign.status == Status.RUNNING
+
+
+def test_hosts_of_several_ranges_are_all_asked() -> None:
+    near, far = make_host(), make_host(pk=200_000)
+
+    campaign = make_campaign(near, far)
+
+    assert campaign.ranges.count() == 2
+    assert campaign.count_targeted == 2
+    assert open_work.offered(campaign.pk, 200_000 >> 16)
+
+
+def test_a_range_that_comes_after_the_stop_asks_nobody() -> None:
+    host = make_host()
+    campaign = lifecycle.launch(lifecycle.Order("SELECT 1", {"hosts": [host.pk]}), make_campaign(host).created_by)
+    lifecycle.stop(campaign.pk, "somebody", "a mistake")
+
+    write_range(campaign.pk, host.pk >> 16)
+
+    assert not campaign.targets.exists()
+    assert not open_work.offered(campaign.pk, host.pk >> 16)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM processes",
+        "select p.name from processes p join listening_ports l using (pid);",
+        "WITH x AS (SELECT 'DELETE' AS word) SELECT * FROM x",
+        "SELECT regex_match(name, 'a', 0) FROM programs -- osquery's own function",
+        'SELECT "INSERT" FROM [update]',
+        "EXPLAIN SELECT 1",
+        "VALUES (1)",
+    ],
+)
+def test_sql_that_only_hosts_can_judge_is_sent(text: str) -> None:
+    assert sql.check(f"  {text}\n") == text
+
+
+@pytest.mark.parametrize("text", ["SELECT FROM", "SELECT (1", "ATTACH 'x' AS y", "PRAGMA user_version = 3", "x\0y"])
+def test_sql_that_is_wrong_everywhere_is_not(text: str) -> None:
+    with pytest.raises(BadInputError):
+        sql.check(text)
