@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from fleet.readiness import readyz
 
@@ -10,7 +10,7 @@ urlpatterns = [
     path("", include("agents.urls")),
     path("api/v1/", include("campaigns.api_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularRedocView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("", include("campaigns.urls")),
