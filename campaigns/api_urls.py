@@ -1,5 +1,6 @@
 """Addresses of the operators' API, below /api/v1/."""
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from campaigns import inventory_views, views
@@ -12,4 +13,17 @@ router.register("queries", inventory_views.QueryViewSet)
 router.register("enroll-secrets", inventory_views.EnrollSecretViewSet)
 router.register("tokens", inventory_views.TokenViewSet)
 
-urlpatterns = router.urls
+# Files have no slash at their end.
+FILES = {
+    "targets.csv": "targets_csv",
+    "export.csv": "export_csv",
+    "export.ndjson": "export_ndjson",
+    "export.json": "export_json",
+}
+urlpatterns = [
+    *(
+        path(f"campaigns/<int:pk>/{name}", views.CampaignViewSet.as_view({"get": method}))
+        for name, method in FILES.items()
+    ),
+    *router.urls,
+]

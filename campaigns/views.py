@@ -172,8 +172,7 @@ class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
         return targets.filter(hostname__icontains=params["search"]) if params.get("search") else targets
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
-    @action(detail=True, url_path=r"targets\.csv")
-    def targets_csv(self, request: Request, pk: str) -> StreamingHttpResponse:
+    def targets_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every host of a campaign and its state as a table."""
         names = [name for name in TargetSerializer.Meta.fields if name not in ("host", "online")]
         targets = self._targets().values_list("host_id", "hostname", *names).iterator(2000)
@@ -194,8 +193,7 @@ class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
-    @action(detail=True, url_path=r"export\.csv")
-    def export_csv(self, request: Request, pk: str) -> StreamingHttpResponse:
+    def export_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a table; cells that a spreadsheet would run are quoted."""
         campaign = self.get_object()
         rows = (
@@ -204,35 +202,33 @@ class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
         return _attachment(_csv(["host", *campaign.columns], rows), pk, "csv", "text/csv")
 
     @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
-    @action(detail=True, url_path=r"export\.ndjson")
-    def export_ndjson(self, request: Request, pk: str) -> StreamingHttpResponse:
+    def export_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a line of JSON."""
         self.get_object()
         lines = (json.dumps({"host": item["host"], "row": row}) + "\n" for item, row in _rows(pk))
         return _attachment(lines, pk, "ndjson", "application/x-ndjson")
 
     @extend_schema(responses=OBJECT)
-    @action(detail=True, url_path=r"export\.json")
-    def export_json(self, request: Request, pk: str) -> StreamingHttpResponse:
+    def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give everything hosts sent as one JSON array."""
         self.get_object()
         return _attachment(_json_array(pk), pk, "json", "application/json")
 
 
-def _every_item(campaign_id: str) -> Iterator[dict[str, Any]]:
+def _every_item(campaign_id: int) -> Iterator[dict[str, Any]]:
     after = 0
-    while items := results_after(int(campaign_id), after, MOST_ITEMS, PAGE_BYTES):
+    while items := results_after(campaign_id, after, MOST_ITEMS, PAGE_BYTES):
         yield from items
         after = items[-1]["seq"]
 
 
-def _rows(campaign_id: str) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+def _rows(campaign_id: int) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     for item in _every_item(campaign_id):
         for row in msgspec.json.decode(item["rows"]):
             yield item, row
 
 
-def _json_array(campaign_id: str) -> Iterator[bytes]:
+def _json_array(campaign_id: int) -> Iterator[bytes]:
     between = b"["
     for item in _every_item(campaign_id):
         yield between + msgspec.json.encode(item)
@@ -258,7 +254,7 @@ def _harmless(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(RISKY) else cell
 
 
-def _attachment(content: Iterator[Any], pk: str, ending: str, content_type: str) -> StreamingHttpResponse:
+def _attachment(content: Iterator[Any], pk: int, ending: str, content_type: str) -> StreamingHttpResponse:
     name = f"campaign-{pk}.{ending}" if ending != "targets.csv" else f"campaign-{pk}-targets.csv"
     return StreamingHttpResponse(
         content, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}

@@ -1,0 +1,86 @@
+"""What can be taken away: pages by cursor, and files."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns.models import Campaign
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Api = Callable[[User | None], APIClient]
+
+
+@pytest.fixture
+def answered(agent: Callable[[Host], Agent], collect: Callable[[], int]) -> Campaign:
+    """Give a campaign that three hosts answered, one with what a spreadsheet would run."""
+    hosts = make_hosts(3)
+    campaign = make_campaign(*hosts)
+    for host, cell in zip(hosts, ("plain", "=cmd()", "with, comma"), strict=True):
+        agent(host).read()
+        agent(host).write(campaign.pk, [{"cell": cell}])
+    collect()
+    return campaign
+
+
+def get(api: APIClient, campaign: Campaign, name: str) -> Any:
+    return api.get(f"/api/v1/campaigns/{campaign.pk}/{name}")
+
+
+def text(answer: Any) -> str:
+    assert answer.status_code == 200
+    return b"".join(answer.streaming_content).decode()
+
+
+def test_results_are_paged_by_seq_without_gaps_or_repeats(api: Api, observer: User, answered: Campaign) -> None:
+    client = api(observer)
+
+    first = get(client, answered, "results/?after=0&limit=2").json()
+    second = client.get(first["next"]).json()
+
+    assert [item["seq"] for item in first["results"] + second["results"]] == [1, 2, 3]
+    assert second["next"] is None
+    assert first["results"][0]["rows"] == [{"cell": "plain"}]
+
+
+@pytest.mark.parametrize("query", ["after=x", "limit=0", "limit=1001", "limit=-1"])
+def test_a_page_that_cannot_be_is_refused_by_name(api: Api, observer: User, answered: Campaign, query: str) -> None:
+    answer = get(api(observer), answered, f"results/?{query}")
+
+    assert answer.status_code == 400
+    assert query.split("=")[1] in answer.json()["error"]
+
+
+def test_a_table_quotes_what_a_spreadsheet_would_run(api: Api, observer: User, answered: Campaign) -> None:
+    lines = text(get(api(observer), answered, "export.csv")).splitlines()
+
+    assert lines[0] == "host,cell"
+    assert [line.partition(",")[2] for line in lines[1:]] == ["plain", "'=cmd()", '"with, comma"']
+
+
+def test_lines_and_arrays_hold_every_row(api: Api, observer: User, answered: Campaign) -> None:
+    lines = text(get(api(observer), answered, "export.ndjson")).splitlines()
+    whole = json.loads(text(get(api(observer), answered, "export.json")))
+
+    assert [json.loads(line)["row"]["cell"] for line in lines] == ["plain", "=cmd()", "with, comma"]
+    assert [item["rows"][0]["cell"] for item in whole] == ["plain", "=cmd()", "with, comma"]
+
+
+def test_targets_say_what_became_of_each_host(api: Api, observer: User, answered: Campaign) -> None:
+    body = get(api(observer), answered, "targets/?state=answered").json()
+
+    assert body["count"] == 3
+    assert body["results"][0]["deliveries"] == 1
+    assert text(get(api(observer), answered, "targets.csv")).count("answered") == 4  # with the column answered_at
+    assert get(api(observer), answered, "targets/?state=lost").status_code == 400
+
+
+def test_strangers_see_nothing(api: Api, stranger: User, answered: Campaign) -> None:
+    for name in ("results/", "targets/", "export.csv", "export.json", "targets.csv"):
+        assert get(api(stranger), answered, name).status_code == 403
