@@ -22,7 +22,7 @@ FILES = {
 }
 urlpatterns = [
     *(
-        path(f"campaigns/<int:pk>/{name}", views.CampaignViewSet.as_view({"get": method}))
+        path(f"campaigns/<int:pk>/{name}", views.CampaignViewSet.as_view({"get": method}), name=f"campaign-{name}")
         for name, method in FILES.items()
     ),
     *router.urls,

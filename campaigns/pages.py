@@ -237,7 +237,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "campaign": shown,
         "tab": tab,
         "tabs": TABS,
-        "exports": [(kind, reverse(f"campaign-export-{kind}", args=[shown.pk]).rstrip("/")) for kind in EXPORTS],
+        "exports": [(kind, reverse(f"campaign-export.{kind}", args=[shown.pk])) for kind in EXPORTS],
         "may_stop": may_stop(_user(request), shown),
         "stop_form": StopForm(),
         **live_context(shown),

@@ -163,3 +163,13 @@ def test_the_database_agrees_with_itself(running_fleet: RunningFleet) -> None:
         cursor.execute("SELECT count(*) FROM campaigns_deadletter")
         assert cursor.fetchone() == (0,)
     connection.close()
+
+
+def test_a_file_is_streamed_by_the_real_server(running_fleet: RunningFleet, pretend: Pretend) -> None:
+    launched = running_fleet.launch(SQL, target=pretend(5, seed=40).target)
+    running_fleet.ended(launched["id"])
+
+    lines = running_fleet.http.get(f"/api/v1/campaigns/{launched['id']}/export.ndjson").text.splitlines()
+
+    stored = [row for item in running_fleet.results(launched["id"]) for row in item["rows"]]
+    assert [json.loads(line)["row"] for line in lines] == stored
