@@ -94,8 +94,7 @@ def in_ms(when: datetime) -> int:
 
 def now() -> datetime:
     """Give Redis' time."""
-    seconds, microseconds = client().time()
-    return moment(seconds * 1000 + microseconds // 1000)
+    return moment(keyspace.now_ms(client()))
 
 
 def arm(campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int) -> Armed | None:
@@ -193,6 +192,11 @@ def all_told_since(when: datetime) -> bool:
 def note_sweep() -> None:
     """Tell that the sweep is alive."""
     client().set(keyspace.SWEPT, in_ms(now()))
+
+
+def note_worker() -> None:
+    """Tell that a worker of launches is alive."""
+    client().set(keyspace.WORKED, in_ms(now()))
 
 
 def forget_silent_gateways() -> None:

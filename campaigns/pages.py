@@ -26,7 +26,7 @@ from campaigns import lifecycle, wording
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
 from campaigns.models import OVER, Campaign, Query, Result, State, Target
 from fleet.errors import FleetError
-from fleet.readiness import readyz
+from fleet.readiness import health
 
 LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "campaigns.change_campaign"
 PER_PAGE = 50
@@ -377,9 +377,5 @@ def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
 @require_GET
 def troubles(request: HttpRequest) -> HttpResponse:
     """Say what is wrong with the server, if anything; looked up once for all viewers of this process."""
-    health = cache.get_or_set("readiness", _health, TROUBLES_SECONDS)
-    return render(request, "campaigns/_troubles.html", {"health": health})
-
-
-def _health() -> Any:
-    return json.loads(readyz(HttpRequest()).content)
+    found = cache.get_or_set("readiness", health, TROUBLES_SECONDS)
+    return render(request, "campaigns/_troubles.html", {"health": found})

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from agents import open_work
 from campaigns import sweeps, targeting
 
 
@@ -33,3 +34,9 @@ def refresh_online() -> None:
 def forget() -> None:
     """Take campaigns off the board that ended long enough ago."""
     sweeps.forget_ended()
+
+
+@shared_task(name="campaigns.note_worker")
+def note_worker() -> None:
+    """Tell that launches find a worker."""
+    open_work.note_worker()

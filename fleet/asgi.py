@@ -41,7 +41,7 @@ class Application:
             await self._live(receive, send)
         elif self._gateway is not None and scope["type"] == "http" and verb_of(scope["path"]) is not None:
             await self._gateway(scope, receive, send)
-        elif self._people or scope["path"] == "/readyz":
+        elif self._people or scope["path"] in ("/livez", "/readyz"):
             await self._for_people(scope)(scope, receive, send)
         else:
             await _nothing_here(scope, receive, send)

@@ -10,6 +10,7 @@
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:swept          | string | sweep, each second    | /readyz                | never                              |
+| board:worked         | string | a worker, each 2 s    | /readyz                | never                              |
 | campaign:C           | hash   | arm, close, restore   | claim, accept          | LATE_ANSWER_SECONDS after its end  |
 | owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
 | offer:C:R            | bitmap | arm, claim, accept    | claim, gateways        | when the campaign is closed        |
@@ -39,6 +40,7 @@ FLOORS = "board:floors"
 READS = "board:reads"
 GATEWAYS = "board:gateways"
 SWEPT = "board:swept"
+WORKED = "board:worked"
 STREAM = "results"
 
 RANGE_BITS = 16
@@ -106,6 +108,12 @@ def connect(redis_url: str) -> Any:
 def connect_async(redis_url: str) -> Any:
     """Open a `redis.asyncio.Redis` for the agents' side, of the running event loop."""
     return redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
+
+
+def now_ms(client: Any) -> int:
+    """Give Redis' own clock."""
+    seconds, microseconds = client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def entry_after(entry: str) -> str:

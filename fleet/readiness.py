@@ -1,11 +1,11 @@
 """Tell monitors and people whether this server can do its work, and what is in the way."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis.exceptions import RedisError
 
 from fleet import keyspace
@@ -14,43 +14,83 @@ from fleet import keyspace
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 
+SWEEPER_SILENT_MS = WORKER_SILENT_MS = 15_000
+GATEWAY_SILENT_MS = 15_000
+ANSWERS_WAIT_MS = 15_000
+
+
+class Health(NamedTuple):
+    """Sentences for people: `troubles` keep the server from its work, `warnings` do not."""
+
+    troubles: list[str]
+    warnings: list[str]
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer 200 as long as this process serves: what a load balancer asks, so that no tier leaves with another."""
+    return HttpResponse("alive\n", content_type="text/plain")
+
+
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when everything is in order, else 503; `troubles` are sentences, `warnings` do not count."""
-    troubles, warnings = _troubles()
-    body = {"ready": not troubles, "troubles": troubles, "warnings": warnings}
-    return JsonResponse(body, status=503 if troubles else 200)
+    """Answer 200 when everything is in order, else 503: what a monitor asks, it speaks of all tiers together."""
+    found = health()
+    body = {"ready": not found.troubles, **found._asdict()}
+    return JsonResponse(body, status=503 if found.troubles else 200)
 
 
-def _troubles() -> tuple[list[str], list[str]]:
+def health() -> Health:
+    """Look at PostgreSQL, Redis, and at what each kind of process last told there."""
     client = keyspace.connect(settings.REDIS_URL)
-    warnings: list[str] = []
-    checks: list[Callable[[], str | None]] = [_postgres, lambda: _board(client, warnings)]
     try:
-        return [trouble for check in checks if (trouble := check())], warnings
+        board, warnings = _board(client)
+    except (RedisError, OSError) as error:
+        board, warnings = [f"Redis does not answer: {error}"], []
     finally:
         client.close()
+    return Health([*_postgres(), *board], warnings)
 
 
-def _postgres() -> str | None:
+def _postgres() -> list[str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        return f"PostgreSQL does not answer: {str(error).strip()}"
-    return None
+        return [f"PostgreSQL does not answer: {str(error).strip()}"]
+    return []
 
 
-def _board(client: Any, warnings: list[str]) -> str | None:
-    try:
-        warnings += _weak_settings(client)
-        size = client.memory_usage(keyspace.STREAM, samples=100) or 0
-        if not client.exists(keyspace.EPOCH):
-            return "the board is not whole: the sweeper rebuilds it, is it running?"
-    except (RedisError, OSError) as error:
-        return f"Redis does not answer: {error}"
+def _board(client: Any) -> tuple[list[str], list[str]]:
+    now = keyspace.now_ms(client)
+    troubles = [*_processes(client, now), *_stream(client, now)]
+    if not client.exists(keyspace.EPOCH):
+        troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
+    return troubles, _weak_settings(client)
+
+
+def _processes(client: Any, now: int) -> Iterator[str]:
+    """Name the kinds of processes that were silent too long; each tells Redis that it is alive."""
+    swept, worked = (int(at or 0) for at in client.mget(keyspace.SWEPT, keyspace.WORKED))
+    if now - swept > SWEEPER_SILENT_MS:
+        yield f"nothing was swept {_since(now, swept)}: are the sweeper and beat running?"
+    if now - worked > WORKER_SILENT_MS:
+        yield f"no worker worked {_since(now, worked)}: are the worker and beat running?"
+    told = max(map(int, client.hvals(keyspace.GATEWAYS)), default=0)
+    if now - told > GATEWAY_SILENT_MS:
+        yield f"no gateway told of itself {_since(now, told)}: is one running?"
+
+
+def _since(now: int, then: int) -> str:
+    return f"for {(now - then) // 1000} seconds" if then else "yet"
+
+
+def _stream(client: Any, now: int) -> Iterator[str]:
+    oldest = client.xrange(keyspace.STREAM, count=1)
+    waits = now - keyspace.entry_ms(oldest[0][0].decode()) if oldest else 0
+    if waits > ANSWERS_WAIT_MS:
+        yield f"answers have waited {waits // 1000} seconds to be stored: is the collector running?"
+    size = client.memory_usage(keyspace.STREAM, samples=100) or 0
     if size > settings.STREAM_MAX_BYTES:
-        return f"{size} bytes of answers wait to be stored: is the collector running?"
-    return None
+        yield f"{size} bytes of answers wait to be stored, so no new work is handed out"
 
 
 def _weak_settings(client: Any) -> list[str]:

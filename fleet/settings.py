@@ -169,6 +169,7 @@ def _broker(redis_url: str) -> str:
 # `sweeps` has a worker of its own, so that no launch can delay the end of a campaign.
 QUEUES = {
     "campaigns.write_range": "live",
+    "campaigns.note_worker": "live",
     "campaigns.sweep": "sweeps",
     "campaigns.refresh_online": "sweeps",
     "campaigns.repair_board": "sweeps",
@@ -200,6 +201,7 @@ def _every(seconds: float, task: str) -> dict[str, object]:
 
 CELERY_BEAT_SCHEDULE = {
     "sweep": _every(1.0, "campaigns.sweep"),
+    "note-worker": _every(2.0, "campaigns.note_worker"),
     "refresh-online": _every(5.0, "campaigns.refresh_online"),
     "repair-board": _every(10.0, "campaigns.repair_board"),
     "carry-presence": _every(10.0, "agents.carry_presence"),

@@ -230,7 +230,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Run the demo until it is told to stop."""
-    from fleet.demo.show import show
+    from fleet.demo.show import launch_first, show
 
     die_with_parent()
     demo = Demo(read_options())
@@ -245,6 +245,8 @@ def main() -> int:
         if demo.options.json:
             sys.stdout.write(json.dumps(demo.facts()) + "\n")
             sys.stdout.flush()
+            if demo.options.hosts:
+                launch_first(demo)
         else:
             show(demo)
         while True:

@@ -1,7 +1,8 @@
 """What `make demo` shows at the terminal: a first campaign as it is answered, its first rows, and where to go on."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -15,13 +16,19 @@ ENROLL_SECONDS = 60.0
 ROWS = 10
 
 
+def launch_first(demo: "Demo", tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Ask all hosts which system they run, as soon as they are enrolled; give the campaign."""
+    _wait_for_hosts(demo, tell)
+    body = {"sql": SQL, "target": {"all": True}, "timeout": 60, "name": "First campaign: which systems are there?"}
+    return cast(dict[str, Any], demo.get("/api/v1/campaigns/", body))
+
+
 def show(demo: "Demo") -> None:
     """Launch the first campaign, follow it for its minute at most, then say address and login."""
     console = Console()
     if demo.options.hosts:
-        _wait_for_hosts(demo, console)
-        body = {"sql": SQL, "target": {"all": True}, "timeout": 60, "name": "First campaign: which systems are there?"}
-        campaign = demo.get("/api/v1/campaigns/", body)
+        with console.status("hosts enroll") as status:
+            campaign = launch_first(demo, status.update)
         console.print(f"[bold]{SQL}[/bold] → {campaign['expected']} hosts")
         _follow(demo, console, campaign)
         _rows(demo, console, campaign["id"])
@@ -31,17 +38,16 @@ def show(demo: "Demo") -> None:
     console.print(f"[bold]Data[/bold]     {facts['data_dir']}\nCtrl-C ends everything.")
 
 
-def _wait_for_hosts(demo: "Demo", console: Console) -> None:
+def _wait_for_hosts(demo: "Demo", tell: Callable[[str], None]) -> None:
     wanted = demo.options.hosts + 1
     deadline = time.monotonic() + ENROLL_SECONDS
-    with console.status("hosts enroll") as status:
-        while time.monotonic() < deadline:
-            count = demo.get("/api/v1/hosts/?limit=1")["count"]
-            status.update(f"hosts enroll: {count} of {wanted}")
-            if count >= wanted:
-                return
-            demo.look_after_all()
-            time.sleep(0.3)
+    while time.monotonic() < deadline:
+        count = demo.get("/api/v1/hosts/?limit=1")["count"]
+        tell(f"hosts enroll: {count} of {wanted}")
+        if count >= wanted:
+            return
+        demo.look_after_all()
+        time.sleep(0.3)
 
 
 def _follow(demo: "Demo", console: Console, campaign: dict[str, Any]) -> None:

@@ -1,0 +1,90 @@
+"""`/readyz` names what is in the way; `/livez` speaks of its own process alone."""
+
+from typing import Any
+
+import pytest
+from django.test import Client, override_settings
+from redis import Redis
+
+from agents import open_work
+from fleet import keyspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def healthy(board: None) -> "Redis[bytes]":
+    """Give Redis as it is while every kind of process lives."""
+    redis: Redis[bytes] = open_work.client()
+    now = keyspace.now_ms(redis)
+    redis.set(keyspace.SWEPT, now)
+    redis.set(keyspace.WORKED, now)
+    redis.hset(keyspace.GATEWAYS, "one", now)
+    return redis
+
+
+def asked() -> tuple[int, dict[str, Any]]:
+    answer = Client().get("/readyz")
+    return answer.status_code, answer.json()
+
+
+def troubles() -> str:
+    status, body = asked()
+    assert status == 503
+    assert body["ready"] is False
+    return " ".join(body["troubles"])
+
+
+def test_it_is_ready_when_every_process_lives(healthy: "Redis[bytes]") -> None:
+    assert asked() == (200, {"ready": True, "troubles": [], "warnings": []})
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"), [(keyspace.SWEPT, "nothing was swept"), (keyspace.WORKED, "no worker worked")]
+)
+def test_a_process_that_fell_silent_is_named(healthy: "Redis[bytes]", key: str, sentence: str) -> None:
+    healthy.set(key, keyspace.now_ms(healthy) - 20_000)
+    assert f"{sentence} for 20 seconds" in troubles()
+
+    healthy.delete(key)
+    assert f"{sentence} yet" in troubles()
+
+
+def test_no_gateway_is_named(healthy: "Redis[bytes]") -> None:
+    healthy.delete(keyspace.GATEWAYS)
+    assert "no gateway told of itself yet" in troubles()
+
+
+def test_answers_that_wait_name_the_collector(healthy: "Redis[bytes]") -> None:
+    healthy.xadd(keyspace.STREAM, {"k": "a"}, id=f"{keyspace.now_ms(healthy) - 20_000}-0")
+    assert "answers have waited 20 seconds to be stored: is the collector running?" in troubles()
+
+
+def test_a_backlog_is_named(healthy: "Redis[bytes]") -> None:
+    healthy.xadd(keyspace.STREAM, {"k": "a", "r": "x" * 4096})
+    with override_settings(STREAM_MAX_BYTES=1000):
+        assert "bytes of answers wait to be stored" in troubles()
+
+
+def test_a_board_that_is_not_whole_is_named(healthy: "Redis[bytes]") -> None:
+    healthy.delete(keyspace.EPOCH)
+    assert "the board is not whole" in troubles()
+
+
+def test_weak_settings_are_a_warning_only(healthy: "Redis[bytes]") -> None:
+    before = healthy.config_get("maxmemory-policy")["maxmemory-policy"]
+    healthy.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        status, body = asked()
+    finally:
+        healthy.config_set("maxmemory-policy", before)
+    assert status == 200
+    assert body["warnings"] == [
+        "Redis has maxmemory-policy allkeys-lru: with noeviction no acknowledged answer can be lost"
+    ]
+
+
+def test_redis_away_is_named_and_the_process_still_lives(healthy: "Redis[bytes]") -> None:
+    with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
+        assert "Redis does not answer" in troubles()
+        assert Client().get("/livez").status_code == 200
