@@ -1,6 +1,11 @@
 """The agents app."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.apps import apps as installed
+from django.apps.registry import Apps
+from django.db.models.signals import post_migrate
 
 
 class AgentsConfig(AppConfig):
@@ -8,3 +13,14 @@ class AgentsConfig(AppConfig):
 
     name = "agents"
     verbose_name = "Hosts"
+
+    def ready(self) -> None:
+        """Keep the server's own questions and labels up to date after each migration."""
+        post_migrate.connect(_prepare, sender=self)
+
+
+def _prepare(apps: Apps = installed, **_: Any) -> None:
+    from agents import housekeeping
+
+    if "housekeepingquery" in apps.all_models["agents"]:  # a migration backwards ends before it existed
+        housekeeping.prepare()

@@ -31,9 +31,10 @@ class Board:
         return union is not None and bool(union[(host & 0xFFFF) >> 3] & (0x80 >> (host & 7)))
 
     def campaigns_for(self, host: int) -> list[int]:
-        """Name the campaigns whose bit is set for this host, oldest first."""
+        """Name the campaigns whose bit is set for this host, oldest first; housekeeping, which is negative, last."""
         seat = seat_of(host)
-        return sorted(campaign for campaign, piece in self._pieces[seat.number].items() if _bit(piece, seat))
+        found = [campaign for campaign, piece in self._pieces[seat.number].items() if _bit(piece, seat)]
+        return sorted(found, key=lambda campaign: (campaign < 0, abs(campaign)))
 
     def changed(self, versions: Mapping[Place, bytes]) -> list[Place]:
         """Name the pieces that have another version than those held here."""

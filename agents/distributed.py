@@ -35,6 +35,7 @@ class Claim(NamedTuple):
     """What the board says to a read: SQL by campaign; else whether to answer at once, and when to ask again."""
 
     work: list[tuple[int, str]]
+    accelerate: int  # seconds for which the host shall come quickly; 0 = as it does
     at_once: bool
     again_in: float | None  # seconds; None = when woken
     never: list[int]
@@ -60,7 +61,7 @@ class Store:
         Raise NoBoardError, or RedisError when Redis is away.
         """
         seat = keyspace.seat_of(host)
-        keys = [keyspace.EPOCH, keyspace.STREAM]
+        keys = [keyspace.EPOCH, keyspace.STREAM, keyspace.SLOW_POLLERS]
         for campaign in campaigns:
             keys += (
                 keyspace.campaign_key(campaign),
@@ -162,18 +163,21 @@ class Store:
 
 
 def _claim(answer: list[bytes]) -> Claim:
-    work, never, waits, at_once = [], [], [], False
+    work, never, waits, at_once, accelerate = [], [], [], False, 0
     for i in range(0, len(answer), 4):
         campaign, verdict, detail, sql = int(answer[i]), answer[i + 1], answer[i + 2], answer[i + 3]
         if verdict == b"work":
             work.append((campaign, sql.decode()))
+            accelerate = int(detail or 0)
+            if campaign < 0:  # housekeeping is offered once
+                never.append(campaign)
         elif verdict == b"never":
             never.append(campaign)
         elif verdict == b"nothing":
             at_once = True
         elif detail:
             waits.append(int(detail) / 1000)
-    return Claim(work, at_once, min(waits, default=None), never)
+    return Claim(work, accelerate, at_once, min(waits, default=None), never)
 
 
 def _place(field: bytes) -> Place:

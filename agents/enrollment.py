@@ -7,6 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from agents import housekeeping
+from agents.labels import follow_platform
 from agents.models import EnrollSecret, Host, Platform, Presence
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ def enroll(application: Application) -> Host:
         host.enrolled_at = timezone.now()
         host.save()
         Presence.objects.update_or_create(host=host, defaults={"last_seen": host.enrolled_at})
+        follow_platform(host)
+        transaction.on_commit(lambda: housekeeping.ask_all(host.pk))
     logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, created)
     return host
 

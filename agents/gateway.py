@@ -248,7 +248,7 @@ class Gateway:
         self.board.clear(host, claim.never, generation)
         if claim.work:
             self.counts["deliveries"] += len(claim.work)
-            return protocol.work(claim.work), None
+            return protocol.work(claim.work, claim.accelerate), None
         return (protocol.NOTHING, None) if claim.at_once else (None, claim.again_in)
 
     async def _write(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:

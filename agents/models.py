@@ -49,10 +49,11 @@ class EnrollSecret(models.Model):
 
 
 class Label(models.Model):
-    """A group of hosts, by hand."""
+    """A group of hosts: by hand, by SQL (it has housekeeping queries), or built in (all hosts of a platform)."""
 
     name = models.CharField(max_length=100, unique=True)
     description = models.TextField(blank=True, default="")
+    built_in = models.CharField(max_length=10, choices=Platform.choices, blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -87,6 +88,9 @@ class Host(models.Model):
     osquery_version = models.CharField(max_length=50, blank=True)
     cpu_brand = models.CharField(max_length=200, blank=True)
     physical_memory = models.BigIntegerField(null=True, blank=True, help_text="bytes")
+    extensions = models.TextField(blank=True, default="", help_text="name and version of each, sorted, one per line")
+    distributed_interval = models.PositiveIntegerField(null=True, blank=True, help_text="seconds between its reads")
+    details_at = models.DateTimeField(null=True, blank=True, help_text="when it told these facts last")
     address = models.GenericIPAddressField(null=True, blank=True, help_text="the peer that enrolled")
     details = models.JSONField(default=dict, blank=True, help_text="host_details as sent when it enrolled")
     enroll_secret = models.ForeignKey(EnrollSecret, models.SET_NULL, null=True, blank=True)
@@ -141,6 +145,65 @@ class LabelMembership(models.Model):
 
     def __str__(self) -> str:
         return f"host {self.host_id} in label {self.label_id}"
+
+
+class TableSchema(models.Model):
+    """The tables of one kind of osquery: platform, version and extensions. Learned from one host of that kind."""
+
+    platform = models.CharField(max_length=10, choices=Platform.choices)
+    osquery_version = models.CharField(max_length=50)
+    extensions = models.TextField(blank=True, default="")
+    tables = models.JSONField(default=dict, help_text="table -> [[column, type, whether it is hidden]]")
+    asked_at = models.DateTimeField(default=timezone.now)
+    learned_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["platform", "osquery_version", "extensions"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["platform", "osquery_version", "extensions"], name="a_kind_of_osquery_is_learned_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return " ".join([self.platform, self.osquery_version, *self.extensions.split("\n")]).strip()
+
+
+class HousekeepingQuery(models.Model):
+    """SQL that hosts are asked on the server's own behalf, through the same board; there its id is negative."""
+
+    class Kind(models.TextChoices):
+        """What its answers are for."""
+
+        DETAILS = "details", "facts of the host"
+        LABEL = "label", "membership in a label"
+        SCHEMA = "schema", "tables and columns"
+
+    kind = models.CharField(max_length=7, choices=Kind.choices)
+    sql = models.TextField()
+    platform = models.CharField(max_length=10, choices=Platform.choices, blank=True, help_text="empty = all")
+    label = models.ForeignKey(Label, models.CASCADE, null=True, blank=True, related_name="queries")
+    changed_at = models.DateTimeField(auto_now=True)
+    last_error = models.TextField(blank=True, default="", help_text="the last error a host reported")
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "housekeeping queries"
+        constraints = [
+            models.UniqueConstraint(fields=["label", "platform"], name="a_label_has_one_query_per_platform"),
+            models.CheckConstraint(
+                name="label_queries_have_a_label",
+                condition=models.Q(kind="label", label__isnull=False) | ~models.Q(kind="label") & models.Q(label=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label.name} on {self.platform or 'all'}" if self.label else self.get_kind_display()
+
+    @property
+    def board_id(self) -> int:
+        """Give the id it has on the board."""
+        return -int(self.pk)
 
 
 def digest_of(secret: str) -> str:

@@ -4,6 +4,7 @@ What stands here for a campaign is a number, SQL and bitmaps; whose they are and
 Times are aware datetimes, of Redis' own clock.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
 GATEWAY_FORGOTTEN_MS = 60_000
+BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
+SLOW_INTERVAL_SECONDS = 8
 
 
 class NoBoardError(Exception):
@@ -124,6 +127,56 @@ def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> i
         keyspace.STREAM,
     ]
     return int(_script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
+
+
+def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
+    """Let hosts be asked housekeeping SQL (a negative id) at their next read. Raise NoBoardError."""
+    ranges: dict[int, list[int]] = defaultdict(list)
+    for host in hosts:
+        seat = keyspace.seat_of(host)
+        ranges[seat.number].append(seat.bit)
+    for number, bits in ranges.items():
+        keys = [
+            keyspace.EPOCH,
+            keyspace.VERSION,
+            keyspace.PIECES,
+            keyspace.campaign_key(campaign),
+            keyspace.owed_key(campaign, number),
+            keyspace.offer_key(campaign, number),
+        ]
+        for start in range(0, len(bits), BITS_A_CALL):
+            _call("ask", keys, [campaign, number, sql, bell(), *bits[start : start + BITS_A_CALL]])
+
+
+def withdraw(campaign: int) -> None:
+    """Ask nobody a housekeeping query any more, and drop what hosts still answer."""
+    keys = _keys_of(campaign)
+    fields = [name for name in client().hkeys(keyspace.PIECES) if name.startswith(f"{campaign}:".encode())]
+    pipe = client().pipeline().unlink(*keys)
+    if fields:
+        pipe.hdel(keyspace.PIECES, *fields)
+    pipe.incr(keyspace.VERSION).publish(bell(), "withdrawn").execute()
+
+
+def housekept() -> int | None:
+    """Give the last minute of Unix time whose hosts were asked; None when no board remembers."""
+    minute = client().get(keyspace.HOUSEKEPT)
+    return int(minute) if minute else None
+
+
+def note_housekept(minute: int) -> None:
+    """Remember the last minute whose hosts were asked."""
+    client().set(keyspace.HOUSEKEPT, minute)
+
+
+def note_interval(hosts: Mapping[int, int]) -> None:
+    """Note the seconds that hosts themselves pause between reads: long ones are told to come quickly for a while."""
+    slow = [host for host, seconds in hosts.items() if seconds > SLOW_INTERVAL_SECONDS]
+    quick = [host for host, seconds in hosts.items() if seconds <= SLOW_INTERVAL_SECONDS]
+    if slow:
+        client().sadd(keyspace.SLOW_POLLERS, *slow)
+    if quick:
+        client().srem(keyspace.SLOW_POLLERS, *quick)
 
 
 def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Closed:

@@ -12,8 +12,7 @@ import msgspec
 
 from agents.repair import repaired, without_nul
 
-QUERY_PREFIX = "c"
-_QUERY_NAME = re.compile(r"c([1-9][0-9]{0,17})\Z")
+_QUERY_NAME = re.compile(r"([ch])([1-9][0-9]{0,17})\Z")
 
 NOTHING = b"{}"
 NODE_INVALID = b'{"node_invalid": true}'
@@ -67,8 +66,8 @@ def node_key_of(members: Members, authorization: bytes) -> object:
 
 
 def query_name(campaign: int) -> str:
-    """Give the name under which a campaign's SQL is handed to agents."""
-    return f"{QUERY_PREFIX}{campaign}"
+    """Give the name under which SQL is handed to agents: c… for a campaign, h… for housekeeping, which is negative."""
+    return f"c{campaign}" if campaign > 0 else f"h{-campaign}"
 
 
 def answers_of(members: Members) -> list[Answer]:
@@ -82,7 +81,7 @@ def answers_of(members: Members) -> list[Answer]:
         if ours:
             answers.append(
                 Answer(
-                    campaign=int(ours[1]),
+                    campaign=int(ours[2]) if ours[1] == "c" else -int(ours[2]),
                     status=_status(value_of(statuses.get(name))),
                     message=_text(value_of(messages.get(name))),
                     stats=bytes(stats.get(name, b"{}")),

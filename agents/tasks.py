@@ -2,10 +2,25 @@
 
 from celery import shared_task
 
-from agents import presence
+from agents import housekeeping, presence
+from agents.models import Host, HousekeepingQuery
 
 
 @shared_task(name="agents.carry_presence")
 def carry_presence() -> None:
     """Bring the presence table up to date."""
     presence.carry()
+
+
+@shared_task(name="agents.housekeep")
+def housekeep() -> None:
+    """Ask the hosts whose minute it is about themselves."""
+    housekeeping.ask_due()
+
+
+@shared_task(name="agents.ask_everybody")
+def ask_everybody(query_id: int) -> None:
+    """Ask all hosts a housekeeping query that is new."""
+    query = HousekeepingQuery.objects.filter(pk=query_id).first()
+    if query is not None:
+        housekeeping.ask(query, Host.objects.enrolled())

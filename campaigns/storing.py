@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from agents import open_work, protocol
+from agents import housekeeping, open_work, protocol
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
@@ -81,13 +81,18 @@ class Entry:
         """Give when Redis took it."""
         return open_work.moment(keyspace.entry_ms(self.id))
 
+    @property
+    def is_housekeeping(self) -> bool:
+        """Say whether the server asked this on its own behalf."""
+        return (self._number(b"c") or 0) < 0
+
     def address(self) -> tuple[int | None, int | None]:
         """Give campaign and host, None where the entry does not say it readably."""
         return self._number(b"c"), self._number(b"h")
 
     def _number(self, name: bytes) -> int | None:
         value = self.fields.get(name, b"")
-        return int(value) if value.isdigit() and len(value) < 19 else None
+        return int(value) if value.removeprefix(b"-").isdigit() and len(value) < 19 else None
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ class Batch:
     """Entries of the stream and the rows they change."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._entries = [entry for entry in entries if entry.kind != b"b"]
+        entries = [entry for entry in entries if entry.kind != b"b"]
+        self._entries = [entry for entry in entries if not entry.is_housekeeping]
+        self._housekeeping = [entry for entry in entries if entry.is_housekeeping]
         self._campaigns: dict[int, Campaign] = {}
         self._targets: dict[tuple[int, int], Target] = {}
         self._before: dict[int, str] = {}
@@ -124,6 +131,7 @@ class Batch:
             else:
                 logger.info("entry dropped entry=%s: campaign %s is gone", entry.id, address[0])
         self._write()
+        housekeeping.store(map(_told, self._housekeeping))
 
     def _apply(self, entry: Entry, address: tuple[int, int]) -> None:
         target = self._targets.get(address)
@@ -224,6 +232,12 @@ def state_of(status: int, message: str) -> State:
 def _error(status: int, message: str) -> str:
     text = message.replace("\0", "").strip() or f"the host reported status {status} without a message"
     return text[:LONGEST_ERROR]
+
+
+def _told(entry: Entry) -> housekeeping.Told:
+    query, host = _address(entry)
+    status, message = int(entry.fields[b"s"]), entry.fields[b"m"].decode("utf-8", "replace").replace("\0", "")
+    return housekeeping.Told(-query, host, status, message, protocol.rows_of(entry.fields[b"r"]), entry.at)
 
 
 def _address(entry: Entry) -> tuple[int, int]:

@@ -4,6 +4,8 @@
 |----------------------|--------|-----------------------|------------------------|------------------------------------|
 | board:epoch          | string | rebuild, last         | every script, first    | at the start of a rebuild          |
 | board:version        | string | arm, close, restore   | gateways, every second | never                              |
+| board:slow_pollers   | set    | housekeeping          | claim                  | members: when quick again          |
+| board:housekept      | string | housekeeping          | housekeeping           | never                              |
 | board:pieces         | hash   | arm, close, restore   | gateways               | fields: when a campaign is closed  |
 | board:campaigns      | set    | arm, restore          | rebuild, forget        | members: LATE_ANSWER_SECONDS after |
 | board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
@@ -20,9 +22,10 @@
 | doorbell*            | pubsub | channels              | sockets                |                                    |
 | live, sweeps, _kombu* | list, … | Celery              | workers                | when done                          |
 
-C is a campaign's id, R a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because
-pub/sub knows no databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it
-may still be handed the SQL. Times are milliseconds of Redis' own clock.
+C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
+nor flight. R is a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because pub/sub knows no
+databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it may still be
+handed the SQL. Times are milliseconds of Redis' own clock.
 """
 
 from functools import cache
@@ -39,6 +42,8 @@ CAMPAIGNS = "board:campaigns"
 FLOORS = "board:floors"
 READS = "board:reads"
 GATEWAYS = "board:gateways"
+SLOW_POLLERS = "board:slow_pollers"
+HOUSEKEPT = "board:housekept"
 SWEPT = "board:swept"
 WORKED = "board:worked"
 STREAM = "results"

@@ -54,6 +54,7 @@ LARGE_BODIES_BYTES = env.int("LARGE_BODIES_BYTES", default=512 * 2**20)  # memor
 MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host's rows; what is above is cut
 STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
+HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none
 ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person
@@ -175,6 +176,8 @@ QUEUES = {
     "campaigns.repair_board": "sweeps",
     "campaigns.forget": "sweeps",
     "agents.carry_presence": "sweeps",
+    "agents.housekeep": "sweeps",
+    "agents.ask_everybody": "sweeps",
 }
 CELERY_BROKER_URL = _broker(REDIS_URL)
 CELERY_TASK_ROUTES = {name: {"queue": queue} for name, queue in QUEUES.items()}
@@ -206,6 +209,7 @@ CELERY_BEAT_SCHEDULE = {
     "repair-board": _every(10.0, "campaigns.repair_board"),
     "carry-presence": _every(10.0, "agents.carry_presence"),
     "forget": _every(60.0, "campaigns.forget"),
+    "housekeep": _every(30.0, "agents.housekeep"),
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 

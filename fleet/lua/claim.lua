@@ -1,23 +1,25 @@
 -- claim: hand one host what it is still owed an offer of.
 --
--- KEYS  1 epoch  2 results, then for each campaign  campaign:C  offer:C:R  flight:C
+-- KEYS  1 epoch  2 results  3 slow pollers, then for each campaign  campaign:C  offer:C:R  flight:C
 -- ARGV  1 epoch of the gateway's copy  2 host  3 its bit  4 age of the read in ms  5 most queries to hand out
 --       6 how long after its first further read a host is offered the work again, in ms  7 deliveries in all
---       8… the campaigns, in the order of KEYS
+--       8… the campaigns, in the order of KEYS, housekeeping (negative) last
 -- returns {'no board'} | a list of four items for each campaign: C, verdict, detail, SQL
 --   never    nothing here for this host, ever: its bit can be cleared
 --   nothing  the answer may be in the agent's memory and come right after this read: answer {} at once
 --   later    hold the read; detail = ms until it is worth asking again, '' = when woken
---   work     detail = deliveries so far, this one included
+--   work     detail = seconds for which the host shall come quickly, '' = as it does
 --
 -- A read means that nothing is running on the host any more. In flight: "deliveries delivered_at began further_at".
+-- A read gets live work or housekeeping, never both: all answers of a batch come together at its end. Housekeeping is
+-- offered once, without a record; what gets lost is asked again within the hour.
 local function verdicts()
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'no board'} end
   local t = redis.call('TIME')
   local now = t[1] * 1000 + math.floor(t[2] / 1000)
   local host, bit, began = ARGV[2], ARGV[3], now - tonumber(ARGV[4])
   local room, pause, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-  local answer = {}
+  local answer, live = {}, false
 
   local function say(campaign, verdict, detail, sql)
     local n = #answer
@@ -27,18 +29,26 @@ local function verdicts()
   local function deliver(campaign, flight, deliveries, delivered_at, sql)
     redis.call('HSET', flight, host, deliveries .. ' ' .. delivered_at .. ' ' .. began .. ' 0')
     room = room - 1
-    say(campaign, 'work', deliveries, sql)
+    say(campaign, 'work', redis.call('SISMEMBER', KEYS[3], host) == 1 and 60 or '', sql)
   end
 
   for i = 8, #ARGV do
-    local campaign, k = ARGV[i], 3 + (i - 8) * 3
+    local campaign, k = ARGV[i], 4 + (i - 8) * 3
     local offer, flight = KEYS[k + 1], KEYS[k + 2]
     local open, paused, ends, sql = unpack(redis.call('HMGET', KEYS[k], 'open', 'paused', 'ends_at', 'sql'))
     if open ~= '1' or (ends and now >= tonumber(ends)) or redis.call('GETBIT', offer, bit) == 0 then
       say(campaign, 'never', '', '')
+    elseif tonumber(campaign) < 0 then
+      if live then
+        say(campaign, 'later', '', '')
+      else
+        redis.call('SETBIT', offer, bit, 0)
+        say(campaign, 'work', '', sql)
+      end
     elseif paused == '1' or room == 0 then
       say(campaign, 'later', '', '')
     else
+      live = true
       local known = redis.call('HGET', flight, host)
       if not known then
         redis.call('XADD', KEYS[2], '*', 'k', 'd', 'c', campaign, 'h', host, 'n', 1)

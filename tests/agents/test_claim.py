@@ -60,14 +60,14 @@ def test_a_host_that_is_owed_gets_the_sql_and_the_delivery_is_in_the_stream(gate
 def test_a_host_that_was_not_asked_gets_nothing_ever(gate: Gate) -> None:
     arm(1)
 
-    assert gate.claim(1, 99, host=HOST + 1) == Claim([], at_once=False, again_in=None, never=[1, 99])
+    assert gate.claim(1, 99, host=HOST + 1) == Claim([], accelerate=0, at_once=False, again_in=None, never=[1, 99])
 
 
 def test_the_first_further_read_is_answered_at_once_and_empty(gate: Gate) -> None:
     arm(1)
     gate.claim(1)
 
-    assert gate.claim(1) == Claim([], at_once=True, again_in=None, never=[])
+    assert gate.claim(1) == Claim([], accelerate=0, at_once=True, again_in=None, never=[])
 
 
 def test_the_next_is_held_until_five_seconds_later(gate: Gate) -> None:
@@ -128,7 +128,7 @@ def test_a_paused_campaign_is_held_without_a_time(gate: Gate) -> None:
     arm(1)
     open_work.client().hset(keyspace.campaign_key(1), "paused", "1")
 
-    assert gate.claim(1) == Claim([], at_once=False, again_in=None, never=[])
+    assert gate.claim(1) == Claim([], accelerate=0, at_once=False, again_in=None, never=[])
 
 
 def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:

@@ -1,0 +1,76 @@
+"""Who is in a label: by hand, by SQL that hosts answer, or by platform."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from agents import open_work
+from agents.models import Host, HousekeepingQuery, Label, LabelMembership, Platform
+from fleet.errors import BadInputError
+from fleet.queue import enqueue
+
+
+def set_membership(label: Label, host: Host, *, is_member: bool) -> None:
+    """Put a host into a label or take it out; both may be true already."""
+    if is_member:
+        LabelMembership.objects.get_or_create(label=label, host=host)
+    else:
+        LabelMembership.objects.filter(label=label, host=host).delete()
+
+
+def follow_platform(host: Host) -> None:
+    """Put a host into the built-in label of its platform, and out of the others."""
+    LabelMembership.objects.filter(host=host).exclude(label__built_in="").exclude(
+        label__built_in=host.platform
+    ).delete()
+    label = Label.objects.filter(built_in=host.platform).first()
+    if label is not None:
+        set_membership(label, host, is_member=True)
+
+
+def check_by_hand(label: Label) -> None:
+    """Raise BadInputError when hosts cannot be put into a label by hand."""
+    if label.built_in:
+        raise BadInputError(f"label {label.name!r} is built in: its hosts are those of its platform", "hosts")
+    if label.queries.exists():
+        raise BadInputError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
+
+
+def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
+    """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
+
+    Raise BadInputError for a built-in label or an unknown platform.
+    """
+    if label.built_in:
+        raise BadInputError(f"label {label.name!r} is built in and has no SQL", "queries")
+    for platform in wanted:
+        if platform not in Platform.values:
+            allowed = ", ".join(Platform.values)
+            raise BadInputError(f"platform {platform!r} is unknown, allowed are {allowed}", "queries")
+    with transaction.atomic():
+        for query in label.queries.exclude(platform__in=wanted):
+            _drop(query)
+        if wanted:
+            LabelMembership.objects.filter(label=label).exclude(host__platform__in=wanted).delete()
+        for platform, sql in wanted.items():
+            if not label.queries.filter(platform=platform, sql=sql).exists():
+                query, _ = HousekeepingQuery.objects.update_or_create(
+                    label=label, platform=platform, defaults={"kind": HousekeepingQuery.Kind.LABEL, "sql": sql}
+                )
+                enqueue("agents.ask_everybody", query.pk)
+
+
+def forget(label: Label) -> None:
+    """Delete a label, its SQL first. Raise BadInputError for a built-in one."""
+    if label.built_in:
+        raise BadInputError(f"label {label.name!r} is built in and stays")
+    with transaction.atomic():
+        for query in label.queries.all():
+            _drop(query)
+        label.delete()
+
+
+def _drop(query: HousekeepingQuery) -> None:
+    board_id = query.board_id
+    query.delete()
+    transaction.on_commit(lambda: open_work.withdraw(board_id))

@@ -1,0 +1,230 @@
+"""What hosts are asked on the server's own behalf: over the same wire, in reads of its own, at most hourly."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agents import facts, housekeeping, open_work, schemas
+from agents.board import hosts_in
+from agents.enrollment import Application, enroll
+from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, TableSchema
+from campaigns.models import DeadLetter
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Meet = Callable[[Host | int], Agent]
+TOLD = {
+    "osquery_version": "5.23.0",
+    "hostname": "web-1",
+    "uuid": "U-1",
+    "hardware_serial": "S-1",
+    "cpu_brand": "a quick one",
+    "physical_memory": "17179869184",
+    "os_name": "Debian",
+    "os_version": "12",
+    "distributed_interval": "2",
+    "extensions": "",
+}
+TABLES = [
+    {"table": "processes", "column": "pid", "type": "BIGINT", "hidden": "0"},
+    {"table": "processes", "column": "phys_footprint", "type": "BIGINT", "hidden": "1"},
+    {"table": "users", "column": "uid", "type": "BIGINT", "hidden": "0"},
+]
+
+
+def details() -> HousekeepingQuery:
+    return HousekeepingQuery.objects.get(kind="details")
+
+
+def name_of(query: HousekeepingQuery) -> str:
+    return f"h{query.pk}"
+
+
+def tell(agent: Agent, query: HousekeepingQuery, rows: Any, status: int = 0, message: str = "") -> Any:
+    name = name_of(query)
+    return agent.post(
+        "distributed/write",
+        {
+            "node_key": agent.key,
+            "queries": {name: rows},
+            "statuses": {name: status},
+            "messages": {name: message},
+        },
+    )
+
+
+def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callable[[], int]) -> None:
+    EnrollSecret.objects.offer("all", "s3cret")
+    body = {"enroll_secret": "s3cret", "host_identifier": "U-1", "platform_type": "9"}
+    host = enroll(Application.read(body, "192.0.2.7"))
+    asked = agent(host)
+
+    assert asked.read() == {"queries": {name_of(details()): facts.SQL}}
+    assert tell(asked, details(), [TOLD]) == {}
+    collect()
+
+    host.refresh_from_db()
+    assert (host.hostname, host.physical_memory, host.os_version) == ("web-1", 17179869184, "12")
+    assert host.details_at is not None
+    assert [label.name for label in host.labels.all()] == ["Linux"]
+
+
+def test_only_hosts_whose_minute_came_are_asked(board: None) -> None:
+    minute = int(open_work.now().timestamp() // 60)
+    open_work.note_housekept(minute - 2)
+    hosts = [make_host() for _ in range(60)]
+    due = {host.pk for host in hosts if host.pk % 60 in {(minute - 1) % 60, minute % 60}}
+
+    housekeeping.ask_due()
+
+    assert asked_hosts(details()) & {host.pk for host in hosts} == due
+    open_work.withdraw(details().board_id)
+    housekeeping.ask_due()
+    assert asked_hosts(details()) == set(), "the same minute again asks nobody"
+
+
+def test_after_a_long_pause_everybody_is_asked_once(board: None) -> None:
+    open_work.note_housekept(1)
+    hosts = {make_host().pk for _ in range(5)}
+
+    housekeeping.ask_due()
+
+    assert asked_hosts(details()) >= hosts
+
+
+def asked_hosts(query: HousekeepingQuery) -> set[int]:
+    return set(hosts_in(0, open_work.offered(query.board_id, 0)))
+
+
+def test_live_work_and_housekeeping_never_share_a_read(agent: Meet, collect: Callable[[], int]) -> None:
+    host = make_host()
+    asked = agent(host)
+    housekeeping.ask(details(), Host.objects.all())
+    campaign = make_campaign(host)
+
+    assert asked.read()["queries"] == {f"c{campaign.pk}": "SELECT 1"}
+    assert asked.read() == {}, "the answer of the live query may be on its way"
+    asked.write(campaign.pk, [])
+    assert asked.read()["queries"] == {name_of(details()): facts.SQL}
+    assert asked.read() == {}, "housekeeping is offered once"
+
+
+def test_an_answer_nobody_asked_for_is_dropped(agent: Meet, collect: Callable[[], int]) -> None:
+    host = make_host(hostname="before")
+
+    assert tell(agent(host), details(), [TOLD]) == {}
+
+    assert collect() == 0
+    host.refresh_from_db()
+    assert host.hostname == "before"
+
+
+def test_an_error_is_noted_and_changes_nothing(agent: Meet, collect: Callable[[], int]) -> None:
+    host = make_host(hostname="before")
+    housekeeping.ask(details(), Host.objects.all())
+
+    tell(agent(host), details(), [], status=1, message="no such table: osquery_info")
+    collect()
+
+    host.refresh_from_db()
+    assert host.hostname == "before"
+    assert details().last_error == "before: no such table: osquery_info"
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_slow_poller_is_told_to_come_quickly(agent: Meet, collect: Callable[[], int]) -> None:
+    host = make_host()
+    asked = agent(host)
+    for interval, expected in (("60", 60), ("2", None)):
+        housekeeping.ask(details(), Host.objects.all())
+        asked.read()
+        tell(asked, details(), [{**TOLD, "distributed_interval": interval}])
+        collect()
+        campaign = make_campaign(host)
+        assert asked.read().get("accelerate") == expected
+        asked.write(campaign.pk, [])
+
+
+def test_one_host_of_a_kind_teaches_its_tables(agent: Meet, collect: Callable[[], int]) -> None:
+    first, second = make_host(), make_host()
+    housekeeping.ask(details(), Host.objects.all())
+    for host in (first, second):
+        tell(agent(host), details(), [TOLD])
+    collect()
+
+    assert agent(first).read()["queries"][name_of(schemas.query())] == schemas.SQL
+    assert name_of(schemas.query()) not in agent(second).read().get("queries", {})
+    tell(agent(first), schemas.query(), TABLES)
+    collect()
+
+    schema = TableSchema.objects.get()
+    assert schema.tables == {
+        "processes": [["pid", "BIGINT", False], ["phys_footprint", "BIGINT", True]],
+        "users": [["uid", "BIGINT", False]],
+    }
+    assert schema.learned_at is not None
+
+
+def test_when_the_first_of_a_kind_is_silent_the_next_is_asked(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = [make_host() for _ in range(2)]
+    housekeeping.ask(details(), Host.objects.all())
+    tell(agent(hosts[0]), details(), [TOLD])
+    collect()
+    TableSchema.objects.update(asked_at=open_work.now() - timedelta(minutes=11))
+
+    tell(agent(hosts[1]), details(), [TOLD])
+    collect()
+
+    assert agent(hosts[1]).read()["queries"][name_of(schemas.query())] == schemas.SQL
+
+
+def test_other_extensions_are_another_kind(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = [make_host() for _ in range(2)]
+    housekeeping.ask(details(), Host.objects.all())
+    tell(agent(hosts[0]), details(), [TOLD])
+    tell(agent(hosts[1]), details(), [{**TOLD, "extensions": "macadmins 1.2"}])
+    collect()
+
+    assert set(TableSchema.objects.values_list("extensions", flat=True)) == {"", "macadmins 1.2"}
+
+
+def test_a_campaign_and_a_housekeeping_query_of_one_number_are_two_things(
+    agent: Meet, collect: Callable[[], int]
+) -> None:
+    host = make_host(hostname="before")
+    campaign = make_campaign(host)
+
+    agent(host).post("distributed/write", {"node_key": agent(host).key, "queries": {f"h{campaign.pk}": [TOLD]}})
+
+    assert collect() == 0
+    assert agent(host).write(campaign.pk, []) == {}
+    assert collect() == 1
+
+
+def test_the_questions_and_built_in_labels_survive_another_migration(db: None) -> None:
+    housekeeping.prepare()
+    housekeeping.prepare()
+
+    assert HousekeepingQuery.objects.count() == 2
+    assert set(Label.objects.exclude(built_in="").values_list("name", flat=True)) == {
+        "Linux",
+        "macOS",
+        "Windows",
+        "FreeBSD",
+    }
+
+
+def test_no_board_leaves_the_minute_for_later(board: None) -> None:
+    make_host()
+    open_work.note_housekept(1)
+    open_work.client().delete(keyspace.EPOCH)
+
+    with pytest.raises(open_work.NoBoardError):
+        housekeeping.ask_due()
+
+    assert open_work.housekept() == 1
