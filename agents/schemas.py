@@ -44,5 +44,34 @@ def learn(host: Host, rows: list[dict[str, str]], at: datetime) -> None:
         TableSchema.objects.update_or_create(**_kind(host), defaults={"tables": tables, "learned_at": at})
 
 
+def tables(platform: str = "", search: str = "") -> list[dict[str, Any]]:
+    """Give every learned table by name: on which platforms it is, and its columns with theirs.
+
+    `platform` and `search`, part of a table's name, narrow them.
+    """
+    learned = TableSchema.objects.exclude(learned_at=None).order_by("learned_at")
+    merged: dict[str, dict[str, Any]] = {}
+    for schema in learned.filter(platform=platform) if platform else learned:
+        for name, columns in schema.tables.items():
+            if search.lower() in name.lower():
+                table = merged.setdefault(name, {"platforms": set(), "columns": {}})
+                table["platforms"].add(schema.platform)
+                for column, kind, hidden in columns:
+                    known = table["columns"].setdefault(column, {"platforms": set()})
+                    known |= {"type": kind, "hidden": hidden}
+                    known["platforms"].add(schema.platform)
+    return [
+        {
+            "name": name,
+            "platforms": sorted(table["platforms"]),
+            "columns": [
+                {"name": column, **known, "platforms": sorted(known["platforms"])}
+                for column, known in table["columns"].items()
+            ],
+        }
+        for name, table in sorted(merged.items())
+    ]
+
+
 def _kind(host: Host) -> dict[str, Any]:
     return {"platform": host.platform, "osquery_version": host.osquery_version, "extensions": host.extensions}

@@ -25,5 +25,6 @@ urlpatterns = [
         path(f"campaigns/<int:pk>/{name}", views.CampaignViewSet.as_view({"get": method}), name=f"campaign-{name}")
         for name, method in FILES.items()
     ),
+    path("schema/", inventory_views.SchemaView.as_view(), name="schema-of-tables"),
     *router.urls,
 ]

@@ -16,9 +16,11 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
-from agents.models import EnrollSecret, Host, Label, LabelMembership, Presence, online_since
+from agents import labels, schemas
+from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence, online_since
 from campaigns.models import ApiToken, Query, Result
 from campaigns.results import timestamp
 from campaigns.serializers import (
@@ -71,16 +73,16 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 class LabelViewSet(ModelViewSet[Label]):
-    """Groups of hosts, by hand."""
+    """Groups of hosts: by hand, by SQL that hosts answer, or built in."""
 
-    queryset = Label.objects.annotate(hosts_count=Count("labelmembership")).order_by("name")
+    queryset = Label.objects.annotate(hosts_count=Count("labelmembership")).prefetch_related("queries").order_by("name")
     serializer_class = LabelSerializer
     lookup_value_regex = IDS
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
 
-    def perform_create(self, serializer: BaseSerializer[Label]) -> None:
-        """Keep it; a new label has no hosts."""
-        serializer.save()
+    def perform_destroy(self, instance: Label) -> None:
+        """Delete it, its SQL first."""
+        labels.forget(instance)
 
     @extend_schema(methods=["GET"], responses=HostSerializer(many=True))
     @extend_schema(methods=["POST", "DELETE"], request=MembersSerializer, responses=OpenApiTypes.OBJECT)
@@ -91,6 +93,7 @@ class LabelViewSet(ModelViewSet[Label]):
         if request.method == "GET":
             page: Any = self.paginate_queryset(cast(Any, hosts_with_presence().filter(labels=label)))
             return self.get_paginated_response(HostSerializer(page, many=True).data)
+        labels.check_by_hand(label)
         body = MembersSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         ids = body.validated_data["hosts"]
@@ -104,6 +107,26 @@ class LabelViewSet(ModelViewSet[Label]):
         else:
             LabelMembership.objects.filter(label=label, host_id__in=known).delete()
         return Response({"hosts_count": label.hosts.count()})
+
+
+class SchemaView(APIView):
+    """The tables of osquery, as hosts told of them."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT,
+        parameters=[OpenApiParameter("platform", str, enum=Platform.values), OpenApiParameter("search", str)],
+    )
+    def get(self, request: Request) -> Response:
+        """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them."""
+        platform = request.query_params.get("platform", "")
+        if platform and platform not in Platform.values:
+            raise BadInputError(
+                f"platform {platform!r} is unknown, allowed are {', '.join(Platform.values)}", "platform"
+            )
+        found = schemas.tables(platform, request.query_params.get("search", ""))
+        return Response({"count": len(found), "next": None, "previous": None, "results": found})
 
 
 class QueryViewSet(ModelViewSet[Query]):

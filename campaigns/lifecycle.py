@@ -12,12 +12,13 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
+from agents import sql
 from agents.models import HostQuerySet
-from campaigns import doorbell, sql
+from campaigns import doorbell
 from campaigns.ending import close_on_board
 from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
 from campaigns.selection import Selection, sql_of
-from fleet.errors import BadInputError, ConflictError
+from fleet.errors import BadInputError, ConflictError, ForbiddenError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def launch(order: Order, by: User) -> Campaign:
             "below the minimum of 10 seconds" if order.timeout < SHORTEST_TIMEOUT else "above the maximum of 30 days"
         )
         raise BadInputError(f"timeout {order.timeout} is {bound}", "timeout")
-    text = sql.check(order.sql)
+    text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)
     warnings = selection.check_names()
     ranges = ranges_of(selection.hosts(timezone.now()))
@@ -80,6 +81,13 @@ def launch(order: Order, by: User) -> Campaign:
             enqueue("campaigns.write_range", campaign.pk, number)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
+
+
+def _allowed(checked: sql.Checked, by: User) -> str:
+    if checked.restricted and not by.has_perm("campaigns.launch_restricted"):
+        reasons = "; ".join(checked.restricted)
+        raise ForbiddenError(f"{reasons}: launching it needs the permission campaigns.launch_restricted", "sql")
+    return checked.text
 
 
 def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:

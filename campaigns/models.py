@@ -138,6 +138,7 @@ class Campaign(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("launch_restricted", "Can launch SQL that changes hosts or uses restricted tables")]
         constraints = [
             models.CheckConstraint(name="status_is_known", condition=Q(status__in=Status.values)),
             models.CheckConstraint(

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.db import transaction
 from rest_framework import serializers
 
+from agents import labels, sql
 from agents.models import EnrollSecret, Host, Label
 from campaigns.lifecycle import DEFAULT_TIMEOUT, Order
 from campaigns.models import ApiToken, Query, Target
@@ -82,26 +84,52 @@ class HostSerializer(serializers.ModelSerializer[Host]):
     online = serializers.BooleanField(read_only=True)
     last_seen = Moment(read_only=True)
     enrolled_at = Moment(read_only=True)
+    details_at = Moment(read_only=True)
     revoked_at = Moment(read_only=True)
 
     class Meta:
         model = Host
         fields = (
             *("id", "host_identifier", "hostname", "uuid", "hardware_serial", "platform", "os_name", "os_version"),
-            *("osquery_version", "cpu_brand", "physical_memory", "address", "labels", "online", "last_seen"),
-            *("enrolled_at", "revoked_at"),
+            *("osquery_version", "extensions", "distributed_interval", "cpu_brand", "physical_memory", "address"),
+            *("labels", "online", "last_seen", "details_at", "enrolled_at", "revoked_at"),
         )
 
 
+class QueriesField(serializers.DictField):
+    """The SQL of a label by platform."""
+
+    child = serializers.CharField()
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        """Write it."""
+        return {query.platform: query.sql for query in value.all()}
+
+
 class LabelSerializer(serializers.ModelSerializer[Label]):
-    """A group of hosts."""
+    """A group of hosts: by hand, by SQL (`queries`), or built in."""
 
     hosts_count = serializers.IntegerField(read_only=True)
+    built_in = serializers.BooleanField(read_only=True)
+    queries = QueriesField(required=False, help_text="SQL by platform; a host that answers a row is a member")
     created_at = Moment(read_only=True)
 
     class Meta:
         model = Label
-        fields = ("id", "name", "description", "hosts_count", "created_at")
+        fields = ("id", "name", "description", "built_in", "queries", "hosts_count", "created_at")
+
+    def validate_queries(self, queries: dict[str, str]) -> dict[str, str]:
+        """Check each as SQL of a campaign is checked; restricted SQL is no label's business."""
+        return {platform: sql.check_reading(text) for platform, text in queries.items()}
+
+    @transaction.atomic
+    def save(self, **more: Any) -> Label:
+        """Keep the label, and ask hosts its SQL."""
+        queries = self.validated_data.pop("queries", None)
+        label = super().save(**more)
+        if queries is not None:
+            labels.set_queries(label, queries)
+        return label
 
 
 class MembersSerializer(StrictSerializer):

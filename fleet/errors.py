@@ -19,3 +19,9 @@ class ConflictError(FleetError):
     """The thing is not in a state that allows this."""
 
     status = 409
+
+
+class ForbiddenError(FleetError):
+    """The person lacks a permission, which the sentence names."""
+
+    status = 403

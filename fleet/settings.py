@@ -57,6 +57,8 @@ LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers ar
 HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none
 ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
+# Tables and functions whose use in a campaign needs the permission campaigns.launch_restricted.
+RESTRICTED_TABLES: list[str] = env.list("RESTRICTED_TABLES", default=["carve", "carves", "curl", "curl_certificate"])
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person
 
 # --- Django ----------------------------------------------------------------------------------------------------

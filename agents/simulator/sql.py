@@ -144,6 +144,8 @@ class _Run:
             self._reads.add(str(first))
         if action == sqlite3.SQLITE_FUNCTION:
             return sqlite3.SQLITE_DENY if second == "load_extension" else sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
+            return sqlite3.SQLITE_OK  # SQLite declares pragma_table_xinfo so; by SQL it refuses to change that table
         if action == sqlite3.SQLITE_PRAGMA:
             return sqlite3.SQLITE_OK if first in _READ_PRAGMAS else sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY

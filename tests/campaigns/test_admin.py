@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agents import open_work
-from agents.models import EnrollSecret, Host, Label, LabelMembership, Presence
+from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, LabelMembership, Presence
 from agents.revocation import revoke
 from campaigns.models import (
     ApiToken,
@@ -309,3 +309,19 @@ def test_tokens_are_taken_away_and_never_made_here(boss: Client) -> None:
         "/admin/campaigns/apitoken/", {"action": "delete_selected", "_selected_action": [token.pk], "post": "yes"}
     )
     assert not ApiToken.objects.exists()
+
+
+def test_a_label_is_given_sql_that_is_checked_and_asked(boss: Client) -> None:
+    members = {"labelmembership_set-TOTAL_FORMS": "0", "labelmembership_set-INITIAL_FORMS": "0"}
+    address = "/admin/agents/label/add/"
+    wrong = boss.post(address, {**members, "name": "web", "sql_linux": "SELEC 1"})
+    assert "syntax error" in text_of(wrong)
+    assert not Label.objects.filter(name="web").exists()
+
+    boss.post(address, {**members, "name": "web", "sql_linux": "SELECT 1"})
+
+    label = Label.objects.get(name="web")
+    assert [(query.platform, query.sql) for query in label.queries.all()] == [("linux", "SELECT 1")]
+    assert "SELECT 1" in text_of(boss.get(f"/admin/agents/label/{label.pk}/change/"))
+    boss.post(f"/admin/agents/label/{label.pk}/delete/", {"post": "yes"})
+    assert not HousekeepingQuery.objects.filter(kind="label").exists()

@@ -1,0 +1,161 @@
+"""Labels by SQL and built-in labels, as the API keeps them and hosts answer them; and the learned tables."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from agents import open_work
+from agents.models import Host, HousekeepingQuery, Label, TableSchema
+from agents.tasks import ask_everybody
+from tests.conftest import Agent
+from tests.factories import make_host, make_label, make_user
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Meet = Callable[[Host | int], Agent]
+WEB = "SELECT 1 FROM listening_ports WHERE port = 443"
+
+
+@pytest.fixture
+def admin(api: Callable[[User | None], APIClient]) -> APIClient:
+    """Give the API for somebody who may do everything."""
+    return api(make_user(admin=True))
+
+
+def make(admin: APIClient, **body: Any) -> Any:
+    return admin.post("/api/v1/labels/", {"name": "web", **body}, format="json")
+
+
+def members(label: int) -> set[str]:
+    return set(Label.objects.get(pk=label).hosts.values_list("hostname", flat=True))
+
+
+def tell(agent: Agent, rows: Any) -> None:
+    (name,) = agent.read()["queries"]
+    assert agent.post("distributed/write", {"node_key": agent.key, "queries": {name: rows}}) == {}
+
+
+def ask_all() -> None:
+    for query in HousekeepingQuery.objects.filter(kind="label"):
+        ask_everybody(query.pk)
+
+
+def test_a_row_makes_a_member_and_no_row_ends_it(admin: APIClient, agent: Meet, collect: Callable[[], int]) -> None:
+    linux, mac = make_host(hostname="web-1"), make_host(hostname="mac", platform="darwin")
+    label = make(admin, queries={"linux": WEB}).json()
+    assert label["queries"] == {"linux": WEB}
+
+    ask_all()
+    assert agent(mac).read() == {}, "it has no SQL for that platform"
+    tell(agent(linux), [{"1": "1"}])
+    collect()
+    assert members(label["id"]) == {"web-1"}
+
+    ask_all()
+    tell(agent(linux), [])
+    collect()
+    assert members(label["id"]) == set()
+
+
+def test_changed_sql_is_asked_again_and_dropped_sql_is_not(admin: APIClient, agent: Meet) -> None:
+    host = make_host()
+    label = make(admin, queries={"linux": WEB}).json()["id"]
+    ask_all()
+    admin.patch(f"/api/v1/labels/{label}/", {"queries": {"linux": "SELECT 2"}}, format="json")
+    ask_all()
+    assert list(agent(host).read()["queries"].values()) == ["SELECT 2"]
+
+    ask_all()
+    admin.patch(f"/api/v1/labels/{label}/", {"queries": {}}, format="json")
+    assert agent(host).read() == {}
+
+
+def test_an_answer_to_a_deleted_label_changes_nothing(
+    admin: APIClient, agent: Meet, collect: Callable[[], int]
+) -> None:
+    host = make_host()
+    label = make(admin, queries={"linux": WEB}).json()["id"]
+    ask_all()
+    (name,) = agent(host).read()["queries"]
+
+    assert admin.delete(f"/api/v1/labels/{label}/").status_code == 204
+    agent(host).post("distributed/write", {"node_key": agent(host).key, "queries": {name: [{"1": "1"}]}})
+
+    assert collect() == 0
+    assert not HousekeepingQuery.objects.filter(kind="label").exists()
+
+
+@pytest.mark.parametrize(
+    ("queries", "sentence"),
+    [
+        ({"amiga": "SELECT 1"}, "platform 'amiga' is unknown"),
+        ({"linux": "SELEC 1"}, "syntax error"),
+        ({"linux": "DELETE FROM users"}, "a label's SQL only reads"),
+        ("SELECT 1", "dictionary"),
+    ],
+)
+def test_wrong_sql_is_refused_and_no_label_is_kept(admin: APIClient, queries: Any, sentence: str) -> None:
+    before = Label.objects.count()
+
+    answer = make(admin, queries=queries)
+
+    assert answer.status_code == 400
+    assert sentence in str(answer.json())
+    assert Label.objects.count() == before
+
+
+def test_hosts_are_not_put_by_hand_where_sql_or_platform_decides(admin: APIClient) -> None:
+    host = make_host()
+    by_sql = make(admin, queries={"linux": WEB}).json()["id"]
+    built_in = Label.objects.get(built_in="linux").pk
+
+    for label, sentence in ((by_sql, "has SQL"), (built_in, "is built in")):
+        answer = admin.post(f"/api/v1/labels/{label}/hosts/", {"hosts": [host.pk]}, format="json")
+        assert answer.status_code == 400
+        assert sentence in answer.json()["error"]
+    assert admin.delete(f"/api/v1/labels/{built_in}/").status_code == 400
+    assert Label.objects.filter(pk=built_in).exists()
+
+
+def test_sql_given_to_a_label_by_hand_takes_other_platforms_out(admin: APIClient) -> None:
+    linux, mac = make_host(hostname="one"), make_host(hostname="two", platform="darwin")
+    label = make_label("by hand", linux, mac)
+
+    admin.patch(f"/api/v1/labels/{label.pk}/", {"queries": {"linux": WEB}}, format="json")
+
+    assert members(label.pk) == {"one"}
+
+
+def test_the_learned_tables_are_given_by_name(admin: APIClient) -> None:
+    now = timezone.now()
+    TableSchema.objects.create(
+        platform="linux",
+        osquery_version="5.23.0",
+        learned_at=now,
+        tables={"users": [["uid", "BIGINT", False]], "rpm_packages": [["name", "TEXT", False]]},
+    )
+    TableSchema.objects.create(
+        platform="darwin",
+        osquery_version="5.20.0",
+        learned_at=now,
+        tables={"users": [["uid", "BIGINT", False], ["is_hidden", "INTEGER", True]]},
+    )
+
+    everything = admin.get("/api/v1/schema/").json()
+    macs = admin.get("/api/v1/schema/?platform=darwin&search=USER").json()
+
+    assert [table["name"] for table in everything["results"]] == ["rpm_packages", "users"]
+    assert everything["results"][1] == {
+        "name": "users",
+        "platforms": ["darwin", "linux"],
+        "columns": [
+            {"name": "uid", "type": "BIGINT", "hidden": False, "platforms": ["darwin", "linux"]},
+            {"name": "is_hidden", "type": "INTEGER", "hidden": True, "platforms": ["darwin"]},
+        ],
+    }
+    assert macs["count"] == 1
+    assert admin.get("/api/v1/schema/?platform=amiga").status_code == 400
+    assert open_work.housekept() is None, "reading asks nobody"
