@@ -239,6 +239,11 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Built-in labels stay."""
         return (obj is None or not obj.built_in) and bool(super().has_delete_permission(request, obj))
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Let the label's SQL go with it, which nobody may delete by itself."""
+        shown, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, needed - {HousekeepingQuery._meta.verbose_name}, protected
+
     def delete_model(self, request: HttpRequest, obj: Label) -> None:
         """Delete one, its SQL first."""
         labels.forget(obj)
