@@ -60,12 +60,12 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
         raise BadInputError("sql holds a NUL character", "sql")
     statements = list(_statements(text))
     if not statements:
-        raise BadInputError(f"sql {_excerpt(text)} is empty: there is nothing to ask", "sql")
+        raise BadInputError(f"sql {excerpt(text)} is empty: there is nothing to ask", "sql")
     with apsw.Connection(":memory:") as connection:
         for statement in statements:
             error = _prepare(connection, text, statement)
             if error is not None and not _UNKNOWN_HERE.search(error):
-                raise BadInputError(f"sql {_excerpt(text)} is wrong: {error}", "sql")
+                raise BadInputError(f"sql {excerpt(text)} is wrong: {error}", "sql")
     return Checked(text, list(_restrictions(text, statements, restricted_tables)))
 
 
@@ -140,7 +140,7 @@ def _bare(text: str) -> str:
 
 def _restrictions(text: str, statements: list[re.Match[str]], tables: Collection[str]) -> Iterator[str]:
     if len(statements) > 1:
-        yield f"sql {_excerpt(text)} has {len(statements)} statements"
+        yield f"sql {excerpt(text)} has {len(statements)} statements"
     for statement in statements:
         bare = _bare(statement[0]).strip()
         first = bare.lstrip("( \n\t").split(None, 1)[0].upper()
@@ -148,10 +148,10 @@ def _restrictions(text: str, statements: list[re.Match[str]], tables: Collection
         while _PARENTHESES.search(outside):
             outside = _PARENTHESES.sub(" ", outside)
         if first in CHANGING or (first == "WITH" and _CHANGES.search(outside)):
-            yield f"sql {_excerpt(statement[0].strip())} does not only read"
+            yield f"sql {excerpt(statement[0].strip())} does not only read"
         elif not first.startswith(READING):
             allowed = ", ".join(READING)
-            raise BadInputError(f"sql {_excerpt(text)} does not only read: allowed are {allowed}", "sql")
+            raise BadInputError(f"sql {excerpt(text)} does not only read: allowed are {allowed}", "sql")
     named = {word.lower() for word in _WORD.findall(_TEXT.sub(" ", text))}
     for table in sorted(named & {name.lower() for name in tables}):
         yield f"sql uses {table!r}, which is one of RESTRICTED_TABLES"
@@ -161,5 +161,6 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
+    """Quote SQL in a sentence, shortened."""
     return repr(text if len(text) <= 60 else text[:57] + "…")

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents import sql
 from agents.models import HostQuerySet
-from campaigns import doorbell
+from campaigns import doorbell, support
 from campaigns.ending import close_on_board
 from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
 from campaigns.selection import Selection, sql_of
@@ -61,9 +61,11 @@ def launch(order: Order, by: User) -> Campaign:
     text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)
     warnings = selection.check_names()
-    ranges = ranges_of(selection.hosts(timezone.now()))
+    hosts = selection.hosts(timezone.now())
+    ranges = ranges_of(hosts)
     if not ranges:
         raise BadInputError(f"target {json.dumps(order.target)} selects no enrolled host", "target")
+    unsupported = support.unsupported(text, hosts)
     with transaction.atomic():
         campaign = Campaign.objects.create(
             name=order.name,
@@ -73,6 +75,7 @@ def launch(order: Order, by: User) -> Campaign:
             timeout=order.timeout,
             reason=order.reason,
             warnings=warnings,
+            unsupported=unsupported,
             created_by=by,
             expected=sum(ranges.values()),
         )

@@ -102,6 +102,9 @@ class Campaign(models.Model):
     pinned = models.BooleanField(default=False)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
     warnings = models.JSONField(default=list, blank=True)
+    unsupported = models.JSONField(
+        default=list, blank=True, editable=False, help_text="[platform, osquery version, extensions, SQLite's sentence]"
+    )
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.TARGETING)
     ended_reason = models.TextField(blank=True, default="")

@@ -12,17 +12,24 @@ from django.utils import timezone
 from agents import open_work
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
-from campaigns.models import OPEN_STATES, Campaign, State, Status, Target, TargetRange
+from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
 from campaigns.selection import Selection, sql_of
 from fleet.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 
 logger = logging.getLogger(__name__)
 
-# The selected hosts' query is the ORM's own and stands in for {}.
+# The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
 WRITE = """
-INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count)
-SELECT %s, id, hostname, 'waiting', false, 0, '', 0 FROM ({}) AS meant (id, hostname) ORDER BY id
-ON CONFLICT DO NOTHING
+WITH written AS (
+    INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count, ended_at)
+    SELECT %s, id, hostname, CASE WHEN refused.error IS NULL THEN 'waiting' ELSE 'unsupported' END, false, 0,
+        coalesce(refused.error, ''), 0, CASE WHEN refused.error IS NOT NULL THEN %s END
+    FROM ({}) AS meant (id, hostname, platform, version, extensions)
+    LEFT JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS refused (platform, version, extensions, error)
+    USING (platform, version, extensions) ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING state
+)
+SELECT state, count(*) FROM written GROUP BY state
 """
 
 
@@ -40,15 +47,18 @@ def _write_targets(campaign_id: int, number: int) -> bool:
             return False
         first = number << RANGE_BITS
         hosts = Selection.read(campaign.target).hosts(campaign.created_at)
-        text, params = sql_of(hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE), "pk", "hostname")
+        fields = ("pk", "hostname", "platform", "osquery_version", "extensions")
+        text, params = sql_of(hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE), *fields)
+        refused = [[kind[place] for kind in campaign.unsupported] for place in range(4)]
         with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(text), [campaign_id, *params])
-            written = cursor.rowcount
+            cursor.execute(WRITE.format(text), [campaign_id, campaign.created_at, *params, *refused])
+            written = dict(cursor.fetchall())
+        for state, many in written.items():
+            campaign.move(None, state, many)
         if written:
-            campaign.move(None, State.WAITING, written)
             campaign.save_counts()
             doorbell.ring(campaign_id)
-    if written > 20_000:
+    if sum(written.values()) > 20_000:
         _analyze()
     return True
 

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents import open_work
+from agents.models import TableSchema
 from campaigns import lifecycle
 from campaigns.models import Campaign, State, Status, Target, TargetRange
+from campaigns.rebuild import rebuild
 from campaigns.targeting import write_range
+from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
@@ -201,3 +205,49 @@ def test_sql_that_changes_hosts_needs_a_permission(api: Api, operator: User, tex
     assert "needs the permission campaigns.launch_restricted" in refused.json()["error"]
     assert not Campaign.objects.exists()
     assert post(api(make_user(admin=True)), sql=text).status_code == 201
+
+
+def learn(platform: str, *tables: str, version: str = "5.23.0") -> None:
+    TableSchema.objects.create(
+        platform=platform,
+        osquery_version=version,
+        tables={table: [["name", "TEXT", False]] for table in tables},
+        learned_at=timezone.now(),
+    )
+
+
+def test_hosts_that_lack_a_table_are_never_asked(agent: Callable[[Any], Agent], collect: Callable[[], int]) -> None:
+    learn("linux", "users", "deb_packages")
+    learn("darwin", "users")
+    linux, unknown = make_host(osquery_version="5.23.0"), make_host(osquery_version="4.9.0")
+    mac = make_host(osquery_version="5.23.0", platform="darwin")
+    campaign = make_campaign(linux, mac, unknown, sql="SELECT name FROM deb_packages")
+
+    assert campaign.counts["unsupported"] == 1
+    target = campaign.targets.get(host=mac)
+    assert (target.state, target.error) == ("unsupported", "no such table: deb_packages")
+    assert agent(mac).read() == {}
+    for asked in (linux, unknown):
+        assert agent(asked).read()["queries"] == {f"c{campaign.pk}": "SELECT name FROM deb_packages"}
+    collect()
+    assert rebuild()
+    assert agent(mac).read() == {}, "nor after the board was lost"
+
+
+def test_sql_that_no_meant_host_can_run_is_refused_with_sqlites_sentence(api: Api, operator: User) -> None:
+    learn("linux", "users")
+    make_host(osquery_version="5.23.0")
+
+    answer = post(api(operator), sql="SELECT nam FROM users")
+
+    assert answer.status_code == 400
+    assert "no such column: nam (line 1, column 8)" in answer.json()["error"]
+    assert not Campaign.objects.exists()
+
+
+def test_what_an_unknown_kind_of_host_can_run_is_its_own_to_say(api: Api, operator: User) -> None:
+    learn("linux", "users")
+    make_host(osquery_version="5.23.0")
+    make_host(osquery_version="6.0.0")
+
+    assert post(api(operator), sql="SELECT name FROM brand_new").status_code == 201
