@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from agents.models import Host
+from agents.models import Host, TableSchema
 from campaigns import doorbell
 from campaigns.models import Campaign, Query, Result, State, Status, Target
 from tests.browser.conftest import Server
@@ -102,6 +102,31 @@ def test_what_is_wrong_is_said_beside_the_field(page_of: PageOf, operator: User,
     expect(page.locator("#id_sql_error")).to_contain_text("syntax error")
     expect(page.locator("#id_sql")).to_have_value("SELEC 1")
     expect(page.locator("#run")).to_have_text("Run on 5 hosts")
+
+
+def test_tables_and_columns_are_completed(page_of: PageOf, operator: User, elsewhere: Elsewhere) -> None:
+    columns = [["pid", "BIGINT", False], ["parent", "BIGINT", False], ["passwords", "TEXT", True]]
+    elsewhere(
+        TableSchema.objects.create,
+        platform="linux",
+        osquery_version="5.23.0",
+        tables={"processes": columns, "process_open_sockets": columns},
+        learned_at=timezone.now(),
+    )
+    page = page_of(operator)
+    with page.expect_response("**/api/v1/schema/"):
+        page.locator("#id_sql").blur()
+        page.locator("#id_sql").focus()
+
+    page.keyboard.type("SELECT 1 FROM proc")
+    expect(page.locator("#completions li code")).to_have_text(["processes", "process_open_sockets"])
+    page.keyboard.press("Tab")
+    page.keyboard.type(" WHERE pa")
+    expect(page.locator("#completions li")).to_have_text(["parentprocesses · bigint"])
+    page.keyboard.press("Tab")
+
+    expect(page.locator("#id_sql")).to_have_value("SELECT 1 FROM processes WHERE parent")
+    expect(page.locator("#completions")).to_be_hidden()
 
 
 def test_a_saved_query_and_hosts_are_picked(
