@@ -12,8 +12,9 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from agents import labels, sql
+from agents import config_document, labels, sql
 from agents.models import (
+    ConfigDocument,
     EnrollSecret,
     Host,
     HousekeepingQuery,
@@ -22,6 +23,7 @@ from agents.models import (
     Platform,
     Presence,
     TableSchema,
+    digest_of,
     online_since,
 )
 from agents.revocation import revoke
@@ -105,13 +107,22 @@ class LabelsOfHost(TabularInline):  # type: ignore[misc]  # unfold has no types
 class HostAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Hosts: facts to read, labels to give, and Revoke."""
 
-    list_display = ["hostname", "online", "last_seen_at", "platform", "os_version", "osquery_version", "address", "pk"]
-    list_filter = [RevokedFilter, OnlineFilter, "platform", "labels"]
+    list_display = [
+        "hostname",
+        "online",
+        "last_seen_at",
+        "platform",
+        "os_version",
+        "osquery_version",
+        "address",
+        "in_doubt",
+    ]
+    list_filter = [RevokedFilter, OnlineFilter, "platform", ("in_doubt_since", admin.EmptyFieldListFilter), "labels"]
     search_fields = ["hostname", "uuid", "hardware_serial", "host_identifier"]
     list_select_related = ["presence"]
     show_full_result_count = False
     inlines = [LabelsOfHost]
-    actions = ["revoke_hosts"]
+    actions = ["revoke_hosts", "clear_doubts"]
     readonly_fields = [
         *(field.name for field in Host._meta.concrete_fields if field.name != "id"),
         "last_seen_at",
@@ -134,6 +145,19 @@ class HostAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def last_seen_at(self, host: Host) -> Any:
         """Give when it last asked."""
         return host.last_seen
+
+    @admin.display(boolean=True, description="in doubt", ordering="in_doubt_since")
+    def in_doubt(self, host: Host) -> bool:
+        """Say whether a second machine uses its key."""
+        return host.in_doubt_since is not None
+
+    @admin.action(description="Clear the mark: identity in doubt", permissions=["change"])
+    def clear_doubts(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
+        """Trust the chosen hosts again, until a second machine is noticed again."""
+        for host in hosts.exclude(in_doubt_since=None):
+            self.log_change(request, host, f"cleared the mark: {host.in_doubt_reason}")
+        number = hosts.update(in_doubt_since=None, in_doubt_reason="")
+        messages.success(request, f"Cleared the mark of {number} hosts.")
 
     @admin.action(description="Revoke: refuse their keys at once", permissions=["change"])
     def revoke_hosts(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
@@ -279,9 +303,10 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 class EnrollSecretAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """What hosts offer to enroll. The secret itself is shown once, when it is made."""
 
-    list_display = ["name", "created_at", "revoked_at"]
+    list_display = ["name", "hosts", "quota", "valid_from", "valid_until", "created_at", "revoked_at"]
     search_fields = ["name"]
-    fields = ["name", "revoked_at"]
+    fields = ["name", "valid_from", "valid_until", "quota", "labels", "revoked_at"]
+    filter_horizontal = ["labels"]
     readonly_fields = ["revoked_at"]
     actions = ["revoke_secrets"]
 
@@ -295,8 +320,25 @@ class EnrollSecretAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no type
             super().save_model(request, obj, form, change)
             return
         secret = secrets.token_urlsafe(32)
-        obj.pk = EnrollSecret.objects.offer(obj.name, secret).pk
+        obj.digest = digest_of(secret)
+        super().save_model(request, obj, form, change)
         messages.warning(request, f"The secret is {secret} and is not shown again. Copy it now.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EnrollSecret]:
+        """Count the hosts along."""
+        found: QuerySet[EnrollSecret] = super().get_queryset(request)
+        return found.annotate(host_count=Count("host"))
+
+    @admin.display(description="hosts", ordering="host_count")
+    def hosts(self, secret: Any) -> int:
+        """Give how many enrolled with it."""
+        return int(secret.host_count)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the labels that are kept by hand."""
+        return super().formfield_for_manytomany(
+            db_field, request, queryset=Label.objects.filter(built_in="", queries=None), **kwargs
+        )
 
     @admin.action(description="Revoke: nobody enrolls with them any more", permissions=["change"])
     def revoke_secrets(self, request: HttpRequest, chosen: QuerySet[EnrollSecret]) -> None:
@@ -331,3 +373,42 @@ class TableSchemaAdmin(ReadOnlyAdmin):
     list_display = ["platform", "osquery_version", "extensions", "learned_at", "asked_at"]
     list_filter = ["platform"]
     search_fields = ["osquery_version", "extensions"]
+
+
+class ConfigDocumentForm(forms.ModelForm[ConfigDocument]):
+    """The document, checked as agents will."""
+
+    class Meta:
+        model = ConfigDocument
+        fields = ["document"]
+
+    def clean_document(self) -> Any:
+        """Refuse what agents would refuse."""
+        document = self.cleaned_data["document"]
+        try:
+            config_document.check(document)
+        except BadInputError as error:
+            raise forms.ValidationError(error.sentence) from error
+        return document
+
+
+@admin.register(ConfigDocument)
+class ConfigDocumentAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The config that agents are served: options, schedule, packs, decorators … as one JSON object."""
+
+    form = ConfigDocumentForm
+    list_display = ["__str__", "changed_by", "changed_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow the first one only."""
+        return not ConfigDocument.objects.exists() and bool(super().has_add_permission(request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let it be emptied, not deleted."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ConfigDocument, form: Any, change: bool) -> None:
+        """Keep it, and say what agents will not do as it says."""
+        obj.pk = config_document.keep(obj.document, by=request.user.get_username()).pk
+        for warning in config_document.warnings_of(obj.document):
+            messages.warning(request, warning)

@@ -22,6 +22,7 @@ class Board:
         self.generation = 0
         self.versions: dict[Place, bytes] = {}
         self.floors: dict[int, int] = {}
+        self.config: bytes | None = None  # the last one known, as people wrote it
         self._pieces: dict[int, dict[int, bytearray]] = defaultdict(dict)  # range -> campaign -> piece
         self._union: dict[int, bytearray] = {}
 

@@ -5,7 +5,7 @@ Each verb is one script (`fleet/lua`), called through the shared pipeline.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 OFFER_AGAIN_MS = 5_000  # after the first further read of a host that was handed the SQL
 DELIVERIES = 3
+OLDER_KEY_MS = 60_000  # so long after the first use of a newer key, an older one means a second machine
 STREAK_MS = 60_000  # a host that pauses longer begins a new streak of reads
 ANSWERS_A_CALL = 100
 HOSTS_A_CALL = 5_000
@@ -103,14 +104,26 @@ class Store:
             raise NoBoardError
         return answer
 
-    async def tell_reads(self, asked: dict[int, float]) -> None:
-        """Tell which hosts asked how many seconds ago, and that this gateway is alive."""
+    async def tell_reads(self, asked: dict[tuple[int, int], float]) -> None:
+        """Tell which hosts asked, with a key of which epoch, how many seconds ago; and that this gateway is alive."""
+        keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS]
         hosts = list(asked.items())
         for start in range(0, max(1, len(hosts)), HOSTS_A_CALL):
-            args: list[object] = [self._name, STREAK_MS]
-            for host, seconds in hosts[start : start + HOSTS_A_CALL]:
-                args += (host, round(seconds * 1000))
-            await self._pipeline.call("mark_reads", [keyspace.READS, keyspace.GATEWAYS], args)
+            args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS]
+            for (host, epoch), seconds in hosts[start : start + HOSTS_A_CALL]:
+                args += (host, epoch, round(seconds * 1000))
+            await self._pipeline.call("mark_reads", keys, args)
+
+    async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int]) -> None:
+        """Tell whose identity is in doubt and why, and how often keys of which old secret were used."""
+        if not doubts and not old_secrets:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        if doubts:
+            pipe.hset(keyspace.DOUBTS, mapping=doubts)
+        for place, times in old_secrets.items():
+            pipe.hincrby(keyspace.OLD_SECRETS, str(place), times)
+        await pipe.execute()
 
     async def refresh(self) -> dict[int, bytes]:
         """Bring the copy up to date; give the bitmaps of hosts with new work. Versions are read first, pieces after."""
@@ -120,9 +133,9 @@ class Store:
             return {}
         if (epoch, version) == (self._board.epoch, self._board.version):
             return {}
-        fields, floors = (
-            await self._client.pipeline(transaction=False).hgetall(keyspace.PIECES).hgetall(keyspace.FLOORS).execute()
-        )
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hgetall(keyspace.PIECES).hgetall(keyspace.FLOORS).get(keyspace.CONFIG)
+        fields, floors, self._board.config = await pipe.execute()
         versions = {_place(field): held for field, held in fields.items()}
         if epoch != self._board.epoch:
             self._board.versions = dict.fromkeys(self._board.versions, b"")

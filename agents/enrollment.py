@@ -2,18 +2,21 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents import housekeeping
-from agents.labels import follow_platform
+from agents import housekeeping, open_work, wrong_secrets
+from agents.labels import follow_platform, set_membership
 from agents.models import EnrollSecret, Host, Platform, Presence
 
 logger = logging.getLogger(__name__)
 
 LONGEST_IDENTIFIER = 255
+ALIVE = timedelta(minutes=1)
 # osquery's bits, most telling first (osquery/utils/info/platform_type.h)
 PLATFORM_BITS = ((2, Platform.WINDOWS), (16, Platform.DARWIN), (32, Platform.FREEBSD), (8, Platform.LINUX))
 
@@ -67,31 +70,63 @@ class Application:
 
 
 def enroll(application: Application) -> Host:
-    """Keep the host, new or known, under a new epoch. Raise EnrollmentRefusedError for a wrong secret or no name."""
-    secret = EnrollSecret.objects.matching(application.secret)
-    if secret is None:
-        raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
+    """Keep the host, new or known, under a new epoch. Raise EnrollmentRefusedError with the reason."""
     identifier = application.host_identifier
     if not 0 < len(identifier) <= LONGEST_IDENTIFIER:
         raise EnrollmentRefusedError(f"host_identifier has {len(identifier)} characters, allowed are 1 to 255")
     with transaction.atomic():
+        secret = _valid_secret(application)
         host, created = Host.objects.select_for_update(no_key=True).get_or_create(
             host_identifier=identifier, defaults=facts_of(application)
         )
         if host.revoked_at is not None:
             raise EnrollmentRefusedError("this host was revoked")
         if not created:
+            _check_takeover(host)
             for name, value in facts_of(application).items():
                 setattr(host, name, value)
             host.epoch += 1
+        if created or host.enroll_secret_id != secret.pk:
+            _check_quota(secret)
         host.enroll_secret = secret
         host.enrolled_at = timezone.now()
         host.save()
         Presence.objects.update_or_create(host=host, defaults={"last_seen": host.enrolled_at})
         follow_platform(host)
+        for label in secret.labels.all():
+            set_membership(label, host, is_member=True)
         transaction.on_commit(lambda: housekeeping.ask_all(host.pk))
     logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, created)
     return host
+
+
+def _valid_secret(application: Application) -> EnrollSecret:
+    """Give the secret that was offered, locked when its hosts are counted. Wrong ones are counted by address."""
+    secret = EnrollSecret.objects.matching(application.secret)
+    now = timezone.now()
+    if secret is None:
+        if wrong_secrets.count(application.address):
+            raise EnrollmentRefusedError("too many wrong enroll secrets came from this address within a minute")
+        raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
+    if secret.valid_from is not None and now < secret.valid_from:
+        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid yet")
+    if secret.valid_until is not None and now >= secret.valid_until:
+        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid any more")
+    return EnrollSecret.objects.select_for_update().get(pk=secret.pk) if secret.quota is not None else secret
+
+
+def _check_quota(secret: EnrollSecret) -> None:
+    if secret.quota is not None and Host.objects.filter(enroll_secret=secret).count() >= secret.quota:
+        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is spent: its quota is {secret.quota} hosts")
+
+
+def _check_takeover(host: Host) -> None:
+    """Refuse, when the setting says so, a machine that takes the name of one that is alive."""
+    if settings.ENROLL_TAKEOVER != "refuse":
+        return
+    reads = open_work.reads_of([host.pk]).get(host.pk)
+    if reads is not None and reads.last > open_work.now() - ALIVE:
+        raise EnrollmentRefusedError("a host with this host_identifier asked within the last minute, come again later")
 
 
 def facts_of(application: Application) -> dict[str, Any]:

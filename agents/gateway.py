@@ -26,7 +26,10 @@ from agents.board import Board
 from agents.body import Body, BodyRefusedError, Budget, ClientGoneError
 from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, Claim, NoBoardError, Store
 from agents.hold import Hold, Waiter
+from agents.identity import Identities
+from agents.log_sink import LogSink
 from agents.node_key import Identity, NodeKeys
+from agents.peer import Peers
 from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,8 @@ class GatewaySettings:
 
     redis_url: str
     node_key_secrets: list[str]
+    trusted_proxies: list[str]
+    log_sink: str
     hold_seconds: float
     max_held_reads: int
     wake_per_second: int
@@ -67,15 +72,18 @@ class Gateway:
         self._settings = settings
         self._cold = ErrorsAsJson(cold)
         self._keys = NodeKeys(settings.node_key_secrets)
+        self._peers = Peers(settings.trusted_proxies)
         self._budget = Budget(settings.large_bodies_bytes)
         self.board = Board()
         self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
         self.counts: Counter[str] = Counter()
-        self._asked: dict[int, float] = {}
+        self._asked: dict[tuple[int, int], float] = {}  # (host, epoch of its key) -> when
+        self._identities = Identities()
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
-        self._config = protocol.config(settings.distributed_interval)
+        self._config: tuple[bytes | None, bytes] = None, b""
+        self._sink: LogSink | None = None
         self._handlers: dict[str, Handler] = {
             "config": self._serve_config,
             "log": self._take_log,
@@ -88,6 +96,8 @@ class Gateway:
     async def start(self) -> None:
         """Open the store and begin to follow the board. Needs the running loop; Redis may still be away."""
         self.store = Store(self._settings.redis_url, self.board, secrets.token_hex(4))
+        if self._settings.log_sink:
+            self._sink = LogSink(self._settings.log_sink, self._settings.redis_url)
         rung = asyncio.Event()
         self._tasks = [
             asyncio.create_task(self.store.listen(rung)),
@@ -100,6 +110,8 @@ class Gateway:
         await self.hold.close()
         await end(self._tasks)
         await self.store.close()
+        if self._sink is not None:
+            await self._sink.close()
 
     def _release_on_sigterm(self) -> None:
         """Answer held reads as soon as the server is told to stop: it waits for them before it tells the app.
@@ -139,10 +151,11 @@ class Gateway:
         now = time.monotonic()
         asked, self._asked = self._asked, {}
         try:
-            await self.store.tell_reads({host: now - when for host, when in asked.items()})
+            await self.store.tell_reads({key: now - when for key, when in asked.items()})
         except (RedisError, OSError):
             self._asked = {**asked, **self._asked}
             raise
+        await self._identities.tell(self.store)
 
     # --- one request ------------------------------------------------------------------------------------------
 
@@ -189,7 +202,9 @@ class Gateway:
             identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))
             if identity is None or identity.epoch < self.board.floors.get(identity.host, 0):
                 return self._node_invalid()
-            return await handler(identity, members, receive)
+            address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
+            with self._identities.seen(identity, address):
+                return await handler(identity, members, receive)
 
     def _node_invalid(self) -> bytes:
         second, said = self._invalid_said
@@ -203,16 +218,26 @@ class Gateway:
     # --- the verbs --------------------------------------------------------------------------------------------
 
     async def _serve_config(self, identity: Identity, members: object, receive: Receive) -> bytes:
-        return self._config
+        """Serve the last known document; before any is known the agent keeps the config it has."""
+        document = self.board.config
+        if document is None:
+            return self._trouble("no config", "the server does not know its config yet, come again")
+        if self._config[0] is not document:
+            self._config = document, protocol.config(document, self._settings.distributed_interval)
+        return self._config[1]
 
-    async def _take_log(self, identity: Identity, members: object, receive: Receive) -> bytes:
+    async def _take_log(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:
+        """Say `{}` when the sink has the lines; without a sink, or for what is no log, they are counted and dropped."""
         self.counts["log batches"] += 1
+        batch = protocol.log_lines_of(members)
+        if batch is not None and self._sink is not None:
+            self.counts["log lines"] += await self._sink.append(identity.host, *batch)
         return protocol.NOTHING
 
     async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | None:
         """Hand out work, or hold the read until there is some. None = the client left, nobody to answer."""
         host, began = identity.host, time.monotonic()
-        self._asked[host] = began
+        self._asked[host, identity.epoch] = began
         if not self._settings.hold_seconds or self.hold.is_full:
             answer, _ = await self._offer(host, began)
             return answer or protocol.NOTHING

@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -27,7 +27,7 @@ class EnrollSecretQuerySet(models.QuerySet["EnrollSecret"]):
         return self.update_or_create(name=name, defaults={"digest": digest_of(secret), "revoked_at": None})[0]
 
     def matching(self, secret: str) -> "EnrollSecret | None":
-        """Give the valid secret that equals `secret`; the look-up is by digest, so its time tells nothing of it."""
+        """Give the unrevoked secret that equals `secret`; found by digest, so the time it takes tells nothing of it."""
         return self.filter(digest=digest_of(secret), revoked_at=None).first()
 
 
@@ -38,6 +38,12 @@ class EnrollSecret(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    valid_from = models.DateTimeField(null=True, blank=True, help_text="empty = at once")
+    valid_until = models.DateTimeField(null=True, blank=True, help_text="empty = until it is revoked")
+    quota = models.PositiveIntegerField(null=True, blank=True, help_text="most hosts that enroll with it; empty = any")
+    labels: "models.ManyToManyField[Label, Any]" = models.ManyToManyField(
+        "Label", blank=True, help_text="labels, kept by hand, that its hosts get"
+    )
 
     objects: ClassVar = EnrollSecretQuerySet.as_manager()
 
@@ -99,6 +105,8 @@ class Host(models.Model):
     # Each enrollment raises the epoch; keys with an epoch below the floor are refused.
     epoch = models.PositiveIntegerField(default=1)
     epoch_floor = models.PositiveIntegerField(default=0)
+    in_doubt_since = models.DateTimeField(null=True, blank=True, help_text="when a second machine was noticed")
+    in_doubt_reason = models.TextField(blank=True, default="")
     labels = models.ManyToManyField(Label, through="LabelMembership", related_name="hosts")
 
     objects: ClassVar = HostQuerySet.as_manager()
@@ -204,6 +212,17 @@ class HousekeepingQuery(models.Model):
     def board_id(self) -> int:
         """Give the id it has on the board."""
         return -int(self.pk)
+
+
+class ConfigDocument(models.Model):
+    """The config that agents are served; there is one."""
+
+    document = models.JSONField(default=dict)
+    changed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return "the config that agents are served"
 
 
 def digest_of(secret: str) -> str:

@@ -278,6 +278,19 @@ def _reads(value: bytes) -> Reads:
     return Reads(*(moment(part) for part in value.split()))
 
 
+def take_doubts() -> dict[int, str]:
+    """Take what gateways told of hosts whose key is used by a second machine: host -> how it was noticed."""
+    pipe = client().pipeline()
+    doubts = pipe.hgetall(keyspace.DOUBTS).delete(keyspace.DOUBTS).execute()[0]
+    return {int(host): reason.decode() for host, reason in doubts.items()}
+
+
+def set_config(text: str) -> None:
+    """Let gateways serve this config, a JSON object, within a second."""
+    client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()
+    client().publish(bell(), "config")
+
+
 def set_floor(host: int, floor: int) -> None:
     """Refuse keys of a host below this epoch, on every gateway within a second."""
     client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
@@ -362,10 +375,10 @@ def clear_board() -> None:
     client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
 
 
-def finish_anew(floors: Mapping[int, int]) -> None:
-    """Write the floors, a version no copy knows, and last the epoch: the board is whole again."""
+def finish_anew(floors: Mapping[int, int], config: str = "{}") -> None:
+    """Write floors and config, a version no copy knows, and last the epoch: the board is whole again."""
     current = in_ms(now())
-    pipe = client().pipeline()
+    pipe = client().pipeline().set(keyspace.CONFIG, config)
     if floors:
         pipe.hset(keyspace.FLOORS, mapping={str(host): floor for host, floor in floors.items()})
     pipe.set(keyspace.VERSION, current * 1000)

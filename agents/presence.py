@@ -1,12 +1,17 @@
 """Carry when hosts last asked from the board to Postgres, where selections, estimates and lists use it."""
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from agents import open_work
+from agents.models import Host
+
+logger = logging.getLogger(__name__)
 
 HOSTS_A_STATEMENT = 10_000
 
@@ -27,7 +32,17 @@ def carry() -> int:
     while batch := list(islice(told, HOSTS_A_STATEMENT)):
         changed += _write(batch)
     open_work.forget_silent_gateways()
+    carry_doubts()
     return changed
+
+
+def carry_doubts() -> None:
+    """Mark the hosts whose key is used by a second machine; a mark that stands keeps its time and reason."""
+    now = timezone.now()
+    for host, reason in open_work.take_doubts().items():
+        marked = Host.objects.filter(pk=host, in_doubt_since=None).update(in_doubt_since=now, in_doubt_reason=reason)
+        if marked:
+            logger.warning("identity in doubt host=%s reason=%s", host, reason)
 
 
 def _write(batch: Iterable[tuple[int, datetime]]) -> int:

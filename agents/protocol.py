@@ -164,10 +164,21 @@ def work(queries: Iterable[tuple[int, str]], accelerate: int = 0) -> bytes:
     return _encode(answer)
 
 
-def config(distributed_interval: int) -> bytes:
-    """Build the config that agents are served. A top-level `error` would make them refuse it."""
-    options = {"disable_distributed": False, "distributed_interval": distributed_interval}
-    return _encode({"options": options, "schedule": {}})
+def config(document: bytes, distributed_interval: int) -> bytes:
+    """Build the config that agents are served: what people wrote, which wins, and what live queries need."""
+    written = _any.decode(document)
+    options = {"disable_distributed": False, "distributed_interval": distributed_interval, **written.get("options", {})}
+    return _encode({"schedule": {}, **written, "options": options})
+
+
+def log_lines_of(members: Members) -> tuple[str, list[bytes]] | None:
+    """Read a log batch: its type, `result` or `status`, and its lines, undecoded; None when it is none of these."""
+    kind = value_of(members.get("log_type"))
+    try:
+        lines = _rows.decode(members["data"])
+    except (KeyError, *UNREADABLE):
+        return None
+    return (kind, [bytes(line) for line in lines]) if kind in ("result", "status") else None
 
 
 def error(sentence: str) -> bytes:

@@ -9,12 +9,23 @@ from django.views.decorators.http import require_POST
 
 from agents.enrollment import Application, EnrollmentRefusedError, enroll
 from agents.node_key import NodeKeys
+from agents.peer import Peers
 from agents.protocol import members_of, value_of
 
 
 @cache
 def _keys() -> NodeKeys:
     return NodeKeys(settings.NODE_KEY_SECRETS)
+
+
+@cache
+def _peers() -> Peers:
+    return Peers(settings.TRUSTED_PROXIES)
+
+
+def _address_of(request: HttpRequest) -> str | None:
+    forwarded_for = request.META.get("HTTP_X_FORWARDED_FOR", "").encode("latin-1", "replace")
+    return _peers().address_of(request.META.get("REMOTE_ADDR") or "", forwarded_for) or None
 
 
 @csrf_exempt
@@ -24,7 +35,7 @@ def enroll_host(request: HttpRequest) -> JsonResponse:
     members = members_of(request.body)
     body = None if members is None else {name: value_of(raw) for name, raw in members.items()}
     try:
-        host = enroll(Application.read(body, request.META.get("REMOTE_ADDR") or None))
+        host = enroll(Application.read(body, _address_of(request)))
     except EnrollmentRefusedError as refusal:
         return JsonResponse({"error": str(refusal)})
     return JsonResponse({"node_key": _keys().issue(host.pk, host.epoch)})

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
@@ -156,7 +157,9 @@ class EnrollSecretViewSet(
         body = self.get_serializer(data=request.data)
         body.is_valid(raise_exception=True)
         secret = secrets.token_urlsafe(24)
-        offered = EnrollSecret.objects.offer(body.validated_data["name"], secret)
+        with transaction.atomic():
+            offered = EnrollSecret.objects.offer(body.validated_data.pop("name"), secret)
+            body.update(offered, body.validated_data)
         return Response({**self.get_serializer(offered).data, "secret": secret}, status=status.HTTP_201_CREATED)
 
     def perform_destroy(self, instance: EnrollSecret) -> None:

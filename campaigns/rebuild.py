@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from agents import open_work
+from agents import config_document, open_work
 from agents.models import Host
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
@@ -45,7 +45,7 @@ def rebuild() -> bool:
         campaigns = _kept_campaigns()
         for campaign in campaigns:
             open_work.restore(_kept(campaign))
-        open_work.finish_anew(_floors())
+        open_work.finish_anew(_floors(), config_document.text_of(config_document.current()))
     logger.warning("board rebuilt campaigns=%s", len(campaigns))
     return True
 

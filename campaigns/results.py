@@ -14,8 +14,10 @@ from campaigns.models import Campaign
 LARGE_ITEM_BYTES = 1_000_000
 
 PAGE = """
-SELECT seq, host_id, hostname, state, rows::text, row_count, truncated, late, error, received_at
-FROM campaigns_result WHERE campaign_id = %s AND seq > %s ORDER BY seq LIMIT %s
+SELECT seq, host_id, result.hostname, state, rows::text, row_count, truncated, late, error, received_at,
+    host.in_doubt_since IS NOT NULL
+FROM campaigns_result AS result LEFT JOIN agents_host AS host ON host.id = host_id
+WHERE campaign_id = %s AND seq > %s ORDER BY seq LIMIT %s
 """
 STEP = 50  # results read at a time, so that a page of giants is not read whole
 
@@ -49,7 +51,7 @@ def _items(campaign_id: int, after: int, limit: int, *, omit_large: bool) -> Ite
 
 
 def _item(record: tuple[Any, ...], *, omit_large: bool) -> tuple[dict[str, Any], int]:
-    seq, host_id, hostname, state, rows, row_count, truncated, late, error, received_at = record
+    seq, host_id, hostname, state, rows, row_count, truncated, late, error, received_at, in_doubt = record
     item: dict[str, Any] = {
         "seq": seq,
         "host": {"id": host_id, "hostname": hostname},
@@ -60,6 +62,7 @@ def _item(record: tuple[Any, ...], *, omit_large: bool) -> tuple[dict[str, Any],
         "late": late,
         "error": error,
         "received_at": timestamp(received_at),
+        "in_doubt": in_doubt,
     }
     size = len(rows) + 200 + len(error)
     if omit_large and size > LARGE_ITEM_BYTES:

@@ -85,6 +85,7 @@ class HostSerializer(serializers.ModelSerializer[Host]):
     last_seen = Moment(read_only=True)
     enrolled_at = Moment(read_only=True)
     details_at = Moment(read_only=True)
+    in_doubt_since = Moment(read_only=True)
     revoked_at = Moment(read_only=True)
 
     class Meta:
@@ -93,6 +94,7 @@ class HostSerializer(serializers.ModelSerializer[Host]):
             *("id", "host_identifier", "hostname", "uuid", "hardware_serial", "platform", "os_name", "os_version"),
             *("osquery_version", "extensions", "distributed_interval", "cpu_brand", "physical_memory", "address"),
             *("labels", "online", "last_seen", "details_at", "enrolled_at", "revoked_at"),
+            *("in_doubt_since", "in_doubt_reason"),
         )
 
 
@@ -156,9 +158,13 @@ class EnrollSecretSerializer(serializers.ModelSerializer[EnrollSecret]):
     created_at = Moment(read_only=True)
     revoked_at = Moment(read_only=True)
 
+    labels = serializers.SlugRelatedField[Label](
+        slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)
+    )
+
     class Meta:
         model = EnrollSecret
-        fields = ("id", "name", "created_at", "revoked_at")
+        fields = ("id", "name", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):

@@ -10,6 +10,12 @@
 | board:campaigns      | set    | arm, restore          | rebuild, forget        | members: LATE_ANSWER_SECONDS after |
 | board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
+| board:keys           | hash   | gateways, each second | gateways               | never: one small field per host    |
+| board:doubts         | hash   | gateways, each second | presence               | fields: when carried to Postgres   |
+| board:old_secrets    | hash   | gateways, each second | /readyz                | never: two fields per secret       |
+| board:config         | string | config document       | gateways               | never                              |
+| log:seen:H           | set    | gateways              | gateways               | two hours after its first line     |
+| enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:swept          | string | sweep, each second    | /readyz                | never                              |
 | board:worked         | string | a worker, each 2 s    | /readyz                | never                              |
@@ -25,7 +31,8 @@
 C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
 nor flight. R is a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because pub/sub knows no
 databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it may still be
-handed the SQL. Times are milliseconds of Redis' own clock.
+handed the SQL. A is an IP address, H an hour of Unix
+time. Times are milliseconds of Redis' own clock.
 """
 
 from functools import cache
@@ -41,6 +48,10 @@ PIECES = "board:pieces"
 CAMPAIGNS = "board:campaigns"
 FLOORS = "board:floors"
 READS = "board:reads"
+KEYS_IN_USE = "board:keys"
+DOUBTS = "board:doubts"
+OLD_SECRETS = "board:old_secrets"
+CONFIG = "board:config"
 GATEWAYS = "board:gateways"
 SLOW_POLLERS = "board:slow_pollers"
 HOUSEKEPT = "board:housekept"
@@ -72,6 +83,16 @@ def offer_key(campaign: int, number: int) -> str:
 def flight_key(campaign: int) -> str:
     """Name the hash of deliveries that were not answered: host -> "deliveries delivered_at began further_at"."""
     return f"flight:{campaign}"
+
+
+def wrong_secrets_key(address: str) -> str:
+    """Name the count of wrong enroll secrets that came from an address within a minute."""
+    return f"enroll:wrong:{address}"
+
+
+def log_seen_key(hour: int) -> str:
+    """Name the set of digests of log lines that came within an hour."""
+    return f"log:seen:{hour}"
 
 
 def piece_field(campaign: int, number: int) -> str:

@@ -66,7 +66,7 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
     troubles = [*_processes(client, now), *_stream(client, now)]
     if not client.exists(keyspace.EPOCH):
         troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
-    return troubles, _weak_settings(client)
+    return troubles, [*_weak_settings(client), *_old_secrets(client)]
 
 
 def _processes(client: Any, now: int) -> Iterator[str]:
@@ -93,6 +93,14 @@ def _stream(client: Any, now: int) -> Iterator[str]:
     size = client.memory_usage(keyspace.STREAM, samples=100) or 0
     if size > settings.STREAM_MAX_BYTES:
         yield f"{size} bytes of answers wait to be stored, so no new work is handed out"
+
+
+def _old_secrets(client: Any) -> Iterator[str]:
+    """Say how often node keys of old secrets were used, as long as these are kept."""
+    for place, times in sorted(client.hgetall(keyspace.OLD_SECRETS).items()):
+        if int(place) < len(settings.NODE_KEY_SECRETS):
+            number = int(place) + 1
+            yield f"{int(times)} check-ins used secret {number} of NODE_KEY_SECRETS: it must stay while this grows"
 
 
 def _weak_settings(client: Any) -> list[str]:

@@ -40,6 +40,9 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", default="")  # origin in links of the API, "" = that of the request
 
+# Proxies whose X-Forwarded-For is believed: addresses, or networks like 10.0.0.0/8.
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
+
 DATABASE_URL = env.str("DATABASE_URL", default="postgres:///fleet")
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 
@@ -54,6 +57,10 @@ LARGE_BODIES_BYTES = env.int("LARGE_BODIES_BYTES", default=512 * 2**20)  # memor
 MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host's rows; what is above is cut
 STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
+# Where log lines of agents go: file:///path/of.ndjson, redis-stream://key, or nowhere.
+LOG_SINK = env.str("LOG_SINK", default="")
+ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
+WRONG_SECRETS_PER_MINUTE = env.int("WRONG_SECRETS_PER_MINUTE", default=20)  # per address; those above it are not logged
 HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none
 ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)

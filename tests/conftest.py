@@ -128,6 +128,7 @@ class Agent:
         self.gateway = gateway
         self.host = host if isinstance(host, int) else host.pk
         self.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(self.host, 1)
+        self.address = "192.0.2.1"
         self._loop = loop
 
     def post(self, verb: str, body: Any, headers: list[tuple[bytes, bytes]] | None = None) -> Any:
@@ -150,6 +151,7 @@ class Agent:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": f"/api/osquery/{verb}", "headers": headers or []}
+        scope["client"] = (self.address, 50_000)
         await self.gateway(scope, receive, send)
         assert sent[0]["status"] == 200
         return json.loads(sent[1]["body"])

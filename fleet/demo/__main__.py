@@ -134,7 +134,16 @@ class Demo:
         return [
             *("-m", "uvicorn", "fleet.asgi:application", "--host", self.options.bind, "--port", str(self.options.port)),
             *("--ssl-certfile", str(self.certificates.server), "--ssl-keyfile", str(self.certificates.server_key)),
-            *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--no-access-log"),
+            *(
+                "--loop",
+                "uvloop",
+                "--http",
+                "httptools",
+                "--ws",
+                "websockets-sansio",
+                "--no-access-log",
+                "--no-proxy-headers",
+            ),
             *("--backlog", "4096", "--timeout-graceful-shutdown", "5", "--log-level", "warning"),
         ]
 

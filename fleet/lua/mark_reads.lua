@@ -1,24 +1,32 @@
--- mark_reads: note which hosts asked, and that this gateway is alive and has told all it knows.
+-- mark_reads: note which hosts asked, with which of their keys, and that this gateway is alive and has told all it knows.
 --
--- KEYS  1 reads  2 gateways
--- ARGV  1 gateway  2 longest pause within a streak, in ms  3… host, ms since it asked
+-- KEYS  1 reads  2 gateways  3 keys in use  4 doubts
+-- ARGV  1 gateway  2 longest pause within a streak, in ms  3 how long after the first use of a newer key an older one
+--       means a second machine, in ms  4… host, epoch of its key, ms since it asked
 -- returns now in ms
 --
--- A field is "last before streak": the last time, the one before it, and since when the host has been asking without
--- a long pause. From these three one can tell, long after, whether a host asked between two moments.
+-- A read's field is "last before streak": the last time, the one before it, and since when the host has been asking
+-- without a long pause. From these three one can tell, long after, whether a host asked between two moments.
+-- A key's field is "epoch first": the newest key that was used, and since when.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-for i = 3, #ARGV, 2 do
-  local asked = now - tonumber(ARGV[i + 1])
+for i = 4, #ARGV, 3 do
+  local host, epoch, asked = ARGV[i], tonumber(ARGV[i + 1]), now - tonumber(ARGV[i + 2])
   local before, streak = 0, asked
-  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local known = redis.call('HGET', KEYS[1], host)
   if known then
     local last, _, since = string.match(known, '(%d+) (%d+) (%d+)')
     before = tonumber(last)
     if asked - before <= tonumber(ARGV[2]) then streak = tonumber(since) end
   end
   if asked > before then
-    redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f %.0f %.0f', asked, before, streak))
+    redis.call('HSET', KEYS[1], host, string.format('%.0f %.0f %.0f', asked, before, streak))
+  end
+  local newest, first = string.match(redis.call('HGET', KEYS[3], host) or '0 0', '(%d+) (%d+)')
+  if epoch > tonumber(newest) then
+    redis.call('HSET', KEYS[3], host, string.format('%.0f %.0f', epoch, asked))
+  elseif epoch < tonumber(newest) and asked > tonumber(first) + tonumber(ARGV[3]) then
+    redis.call('HSET', KEYS[4], host, 'an older key of it was used after a newer one')
   end
 end
 redis.call('HSET', KEYS[2], ARGV[1], now)

@@ -112,7 +112,7 @@ def test_work_and_errors_are_objects_agents_understand() -> None:
     assert json.loads(protocol.work([(7, "SELECT 1")])) == {"queries": {"c7": "SELECT 1"}}
     assert json.loads(protocol.work([(7, "SELECT 1")], 60))["accelerate"] == 60
     assert json.loads(protocol.error("later")) == {"error": "later"}
-    assert "error" not in json.loads(protocol.config(2))
+    assert "error" not in json.loads(protocol.config(b"{}", 2))
 
 
 @settings(max_examples=3000, deadline=None)

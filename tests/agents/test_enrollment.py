@@ -1,0 +1,224 @@
+"""Who may enroll, and what it makes of a host."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import DatabaseError
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from agents import open_work
+from agents.models import EnrollSecret, Host
+from agents.node_key import NodeKeys
+from agents.revocation import revoke
+from tests.conftest import Agent
+from tests.factories import make_label
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+SESAME = "open sesame"
+Meet = Callable[[Host | int], Agent]
+
+
+@pytest.fixture(autouse=True)
+def secret() -> EnrollSecret:
+    """Give the secret `open sesame`."""
+    return EnrollSecret.objects.offer("all", "open sesame")
+
+
+def enroll(secret: Any = SESAME, identifier: Any = "U-1", prefix: str = "/api/osquery", **more: Any) -> Any:
+    headers = {"REMOTE_ADDR": more.pop("address", "192.0.2.1"), **more.pop("headers", {})}
+    body = {"enroll_secret": secret, "host_identifier": identifier, "platform_type": "9", **more}
+    answer = Client().post(f"{prefix}/enroll", json.dumps(body), content_type="application/json", **headers)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def refusal(**request: Any) -> str:
+    answer = enroll(**request)
+    assert set(answer) == {"error"}, answer
+    return str(answer["error"])
+
+
+@pytest.mark.parametrize("prefix", ["/api/osquery", "/api/v1/osquery"])
+def test_the_key_that_is_given_works(agent: Meet, prefix: str) -> None:
+    key = enroll(prefix=prefix)["node_key"]
+
+    asked = agent(Host.objects.get().pk)
+    asked.key = key
+    assert "node_invalid" not in asked.read()
+
+
+@pytest.mark.parametrize("wrong", ["", "open", None, 7, ["open sesame"]])
+def test_a_wrong_secret_gives_no_key(wrong: Any) -> None:
+    assert refusal(secret=wrong) == "the enroll secret is wrong or was revoked"
+    assert not Host.objects.exists()
+
+
+@pytest.mark.parametrize("identifier", ["", "x" * 256, None])
+def test_a_name_that_is_none_is_refused(identifier: Any) -> None:
+    assert "allowed are 1 to 255" in refusal(identifier=identifier)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'"open sesame"', b"\xff"])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    answer = Client().post("/api/osquery/enroll", body, content_type="application/json")
+    assert set(answer.json()) == {"error"}
+
+
+def test_odd_facts_are_read_leniently() -> None:
+    enroll(
+        platform_type="16777216",
+        host_details={
+            "os_version": {"platform": "darwin", "version": 14, "name": "mac\0OS"},
+            "system_info": {"hostname": "", "physical_memory": "lots", "uuid": "u" * 100},
+            "osquery_info": None,
+        },
+    )
+
+    host = Host.objects.get()
+    assert (host.platform, host.os_version, host.os_name) == ("darwin", "14", "macOS")
+    assert (host.hostname, host.physical_memory, host.uuid) == ("U-1", None, "u" * 64)
+
+
+def test_enrolling_again_keeps_the_host_and_the_older_key(agent: Meet) -> None:
+    first = enroll()["node_key"]
+    second = enroll()["node_key"]
+
+    host = Host.objects.get()
+    assert host.epoch == 2
+    assert first != second
+    for key in (first, second):
+        asked = agent(host)
+        asked.key = key
+        assert asked.read().get("node_invalid") is None
+
+
+def test_a_secret_is_valid_in_its_time_only(secret: EnrollSecret) -> None:
+    now = timezone.now()
+    for begins, ends, sentence in (
+        (now + timedelta(hours=1), None, "is not valid yet"),
+        (None, now - timedelta(seconds=1), "is not valid any more"),
+    ):
+        EnrollSecret.objects.update(valid_from=begins, valid_until=ends)
+        assert sentence in refusal()
+    EnrollSecret.objects.update(valid_from=now - timedelta(hours=1), valid_until=now + timedelta(hours=1))
+    assert "node_key" in enroll()
+
+
+def test_a_revoked_secret_is_wrong_and_its_hosts_stay(secret: EnrollSecret, agent: Meet) -> None:
+    enroll()
+    EnrollSecret.objects.update(revoked_at=timezone.now())
+
+    assert "was revoked" in refusal(identifier="U-2")
+    assert agent(Host.objects.get()).read() != {"node_invalid": True}
+
+
+def test_a_quota_counts_hosts_not_enrollments(secret: EnrollSecret) -> None:
+    EnrollSecret.objects.update(quota=2)
+    for identifier in ("U-1", "U-2", "U-1", "U-2"):
+        assert "node_key" in enroll(identifier=identifier)
+
+    assert "its quota is 2 hosts" in refusal(identifier="U-3")
+    assert Host.objects.count() == 2
+
+
+def test_a_secret_gives_labels(secret: EnrollSecret) -> None:
+    secret.labels.add(make_label("laptops"))
+
+    enroll()
+
+    assert {label.name for label in Host.objects.get().labels.all()} == {"laptops", "Linux"}
+
+
+def test_wrong_secrets_are_counted_by_address_and_right_ones_pass() -> None:
+    with override_settings(WRONG_SECRETS_PER_MINUTE=3):
+        sentences = [refusal(secret=f"wrong {number}") for number in range(5)]
+        assert ["too many" in sentence for sentence in sentences] == [False, False, False, True, True]
+        assert "too many" not in refusal(secret="wrong", address="192.0.2.2")
+        assert "node_key" in enroll()
+        for number in range(5):
+            assert "node_key" in enroll(identifier=f"many-{number}")
+        assert "too many" in refusal(secret="wrong")
+
+
+def test_only_a_trusted_proxy_says_where_a_request_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents import views
+
+    views._peers.cache_clear()
+    with override_settings(TRUSTED_PROXIES=["10.0.0.0/8"]):
+        through = {"HTTP_X_FORWARDED_FOR": "203.0.113.9, 198.51.100.7"}
+        enroll(identifier="proxied", address="10.1.2.3", headers=through)
+        enroll(identifier="straight", address="192.0.2.1", headers=through)
+        enroll(identifier="odd", address="10.1.2.3", headers={"HTTP_X_FORWARDED_FOR": "no address"})
+    views._peers.cache_clear()
+
+    addresses = dict(Host.objects.values_list("host_identifier", "address"))
+    assert addresses == {"proxied": "198.51.100.7", "straight": "192.0.2.1", "odd": "10.1.2.3"}
+
+
+def test_a_revoked_host_is_refused_everywhere(agent: Meet) -> None:
+    enroll()
+    host = Host.objects.get()
+    revoke(host)
+
+    assert refusal() == "this host was revoked"
+    assert agent(host).read() == {"node_invalid": True}
+
+
+def test_a_takeover_is_refused_while_the_host_is_alive(agent: Meet) -> None:
+    enroll()
+    asked = agent(Host.objects.get())
+    with override_settings(ENROLL_TAKEOVER="refuse"):
+        assert "node_key" in enroll(), "it has not asked for anything yet: its first answer may have been lost"
+        asked.read()
+        asked._loop.run_until_complete(asked.gateway._tell_reads())
+        assert "asked within the last minute" in refusal()
+        assert "node_key" in enroll(identifier="another")
+        reads = open_work.client().hget("board:reads", asked.host).split()
+        old = b" ".join(b"%d" % (int(moment) - 61_000) for moment in reads)
+        open_work.client().hset("board:reads", asked.host, old)
+        assert "node_key" in enroll()
+
+
+def test_without_postgres_a_host_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch, agent: Meet) -> None:
+    gateway = agent(1).gateway
+
+    async def postgres_is_away(*_: Any) -> None:
+        raise DatabaseError("connection refused")
+
+    gateway._cold._app = postgres_is_away
+    answer = agent(1).post("enroll", {"enroll_secret": "open sesame", "host_identifier": "U-1"})
+
+    assert set(answer) == {"error"}
+
+
+def test_secrets_of_node_keys_are_changed_without_enrolling_again(agent: Meet) -> None:
+    enroll()
+    host = Host.objects.get()
+    asked = agent(host)
+    old = NodeKeys(["an old secret"]).issue(host.pk, host.epoch)
+    gateway = asked.gateway
+    gateway._keys = NodeKeys([*settings.NODE_KEY_SECRETS, "an old secret"])
+
+    asked.key = old
+    assert "node_invalid" not in asked.read()
+    asked._loop.run_until_complete(gateway._tell_reads())
+
+    used = {int(place): int(times) for place, times in open_work.client().hgetall("board:old_secrets").items()}
+    assert used[1] >= 1
+    gateway._keys = NodeKeys(settings.NODE_KEY_SECRETS)
+    assert asked.read() == {"node_invalid": True}
+
+
+def test_node_invalid_is_said_a_hundred_times_a_second_at_most(agent: Meet) -> None:
+    asked = agent(1)
+    asked.key = "nonsense"
+
+    answers = [asked.read() for _ in range(250)]
+
+    kinds = {json.dumps(sorted(answer)) for answer in answers}
+    assert kinds == {'["node_invalid"]', '["error"]'}
