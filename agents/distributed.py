@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 OFFER_AGAIN_MS = 5_000  # after the first further read of a host that was handed the SQL
 DELIVERIES = 3
+SWEEP_SILENT_MS = 15_000  # nothing with brakes is handed out when nobody watched them for so long
 OLDER_KEY_MS = 60_000  # so long after the first use of a newer key, an older one means a second machine
 STREAK_MS = 60_000  # a host that pauses longer begins a new streak of reads
 ANSWERS_A_CALL = 100
@@ -62,7 +63,7 @@ class Store:
         Raise NoBoardError, or RedisError when Redis is away.
         """
         seat = keyspace.seat_of(host)
-        keys = [keyspace.EPOCH, keyspace.STREAM, keyspace.SLOW_POLLERS]
+        keys = [keyspace.EPOCH, keyspace.STREAM, keyspace.SLOW_POLLERS, keyspace.SWEPT, keyspace.OFF]
         for campaign in campaigns:
             keys += (
                 keyspace.campaign_key(campaign),
@@ -70,7 +71,8 @@ class Store:
                 keyspace.flight_key(campaign),
             )
         age_ms = max(0, round(age * 1000))
-        args = [self._board.epoch or b"", host, seat.bit, age_ms, most, OFFER_AGAIN_MS, DELIVERIES, *campaigns]
+        args: list[object] = [self._board.epoch or b"", host, seat.bit, age_ms, most, OFFER_AGAIN_MS, DELIVERIES]
+        args += [SWEEP_SILENT_MS, *campaigns]
         return _claim(await self._call("claim", keys, args))
 
     async def accept(self, host: int, answers: Sequence[tuple[Answer, bool]]) -> list[bytes]:
@@ -94,7 +96,7 @@ class Store:
                 keyspace.offer_key(answer.campaign, seat.number),
                 keyspace.flight_key(answer.campaign),
             )
-            marks = b"t" if truncated else b""
+            marks = (b"t" if truncated else b"") + (b"d" if answer.is_denylisted else b"")
             args += [answer.campaign, answer.status, answer.message, answer.stats, answer.rows, marks]
         return await self._call("accept", keys, args)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
 GATEWAY_FORGOTTEN_MS = 60_000
+RELEASED_ALL = 2**31 - 1  # no hash of a host is above it
 BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
 SLOW_INTERVAL_SECONDS = 8
 
@@ -100,8 +101,19 @@ def now() -> datetime:
     return moment(keyspace.now_ms(client()))
 
 
-def arm(campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int) -> Armed | None:
-    """Put the targets of one range on the board, once; None when the campaign is closed there."""
+@dataclass(frozen=True)
+class Brakes:
+    """What holds a campaign back on the board itself."""
+
+    released: int = RELEASED_ALL  # hosts whose hash is not above it
+    denylisted: int | None = None  # so many stop it at once; None = any number
+    watched: bool = False  # nothing is handed out while the sweep is silent
+
+
+def arm(
+    campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int, brakes: Brakes = Brakes()
+) -> Armed | None:
+    """Put the released targets of one range on the board, once; None when the campaign is closed there."""
     keys = [
         keyspace.EPOCH,
         keyspace.VERSION,
@@ -111,8 +123,77 @@ def arm(campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int)
         keyspace.owed_key(campaign, number),
         keyspace.offer_key(campaign, number),
     ]
-    answer = _call("arm", keys, [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell()])
+    args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell(), brakes.released]
+    args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched)]
+    answer = _call("arm", keys, args)
     return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None
+
+
+def release(campaign: int, number: int, hosts: Iterable[int], released: int | None = None) -> None:
+    """Let more hosts of a range be handed the SQL, once for each `released`; None = they joined late.
+
+    Raise NoBoardError.
+    """
+    bits = [keyspace.seat_of(host).bit for host in hosts]
+    if not bits and released is None:
+        return
+    keys = [
+        keyspace.EPOCH,
+        keyspace.VERSION,
+        keyspace.PIECES,
+        keyspace.campaign_key(campaign),
+        keyspace.owed_key(campaign, number),
+        keyspace.offer_key(campaign, number),
+    ]
+    # All bits in one call when it is fenced: the fence lets a second call with the same `released` do nothing.
+    step = len(bits) or 1 if released is not None else BITS_A_CALL
+    for start in range(0, max(1, len(bits)), step):
+        fence = "" if released is None else released
+        _call("release", keys, [campaign, number, fence, bell(), *bits[start : start + step]])
+
+
+def pause(campaign: int, ranges: list[int]) -> timedelta | None:
+    """Hand the campaign out no more for now; give the time it has left, None when it is closed."""
+    answer = _pause(campaign, "pause", ranges)
+    return timedelta(milliseconds=float(answer[1])) if answer[0] == b"paused" else None
+
+
+def resume(campaign: int, ranges: list[int]) -> datetime | None:
+    """Go on handing it out; give when it ends now, None when it is closed."""
+    answer = _pause(campaign, "resume", ranges)
+    return moment(answer[1]) if answer[0] == b"open" else None
+
+
+def _pause(campaign: int, verb: str, ranges: list[int]) -> list[bytes]:
+    keys = [keyspace.EPOCH, keyspace.VERSION, keyspace.PIECES, keyspace.campaign_key(campaign)]
+    return _call("pause", keys, [campaign, verb, bell(), *ranges])
+
+
+def braked(campaigns: list[int]) -> dict[int, int]:
+    """Name those of the campaigns whose denylisted hosts pulled the brake on the board, and how many those are."""
+    pipe = client().pipeline(transaction=False)
+    for campaign in campaigns:
+        pipe.hmget(keyspace.campaign_key(campaign), "braked", "denylisted")
+    answers = zip(campaigns, pipe.execute(), strict=True)
+    return {campaign: int(denylisted) for campaign, (pulled, denylisted) in answers if pulled}
+
+
+def take_offers(campaign: int, hosts: Iterable[int]) -> None:
+    """Hand the SQL to these hosts no more; they may still answer."""
+    pipe = client().pipeline()
+    for host in hosts:
+        seat = keyspace.seat_of(host)
+        pipe.setbit(keyspace.offer_key(campaign, seat.number), seat.bit, 0)
+        pipe.hdel(keyspace.flight_key(campaign), str(host))
+    pipe.execute()
+
+
+def switch_off(*, off: bool) -> None:
+    """Hand out no campaign at all, or do so again: the kill switch."""
+    if off:
+        client().set(keyspace.OFF, in_ms(now()))
+    else:
+        client().delete(keyspace.OFF)
 
 
 def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> int:
@@ -307,8 +388,12 @@ class Kept:
     campaign: int
     sql: str
     started_at: datetime
-    ends_at: datetime
+    ends_at: datetime | None  # None while it is paused
+    left: timedelta | None  # the time it has left while it is paused
+    brakes: Brakes
+    denylisted: int
     closed: Closed | None
+    ranges: list[int]  # those that were armed
     owed: Mapping[int, list[int]]  # range -> bits
     offer: Mapping[int, list[int]]
     flight: Mapping[int, tuple[int, datetime]]  # host -> deliveries, delivered_at
@@ -348,9 +433,11 @@ def restore(kept: Kept) -> None:
         "open": "0" if kept.closed else "1",
         "sql": kept.sql,
         "started_at": in_ms(kept.started_at),
-        "ends_at": in_ms(kept.ends_at),
-        **{f"range:{number}": "1" for number in kept.owed},
+        "denylisted": kept.denylisted,
+        **{f"range:{number}": "1" for number in kept.ranges},
+        **{f"released:{number}": kept.brakes.released for number in kept.ranges},
     }
+    fields |= _held_back(kept)
     if kept.closed:
         forget_at = in_ms(kept.closed.at) + settings.LATE_ANSWER_SECONDS * 1000
         fields |= {"closed_at": in_ms(kept.closed.at), "closed_entry": kept.closed.entry, "forget_at": forget_at}
@@ -361,11 +448,25 @@ def restore(kept: Kept) -> None:
         pipe.set(keyspace.owed_key(kept.campaign, number), bitmap_of(bits))
         if not kept.closed:
             pipe.set(keyspace.offer_key(kept.campaign, number), bitmap_of(kept.offer.get(number, [])))
+        if not kept.closed and kept.left is None:
             pipe.hset(keyspace.PIECES, keyspace.piece_field(kept.campaign, number), version)
     for host, (deliveries, delivered_at) in kept.flight.items():
         at = in_ms(delivered_at)
         pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} {at} 0")
     pipe.execute()
+
+
+def _held_back(kept: Kept) -> dict[str, Any]:
+    """Give what keeps a campaign from being handed out, now or later."""
+    limit = kept.brakes.denylisted
+    fields = {
+        "ends_at": kept.ends_at and in_ms(kept.ends_at),
+        "paused": kept.left and round(kept.left.total_seconds() * 1000),
+        "watch": 1 if kept.brakes.watched else None,
+        "brake": limit,
+        "braked": 1 if limit is not None and kept.denylisted >= limit else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def clear_board() -> None:

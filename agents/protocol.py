@@ -36,6 +36,11 @@ class Answer(NamedTuple):
     stats: bytes
     rows: bytes
 
+    @property
+    def is_denylisted(self) -> bool:
+        """Say whether the host refuses this SQL because it died running it before."""
+        return self.status != 0 and DENYLISTED in self.message
+
 
 def members_of(body: bytes) -> Members | None:
     """Split a JSON object into its members, undecoded; None for anything that is not an object."""

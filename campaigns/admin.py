@@ -1,6 +1,6 @@
 """The admin of campaigns: adding one launches it, its page follows it live, machine-written rows are read-only."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -32,6 +32,7 @@ from campaigns.models import (
     Campaign,
     DeadLetter,
     IdempotencyKey,
+    LiveQueries,
     Query,
     Result,
     StreamCursor,
@@ -336,3 +337,34 @@ class UserAdmin(DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unf
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Groups of people, with permissions."""
+
+
+@admin.register(LiveQueries)
+class LiveQueriesAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The kill switch: unticked, all campaigns are stopped at once and none can be launched."""
+
+    list_display = ["__str__", "reason", "changed_by", "changed_at"]
+    fields = ["enabled", "reason"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow the first one only."""
+        return not LiveQueries.objects.exists() and self.has_change_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission of its own."""
+        return request.user.has_perm("campaigns.switch_live_queries")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let it be switched, not removed."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: LiveQueries, form: Any, change: bool) -> None:
+        """Switch."""
+        obj.pk = 1
+        by = cast(User, request.user)
+        if obj.enabled:
+            lifecycle.enable_live_queries(by)
+            messages.success(request, "Live queries are enabled.")
+        else:
+            stopped = lifecycle.disable_live_queries(by, obj.reason)
+            messages.warning(request, f"Live queries are switched off, {stopped} campaigns were stopped.")

@@ -25,6 +25,8 @@ urlpatterns = [
         path(f"campaigns/<int:pk>/{name}", views.CampaignViewSet.as_view({"get": method}), name=f"campaign-{name}")
         for name, method in FILES.items()
     ),
+    path("live-queries/disable/", views.SwitchView.as_view(on=False), name="live-queries-disable"),
+    path("live-queries/enable/", views.SwitchView.as_view(on=True), name="live-queries-enable"),
     path("schema/", inventory_views.SchemaView.as_view(), name="schema-of-tables"),
     *router.urls,
 ]

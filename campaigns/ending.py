@@ -35,7 +35,9 @@ def complete_if_over(campaign: Campaign, at: datetime) -> bool:
 
     Only the sweep ends what was stopped or ran out of time: it knows that all answers are stored.
     """
-    if campaign.status != Status.RUNNING or campaign.open_targets or campaign.ended_by or campaign.is_past(at):
+    if campaign.status not in (Status.RUNNING, Status.PAUSED) or campaign.include_late_joiners:
+        return False
+    if campaign.open_targets or campaign.ended_by or campaign.is_past(at):
         return False
     campaign.status, campaign.ended_at = Status.COMPLETED, at
     campaign.ended_reason = "every host has a final state"

@@ -3,27 +3,32 @@
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
+from redis.exceptions import RedisError
 
-from agents import sql
+from agents import open_work, sql
 from agents.models import HostQuerySet
-from campaigns import doorbell, support
+from campaigns import doorbell, rollout, support, switch
 from campaigns.ending import close_on_board
-from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
+from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, TargetRange
+from campaigns.rollout import Rollout
 from campaigns.selection import Selection, sql_of
-from fleet.errors import BadInputError, ConflictError, ForbiddenError
+from fleet.errors import BadInputError, ConflictError, ForbiddenError, UnavailableError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_TIMEOUT, DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 600, 2_592_000  # seconds; 30 days
+LATEST_START = timedelta(days=366)
 KEY_LIFETIME = timedelta(hours=24)
 
 # The selected hosts' query is the ORM's own and stands in for {}.
@@ -43,47 +48,104 @@ class Order:
     name: str = ""
     reason: str = ""
     query: Query | None = None
+    answer_within: int | None = None
+    start_at: datetime | None = None
+    rollout: Any = None
+    include_late_joiners: bool = False
 
     def digest(self) -> str:
         """Give what tells two orders apart."""
         parts = [self.sql, self.target, self.timeout, self.name, self.reason, self.query and self.query.pk]
+        parts += [self.answer_within, self.start_at and self.start_at.isoformat(), self.rollout]
+        parts += [self.include_late_joiners]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def launch(order: Order, by: User) -> Campaign:
     """Check the order, freeze who is meant range by range, and start. Raise BadInputError, nothing half-done."""
-    _refuse_when_disabled()
-    if not SHORTEST_TIMEOUT <= order.timeout <= LONGEST_TIMEOUT:
-        bound = (
-            "below the minimum of 10 seconds" if order.timeout < SHORTEST_TIMEOUT else "above the maximum of 30 days"
-        )
-        raise BadInputError(f"timeout {order.timeout} is {bound}", "timeout")
+    switch.refuse_when_off()
+    _check_times(order)
+    Rollout.read(order.rollout)
     text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)
-    warnings = selection.check_names()
-    hosts = selection.hosts(timezone.now())
-    ranges = ranges_of(hosts)
-    if not ranges:
-        raise BadInputError(f"target {json.dumps(order.target)} selects no enrolled host", "target")
-    unsupported = support.unsupported(text, hosts)
+    campaign = Campaign(
+        name=order.name,
+        sql=text,
+        query=order.query,
+        target=order.target,
+        timeout=order.timeout,
+        answer_within=order.answer_within,
+        reason=order.reason,
+        start_at=order.start_at,
+        rollout=order.rollout,
+        include_late_joiners=order.include_late_joiners,
+        warnings=selection.check_names(),
+        created_by=by,
+    )
     with transaction.atomic():
-        campaign = Campaign.objects.create(
-            name=order.name,
-            sql=text,
-            query=order.query,
-            target=order.target,
-            timeout=order.timeout,
-            reason=order.reason,
-            warnings=warnings,
-            unsupported=unsupported,
-            created_by=by,
-            expected=sum(ranges.values()),
-        )
-        TargetRange.objects.bulk_create(TargetRange(campaign=campaign, number=number) for number in ranges)
-        for number in ranges:
-            enqueue("campaigns.write_range", campaign.pk, number)
+        if order.start_at is None:
+            _freeze(campaign, selection)
+        else:
+            campaign.status = Status.SCHEDULED
+            campaign.expected = sum(ranges_of(selection.hosts(timezone.now())).values())
+            campaign.save()
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
+
+
+def _check_times(order: Order) -> None:
+    for name, seconds in (("timeout", order.timeout), ("answer_within", order.answer_within)):
+        if seconds is None:
+            continue
+        if seconds < SHORTEST_TIMEOUT:
+            raise BadInputError(f"{name} {seconds} is below the minimum of 10 seconds", name)
+        if seconds > LONGEST_TIMEOUT:
+            raise BadInputError(f"{name} {seconds} is above the maximum of 30 days", name)
+    if order.start_at is not None:
+        now = timezone.now()
+        if order.start_at <= now:
+            raise BadInputError(f"start_at {order.start_at.isoformat()} is in the past", "start_at")
+        if order.start_at > now + LATEST_START:
+            raise BadInputError(f"start_at {order.start_at.isoformat()} is more than a year ahead", "start_at")
+
+
+def _freeze(campaign: Campaign, selection: Selection) -> None:
+    """Save the campaign over the hosts that are meant now, and enqueue their ranges. Raise BadInputError."""
+    hosts = selection.hosts(campaign.chosen_at)
+    ranges = ranges_of(hosts)
+    if not ranges:
+        raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
+    campaign.unsupported = support.unsupported(campaign.sql, hosts)
+    campaign.expected = sum(ranges.values())
+    campaign.status = Status.TARGETING
+    rollout.begin(campaign, hosts)
+    campaign.save()
+    TargetRange.objects.bulk_create(TargetRange(campaign=campaign, number=number) for number in ranges)
+    for number in ranges:
+        enqueue("campaigns.write_range", campaign.pk, number)
+
+
+def start(campaign_id: int) -> None:
+    """Start a scheduled campaign whose time came. Who is meant is frozen now; nobody: it is stopped and says so."""
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is None or campaign.status != Status.SCHEDULED:
+            return
+        try:
+            selection = Selection.read(campaign.target)
+            campaign.warnings = selection.check_names()
+            _freeze(campaign, selection)
+        except BadInputError as error:
+            _stop_scheduled(campaign, "schedule", error.sentence)
+        doorbell.ring(campaign_id)
+
+
+def _stop_scheduled(campaign: Campaign, by: str, reason: str) -> None:
+    """End a campaign that never began: it has no targets and was never on the board."""
+    campaign.status, campaign.ended_at = Status.STOPPED, open_work.now()
+    campaign.ended_by, campaign.ended_reason = by, reason
+    campaign.closed_at, campaign.closed_entry = campaign.ended_at, "0-0"
+    campaign.save()
 
 
 def _allowed(checked: sql.Checked, by: User) -> str:
@@ -120,11 +182,6 @@ def _lock_key(by: User, key: str) -> None:
     """Let launches under the same key wait for each other until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [key, by.pk])
-
-
-def _refuse_when_disabled() -> None:
-    if not settings.LIVE_QUERIES_ENABLED:
-        raise ConflictError("live queries are switched off on this server (LIVE_QUERIES_ENABLED)")
 
 
 def ranges_of(hosts: HostQuerySet) -> dict[int, int]:
@@ -164,13 +221,98 @@ def stop(campaign_id: int, by: str, reason: str) -> Campaign:
     Stopping twice is stopping once. Raise ConflictError when it is over.
     """
     with transaction.atomic():
-        campaign = Campaign.objects.locked([campaign_id])[campaign_id]
-        if campaign.is_over:
-            raise ConflictError(f"campaign {campaign_id} is {campaign.status} already")
-        if not campaign.ended_by:
+        campaign = _open(campaign_id)
+        if campaign.status == Status.SCHEDULED:
+            _stop_scheduled(campaign, by, reason)
+        elif not campaign.ended_by:
             campaign.ended_by, campaign.ended_reason = by, reason
             campaign.save(update_fields=["ended_by", "ended_reason"])
             close_on_board(campaign)
-            doorbell.ring(campaign_id)
-            logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
+        doorbell.ring(campaign_id)
+    logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
     return campaign
+
+
+def pause(campaign_id: int, by: str, reason: str = "") -> Campaign:
+    """Hand the campaign out no more until it is resumed; paused time does not count. Raise ConflictError."""
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status != Status.RUNNING or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a running one can be paused")
+        with _board_needed():
+            rollout.hold(campaign, by, reason or f"paused by {by}")
+    return campaign
+
+
+def resume(campaign_id: int, by: str) -> Campaign:
+    """Go on handing a paused campaign out: it ends after the time that was left. Raise ConflictError."""
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status != Status.PAUSED or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a paused one can be resumed")
+        switch.refuse_when_off()
+        with _board_needed():
+            rollout.go_on(campaign)
+    logger.info("campaign resumed campaign=%s by=%s", campaign_id, by)
+    return campaign
+
+
+def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
+    """Let more hosts be asked, as many in all as `wanted` says; a campaign that paused to ask for it goes on.
+
+    The sweep releases them within a second, as fast as the order allows. Raise ConflictError or BadInputError.
+    """
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status not in (Status.RUNNING, Status.PAUSED) or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: it cannot be widened")
+        if campaign.rollout is None or campaign.released == open_work.RELEASED_ALL:
+            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.count_targeted} hosts already")
+        many = rollout.wanted_hosts(wanted, campaign.count_targeted)
+        goal = campaign.release_goal or 0
+        if many <= goal:
+            raise BadInputError(f"{many} hosts is not more than the {goal} it is released to", next(iter(wanted)))
+        campaign.release_step, campaign.release_goal = many - goal, many
+        campaign.save(update_fields=["release_step", "release_goal"])
+        if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
+            with _board_needed():
+                rollout.go_on(campaign)
+    logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, many)
+    return campaign
+
+
+def disable_live_queries(by: User, reason: str = "") -> int:
+    """Hand out nothing any more and stop every campaign; give how many. The board comes first."""
+    switch.turn(by, reason, on=False)
+    stopped = 0
+    for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
+        with suppress(ConflictError):  # it was over before its turn came
+            stop(campaign_id, by.get_username(), f"live queries were switched off by {by.get_username()}")
+            stopped += 1
+    return stopped
+
+
+def enable_live_queries(by: User) -> None:
+    """Let campaigns be launched again; those that were stopped stay so."""
+    switch.turn(by, "", on=True)
+
+
+def _open(campaign_id: int) -> Campaign:
+    """Lock a campaign that is not over. Raise ConflictError."""
+    campaign = Campaign.objects.locked([campaign_id])[campaign_id]
+    if campaign.is_over:
+        raise ConflictError(f"campaign {campaign_id} is {campaign.status} already")
+    return campaign
+
+
+def _state_of(campaign: Campaign) -> str:
+    return "being stopped" if campaign.ended_by else campaign.status
+
+
+@contextmanager
+def _board_needed() -> Iterator[None]:
+    """Turn a board that is away into a sentence: then nothing is handed out anyway."""
+    try:
+        yield
+    except (open_work.NoBoardError, RedisError) as error:
+        raise UnavailableError("the board cannot be reached, so nothing is handed out; try again soon") from error

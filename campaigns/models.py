@@ -17,6 +17,7 @@ from django.utils import timezone
 from knox.models import AbstractAuthToken
 
 from agents.models import Host
+from agents.open_work import RELEASED_ALL
 
 
 class State(models.TextChoices):
@@ -120,6 +121,16 @@ class Campaign(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True, editable=False)
     closed_entry = models.CharField(max_length=40, blank=True, default="", editable=False)
 
+    # While it is paused: the time it has left, and who paused it why.
+    left = models.DurationField(null=True, blank=True, editable=False)
+    paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    paused_reason = models.TextField(blank=True, default="", editable=False)
+    # Hosts whose hash is not above `released` may be handed the SQL; how many those are, and are to be.
+    released = models.IntegerField(default=RELEASED_ALL, editable=False)
+    released_count = models.PositiveIntegerField(default=0, editable=False)
+    release_goal = models.PositiveIntegerField(null=True, editable=False)
+    release_step = models.PositiveIntegerField(default=0, editable=False)
+
     columns = models.JSONField(default=list, blank=True)
     expected = models.PositiveIntegerField(default=0)
     last_seq = models.PositiveBigIntegerField(default=0)
@@ -141,7 +152,10 @@ class Campaign(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        permissions = [("launch_restricted", "Can launch SQL that changes hosts or uses restricted tables")]
+        permissions = [
+            ("launch_restricted", "Can launch SQL that changes hosts or uses restricted tables"),
+            ("switch_live_queries", "Can switch all live queries off and on"),
+        ]
         constraints = [
             models.CheckConstraint(name="status_is_known", condition=Q(status__in=Status.values)),
             models.CheckConstraint(
@@ -169,6 +183,11 @@ class Campaign(models.Model):
         """Give every state's count, `targeted` (their sum), `rows`, and `online` (not part of the sum)."""
         names = ("targeted", *State.values, "rows", "online")
         return {name: getattr(self, f"count_{name}") for name in names}
+
+    @property
+    def chosen_at(self) -> datetime:
+        """Give the moment whose hosts are meant."""
+        return self.start_at or self.created_at
 
     @property
     def open_targets(self) -> int:
@@ -302,6 +321,21 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.entry}: {self.reason}"
+
+
+class LiveQueries(models.Model):
+    """The kill switch; there is one row, or none as long as nobody touched it."""
+
+    enabled = models.BooleanField(default=True)
+    reason = models.TextField(blank=True, default="")
+    changed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "kill switch"
+
+    def __str__(self) -> str:
+        return f"live queries are {'enabled' if self.enabled else 'switched off'}"
 
 
 class IdempotencyKey(models.Model):

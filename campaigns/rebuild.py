@@ -14,8 +14,10 @@ from django.db.models import F, Q
 
 from agents import config_document, open_work
 from agents.models import Host
+from campaigns import switch
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
+from campaigns.rollout import HASH, brakes_of
 from fleet.keyspace import seat_of
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ def rebuild() -> bool:
         for campaign in campaigns:
             open_work.restore(_kept(campaign))
         open_work.finish_anew(_floors(), config_document.text_of(config_document.current()))
+        open_work.switch_off(off=not switch.is_on())
     logger.warning("board rebuilt campaigns=%s", len(campaigns))
     return True
 
@@ -68,6 +71,7 @@ def _kept(campaign: Campaign) -> open_work.Kept:
     offer: dict[int, list[int]] = defaultdict(list)
     flight: dict[int, tuple[int, datetime]] = {}
     targets = Target.objects.filter(campaign=campaign).exclude(state__in=[*ANSWER_STATES, State.UNSUPPORTED])
+    targets = targets.annotate(hash=HASH).filter(hash__lte=campaign.released)
     for host, state, deliveries, delivered_at in targets.values_list(
         "host_id", "state", "deliveries", "delivered_at"
     ).iterator(10_000):
@@ -77,13 +81,18 @@ def _kept(campaign: Campaign) -> open_work.Kept:
             offer[seat.number].append(seat.bit)
         if state == State.DELIVERED and delivered_at:
             flight[host] = (deliveries, delivered_at)
-    if campaign.started_at is None or campaign.ends_at is None:
+    if campaign.started_at is None:
         raise ValueError(f"campaign {campaign.pk} was never armed")
+    armed = campaign.ranges.exclude(done_at=None).values_list("number", flat=True)
     return open_work.Kept(
         campaign=campaign.pk,
         sql=campaign.sql,
         started_at=campaign.started_at,
         ends_at=campaign.ends_at,
+        left=campaign.left,
+        brakes=brakes_of(campaign, settings.DENYLISTED_BRAKE or None),
+        denylisted=campaign.count_denylisted,
+        ranges=sorted({*armed, *owed}),
         closed=_closed(campaign),
         owed=owed,
         offer=offer,

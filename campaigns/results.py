@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from agents.open_work import RELEASED_ALL
 from campaigns.models import Campaign
 
 LARGE_ITEM_BYTES = 1_000_000
@@ -84,6 +85,10 @@ def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
         "answer_within": campaign.answer_within,
         "reason": campaign.reason,
         "pinned": campaign.pinned,
+        "include_late_joiners": campaign.include_late_joiners,
+        "released": campaign.count_targeted if campaign.released == RELEASED_ALL else campaign.released_count,
+        "paused_by": campaign.paused_by,
+        "paused_reason": campaign.paused_reason,
         "status": campaign.status,
         "ended_reason": campaign.ended_reason,
         "ended_by": campaign.ended_by,

@@ -31,6 +31,10 @@ class OrderSerializer(StrictSerializer):
     timeout = serializers.IntegerField(required=False, default=DEFAULT_TIMEOUT, help_text="seconds")
     name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
     reason = serializers.CharField(required=False, default="", allow_blank=True)
+    answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
+    start_at = serializers.DateTimeField(required=False, allow_null=True)
+    rollout = serializers.JSONField(required=False, allow_null=True)
+    include_late_joiners = serializers.BooleanField(required=False, default=False)
 
     def order(self) -> Order:
         """Give what was asked for. Raise BadInputError when it says nothing or two things."""
@@ -48,6 +52,12 @@ class OrderSerializer(StrictSerializer):
 
 class EstimateSerializer(OrderSerializer):
     """The body of an estimate: that of a launch, of which only the target counts."""
+
+
+class SwitchSerializer(StrictSerializer):
+    """Why live queries are switched off."""
+
+    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
 
 
 class CampaignChange(StrictSerializer):

@@ -5,25 +5,33 @@ Every step takes the campaign's lock, looks again and may run twice or beside an
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from agents import open_work
 from agents.models import online_since
-from campaigns import doorbell
-from campaigns.collection import is_stored
-from campaigns.ending import close_on_board
+from campaigns import doorbell, lifecycle, rollout, targeting
+from campaigns.collection import cursor_entry, is_stored
+from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
 from campaigns.rebuild import mend_board
+from campaigns.rollout import HASH
 from campaigns.targeting import open_hosts
+from fleet import keyspace
+from fleet.errors import BadInputError, ConflictError
 from fleet.keyspace import seat_of
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
 SLICE = 10_000  # targets that get their final state in one transaction, well under a second
+BRAKE = "brake"  # what a campaign was ended by when no person did
 STUCK_AFTER = timedelta(seconds=10)
 
 COUNT_ONLINE = """
@@ -45,6 +53,11 @@ def sweep() -> None:
     if not mend_board():
         return
     now = open_work.now()
+    _each(_ids(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), lifecycle.start)
+    pull_brakes()
+    running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None)
+    _each(_ids(running.exclude(rollout=None)), widen)
+    _each(_ids(running.exclude(answer_within=None)), give_up)
     open_campaigns = Campaign.objects.under_way().filter(closed_at=None)
     _each(_ids(open_campaigns.filter(ends_at__lte=now) | open_campaigns.exclude(ended_by="")), close)
     _each(_ids(Campaign.objects.filter(status__in=OVER, closed_entry="")), close_finished)
@@ -97,8 +110,11 @@ def _finish_slice(campaign_id: int) -> bool:
         campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
         if campaign is None or campaign.is_over or campaign.closed_at is None:
             return False
-        targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES)
-        slice_ = list(targets.values_list("pk", "host_id", "state")[:SLICE])
+        targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES).annotate(hash=HASH)
+        slice_ = [
+            Open(pk, host, state, hash_ <= campaign.released)
+            for pk, host, state, hash_ in targets.values_list("pk", "host_id", "state", "hash")[:SLICE]
+        ]
         for (before, after), pks in _final_states(campaign, slice_).items():
             changed = Target.objects.filter(pk__in=pks, state=before).update(state=after, ended_at=campaign.closed_at)
             campaign.move(before, after, changed)
@@ -109,20 +125,32 @@ def _finish_slice(campaign_id: int) -> bool:
         return bool(campaign.open_targets)
 
 
-def _final_states(campaign: Campaign, targets: list[tuple[int, int, str]]) -> dict[tuple[str, str], list[int]]:
+class Open(NamedTuple):
+    """What the end has to know of a target that is not final."""
+
+    pk: int
+    host: int
+    state: str
+    is_released: bool
+
+
+def _final_states(campaign: Campaign, targets: list[Open]) -> dict[tuple[str, str], list[int]]:
     """Group targets by the state they are in and the final one that is true of them."""
-    waiting = [host for _, host, state in targets if state == State.WAITING]
+    waiting = [target.host for target in targets if target.state == State.WAITING]
     reads = {} if campaign.ended_by else open_work.reads_of(waiting)
     groups: dict[tuple[str, str], list[int]] = {}
-    for pk, host, state in targets:
-        groups.setdefault((state, _final_state(campaign, state, reads.get(host))), []).append(pk)
+    for target in targets:
+        after = _final_state(campaign, target, reads.get(target.host))
+        groups.setdefault((target.state, after), []).append(target.pk)
     return groups
 
 
-def _final_state(campaign: Campaign, state: str, reads: open_work.Reads | None) -> State:
+def _final_state(campaign: Campaign, target: Open, reads: open_work.Reads | None) -> State:
+    if not target.is_released:
+        return State.HELD_BACK
     if campaign.ended_by:
         return State.STOPPED
-    if state == State.DELIVERED:
+    if target.state == State.DELIVERED:
         return State.NO_ANSWER
     start, end = campaign.started_at, campaign.closed_at
     asked = reads is not None and start is not None and end is not None and reads.between(start, end)
@@ -136,6 +164,72 @@ def _end(campaign: Campaign) -> None:
     else:
         campaign.status, campaign.ended_reason = Status.EXPIRED, f"its {campaign.timeout} seconds were over"
     logger.info("campaign ended campaign=%s status=%s", campaign.pk, campaign.status)
+
+
+def pull_brakes() -> None:
+    """Stop the campaigns whose denylisted hosts pulled the brake on the board."""
+    running = {campaign.pk: campaign for campaign in Campaign.objects.under_way().filter(closed_at=None, ended_by="")}
+    for campaign_id, denylisted in open_work.braked(list(running)).items():
+        limit = rollout.brakes_of(running[campaign_id], settings.DENYLISTED_BRAKE).denylisted or 0
+        _pull(campaign_id, rollout.denylisted_sentence(denylisted, limit))
+
+
+def widen(campaign_id: int) -> None:
+    """Look at a campaign's brakes, and release more hosts if none is to be pulled."""
+    try:
+        pulled = rollout.advance(campaign_id)
+    except open_work.NoBoardError:
+        logger.warning("campaign not widened campaign=%s: the board is not whole", campaign_id)
+        return
+    if pulled is not None:
+        _pull(campaign_id, pulled)
+
+
+def _pull(campaign_id: int, sentence: str) -> None:
+    with suppress(ConflictError):  # its last host answered meanwhile: there is nothing left to stop
+        lifecycle.stop(campaign_id, BRAKE, sentence)
+
+
+def give_up(campaign_id: int) -> None:
+    """Wait no longer for hosts that had the SQL for `answer_within` and did not answer, as far as all is stored."""
+    last = open_work.last_entry()
+    stored = cursor_entry()
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is None or campaign.status != Status.RUNNING or campaign.answer_within is None:
+            return
+        known = open_work.now() if is_stored(last) else open_work.moment(keyspace.entry_ms(stored))
+        within = timedelta(seconds=campaign.answer_within)
+        late = Target.objects.filter(campaign=campaign, state=State.DELIVERED, delivered_at__lt=known - within)
+        hosts = dict(late.values_list("pk", "host_id")[:SLICE])
+        if not hosts:
+            return
+        open_work.take_offers(campaign_id, hosts.values())
+        error = f"no answer within {campaign.answer_within} seconds"
+        ended = Target.objects.filter(pk__in=hosts).update(
+            state=State.NO_ANSWER, ended_at=F("delivered_at") + within, error=error
+        )
+        campaign.move(State.DELIVERED, State.NO_ANSWER, ended)
+        campaign.save_counts()
+        complete_if_over(campaign, known)
+        doorbell.ring(campaign_id)
+
+
+def add_late_joiners() -> None:
+    """Let hosts join that are meant since their campaign began."""
+    running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None, include_late_joiners=True)
+    _each(_ids(running), add_late_joiners_of)
+
+
+def add_late_joiners_of(campaign_id: int) -> None:
+    """Let hosts join one campaign. A selection that names something gone by now gains nobody."""
+    try:
+        joined = targeting.add_late_joiners(campaign_id)
+    except BadInputError as error:
+        logger.warning("nobody joins campaign=%s reason=%s", campaign_id, error.sentence)
+        return
+    if joined:
+        logger.info("hosts joined late campaign=%s hosts=%s", campaign_id, joined)
 
 
 def send_stuck_ranges() -> None:
@@ -155,23 +249,25 @@ def send_stuck_ranges() -> None:
 def repair_board() -> int:
     """Set the bit again of every open target the board has lost; give how many there were."""
     repaired = 0
-    for range_ in TargetRange.objects.exclude(done_at=None).filter(
-        campaign__status__in=[Status.TARGETING, Status.RUNNING], campaign__closed_at=None
+    for range_ in (
+        TargetRange.objects.select_related("campaign")
+        .exclude(done_at=None)
+        .filter(campaign__status__in=[Status.TARGETING, Status.RUNNING], campaign__closed_at=None)
     ):
-        repaired += _repair(range_.campaign_id, range_.number)
+        repaired += _repair(range_.campaign, range_.number)
     return repaired
 
 
-def _repair(campaign_id: int, number: int) -> int:
+def _repair(campaign: Campaign, number: int) -> int:
     last = open_work.last_entry()
     if not is_stored(last):
         return 0
-    offered = open_work.offered(campaign_id, number)
-    bits = [seat_of(host).bit for host in open_hosts(campaign_id, number)]
+    offered = open_work.offered(campaign.pk, number)
+    bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
     lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
-    repaired = open_work.arm_again(campaign_id, number, lost, last) if lost else 0
+    repaired = open_work.arm_again(campaign.pk, number, lost, last) if lost else 0
     if repaired > 0:
-        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign_id, number, repaired)
+        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign.pk, number, repaired)
     return max(0, repaired)
 
 

@@ -6,17 +6,23 @@ the targets are written and committed, then they are armed, so that what is on t
 
 import logging
 
+from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from agents import open_work
+from agents.models import Host, HostQuerySet
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
+from campaigns.rollout import HASH, brakes_of
 from campaigns.selection import Selection, sql_of
 from fleet.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 
 logger = logging.getLogger(__name__)
+
+LATE_JOINERS_AT_ONCE = 10_000
 
 # The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
 WRITE = """
@@ -46,21 +52,26 @@ def _write_targets(campaign_id: int, number: int) -> bool:
         if campaign is None or not todo.exists():
             return False
         first = number << RANGE_BITS
-        hosts = Selection.read(campaign.target).hosts(campaign.created_at)
-        fields = ("pk", "hostname", "platform", "osquery_version", "extensions")
-        text, params = sql_of(hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE), *fields)
-        refused = [[kind[place] for kind in campaign.unsupported] for place in range(4)]
-        with connection.cursor() as cursor:
-            cursor.execute(WRITE.format(text), [campaign_id, campaign.created_at, *params, *refused])
-            written = dict(cursor.fetchall())
-        for state, many in written.items():
-            campaign.move(None, state, many)
-        if written:
-            campaign.save_counts()
-            doorbell.ring(campaign_id)
-    if sum(written.values()) > 20_000:
+        hosts = Selection.read(campaign.target).hosts(campaign.chosen_at)
+        written = _write(campaign, hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE))
+    if written > 20_000:
         _analyze()
     return True
+
+
+def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
+    """Write targets and counts; give how many are new."""
+    text, params = sql_of(hosts, "pk", "hostname", "platform", "osquery_version", "extensions")
+    refused = [[kind[place] for kind in campaign.unsupported] for place in range(4)]
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE.format(text), [campaign.pk, campaign.chosen_at, *params, *refused])
+        written: dict[str, int] = dict(cursor.fetchall())
+    for state, many in written.items():
+        campaign.move(None, state, many)
+    if written:
+        campaign.save_counts()
+        doorbell.ring(campaign.pk)
+    return sum(written.values())
 
 
 def _arm_targets(campaign_id: int, number: int) -> None:
@@ -68,9 +79,10 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         campaign = _open_campaign(campaign_id)
         if campaign is None:
             return
-        bits = [seat_of(host).bit for host in open_hosts(campaign_id, number)]
+        bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
+        brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
         try:
-            armed = open_work.arm(campaign_id, number, bits, campaign.sql, campaign.timeout)
+            armed = open_work.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
         except open_work.NoBoardError:
             logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
             return
@@ -95,11 +107,42 @@ def _open_campaign(campaign_id: int) -> Campaign | None:
     return campaign if campaign.status in (Status.TARGETING, Status.RUNNING) else None
 
 
-def open_hosts(campaign_id: int, number: int) -> list[int]:
-    """Name the hosts of a range whose targets are not final."""
+def open_hosts(campaign: Campaign, number: int) -> list[int]:
+    """Name the hosts of a range that are released and not final."""
     first = number << RANGE_BITS
-    targets = Target.objects.filter(campaign_id=campaign_id, host_id__gte=first, host_id__lt=first + RANGE_SIZE)
-    return list(targets.filter(state__in=OPEN_STATES).values_list("host_id", flat=True))
+    targets = Target.objects.filter(campaign=campaign, host_id__gte=first, host_id__lt=first + RANGE_SIZE)
+    released = targets.annotate(hash=HASH).filter(state__in=OPEN_STATES, hash__lte=campaign.released)
+    return list(released.values_list("host_id", flat=True))
+
+
+def add_late_joiners(campaign_id: int) -> int:
+    """Write and release hosts that are meant since the campaign began; give their number. Safe to run twice.
+
+    What is written and not released, because the process died between, the repair of the board releases.
+    """
+    with transaction.atomic():
+        campaign = _open_campaign(campaign_id)
+        if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
+            return 0
+        known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
+        meant = Selection.read(campaign.target).hosts(open_work.now()).exclude(Exists(known))
+        joined = list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE])
+        if not joined:
+            return 0
+        numbers = {host >> RANGE_BITS for host in joined}
+        for number in numbers:
+            TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
+        _write(campaign, Host.objects.filter(pk__in=joined))
+    with transaction.atomic():
+        campaign = _open_campaign(campaign_id)
+        if campaign is None or campaign.status != Status.RUNNING:
+            return len(joined)
+        for number in numbers:
+            try:
+                open_work.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
+            except open_work.NoBoardError:
+                logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
+    return len(joined)
 
 
 def _analyze() -> None:

@@ -30,6 +30,12 @@ def refresh_online() -> None:
     sweeps.refresh_online()
 
 
+@shared_task(name="campaigns.add_late_joiners")
+def add_late_joiners() -> None:
+    """Let hosts join that are meant since their campaign began."""
+    sweeps.add_late_joiners()
+
+
 @shared_task(name="campaigns.forget")
 def forget() -> None:
     """Take campaigns off the board that ended long enough ago."""

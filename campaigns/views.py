@@ -21,15 +21,23 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied, Throttled
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from agents.models import Presence, online_since
 from campaigns import lifecycle
 from campaigns.models import Campaign, State, Status, Target
 from campaigns.results import campaign_json, results_after
-from campaigns.serializers import CampaignChange, EstimateSerializer, OrderSerializer, TargetSerializer
+from campaigns.serializers import (
+    CampaignChange,
+    EstimateSerializer,
+    OrderSerializer,
+    SwitchSerializer,
+    TargetSerializer,
+)
 from fleet.errors import BadInputError
 
 PAGE_ITEMS = 100
@@ -135,14 +143,40 @@ class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
     @action(detail=True, methods=["post"], permission_classes=[])
     def stop(self, request: Request, pk: str) -> Response:
         """Hand the campaign out no more. Whoever launched may always stop."""
-        user = self._user
-        if not user.is_authenticated:
-            self.permission_denied(request)
-        campaign = get_object_or_404(Campaign, pk=pk)
-        if campaign.created_by_id != user.pk and not user.has_perm("campaigns.change_campaign"):
-            raise PermissionDenied(f"campaign {pk} was launched by somebody else: stopping it needs change_campaign")
+        user, campaign = self._changer(pk, "stopping")
         stopped = lifecycle.stop(campaign.pk, user.get_username(), f"stopped by {user.get_username()}")
         return Response(self._json(stopped), status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=None, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def pause(self, request: Request, pk: str) -> Response:
+        """Hand the campaign out no more until it is resumed; hosts that have it may answer."""
+        user, campaign = self._changer(pk, "pausing")
+        return Response(self._json(lifecycle.pause(campaign.pk, user.get_username())))
+
+    @extend_schema(request=None, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Go on handing a paused campaign out, for the time that was left."""
+        user, campaign = self._changer(pk, "resuming")
+        return Response(self._json(lifecycle.resume(campaign.pk, user.get_username())))
+
+    @extend_schema(request=OBJECT, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def widen(self, request: Request, pk: str) -> Response:
+        """Let more hosts be asked: `{"percent"}`, `{"count"}` (of hosts, in all) or `{"all": true}`."""
+        user, campaign = self._changer(pk, "widening")
+        return Response(self._json(lifecycle.widen(campaign.pk, user.get_username(), request.data)))
+
+    def _changer(self, pk: str, doing: str) -> tuple[User, Campaign]:
+        """Give who asks and the campaign. Only who launched it, or who may change campaigns, may."""
+        user = self._user
+        if not user.is_authenticated:
+            self.permission_denied(self.request)
+        campaign = get_object_or_404(Campaign, pk=pk)
+        if campaign.created_by_id != user.pk and not user.has_perm("campaigns.change_campaign"):
+            raise PermissionDenied(f"campaign {pk} was launched by somebody else: {doing} it needs change_campaign")
+        return user, campaign
 
     # --- what came of it --------------------------------------------------------------------------------------
 
@@ -284,3 +318,24 @@ async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
 
     while (chunk := await sync_to_async(next_chunk)()) is not None:
         yield chunk
+
+
+class SwitchView(APIView):
+    """The kill switch: POST to `live-queries/disable/` or `live-queries/enable/`."""
+
+    permission_classes = [IsAuthenticated]
+    on = False
+
+    @extend_schema(request=OBJECT, responses=OBJECT)
+    def post(self, request: Request) -> Response:
+        """Stop all campaigns and refuse new ones, or allow them again. `{"reason"}` is shown to whoever launches."""
+        user = cast(User, request.user)
+        if not user.has_perm("campaigns.switch_live_queries"):
+            raise PermissionDenied("switching live queries off or on needs campaigns.switch_live_queries")
+        body = SwitchSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        if self.on:
+            lifecycle.enable_live_queries(user)
+            return Response({"enabled": True})
+        stopped = lifecycle.disable_live_queries(user, body.validated_data["reason"])
+        return Response({"enabled": False, "stopped": stopped})

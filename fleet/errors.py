@@ -25,3 +25,9 @@ class ForbiddenError(FleetError):
     """The person lacks a permission, which the sentence names."""
 
     status = 403
+
+
+class UnavailableError(FleetError):
+    """A server that is needed is away; trying again helps."""
+
+    status = 503

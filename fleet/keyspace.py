@@ -17,7 +17,8 @@
 | log:seen:H           | set    | gateways              | gateways               | two hours after its first line     |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
-| board:swept          | string | sweep, each second    | /readyz                | never                              |
+| board:swept          | string | sweep, each second    | claim, /readyz         | never                              |
+| board:off            | string | kill switch, rebuild  | claim                  | when live queries are enabled      |
 | board:worked         | string | a worker, each 2 s    | /readyz                | never                              |
 | campaign:C           | hash   | arm, close, restore   | claim, accept          | LATE_ANSWER_SECONDS after its end  |
 | owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
@@ -56,6 +57,7 @@ GATEWAYS = "board:gateways"
 SLOW_POLLERS = "board:slow_pollers"
 HOUSEKEPT = "board:housekept"
 SWEPT = "board:swept"
+OFF = "board:off"
 WORKED = "board:worked"
 STREAM = "results"
 

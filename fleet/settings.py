@@ -56,6 +56,7 @@ MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=256 * 2**20)  # of one reques
 LARGE_BODIES_BYTES = env.int("LARGE_BODIES_BYTES", default=512 * 2**20)  # memory shared by bodies above 1 MiB
 MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host's rows; what is above is cut
 STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
+DENYLISTED_BRAKE = env.int("DENYLISTED_BRAKE", default=3)  # hosts that died running the SQL and stop it; 0 = none
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
 # Where log lines of agents go: file:///path/of.ndjson, redis-stream://key, or nowhere.
 LOG_SINK = env.str("LOG_SINK", default="")
@@ -184,6 +185,7 @@ QUEUES = {
     "campaigns.refresh_online": "sweeps",
     "campaigns.repair_board": "sweeps",
     "campaigns.forget": "sweeps",
+    "campaigns.add_late_joiners": "sweeps",
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
@@ -217,6 +219,7 @@ CELERY_BEAT_SCHEDULE = {
     "refresh-online": _every(5.0, "campaigns.refresh_online"),
     "repair-board": _every(10.0, "campaigns.repair_board"),
     "carry-presence": _every(10.0, "agents.carry_presence"),
+    "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "housekeep": _every(30.0, "agents.housekeep"),
 }
