@@ -98,7 +98,7 @@ def finish(campaign_id: int) -> None:
     campaign = Campaign.objects.get(pk=campaign_id)
     if campaign.closed_at is None or not is_stored(campaign.closed_entry):
         return
-    if campaign.count_waiting and not open_work.all_told_since(campaign.closed_at):
+    if campaign.count_waiting and not campaign.ended_by and not open_work.all_told_since(campaign.closed_at):
         return  # a gateway may yet tell of a host that asked before the end
     while _finish_slice(campaign_id):
         pass

@@ -5,8 +5,8 @@
 -- returns the number of bits set, or -1: something was written to the stream since, so a clear bit may be an answer
 -- that is not stored yet; look again later.
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-local info = redis.call('XINFO', 'STREAM', KEYS[7])
-local last
+local info = redis.call('EXISTS', KEYS[7]) == 1 and redis.call('XINFO', 'STREAM', KEYS[7]) or {}
+local last = '0-0'
 for i = 1, #info, 2 do
   if info[i] == 'last-generated-id' then last = info[i + 1] end
 end

@@ -1,0 +1,442 @@
+"""How far a campaign goes: canary, widening, brakes, pause, and the kill switch."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.test import APIClient
+
+from agents import open_work, presence
+from agents.models import Host
+from campaigns import sweeps
+from campaigns.models import Campaign, LiveQueries
+from campaigns.rebuild import rebuild
+from campaigns.sweeps import sweep
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host, make_hosts, make_user
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Meet = Callable[[Host | int], Agent]
+Api = Callable[[User | None], APIClient]
+
+
+@pytest.fixture(autouse=True)
+def _swept(board: None) -> None:
+    open_work.note_sweep()
+
+
+@pytest.fixture
+def boss(api: Api) -> APIClient:
+    """Give the API for somebody who may do everything."""
+    return api(make_user(admin=True))
+
+
+def act(api: APIClient, campaign: Campaign, verb: str, **body: Any) -> Any:
+    return api.post(f"/api/v1/campaigns/{campaign.pk}/{verb}/", body, format="json")
+
+
+def asked(agent: Meet, hosts: list[Host], campaign: Campaign) -> list[Host]:
+    """Let every host read; give those that were handed the campaign."""
+    name = f"c{campaign.pk}"
+    return [host for host in hosts if name in agent(host).read().get("queries", {})]
+
+
+def answer(agent: Meet, hosts: list[Host], campaign: Campaign, **more: Any) -> None:
+    for host in hosts:
+        assert agent(host).write(campaign.pk, [{"a": "1"}], **more) == {}
+
+
+def counts(campaign: Campaign) -> dict[str, int]:
+    campaign.refresh_from_db()
+    found = campaign.counts
+    assert found["targeted"] == sum(found[state] for state in found if state not in ("targeted", "rows", "online"))
+    return {state: number for state, number in found.items() if number and state not in ("rows", "online")}
+
+
+# --- the canary --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("canary", [{"count": 3}, {"percent": 15}])
+def test_only_the_canary_is_asked_and_it_is_always_the_same(agent: Meet, canary: dict[str, int]) -> None:
+    hosts = make_hosts(20)
+    first = make_campaign(*hosts, rollout={"canary": canary})
+    second = make_campaign(*hosts, rollout={"canary": canary})
+
+    in_first = asked(agent, hosts, first)
+    answer(agent, in_first, first)
+
+    assert len(in_first) == 3
+    assert {host.pk for host in asked(agent, hosts, second)} <= {host.pk for host in in_first}
+
+
+def test_a_host_that_was_not_released_cannot_answer(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(5)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 1}})
+    (canary,) = asked(agent, hosts, campaign)
+
+    answer(agent, [host for host in hosts if host != canary], campaign)
+
+    assert collect() == 1, "the delivery alone"
+    assert counts(campaign) == {"targeted": 5, "waiting": 4, "delivered": 1}
+
+
+def test_auto_widens_by_four_times_the_last_step(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(30)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 2}, "then": "auto"})
+
+    steps = []
+    while campaign.status == "running":
+        reached = asked(agent, hosts, campaign)
+        steps.append(len(reached))
+        sweep()
+        assert counts(campaign)["targeted"] == 30
+        answer(agent, reached, campaign)
+        collect()
+        sweep()
+        sweep()
+        campaign.refresh_from_db()
+
+    assert steps == [2, 8, 20]
+    assert campaign.status == "completed"
+
+
+def test_ask_pauses_and_says_so_and_widening_goes_on(agent: Meet, collect: Callable[[], int], boss: APIClient) -> None:
+    hosts = make_hosts(10)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 2}, "then": "ask"})
+    answer(agent, asked(agent, hosts, campaign), campaign)
+    collect()
+    sweep()
+
+    shown = boss.get(f"/api/v1/campaigns/{campaign.pk}/").json()
+    assert (shown["status"], shown["ends_at"], shown["released"]) == ("paused", None, 2)
+    assert shown["paused_reason"] == "2 of 10 hosts were asked first: widen, or stop"
+    assert asked(agent, hosts, campaign) == []
+
+    assert act(boss, campaign, "widen", count=2).status_code == 400
+    widened = act(boss, campaign, "widen", percent=50).json()
+    assert widened["status"] == "running"
+    assert widened["ends_at"] is not None
+    sweep()
+    assert len(asked(agent, hosts, campaign)) == 3
+
+    act(boss, campaign, "widen", all=True)
+    sweep()
+    assert len(asked(agent, hosts, campaign)) == 5
+    assert act(boss, campaign, "widen", all=True).status_code == 409
+
+
+def test_a_release_that_comes_twice_asks_nobody_again(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 1}, "per_second": 6})
+    Campaign.objects.update(release_goal=6)
+    sweep()
+    answer(agent, asked(agent, hosts, campaign), campaign)
+    campaign.refresh_from_db()
+
+    open_work.release(campaign.pk, 0, [host.pk for host in hosts], campaign.released)
+
+    assert asked(agent, hosts, campaign) == []
+
+
+def test_hosts_are_released_at_the_pace_that_was_ordered(agent: Meet) -> None:
+    hosts = make_hosts(7)
+    campaign = make_campaign(*hosts, rollout={"per_second": 3})
+
+    paces = [len(asked(agent, hosts, campaign))]
+    for _ in range(3):
+        sweep()
+        paces.append(len(asked(agent, hosts, campaign)))
+
+    assert paces == [3, 3, 1, 0]
+
+
+def test_what_was_never_released_ends_held_back(agent: Meet, collect: Callable[[], int], boss: APIClient) -> None:
+    hosts = make_hosts(10)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 4}})
+    reached = asked(agent, hosts, campaign)
+    answer(agent, reached[:1], campaign)
+    collect()
+
+    act(boss, campaign, "stop")
+    sweep()
+
+    assert counts(campaign) == {"targeted": 10, "answered": 1, "stopped": 3, "held_back": 6}
+
+
+def test_a_lost_board_is_rebuilt_with_the_canary_alone(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(8)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 3}})
+    open_work.client().flushdb()
+    assert rebuild()
+    open_work.note_sweep()
+    sweeps.repair_board()
+
+    assert len(asked(agent, hosts, campaign)) == 3
+
+
+def test_nothing_with_brakes_is_handed_out_while_nobody_watches(agent: Meet) -> None:
+    host = make_host()
+    watched = make_campaign(host, rollout={"stop_if": {"failed_percent": 50}})
+    free = make_campaign(host)
+    redis: Any = open_work.client()
+    redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
+
+    assert list(agent(host).read()["queries"]) == [f"c{free.pk}"]
+    answer(agent, [host], free)
+    open_work.note_sweep()
+    assert list(agent(host).read()["queries"]) == [f"c{watched.pk}"]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "sentence"),
+    [
+        ([], "rollout [] is not an object"),
+        ({"colour": 1}, "unknown member 'colour'"),
+        ({"canary": {"percent": 101}}, "percent 101, allowed is 0 to 100"),
+        ({"canary": {"count": 0}}, "count 0, allowed is a whole number above 0"),
+        ({"canary": {}}, "is not one of percent or count"),
+        ({"then": "perhaps"}, "'perhaps' is neither"),
+        ({"per_second": 1.5}, "per_second 1.5"),
+        ({"stop_if": {"rows": -1}}, "rows -1"),
+        ({"stop_if": {"hunch": 1}}, "unknown member 'hunch'"),
+    ],
+)
+def test_a_rollout_that_is_none_is_refused(boss: APIClient, rollout: Any, sentence: str) -> None:
+    make_host()
+    body = {"sql": "SELECT 1", "target": {"all": True}, "rollout": rollout}
+
+    answer = boss.post("/api/v1/campaigns/", body, format="json")
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+    assert not Campaign.objects.exists()
+
+
+# --- brakes ------------------------------------------------------------------------------------------------------
+
+
+def braked(campaign: Campaign) -> str:
+    sweep()
+    campaign.refresh_from_db()
+    assert (campaign.ended_by or "brake") == "brake"
+    return campaign.ended_reason
+
+
+def test_the_third_denylisted_host_stops_any_campaign_at_once(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts)
+    for host in hosts[:3]:
+        agent(host).read()
+        agent(host).write(campaign.pk, [], status=1, message="distributed query is denylisted")
+
+    assert asked(agent, hosts[3:], campaign) == [], "before anybody swept or stored"
+    assert braked(campaign) == "brake denylisted: 3 hosts died running this SQL before, the limit is 3"
+    collect()
+    sweep()
+    assert counts(campaign) == {"targeted": 6, "denylisted": 3, "stopped": 3}
+
+
+@pytest.mark.parametrize(
+    ("limit", "said", "reason"),
+    [
+        (
+            {"failed_percent": 30},
+            {"status": 1, "message": "no"},
+            "failed_percent: 2 of 4 answers failed, the limit is 30 %",
+        ),
+        ({"rows": 3}, {}, "rows: 4 rows, the limit is 3"),
+        ({"median_wall_ms": 2}, {}, "median_wall_ms: the median host took 3 ms, the limit is 2 ms"),
+        ({"denylisted": 2}, {"status": 1, "message": "distributed query is denylisted"}, "denylisted: 2 hosts died"),
+    ],
+)
+def test_a_brake_stops_and_says_at_which_figures(
+    agent: Meet, collect: Callable[[], int], limit: Any, said: Any, reason: str
+) -> None:
+    hosts = make_hosts(12)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 4}, "then": "auto", "stop_if": limit})
+    reached = asked(agent, hosts, campaign)
+    answer(agent, reached[:2], campaign, **said)
+    answer(agent, reached[2:], campaign)
+    collect()
+
+    assert reason in braked(campaign)
+    collect()
+    sweep()
+    assert campaign.status in ("running", "stopped")
+    assert counts(campaign)["held_back"] == 8
+
+
+def test_hosts_that_are_asked_and_stay_silent_pull_a_brake(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(4)
+    campaign = make_campaign(*hosts, rollout={"stop_if": {"silent_percent": 40}})
+    for host in asked(agent, hosts, campaign):
+        agent(host)._loop.run_until_complete(agent(host).gateway._tell_reads())
+    collect()
+    assert braked(campaign) == ""
+
+    campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=open_work.now() - timedelta(seconds=20))
+
+    assert "silent_percent: 2 of 4 hosts were asked and stay silent" in braked(campaign)
+
+
+def test_below_the_limits_nothing_is_stopped(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(4)
+    limits = {"failed_percent": 50, "rows": 100, "median_wall_ms": 500, "denylisted": 3, "silent_percent": 90}
+    campaign = make_campaign(*hosts, rollout={"stop_if": limits})
+    reached = asked(agent, hosts, campaign)
+    answer(agent, reached[:1], campaign, status=1, message="no")
+    answer(agent, reached[1:], campaign)
+    collect()
+
+    assert braked(campaign) == "every host has a final state"
+
+
+# --- pause and resume --------------------------------------------------------------------------------------------
+
+
+def test_paused_time_does_not_count(agent: Meet, collect: Callable[[], int], boss: APIClient) -> None:
+    hosts = make_hosts(3)
+    campaign = make_campaign(*hosts, timeout=60)
+    (reached, *others) = hosts
+    asked(agent, [reached], campaign)
+
+    paused = act(boss, campaign, "pause").json()
+    assert (paused["status"], paused["ends_at"]) == ("paused", None)
+    assert asked(agent, others, campaign) == []
+    answer(agent, [reached], campaign)
+    collect()
+    assert counts(campaign) == {"targeted": 3, "waiting": 2, "answered": 1}
+
+    left = int(open_work.client().hget(keyspace.campaign_key(campaign.pk), "paused"))
+    before = open_work.now()
+    act(boss, campaign, "resume")
+    campaign.refresh_from_db()
+    assert campaign.ends_at is not None
+    assert abs((campaign.ends_at - before) - timedelta(milliseconds=left)) < timedelta(seconds=1)
+    assert asked(agent, others, campaign) == others
+
+
+def test_a_pause_survives_a_lost_board(agent: Meet, boss: APIClient) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    act(boss, campaign, "pause")
+    open_work.client().flushdb()
+    assert rebuild()
+
+    assert asked(agent, [host], campaign) == []
+    act(boss, campaign, "resume")
+    assert asked(agent, [host], campaign) == [host]
+
+
+def test_a_host_that_read_while_it_was_paused_ends_held_back(
+    agent: Meet, collect: Callable[[], int], boss: APIClient
+) -> None:
+    hosts = make_hosts(2)
+    campaign = make_campaign(*hosts, timeout=60)
+    act(boss, campaign, "pause")
+    asked(agent, hosts[:1], campaign)
+    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
+    act(boss, campaign, "resume")
+    key = keyspace.campaign_key(campaign.pk)
+    over = keyspace.now_ms(open_work.client())
+    open_work.client().hset(key, "ends_at", over)
+    Campaign.objects.update(ends_at=open_work.moment(over))
+    sweep()
+    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
+    sweep()
+
+    assert counts(campaign) == {"targeted": 2, "held_back": 1, "missed": 1}
+
+
+def test_what_the_status_does_not_allow_is_a_conflict(boss: APIClient) -> None:
+    campaign = make_campaign(make_host())
+
+    for verb, body in (("resume", {}), ("widen", {"all": True})):
+        refused = act(boss, campaign, verb, **body)
+        assert refused.status_code == 409
+        assert f"campaign {campaign.pk} is " in refused.json()["error"]
+    act(boss, campaign, "pause")
+    assert act(boss, campaign, "pause").status_code == 409
+    assert act(boss, campaign, "stop").status_code == 202
+    assert act(boss, campaign, "stop").status_code == 202
+    for verb in ("pause", "resume"):
+        assert "is being stopped" in act(boss, campaign, verb).json()["error"]
+    sweep()
+    assert act(boss, campaign, "stop").status_code == 409
+
+
+def test_without_a_board_a_pause_is_not_half_done(boss: APIClient) -> None:
+    campaign = make_campaign(make_host())
+    open_work.client().delete(keyspace.EPOCH)
+
+    assert act(boss, campaign, "pause").status_code == 503
+    campaign.refresh_from_db()
+    assert campaign.status == "running"
+
+
+def test_only_who_launched_or_may_change_campaigns_may_pause(api: Api, operator: User, observer: User) -> None:
+    campaign = make_campaign(make_host(), by=operator)
+
+    assert act(api(observer), campaign, "pause").status_code == 403
+    operator.user_permissions.clear()
+    assert act(api(User.objects.get(pk=operator.pk)), campaign, "pause").status_code == 200
+
+
+# --- the kill switch ---------------------------------------------------------------------------------------------
+
+
+def test_the_kill_switch_stops_all_and_refuses_new_ones(
+    agent: Meet, boss: APIClient, api: Api, operator: User, collect: Callable[[], int]
+) -> None:
+    hosts = make_hosts(2)
+    running, paused = make_campaign(*hosts), make_campaign(*hosts)
+    act(boss, paused, "pause")
+    assert api(operator).post("/api/v1/live-queries/disable/").status_code == 403
+
+    answer = boss.post("/api/v1/live-queries/disable/", {"reason": "the fleet is slow"}, format="json")
+
+    assert answer.json() == {"enabled": False, "stopped": 2}
+    assert asked(agent, hosts, running) == []
+    launch = {"sql": "SELECT 1", "target": {"all": True}}
+    refused = boss.post("/api/v1/campaigns/", launch, format="json")
+    assert refused.status_code == 409
+    assert "the fleet is slow" in refused.json()["error"]
+    sweep()
+    for campaign in (running, paused):
+        assert counts(campaign) == {"targeted": 2, "stopped": 2}
+        assert "switched off by" in campaign.ended_reason
+    boss.post("/api/v1/live-queries/enable/")
+    assert boss.post("/api/v1/campaigns/", launch, format="json").status_code == 201
+
+
+def test_the_kill_switch_alone_hands_out_nothing_and_survives_a_lost_board(
+    agent: Meet, collect: Callable[[], int]
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    LiveQueries.objects.create(pk=1, enabled=False)
+    open_work.client().flushdb()
+    assert rebuild()
+
+    assert asked(agent, [host], campaign) == []
+    LiveQueries.objects.update(enabled=True)
+    collect()
+    assert rebuild()
+    assert asked(agent, [host], campaign) == [host]
+
+
+def test_the_kill_switch_is_in_the_admin(client: Client, agent: Meet) -> None:
+    client.force_login(make_user(admin=True))
+    campaign = make_campaign(make_host())
+
+    client.post("/admin/campaigns/livequeries/add/", {"reason": "too many at once"})
+
+    campaign.refresh_from_db()
+    assert "switched off" in campaign.ended_reason
+    client.post("/admin/campaigns/livequeries/1/change/", {"enabled": "on", "reason": ""})
+    assert LiveQueries.objects.get().enabled
+    assert presence.carry() >= 0
