@@ -22,6 +22,7 @@ NOTHING_PICKED = {
     "hosts": "Name at least one host.",
 }
 CUSTOM = "custom"
+ADVANCED = ("canary", "then", "failed_percent", "start_at", "answer_within", "include_late_joiners")
 TIMEOUTS = [
     (60, "1 minute"),
     (300, "5 minutes"),
@@ -121,11 +122,45 @@ class AskForm(TargetForm):
     )
     name = forms.CharField(required=False, max_length=200, label="Name")
     reason = forms.CharField(required=False, max_length=2_000, label="Reason or ticket")
+    start_at = forms.DateTimeField(
+        required=False,
+        label="Start at (UTC)",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    answer_within = forms.IntegerField(
+        required=False, label="Seconds one host may take", widget=forms.NumberInput(attrs={"min": SHORTEST_TIMEOUT})
+    )
+    canary = forms.IntegerField(
+        required=False, min_value=1, label="Hosts to ask first", widget=forms.NumberInput(attrs={"min": 1})
+    )
+    then = forms.ChoiceField(
+        required=False,
+        label="And then",
+        choices=[("ask", "pause and ask me"), ("auto", "widen by itself, four times as many each step")],
+    )
+    failed_percent = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=100,
+        label="Stop when more percent fail",
+        widget=forms.NumberInput(attrs={"min": 0, "max": 100}),
+    )
+    include_late_joiners = forms.BooleanField(required=False, label="Hosts that enroll or gain the label later join")
     query = forms.ModelChoiceField(Query.objects.all(), required=False, widget=forms.HiddenInput)
     # Tells a second click on Run from a second question.
     page = forms.CharField(
         required=False, max_length=64, initial=lambda: uuid4().hex, widget=forms.HiddenInput({"autocomplete": "off"})
     )
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        """Give the fields that few launches need."""
+        return [self[name] for name in ADVANCED]
+
+    @property
+    def advanced_errors(self) -> bool:
+        """Say whether one of them is wrong, so that it is shown."""
+        return any(name in self.errors for name in ADVANCED)
 
     def clean(self) -> dict[str, Any]:
         """Ask for the seconds when they are wanted."""
@@ -148,7 +183,20 @@ class AskForm(TargetForm):
             name=given["name"],
             reason=given["reason"],
             query=query,
+            start_at=given["start_at"],
+            answer_within=given["answer_within"],
+            rollout=self._rollout(),
+            include_late_joiners=given["include_late_joiners"],
         )
+
+    def _rollout(self) -> dict[str, Any] | None:
+        given = self.cleaned_data
+        rollout: dict[str, Any] = {}
+        if given["canary"] is not None:
+            rollout |= {"canary": {"count": given["canary"]}, "then": given["then"] or "ask"}
+        if given["failed_percent"] is not None:
+            rollout["stop_if"] = {"failed_percent": given["failed_percent"]}
+        return rollout or None
 
     def launch(self, by: User) -> Campaign | None:
         """Launch once for this page and order; None when it was refused, the reasons being in `errors`."""

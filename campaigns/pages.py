@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.cache import cache
@@ -22,6 +23,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents.models import Host, Presence, online_since
+from agents.open_work import RELEASED_ALL
 from campaigns import lifecycle, wording
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
 from campaigns.models import OVER, Campaign, Query, Result, State, Target
@@ -238,7 +240,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "tab": tab,
         "tabs": TABS,
         "exports": [(kind, reverse(f"campaign-export.{kind}", args=[shown.pk])) for kind in EXPORTS],
-        "may_stop": may_stop(_user(request), shown),
+        **_control_context(request, shown),
         "stop_form": StopForm(),
         **live_context(shown),
     }
@@ -281,7 +283,7 @@ def _seconds_left(shown: Campaign) -> float | None:
 
 def may_stop(user: User, shown: Campaign) -> bool:
     """Say whether this person may stop it: who launched it always may."""
-    mine = shown.created_by_id == user.pk and user.has_perm(LAUNCH)
+    mine = shown.created_by_id == user.pk
     return not shown.is_over and not shown.ended_by and (mine or user.has_perm(CHANGE))
 
 
@@ -360,6 +362,58 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     except FleetError as error:
         form.add_error(None, error.sentence)
         return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form}, status=error.status)
+    return redirect("campaign", shown.pk)
+
+
+@needs(LOOK)
+@require_GET
+def control(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show how far the campaign goes, and the buttons that change it. Over: htmx asks no more (status 286)."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    context = {"campaign": shown, **_control_context(request, shown)}
+    return render(request, "campaigns/_control.html", context, status=286 if shown.is_over else 200)
+
+
+def _control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    return {"may_stop": may_stop(_user(request), shown), "held": shown.released != RELEASED_ALL}
+
+
+@needs(LOOK)
+@require_POST
+def pause(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Hand the campaign out no more for now."""
+    return _change(request, campaign_id, lifecycle.pause)
+
+
+@needs(LOOK)
+@require_POST
+def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Go on."""
+    return _change(request, campaign_id, lifecycle.resume)
+
+
+@needs(LOOK)
+@require_POST
+def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Let more hosts be asked."""
+    typed = request.POST.get("count", "").strip()
+    wanted = {"all": True} if "all" in request.POST else {"count": int(typed) if typed.isdecimal() else typed}
+    return _change(request, campaign_id, lambda pk, by: lifecycle.widen(pk, by, wanted))
+
+
+def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign]) -> HttpResponse:
+    """Do what was asked for and show the campaign again, or what is said against it."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    if not may_stop(_user(request), shown):
+        return _may_not_stop(request, shown)
+    try:
+        verb(shown.pk, _user(request).get_username())
+    except FleetError as error:
+        messages.error(request, error.sentence)
     return redirect("campaign", shown.pk)
 
 

@@ -16,5 +16,9 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/", pages.campaign, name="campaign"),
     path("campaigns/<int:campaign_id>/hosts/", pages.campaign_hosts, name="hosts-of-campaign"),
     path("campaigns/<int:campaign_id>/errors/", pages.campaign_errors, name="errors-of-campaign"),
+    path("campaigns/<int:campaign_id>/control/", pages.control, name="control-campaign"),
+    path("campaigns/<int:campaign_id>/pause/", pages.pause, name="pause-campaign"),
+    path("campaigns/<int:campaign_id>/resume/", pages.resume, name="resume-campaign"),
+    path("campaigns/<int:campaign_id>/widen/", pages.widen, name="widen-campaign"),
     path("campaigns/<int:campaign_id>/stop/", pages.stop, name="stop-campaign"),
 ]

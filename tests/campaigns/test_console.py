@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,6 +14,7 @@ from django.utils import timezone
 from agents.models import Host, Presence
 from campaigns import lifecycle, wording
 from campaigns.models import Campaign, Query, Result, State, Status, Target
+from campaigns.targeting import write_range
 from fleet.errors import ConflictError
 from tests.factories import make_campaign, make_host, make_hosts, make_label
 
@@ -474,3 +476,59 @@ def test_an_end_is_said_in_words() -> None:
     assert wording.ending(over) == "Stopped after 2 min 5 s by alex: wrong table."
     assert wording.ending(Campaign(status=Status.RUNNING)) == ""
     assert wording.duration(90_061) == "1 d 1 h"
+
+
+def ask(**more: Any) -> dict[str, Any]:
+    return {"sql": "SELECT 1", "kind": "all", "timeout": "60", **more}
+
+
+def test_a_canary_is_ordered_widened_and_paused_by_hand(as_: Callable[[User], Client], operator: User) -> None:
+    make_hosts(6)
+    page = as_(operator)
+    page.post("/", ask(canary="2", then="ask", failed_percent="30", answer_within="20"))
+    campaign = Campaign.objects.get()
+    assert campaign.rollout == {"canary": {"count": 2}, "then": "ask", "stop_if": {"failed_percent": 30}}
+    assert campaign.answer_within == 20
+    write_range(campaign.pk, 0)
+    address = f"/campaigns/{campaign.pk}/"
+
+    assert "Released to <b>2</b> of 6 hosts" in text_of(page.get(address))
+    assert "hosts is not more than the 2" in text_of(page.post(f"{address}widen/", {"count": "1"}, follow=True))
+    page.post(f"{address}widen/", {"count": "4"})
+    campaign.refresh_from_db()
+    assert campaign.release_goal == 4
+
+    page.post(f"{address}pause/", {})
+    assert "Paused by operator" in text_of(page.get(f"{address}control/"))
+    assert "only a running one can be paused" in text_of(page.post(f"{address}pause/", {}, follow=True))
+    page.post(f"{address}resume/", {})
+    campaign.refresh_from_db()
+    assert campaign.status == "running"
+
+
+def test_an_observer_may_not_pause_or_widen(as_: Callable[[User], Client], observer: User) -> None:
+    campaign = make_campaign(make_host(), rollout={"canary": {"count": 1}})
+
+    for verb in ("pause", "resume", "widen"):
+        assert as_(observer).post(f"/campaigns/{campaign.pk}/{verb}/", {"count": "2"}).status_code == 403
+    assert "Pause" not in text_of(as_(observer).get(f"/campaigns/{campaign.pk}/control/"))
+
+
+def test_a_later_start_is_shown_until_it_comes(as_: Callable[[User], Client], operator: User) -> None:
+    make_host()
+    start = timezone.now() + timedelta(days=30)
+    as_(operator).post("/", ask(start_at=start.strftime("%Y-%m-%dT%H:%M")))
+
+    campaign = Campaign.objects.get()
+    shown = text_of(as_(operator).get(f"/campaigns/{campaign.pk}/"))
+    assert "It begins on" in shown
+    assert start.strftime("%Y-%m-%d %H:%M:00 UTC") in shown
+    wrong = text_of(as_(operator).post("/", ask(start_at="2020-01-01T00:00")))
+    assert "is in the past" in wrong
+
+
+def test_a_page_that_asks_about_an_ended_campaign_asks_no_more(as_: Callable[[User], Client], operator: User) -> None:
+    campaign = make_campaign(make_host(), by=operator)
+    Campaign.objects.update(status=Status.STOPPED)
+
+    assert as_(operator).get(f"/campaigns/{campaign.pk}/control/").status_code == 286

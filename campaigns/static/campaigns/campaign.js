@@ -193,3 +193,9 @@ startTabs(root);
 live.open();
 setInterval(drawTime, 1000);
 setInterval(() => isOver() || document.hidden || look().catch(() => {}), LOOK_MS);
+
+// What somebody is typing is not replaced under their hands.
+const control = document.getElementById("control");
+control.addEventListener("htmx:beforeSwap", (event) => {
+  if (control.querySelector("input:focus")) event.detail.shouldSwap = false;
+});
