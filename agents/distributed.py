@@ -75,8 +75,8 @@ class Store:
         args += [SWEEP_SILENT_MS, *campaigns]
         return _claim(await self._call("claim", keys, args))
 
-    async def accept(self, host: int, answers: Sequence[tuple[Answer, bool]]) -> list[bytes]:
-        """Put what `host` answers (and whether its rows were cut) into the stream, as far as it is owed.
+    async def accept(self, host: int, answers: Sequence[Answer]) -> list[bytes]:
+        """Put what `host` answers into the stream, as far as it is owed.
 
         Gives for each b"stored", b"not owed" or b"unknown". Raise NoBoardError, or RedisError when Redis is away.
         """
@@ -85,18 +85,18 @@ class Store:
             verdicts += await self._accept(host, answers[start : start + ANSWERS_A_CALL])
         return verdicts
 
-    async def _accept(self, host: int, answers: Sequence[tuple[Answer, bool]]) -> list[bytes]:
+    async def _accept(self, host: int, answers: Sequence[Answer]) -> list[bytes]:
         seat = keyspace.seat_of(host)
         keys = [keyspace.EPOCH, keyspace.STREAM]
         args: list[object] = [self._board.epoch or b"", host, seat.bit]
-        for answer, truncated in answers:
+        for answer in answers:
             keys += (
                 keyspace.campaign_key(answer.campaign),
                 keyspace.owed_key(answer.campaign, seat.number),
                 keyspace.offer_key(answer.campaign, seat.number),
                 keyspace.flight_key(answer.campaign),
             )
-            marks = (b"t" if truncated else b"") + (b"d" if answer.is_denylisted else b"")
+            marks = (b"t" if answer.truncated else b"") + (b"d" if answer.is_denylisted else b"")
             args += [answer.campaign, answer.status, answer.message, answer.stats, answer.rows, marks]
         return await self._call("accept", keys, args)
 

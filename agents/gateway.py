@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from redis.exceptions import RedisError
@@ -23,7 +24,8 @@ from redis.exceptions import RedisError
 from agents import protocol
 from agents.asgi_types import App, Receive, Scope, Send
 from agents.board import Board
-from agents.body import Body, BodyRefusedError, Budget, ClientGoneError
+from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Sink, Whole
+from agents.cutting import Cutter
 from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, Claim, NoBoardError, Store
 from agents.hold import Hold, Waiter
 from agents.identity import Identities
@@ -74,6 +76,7 @@ class Gateway:
         self._keys = NodeKeys(settings.node_key_secrets)
         self._peers = Peers(settings.trusted_proxies)
         self._budget = Budget(settings.large_bodies_bytes)
+        self._small_body = min(SMALL_BODY_BYTES, settings.max_result_bytes)  # such a body has no rows to cut
         self.board = Board()
         self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
         self.counts: Counter[str] = Counter()
@@ -89,6 +92,13 @@ class Gateway:
             "log": self._take_log,
             "distributed/read": self._read,
             "distributed/write": self._write,
+        }
+        most = settings.max_body_bytes
+        self._sinks: dict[str, Callable[[], Sink]] = {
+            "config": partial(Whole, SMALL_BODY_BYTES),
+            "log": partial(Whole, most),
+            "distributed/read": partial(Whole, SMALL_BODY_BYTES),
+            "distributed/write": partial(Cutter, settings.max_result_bytes, most),
         }
 
     # --- its life ---------------------------------------------------------------------------------------------
@@ -190,21 +200,23 @@ class Gateway:
     async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | None:
         headers = dict(scope["headers"])
         handler = self._handlers.get(verb or "")
-        if handler is None or scope["method"] != "POST":
+        if verb is None or handler is None or scope["method"] != "POST":
             return protocol.error(f"no such endpoint: {scope['method']} {scope['path']}")
-        with Body(self._budget, self._settings.max_body_bytes) as body:
-            content = await body.read(receive, headers.get(b"content-encoding", b""))
-            members = protocol.members_of(content)
-            del content
+        with Body(self._budget, self._small_body, self._settings.max_body_bytes) as body:
+            members = protocol.members_of(await body.read(receive, self._sinks[verb]))
             if members is None:
                 self.counts["not json"] += 1
-                return protocol.NOTHING
+                return self._unreadable(verb)
             identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))
             if identity is None or identity.epoch < self.board.floors.get(identity.host, 0):
                 return self._node_invalid()
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
             with self._identities.seen(identity, address):
                 return await handler(identity, members, receive)
+
+    def _unreadable(self, verb: str) -> bytes:
+        """Drop what is no JSON object: it would come again for ever. An empty config would wipe the schedule."""
+        return protocol.error("the request is no JSON object") if verb == "config" else protocol.NOTHING
 
     def _node_invalid(self) -> bytes:
         second, said = self._invalid_said
@@ -280,19 +292,14 @@ class Gateway:
         """Take the answers that are owed; say `{}` only when they are in the stream."""
         if self._is_backlogged(2):
             return self._trouble("backlog", "the server is behind with storing answers, come again")
-        answers = []
-        for answer in protocol.answers_of(members):
-            rows, truncated = protocol.cut(answer.rows, self._settings.max_result_bytes)
-            answers.append((answer._replace(rows=rows), truncated))
+        answers = protocol.answers_of(members)
         if not answers:
             self.counts["writes without answers"] += 1
             return protocol.NOTHING
         generation = self.board.generation
         verdicts = await self.store.accept(identity.host, answers)
         self.counts.update(verdict.decode() for verdict in verdicts)
-        taken = [
-            answer.campaign for (answer, _), verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"
-        ]
+        taken = [answer.campaign for answer, verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"]
         self.board.clear(identity.host, taken, generation)
         return protocol.NOTHING
 

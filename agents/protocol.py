@@ -4,14 +4,19 @@ Agents are many and old and odd. What cannot be read is dropped, never refused: 
 and blocks every later answer of its host. Shapes are section 5.4 of the protocol notes.
 """
 
+import json
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
-from agents.repair import repaired, without_nul
+from agents.repair import repaired
 
+MOST_ANSWERS = 10_000  # in one write; an agent is handed a few queries at a time
+DEEPEST = 20  # levels of a value in a row
+LONGEST_MESSAGE = 100_000  # characters
 _QUERY_NAME = re.compile(r"([ch])([1-9][0-9]{0,17})\Z")
 
 NOTHING = b"{}"
@@ -21,20 +26,24 @@ DENYLISTED = "distributed query is denylisted"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Members = dict[str, msgspec.Raw]
+Buffer = bytes | bytearray | msgspec.Raw
 _members = msgspec.json.Decoder(Members)
-_rows = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
-    """What a host sent for one campaign. `rows` are its bytes, `stats` a JSON object, status 0 means success."""
+    """What a host sent for one campaign. `rows` are its bytes, `stats` a JSON object, status 0 means success.
+
+    `truncated`: there were more rows than are kept.
+    """
 
     campaign: int
     status: int
     message: str
     stats: bytes
     rows: bytes
+    truncated: bool = False
 
     @property
     def is_denylisted(self) -> bool:
@@ -42,22 +51,27 @@ class Answer(NamedTuple):
         return self.status != 0 and DENYLISTED in self.message
 
 
-def members_of(body: bytes) -> Members | None:
+def members_of(body: Buffer) -> Members | None:
     """Split a JSON object into its members, undecoded; None for anything that is not an object."""
-    for text in (bytes, repaired):
-        try:
-            return _members.decode(text(body))
-        except UNREADABLE:
-            continue
-    return None
+    members: Members | None = _read(_members, body)
+    return members
 
 
-def value_of(raw: msgspec.Raw | None) -> Any:
+def value_of(raw: Buffer | None) -> Any:
     """Decode one member; None when it is missing or cannot be read."""
-    if raw is None:
-        return None
+    return None if raw is None else _read(_any, raw)
+
+
+def _read(decoder: msgspec.json.Decoder[Any], text: Buffer) -> Any:
+    """Decode as it is, else repaired once; None when that does not help either."""
     try:
-        return _any.decode(raw)
+        return decoder.decode(text)
+    except RecursionError:
+        return None
+    except UNREADABLE:
+        pass
+    try:
+        return decoder.decode(repaired(bytes(text)))
     except UNREADABLE:
         return None
 
@@ -75,63 +89,78 @@ def query_name(campaign: int) -> str:
     return f"c{campaign}" if campaign > 0 else f"h{-campaign}"
 
 
+def campaign_of(name: object) -> int | None:
+    """Give the campaign a query's name stands for, negative for housekeeping; None for names that are not ours."""
+    ours = _QUERY_NAME.match(name) if isinstance(name, str) else None
+    if ours is None:
+        return None
+    return int(ours[2]) if ours[1] == "c" else -int(ours[2])
+
+
 def answers_of(members: Members) -> list[Answer]:
     """Read a distributed write: one answer for each name that is ours. Names that are not are left out."""
     queries, statuses, messages, stats = (
         _object(members.get(name)) for name in ("queries", "statuses", "messages", "stats")
     )
-    answers = []
-    for name in {**queries, **statuses}:
-        ours = _QUERY_NAME.match(name)
-        if ours:
-            answers.append(
-                Answer(
-                    campaign=int(ours[2]) if ours[1] == "c" else -int(ours[2]),
-                    status=_status(value_of(statuses.get(name))),
-                    message=_text(value_of(messages.get(name))),
-                    stats=bytes(stats.get(name, b"{}")),
-                    rows=bytes(queries.get(name, b"[]")),
-                )
-            )
-    return answers
-
-
-def cut(rows: bytes, limit: int) -> tuple[bytes, bool]:
-    """Give as many whole rows as fit into `limit` bytes, and whether some did not."""
-    if len(rows) <= limit:
-        return rows, False
-    try:
-        elements = _rows.decode(rows)
-    except UNREADABLE:
-        return b"[]", True
-    kept, size = [], 2
-    for element in elements:
-        size += len(bytes(element)) + 1
-        if size > limit:
-            break
-        kept.append(bytes(element))
-    return b"[" + b",".join(kept) + b"]", True
+    truncated = _names(members.get("truncated"))
+    ours = ((campaign_of(name), name) for name in {**queries, **statuses})
+    return [
+        Answer(
+            campaign=campaign,
+            status=_status(value_of(statuses.get(name))),
+            message=_text(value_of(messages.get(name)))[:LONGEST_MESSAGE],
+            stats=bytes(stats.get(name, b"{}")),
+            rows=bytes(queries.get(name, b"[]")),
+            truncated=name in truncated,
+        )
+        for campaign, name in islice(((campaign, name) for campaign, name in ours if campaign), MOST_ANSWERS)
+    ]
 
 
 def rows_of(rows: bytes) -> list[dict[str, str]]:
-    """Read an answer's rows as text cells. Raise ValueError when even the repaired bytes are not JSON.
+    """Read an answer's rows as text cells. Raise ValueError when even the repaired bytes are not JSON, or too deep.
 
     Old agents send "" or null for no rows; others send numbers, nested values or one bare object.
     """
-    for text in (without_nul, repaired):
-        try:
-            value = _any.decode(without_nul(text(rows)))
-        except UNREADABLE:
-            continue
-        elements = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-        return [_row(element) for element in elements]
-    raise ValueError(f"rows are not JSON: {rows[:80]!r}")
+    value = _cells(rows)
+    elements = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [_row(element) for element in elements]
+
+
+def _cells(rows: bytes) -> Any:
+    try:
+        return _any.decode(rows)
+    except UNREADABLE:
+        pass
+    try:  # more patient: numbers of any size stay the text they are
+        return json.loads(repaired(rows), parse_int=str, parse_float=str)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        raise ValueError(f"rows are not JSON: {rows[:80]!r}") from None
 
 
 def _row(element: Any) -> dict[str, str]:
     if not isinstance(element, dict):
-        return {"value": _text(element)}
-    return {name: _text(value) for name, value in element.items()}
+        return {"value": _cell(element)}
+    return {_text(name): _cell(value) for name, value in element.items()}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict | list) and _is_deeper(value, DEEPEST):
+        raise _too_deep()
+    return _text(value)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(each, levels - 1) for each in inner)
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"rows nest deeper than {DEEPEST} levels")
 
 
 class Stats(NamedTuple):
@@ -192,7 +221,13 @@ def error(sentence: str) -> bytes:
 
 
 def _object(raw: msgspec.Raw | None) -> Members:
-    return (members_of(bytes(raw)) or {}) if raw is not None else {}
+    return (members_of(raw) or {}) if raw is not None else {}
+
+
+def _names(raw: msgspec.Raw | None) -> set[str]:
+    """Read the list of queries whose rows `agents.cutting` cut; agents themselves send none."""
+    names = value_of(raw)
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def _status(value: Any) -> int:
@@ -200,12 +235,14 @@ def _status(value: Any) -> int:
     if value is None or value == "":
         return 0
     try:
-        return int(value)
+        status = int(value)
     except (TypeError, ValueError, OverflowError):
         return 1
+    return status if abs(status) < 2**31 else 1
 
 
 def _text(value: Any) -> str:
+    """Give a value as text without NULs, which PostgreSQL refuses."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else _encode(value).decode()
+    return value.replace("\0", "") if isinstance(value, str) else _encode(value).decode()

@@ -1,7 +1,7 @@
 """Make the JSON of agents readable: they send text as it lies on the disk, whatever its encoding.
 
-Repairs look at the bytes once and know escapes, so that one bad cell never costs its neighbour: `\\\\u0000` is a
-backslash and six letters, `\\u0000` is a NUL.
+Repairs look at the bytes once and know escapes, so that one bad cell never costs its neighbour: `\\\\ud800` is a
+backslash and five letters, `\\ud800` is half a character.
 """
 
 import re
@@ -13,23 +13,21 @@ _LONE_SURROGATE = re.compile(
     """,
     re.VERBOSE,
 )
-_NUL = re.compile(r"(?P<escaped>\\\\)|(?P<nul>\\u0000)")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and content with a string that never ends: a hostile body costs neither memory nor a second look.
+_TOKEN = re.compile(r"""(?P<string>"(?:[^"\\]++|\\.)*+"?)|-?\b(?:NaN|Infinity)\b""", re.DOTALL)
 _RAW_CONTROL = re.compile("[\x00-\x1f]")
 
 
 def repaired(body: bytes) -> bytes:
-    """Give `body` as valid UTF-8 without lone surrogates and raw control characters: each becomes U+FFFD."""
-    return _STRING.sub(_repaired_string, body.decode("utf-8", "replace")).encode()
+    """Give `body` as valid UTF-8 without lone surrogates and raw control characters: each becomes U+FFFD.
+
+    Numbers that JSON does not have (NaN) become text.
+    """
+    return _TOKEN.sub(_repaired_token, body.decode("utf-8-sig", "replace")).encode()
 
 
-def _repaired_string(found: re.Match[str]) -> str:
+def _repaired_token(found: re.Match[str]) -> str:
+    if found["string"] is None:
+        return f'"{found[0]}"'
     text = _RAW_CONTROL.sub(r"\\ufffd", found[0])
     return _LONE_SURROGATE.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
-
-
-def without_nul(body: bytes) -> bytes:
-    """Give `body` without escaped NULs, which PostgreSQL's text and jsonb refuse."""
-    if b"\\u0000" not in body:
-        return body
-    return _NUL.sub(lambda found: found[0] if found["escaped"] else "", body.decode("utf-8")).encode()

@@ -74,9 +74,14 @@ def test_a_key_below_the_floor_is_refused_and_a_newer_one_served(agent: MakeAgen
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"1", b"\xff\xfe\x00", b"[" * 10_000])
-@pytest.mark.parametrize("verb", ["distributed/read", "distributed/write", "config", "log"])
+@pytest.mark.parametrize("verb", ["distributed/read", "distributed/write", "log"])
 def test_what_is_not_json_is_dropped_with_an_object(agent: MakeAgent, verb: str, body: bytes) -> None:
     assert agent(HOST).post(verb, body) == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"1"])
+def test_an_empty_object_is_never_served_as_a_config(agent: MakeAgent, body: bytes) -> None:
+    assert agent(HOST).post("config", body) == {"error": "the request is no JSON object"}
 
 
 def test_an_answer_is_in_the_stream_before_the_agent_hears_of_it(agent: MakeAgent) -> None:
@@ -173,18 +178,17 @@ def test_log_lines_are_acknowledged_gzipped_or_not(agent: MakeAgent) -> None:
     body = json.dumps({"node_key": host.key, "log_type": "result", "data": []}).encode()
 
     assert host.post("log", body) == {}
-    assert host.post("log", gzip.compress(body), [(b"content-encoding", b"GZIP")]) == {}
-    assert "error" in host.post("log", b"no gzip", [(b"content-encoding", b"gzip")])
+    assert host.post("log", gzip.compress(body)) == {}
+    assert host.post("log", gzip.compress(body)[:-20] + b"garbled") == {}
 
 
-def test_a_zip_bomb_is_refused(loop: asyncio.AbstractEventLoop, board: None, gateway: Gateway) -> None:
+def test_a_zip_bomb_is_dropped(loop: asyncio.AbstractEventLoop, board: None, gateway: Gateway) -> None:
     small = Gateway(gateway_settings(max_body_bytes=100_000), cold=gateway._cold)
     loop.run_until_complete(small.start())
     host = Agent(small, loop, HOST)
 
-    answer = host.post("log", gzip.compress(b"0" * 10_000_000), [(b"content-encoding", b"gzip")])
-
-    assert answer == {"error": "the body is larger than 100000 bytes"}
+    assert host.post("log", gzip.compress(b"0" * 10_000_000)) == {}
+    assert small.counts["log batches"] == 0
     loop.run_until_complete(small.stop())
 
 

@@ -146,7 +146,7 @@ def writes() -> None:
         async def one() -> None:
             for host in left:
                 own = store if shared else alone[host % len(alone)]
-                await own.accept(host, [(Answer(1, 0, "", b"{}", b'[{"a":"1"}]'), False)])
+                await own.accept(host, [Answer(1, 0, "", b"{}", b'[{"a":"1"}]')])
 
         alone = [Store(settings.REDIS_URL, store._board, "bench") for _ in range(0 if shared else AT_ONCE)]
         began = time.perf_counter()
