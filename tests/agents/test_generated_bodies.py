@@ -18,7 +18,7 @@ SEEDS = range(8)
 
 cells = st.text() | st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=3) | st.booleans()
 rows = st.lists(st.dictionaries(st.text(max_size=5), cells, max_size=4), max_size=6) | st.just("") | st.none() | cells
-names = st.sampled_from(["c1", "c22", "c333", "other", "", "c0"])
+names = st.sampled_from(["c1", "c22", "h3", "other", "", "c0"])
 writes = st.fixed_dictionaries(
     {"queries": st.dictionaries(names, rows, max_size=4), "node_key": st.text(max_size=20)},
     optional={
@@ -125,7 +125,9 @@ def generated(chance: random.Random) -> Iterator[bytes]:
 
 
 def made_up(chance: random.Random) -> dict[str, Any]:
-    campaigns = [f"c{chance.choice([1, 2, 3, 40])}" for _ in range(chance.randrange(3))] + ["x"] * chance.randrange(2)
+    campaigns = [f"{chance.choice('cch')}{chance.choice([1, 2, 40])}" for _ in range(chance.randrange(3))] + [
+        "x"
+    ] * chance.randrange(2)
     body: dict[str, Any] = {
         "node_key": chance.choice(["1.1.key", *VALUES]),
         "queries": {name: some_rows(chance) for name in campaigns},
