@@ -41,6 +41,7 @@ class Claim(NamedTuple):
     at_once: bool
     again_in: float | None  # seconds; None = when woken
     never: list[int]
+    traces: tuple[tuple[int, bytes], ...] = ()  # of what was handed out and can be given back
 
 
 class Store:
@@ -70,10 +71,22 @@ class Store:
                 keyspace.offer_key(campaign, seat.number),
                 keyspace.flight_key(campaign),
             )
-        age_ms = max(0, round(age * 1000))
+        age_ms = int(age * 1000)  # rounded down: a read that came after another one must not seem to be its twin
         args: list[object] = [self._board.epoch or b"", host, seat.bit, age_ms, most, OFFER_AGAIN_MS, DELIVERIES]
         args += [SWEEP_SILENT_MS, *campaigns]
         return _claim(await self._call("claim", keys, args))
+
+    async def give_back(self, host: int, traces: Sequence[tuple[int, bytes]]) -> int:
+        """Undo deliveries to `host` that never left this gateway; give how many still stood.
+
+        Raise NoBoardError, or RedisError when Redis is away.
+        """
+        keys = [keyspace.EPOCH, keyspace.STREAM]
+        args: list[object] = [self._board.epoch or b"", host]
+        for campaign, trace in traces:
+            keys.append(keyspace.flight_key(campaign))
+            args += (campaign, trace)
+        return (await self._call("give_back", keys, args)).count(b"given back")
 
     async def accept(self, host: int, answers: Sequence[Answer]) -> list[bytes]:
         """Put what `host` answers into the stream, as far as it is owed.
@@ -178,21 +191,23 @@ class Store:
 
 
 def _claim(answer: list[bytes]) -> Claim:
-    work, never, waits, at_once, accelerate = [], [], [], False, 0
-    for i in range(0, len(answer), 4):
-        campaign, verdict, detail, sql = int(answer[i]), answer[i + 1], answer[i + 2], answer[i + 3]
+    work, never, waits, traces, at_once, accelerate = [], [], [], [], False, 0
+    for i in range(0, len(answer), 5):
+        campaign, verdict, detail, sql, trace = int(answer[i]), *answer[i + 1 : i + 5]
         if verdict == b"work":
             work.append((campaign, sql.decode()))
             accelerate = int(detail or 0)
             if campaign < 0:  # housekeeping is offered once
                 never.append(campaign)
+            else:
+                traces.append((campaign, trace))
         elif verdict == b"never":
             never.append(campaign)
         elif verdict == b"nothing":
             at_once = True
         elif detail:
             waits.append(int(detail) / 1000)
-    return Claim(work, accelerate, at_once, min(waits, default=None), never)
+    return Claim(work, accelerate, at_once, min(waits, default=None), never, tuple(traces))
 
 
 def _place(field: bytes) -> Place:

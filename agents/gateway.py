@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -64,7 +65,15 @@ class GatewaySettings:
         return 2 if self.hold_seconds else 10
 
 
-Handler = Callable[[Identity, protocol.Members, Receive], Awaitable[bytes | None]]
+class Handout(NamedTuple):
+    """An answer with work in it, which can be given back as long as it has not left."""
+
+    body: bytes
+    host: int
+    claim: Claim
+
+
+Handler = Callable[[Identity, protocol.Members, Receive], Awaitable[bytes | Handout | None]]
 
 
 class Gateway:
@@ -188,8 +197,16 @@ class Gateway:
         except Exception:
             logger.exception("request failed path=%s", scope["path"])
             answer = self._trouble("failed", "the server failed on this request, come again")
-        if answer is not None:
+        if isinstance(answer, Handout):
+            await self._hand_out(send, answer)
+        elif answer is not None:
             await respond(send, answer)
+
+    async def _hand_out(self, send: Send, handout: Handout) -> None:
+        try:
+            await respond(send, handout.body)
+        except OSError:
+            await self._give_back(handout)
 
     def _trouble(self, kind: str, sentence: str, error: Exception | None = None) -> bytes:
         self.counts[kind] += 1
@@ -197,7 +214,7 @@ class Gateway:
             logger.warning("agents told to come again kind=%s times=%s reason=%s", kind, self.counts[kind], error)
         return protocol.error(sentence)
 
-    async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | None:
+    async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | Handout | None:
         headers = dict(scope["headers"])
         handler = self._handlers.get(verb or "")
         if verb is None or handler is None or scope["method"] != "POST":
@@ -246,24 +263,33 @@ class Gateway:
             self.counts["log lines"] += await self._sink.append(identity.host, *batch)
         return protocol.NOTHING
 
-    async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | None:
+    async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | Handout | None:
         """Hand out work, or hold the read until there is some. None = the client left, nobody to answer."""
         host, began = identity.host, time.monotonic()
         self._asked[host, identity.epoch] = began
-        if not self._settings.hold_seconds or self.hold.is_full:
-            answer, _ = await self._offer(host, began)
-            return answer or protocol.NOTHING
-        waiter = self.hold.enter(host)
-        watch = asyncio.ensure_future(receive())
-        watch.add_done_callback(lambda _: waiter.release())
+        holds = bool(self._settings.hold_seconds) and not self.hold.is_full
+        if not holds and not self.board.has_work(host):
+            return protocol.NOTHING
+        waiter = self.hold.enter(host) if holds else Waiter()
+        watch = asyncio.ensure_future(gone(receive))
+        watch.add_done_callback(lambda _: waiter.desert())
         try:
-            answer = await self._held(host, began, waiter)
-            return None if watch.done() and not watch.cancelled() else answer
+            answer = await (self._held(host, began, waiter) if holds else self._at_once(host, began))
+            if isinstance(answer, Handout):
+                await asyncio.sleep(0)  # a client that left in this very moment has its turn to be noticed
+                if waiter.deserted or watch.done():
+                    await self._give_back(answer)
+                    answer = protocol.NOTHING
+            return None if watch.done() else answer
         finally:
             watch.cancel()
             self.hold.leave(host, waiter)
 
-    async def _held(self, host: int, began: float, waiter: Waiter) -> bytes:
+    async def _at_once(self, host: int, began: float) -> bytes | Handout:
+        answer, _ = await self._offer(host, began)
+        return answer or protocol.NOTHING
+
+    async def _held(self, host: int, began: float, waiter: Waiter) -> bytes | Handout:
         ends = began + self._settings.hold_seconds * random.uniform(SHORTEST_HOLD, 1)  # noqa: S311 - a spread
         while True:
             answer, again_in = await self._offer(host, began)
@@ -274,7 +300,7 @@ class Gateway:
             if waiter.released:
                 return protocol.NOTHING
 
-    async def _offer(self, host: int, began: float) -> tuple[bytes | None, float | None]:
+    async def _offer(self, host: int, began: float) -> tuple[bytes | Handout | None, float | None]:
         """Look at the host's bit; give what to answer now, else None and when it is worth looking again."""
         if not self.board.has_work(host) or self._is_backlogged(1):
             return None, None
@@ -285,8 +311,19 @@ class Gateway:
         self.board.clear(host, claim.never, generation)
         if claim.work:
             self.counts["deliveries"] += len(claim.work)
-            return protocol.work(claim.work, claim.accelerate), None
+            return Handout(protocol.work(claim.work, claim.accelerate), host, claim), None
         return (protocol.NOTHING, None) if claim.at_once else (None, claim.again_in)
+
+    async def _give_back(self, handout: Handout) -> None:
+        """Undo deliveries that reached nobody, so that the host's next read gets them. Housekeeping comes round anyway.
+
+        When that cannot be done, the SQL is offered again after the next reads, as if the answer had been lost.
+        """
+        try:
+            self.counts["given back"] += await self.store.give_back(handout.host, handout.claim.traces)
+        except (NoBoardError, RedisError, OSError) as error:
+            logger.warning("deliveries not given back host=%s reason=%s", handout.host, error or "no board")
+        self.hold.wake_host(handout.host)
 
     async def _write(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:
         """Take the answers that are owed; say `{}` only when they are in the stream."""
@@ -331,6 +368,12 @@ class ErrorsAsJson:
         if status != 200:
             body = protocol.error(f"the server cannot do this now (status {status}), come again")
         await respond(send, body)
+
+
+async def gone(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def verb_of(path: str) -> str | None:

@@ -6,7 +6,9 @@ listening at any moment, at the connections per hour of plain 10-second polling.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+
+from fleet.cancelling import end
 
 WAKE_EVERY_SECONDS = 0.02
 RELEASE_SECONDS = 0.8  # over which all are let go when the server stops
@@ -15,12 +17,13 @@ RELEASE_SECONDS = 0.8  # over which all are let go when the server stops
 class Waiter:
     """One held read. A wake that comes while nobody waits is kept for the next wait."""
 
-    __slots__ = ("_future", "_rung", "released")
+    __slots__ = ("_future", "_rung", "deserted", "released")
 
     def __init__(self) -> None:
         self._future: asyncio.Future[None] | None = None
         self._rung = False
-        self.released = False  # to be answered at once: a newer read took over, the client left, the server stops
+        self.released = False  # to be answered at once: the server stops, or it is deserted
+        self.deserted = False  # nobody waits for its answer: the client left, or a newer read took over
 
     def wake(self) -> None:
         """Make the read look at its bit again."""
@@ -32,6 +35,11 @@ class Waiter:
         """End the read."""
         self.released = True
         self.wake()
+
+    def desert(self) -> None:
+        """End the read; what it was handed meanwhile reaches nobody."""
+        self.deserted = True
+        self.release()
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, or after `seconds`."""
@@ -55,6 +63,7 @@ class Hold:
         self._step = max(1, round(wake_per_second * WAKE_EVERY_SECONDS))
         self._waiters: dict[int, Waiter] = {}
         self._due: deque[int] = deque()
+        self._queued: set[int] = set()  # the same hosts, each once
         self._pacer: asyncio.Task[None] | None = None
         self.closing = False
 
@@ -70,9 +79,14 @@ class Hold:
         """Register a read, before its bit is looked at; an older one of the same host is let go."""
         older = self._waiters.get(host)
         if older is not None:
-            older.release()
+            older.desert()
         waiter = self._waiters[host] = Waiter()
         return waiter
+
+    def wake_host(self, host: int) -> None:
+        """Wake the held read of one host, if there is one."""
+        if host in self._waiters:
+            self._waiters[host].wake()
 
     def leave(self, host: int, waiter: Waiter) -> None:
         """Take the read off; a newer one of the same host stays."""
@@ -81,22 +95,22 @@ class Hold:
 
     def wake(self, fresh: Mapping[int, bytes]) -> None:
         """Wake, at the pace, the held reads of hosts whose bit is set in these bitmaps of ranges."""
-        self._due.extend(host for host in self._waiters if _is_set(fresh, host))
+        due = [host for host in self._waiters if _is_set(fresh, host) and host not in self._queued]
+        self._due.extend(due)
+        self._queued.update(due)
         if self._due and self._pacer is None:
             self._pacer = asyncio.create_task(self._wake_due())
 
     async def _wake_due(self) -> None:
         try:
             while self._due:
-                for host in self._next(self._step):
-                    if host in self._waiters:
-                        self._waiters[host].wake()
+                for _ in range(min(self._step, len(self._due))):
+                    host = self._due.popleft()
+                    self._queued.discard(host)
+                    self.wake_host(host)
                 await asyncio.sleep(WAKE_EVERY_SECONDS)
         finally:
             self._pacer = None
-
-    def _next(self, most: int) -> Iterable[int]:
-        return [self._due.popleft() for _ in range(min(most, len(self._due)))]
 
     async def close(self) -> None:
         """Let every held read end with its empty answer within a second, spread, and hold no more."""
@@ -108,6 +122,8 @@ class Hold:
             for waiter in waiters[start : start + share]:
                 waiter.release()
             await asyncio.sleep(WAKE_EVERY_SECONDS)
+        if self._pacer is not None:
+            await end([self._pacer])
 
 
 def _is_set(fresh: Mapping[int, bytes], host: int) -> bool:

@@ -66,7 +66,10 @@ FROM unnest({arrays}) AS new ({names}) WHERE target.id = new.id
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the stream, as it lies there. Kinds: d delivered, a answered, n no answer, b the board began."""
+    """One entry of the stream, as it lies there.
+
+    Kinds: d delivered, g given back (it was not), a answered, n no answer, b the board began.
+    """
 
     id: str
     fields: dict[bytes, bytes]
@@ -137,7 +140,7 @@ class Batch:
         target = self._targets.get(address)
         if target is None:
             raise ValueError(f"host {address[1]} is no target of campaign {address[0]}")
-        apply = {b"d": self._deliver, b"n": self._give_up, b"a": self._answer}.get(entry.kind)
+        apply = {b"d": self._deliver, b"g": self._take_back, b"n": self._give_up, b"a": self._answer}.get(entry.kind)
         if apply is None:
             raise ValueError(f"entries of kind {entry.kind!r} are unknown")
         apply(entry, target)
@@ -148,6 +151,15 @@ class Batch:
             target.state = State.DELIVERED
         target.deliveries = max(target.deliveries, int(entry.fields[b"n"]))
         target.delivered_at = entry.at
+
+    def _take_back(self, entry: Entry, target: Target) -> None:
+        """Undo the last delivery, which never left the gateway: alone this leads a target back to `waiting`."""
+        deliveries, before = int(entry.fields[b"n"]), entry.fields[b"p"]
+        if target.deliveries == deliveries + 1:
+            target.deliveries = deliveries
+            target.delivered_at = open_work.moment(before) if before else None
+            if not deliveries and target.state == State.DELIVERED:
+                target.state = State.WAITING
 
     def _give_up(self, entry: Entry, target: Target) -> None:
         if target.state in OPEN_STATES:

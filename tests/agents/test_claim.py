@@ -106,6 +106,126 @@ def test_the_sibling_of_a_read_sent_twice_takes_the_delivery_over_uncounted(gate
     assert entries(b"d") == 1
 
 
+def test_the_twin_that_takes_over_may_do_so_again_and_the_record_is_its_own(gate: Gate) -> None:
+    arm(1)
+    gate.claim(1, age=0.3)
+    gate.claim(1, age=0.2)
+
+    assert gate.claim(1, age=0.1).work
+    assert flight(1)[:2] == [b"1", delivered_at(1)]
+    assert entries(b"d") == 1
+
+
+def test_a_twin_that_a_later_read_proves_dead_gets_nothing_and_moves_nothing(gate: Gate) -> None:
+    arm(1)
+    gate.claim(1)
+    gate.claim(1)
+    record = flight(1)
+
+    assert gate.claim(1, age=0.5).at_once, "the host has come back since: nobody waits for this answer"
+    assert flight(1) == record
+
+
+def test_the_twin_of_the_first_further_read_is_answered_at_once_as_well(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's answer may come right after it: held, or offered the work again, it would run it twice."""
+    let_time_pass(monkeypatch)
+    arm(1)
+    gate.claim(1)
+    move_delivery_back(1, 200)
+    gate.claim(1, age=0.1)
+
+    assert gate.claim(1, age=0.05) == Claim([], 0, at_once=True, again_in=None, never=[])
+
+
+def test_the_next_delivery_comes_when_the_pause_is_over_and_not_before(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(1)
+    gate.claim(1)
+    gate.claim(1)
+    monkeypatch.setattr(distributed, "OFFER_AGAIN_MS", 60)
+    soon = gate.claim(1).again_in
+    assert soon is not None
+    assert 0 < soon <= 0.06
+
+    wait_for_redis(soon)
+
+    assert gate.claim(1).work
+    assert gate.claim(1).at_once, "the count of further reads begins anew"
+
+
+def test_after_the_third_delivery_only_the_read_that_comes_late_enough_gives_up(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(1)
+    with monkeypatch.context() as quick:
+        let_time_pass(quick)
+        assert sum(bool(gate.claim(1).work) for _ in range(5)) == 3
+
+    assert gate.claim(1).at_once, "the first further read"
+    assert gate.claim(1).again_in is not None, "a later one"
+    assert entries(b"n") == 0
+    let_time_pass(monkeypatch)
+    assert gate.claim(1).never == [1]
+    assert entries(b"n") == 1
+    assert flight(1) == []
+
+
+def test_a_further_read_that_gets_other_work_is_a_further_read_all_the_same(gate: Gate) -> None:
+    for campaign in range(1, 5):
+        arm(campaign)
+    gate.claim(4)
+
+    assert [campaign for campaign, _ in gate.claim(1, 2, 3, 4).work] == [1, 2, 3]
+
+    assert gate.claim(4).again_in is not None
+
+
+def test_slow_sql_goes_alone(gate: Gate) -> None:
+    for campaign in (1, 2, 3):
+        arm(campaign)
+    open_work.client().hset(keyspace.campaign_key(2), "slow", "1")
+
+    assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [1, 3], "nothing waits for it"
+    assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [2]
+
+
+def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None:
+    for campaign in (1, 2):
+        arm(campaign)
+    open_work.client().hset(keyspace.campaign_key(1), "slow", "1")
+
+    assert [campaign for campaign, _ in gate.claim(1, 2).work] == [1]
+    assert [campaign for campaign, _ in gate.claim(1, 2).work] == [2]
+
+
+def flight(campaign: int) -> list[bytes]:
+    """Give the record in flight: deliveries, delivered_at, began, further_at."""
+    return (open_work.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
+
+
+def delivered_at(campaign: int) -> bytes:
+    (entry,) = (entry for entry, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == b"d")
+    return entry.split(b"-")[0]
+
+
+def move_delivery_back(campaign: int, milliseconds: int) -> None:
+    """Let the delivery have happened earlier."""
+    deliveries, at, began, further = map(int, flight(campaign))
+    record = f"{deliveries} {at - milliseconds} {began - milliseconds} {further}"
+    open_work.client().hset(keyspace.flight_key(campaign), HOST, record)
+
+
+def wait_for_redis(seconds: float) -> None:
+    """Return when Redis' own clock has gone on."""
+    client = open_work.client()
+    end = keyspace.now_ms(client) + seconds * 1000
+    while keyspace.now_ms(client) <= end:
+        pass
+
+
 def test_at_most_three_queries_go_with_one_read(gate: Gate) -> None:
     for campaign in range(1, 6):
         arm(campaign)

@@ -165,6 +165,56 @@ def test_a_delivery_that_comes_after_the_answer_only_fills_in_its_times(collect:
     assert target.delivered_at is not None
 
 
+def test_a_delivery_given_back_leads_back_to_waiting(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    deliver(campaign, host, "d", n=1)
+    collect()
+    assert state(campaign, host) == State.DELIVERED
+    deliver(campaign, host, "g", n=0, p="")
+
+    collect()
+
+    target = Target.objects.get(campaign=campaign)
+    assert (target.state, target.deliveries, target.delivered_at) == (State.WAITING, 0, None)
+    campaign.refresh_from_db()
+    assert (campaign.counts["waiting"], campaign.counts["delivered"]) == (1, 0)
+
+
+def test_a_second_delivery_given_back_leaves_the_first(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    for number in (1, 2):
+        deliver(campaign, host, "d", n=number)
+    deliver(campaign, host, "g", n=1, p=open_work.in_ms(campaign.started_at))
+
+    collect()
+
+    target = Target.objects.get(campaign=campaign)
+    assert (target.state, target.deliveries, target.delivered_at) == (State.DELIVERED, 1, campaign.started_at)
+
+
+def test_a_delivery_given_back_that_was_answered_all_the_same_stays_answered(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    deliver(campaign, host, "d", n=1)
+    answer(campaign, host)
+    deliver(campaign, host, "g", n=0, p="")
+    deliver(campaign, host, "g", n=0, p="")
+
+    collect()
+
+    target = Target.objects.get(campaign=campaign)
+    assert (target.state, target.deliveries) == (State.ANSWERED, 0)
+    campaign.refresh_from_db()
+    assert campaign.counts["answered"] == 1
+
+
+def deliver(campaign: Campaign, host: Host, kind: str, **fields: object) -> None:
+    """Put a delivery, or one given back, into the stream as the scripts do."""
+    open_work.client().xadd(keyspace.STREAM, {"k": kind, "c": campaign.pk, "h": host.pk, **fields})
+
+
 def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) -> None:
     hosts = make_hosts(2)
     campaign = make_campaign(*hosts)
