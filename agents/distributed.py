@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 OFFER_AGAIN_MS = 5_000  # after the first further read of a host that was handed the SQL
 DELIVERIES = 3
 SWEEP_SILENT_MS = 15_000  # nothing with brakes is handed out when nobody watched them for so long
+GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long holds nothing
 OLDER_KEY_MS = 60_000  # so long after the first use of a newer key, an older one means a second machine
 STREAK_MS = 60_000  # a host that pauses longer begins a new streak of reads
 ANSWERS_A_CALL = 100
@@ -42,6 +43,13 @@ class Claim(NamedTuple):
     again_in: float | None  # seconds; None = when woken
     never: list[int]
     traces: tuple[tuple[int, bytes], ...] = ()  # of what was handed out and can be given back
+
+
+class Held(NamedTuple):
+    """How many reads are held, and how many could be."""
+
+    reads: int
+    most: int
 
 
 class Store:
@@ -128,6 +136,11 @@ class Store:
             for (host, epoch), seconds in hosts[start : start + HOSTS_A_CALL]:
                 args += (host, epoch, round(seconds * 1000))
             await self._pipeline.call("mark_reads", keys, args)
+
+    async def tell_held(self, held: int, most: int) -> Held:
+        """Tell how many of `most` reads this gateway holds; give the same of all gateways. After `tell_reads`."""
+        args = [self._name, held, most, GATEWAY_SILENT_MS]
+        return Held(*await self._pipeline.call("mark_held", [keyspace.HELD, keyspace.GATEWAYS], args))
 
     async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int]) -> None:
         """Tell whose identity is in doubt and why, and how often keys of which old secret were used."""

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 PREFIXES = ("/api/osquery/", "/api/v1/osquery/")
 NODE_INVALID_PER_SECOND = 100
+QUICK_INTERVAL, SLOW_INTERVAL = 2, 10  # seconds between two reads: while reads are held, and otherwise
+CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
 SHORTEST_HOLD = 0.8  # of HOLD_SECONDS; the rest is random, so that agents do not march in step
 
 
@@ -58,11 +60,6 @@ class GatewaySettings:
     large_bodies_bytes: int
     max_result_bytes: int
     stream_max_bytes: int
-
-    @property
-    def distributed_interval(self) -> int:
-        """Give the pause between two reads that agents are told: short when reads are held."""
-        return 2 if self.hold_seconds else 10
 
 
 class Handout(NamedTuple):
@@ -94,8 +91,9 @@ class Gateway:
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
-        self._config: tuple[bytes | None, bytes] = None, b""
+        self._config: tuple[tuple[bytes, int] | None, bytes] = None, b""
         self._sink: LogSink | None = None
+        self._crowded = False
         self._handlers: dict[str, Handler] = {
             "config": self._serve_config,
             "log": self._take_log,
@@ -174,7 +172,14 @@ class Gateway:
         except (RedisError, OSError):
             self._asked = {**asked, **self._asked}
             raise
+        held = await self.store.tell_held(len(self.hold), self._settings.max_held_reads)
+        self._crowded = held.reads > CROWDED * held.most
         await self._identities.tell(self.store)
+
+    @property
+    def distributed_interval(self) -> int:
+        """Give the pause between two reads that agents are told, in seconds: short while there is room to hold them."""
+        return QUICK_INTERVAL if self._settings.hold_seconds and not self._crowded else SLOW_INTERVAL
 
     # --- one request ------------------------------------------------------------------------------------------
 
@@ -251,8 +256,9 @@ class Gateway:
         document = self.board.config
         if document is None:
             return self._trouble("no config", "the server does not know its config yet, come again")
-        if self._config[0] is not document:
-            self._config = document, protocol.config(document, self._settings.distributed_interval)
+        known = document, self.distributed_interval
+        if self._config[0] != known:
+            self._config = known, protocol.config(*known)
         return self._config[1]
 
     async def _take_log(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:

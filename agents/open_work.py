@@ -338,7 +338,7 @@ def forget_silent_gateways() -> None:
     oldest = in_ms(now()) - GATEWAY_FORGOTTEN_MS
     silent = [name for name, at in client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
     if silent:
-        client().hdel(keyspace.GATEWAYS, *silent)
+        client().pipeline().hdel(keyspace.GATEWAYS, *silent).hdel(keyspace.HELD, *silent).execute()
 
 
 def reads_of(hosts: list[int]) -> dict[int, Reads]:

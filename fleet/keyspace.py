@@ -17,6 +17,7 @@
 | log:seen:H           | set    | gateways              | gateways               | two hours after its first line     |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
+| board:held           | hash   | gateways, each second | gateways               | fields: when silent for a minute   |
 | board:swept          | string | sweep, each second    | claim, /readyz         | never                              |
 | board:off            | string | kill switch, rebuild  | claim                  | when live queries are enabled      |
 | board:worked         | string | a worker, each 2 s    | /readyz                | never                              |
@@ -56,6 +57,7 @@ CONFIG = "board:config"
 GATEWAYS = "board:gateways"
 SLOW_POLLERS = "board:slow_pollers"
 HOUSEKEPT = "board:housekept"
+HELD = "board:held"
 SWEPT = "board:swept"
 OFF = "board:off"
 WORKED = "board:worked"

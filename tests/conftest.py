@@ -98,7 +98,8 @@ def gateway_settings(**changes: Any) -> GatewaySettings:
     return GatewaySettings(**{**values, "hold_seconds": 0.0, **changes})
 
 
-async def _no_cold_app(scope: Any, receive: Any, send: Any) -> None:
+async def no_cold_app(scope: Any, receive: Any, send: Any) -> None:
+    """Fail: nothing of a test with this app goes through Django."""
     raise AssertionError("nothing of this test goes through Django")
 
 
@@ -114,7 +115,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture
 def gateway(board: None, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
     """Give a gateway that answers idle reads at once."""
-    made = Gateway(gateway_settings(), cold=_no_cold_app)
+    made = Gateway(gateway_settings(), cold=no_cold_app)
     loop.run_until_complete(made.start())
     loop.run_until_complete(made.store.refresh())
     yield made

@@ -13,7 +13,7 @@ from agents import open_work
 from agents.gateway import ErrorsAsJson, Gateway, verb_of
 from agents.node_key import NodeKeys
 from fleet import keyspace
-from tests.conftest import Agent, gateway_settings
+from tests.conftest import Agent, gateway_settings, no_cold_app
 
 HOST = 12
 MakeAgent = Callable[[int], Agent]
@@ -207,6 +207,31 @@ def test_an_idle_check_in_costs_no_round_trip_however_many_campaigns_are_open(
     assert loop.run_until_complete(many()) == [{}] * 500
     assert gateway.store.round_trips - told <= 2, "the gateway tells once a second who asked"
     assert commands() - before < 30
+
+
+def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop: asyncio.AbstractEventLoop) -> None:
+    """Of 4 + 4 reads that two gateways can hold, 6 are under 80 %, 7 above; a silent third counts nothing."""
+    small = Gateway(gateway_settings(hold_seconds=5.0, max_held_reads=4), cold=no_cold_app)
+    loop.run_until_complete(small.start())
+    host = Agent(small, loop, HOST)
+    redis = open_work.client()
+
+    def interval(*, held_elsewhere: int) -> int:
+        current = keyspace.now_ms(redis)
+        redis.delete(keyspace.GATEWAYS)
+        redis.hset(keyspace.GATEWAYS, mapping={"other": current, "silent": current - 60_000})
+        redis.hset(keyspace.HELD, mapping={"other": f"{held_elsewhere} 4", "silent": "1000 1000"})
+        loop.run_until_complete(small._tell_reads())
+        options: dict[str, int] = host.post("config", {"node_key": host.key})["options"]
+        return options["distributed_interval"]
+
+    assert interval(held_elsewhere=4) == 2
+    for number in range(1, 4):
+        small.hold.enter(number)
+    assert interval(held_elsewhere=3) == 2
+    assert interval(held_elsewhere=4) == 10
+    assert interval(held_elsewhere=0) == 2
+    loop.run_until_complete(small.stop())
 
 
 class TestHeldReads:
