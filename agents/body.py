@@ -94,6 +94,7 @@ class Body:
     def __init__(self, budget: Budget, small: int, limit: int) -> None:
         self._budget, self._small, self._limit = budget, small, limit
         self._held = 0
+        self.arrived = 0  # bytes
 
     def __enter__(self) -> "Body":
         return self
@@ -106,7 +107,7 @@ class Body:
 
         Raise BodyRefusedError or ClientGoneError.
         """
-        body, more = await _next(receive)
+        body, more = await self._next(receive)
         if not more and len(body) <= self._small and not body.startswith(GZIP):
             return body
         try:
@@ -121,7 +122,7 @@ class Body:
         begin = [body]
         size = len(body)
         while more and size <= self._small:
-            body, more = await _next(receive)
+            body, more = await self._next(receive)
             begin.append(body)
             size += len(body)
         body = b"".join(begin)
@@ -146,10 +147,18 @@ class Body:
                 await asyncio.sleep(0)
             if not more:
                 break
-            body, more = await _next(receive)
+            body, more = await self._next(receive)
         if refusal is not None:
             raise refusal
         return b"" if unpacker.failed else sink.content()
+
+    async def _next(self, receive: Receive) -> tuple[bytes, bool]:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body: bytes = message.get("body", b"")
+        self.arrived += len(body)
+        return body, message.get("more_body", False)
 
     def _hold(self, size: int) -> None:
         if size > SMALL_BODY_BYTES and size > self._held:
@@ -182,10 +191,3 @@ class _Unpacker:
             self.failed = self._left < 0
             packed = self._gzip.unconsumed_tail
             yield piece
-
-
-async def _next(receive: Receive) -> tuple[bytes, bool]:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    return message.get("body", b""), message.get("more_body", False)

@@ -227,8 +227,7 @@ class Gateway:
         with Body(self._budget, self._small_body, self._settings.max_body_bytes) as body:
             members = protocol.members_of(await body.read(receive, self._sinks[verb]))
             if members is None:
-                self.counts["not json"] += 1
-                return self._unreadable(verb)
+                return self._unreadable(verb, is_lost=not body.arrived and headers.get(b"content-length", b"0") != b"0")
             identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))
             if identity is None or identity.epoch < self.board.floors.get(identity.host, 0):
                 return self._node_invalid()
@@ -236,9 +235,13 @@ class Gateway:
             with self._identities.seen(identity, address):
                 return await handler(identity, members, receive)
 
-    def _unreadable(self, verb: str) -> bytes:
-        """Drop what is no JSON object: it would come again for ever. An empty config would wipe the schedule."""
-        return protocol.error("the request is no JSON object") if verb == "config" else protocol.NOTHING
+    def _unreadable(self, verb: str, *, is_lost: bool) -> bytes:
+        """Drop what is no JSON object: it would come again for ever. But an empty config would wipe the schedule,
+        and a body the server did not read (it was asked to switch protocols) may have been an answer."""
+        self.counts["not json"] += 1
+        if is_lost or verb == "config":
+            return protocol.error("the request has no JSON object")
+        return protocol.NOTHING
 
     def _node_invalid(self) -> bytes:
         second, said = self._invalid_said

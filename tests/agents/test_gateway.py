@@ -81,7 +81,7 @@ def test_what_is_not_json_is_dropped_with_an_object(agent: MakeAgent, verb: str,
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"1"])
 def test_an_empty_object_is_never_served_as_a_config(agent: MakeAgent, body: bytes) -> None:
-    assert agent(HOST).post("config", body) == {"error": "the request is no JSON object"}
+    assert agent(HOST).post("config", body) == {"error": "the request has no JSON object"}
 
 
 def test_an_answer_is_in_the_stream_before_the_agent_hears_of_it(agent: MakeAgent) -> None:

@@ -1,0 +1,199 @@
+"""A gateway on a real port, and hosts that speak to it in bytes: no HTTP client smooths anything over."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import uvicorn
+from django.conf import settings
+
+from agents import open_work
+from agents.gateway import Gateway
+from agents.node_key import NodeKeys
+from fleet import keyspace
+from fleet.asgi import Application
+from tests.conftest import gateway_settings, no_cold_app
+
+HOST = 12
+PATIENCE = 10  # seconds; nothing here should take one
+
+
+class Reply(NamedTuple):
+    """One HTTP response, taken apart by hand."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """Give the JSON object every agent must get, on a connection that is closed."""
+        assert self.status == 200
+        assert self.headers[b"connection"] == b"close", "exactly so spelled, or the agent keeps its socket"
+        assert self.headers[b"content-type"] == b"application/json"
+        assert int(self.headers[b"content-length"]) == len(self.body) > 0
+        answer = json.loads(self.body)
+        assert isinstance(answer, dict), "agents crash on a bare scalar"
+        return answer
+
+
+class Wire:
+    """A gateway that listens, and what a host does with sockets."""
+
+    def __init__(self, gateway: Gateway, port: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.gateway, self.port, self._loop = gateway, port, loop
+
+    def key(self, host: int = HOST) -> str:
+        """Give a host's node key."""
+        return NodeKeys(settings.NODE_KEY_SECRETS).issue(host, 1)
+
+    def connect(self) -> socket.socket:
+        """Open a connection, as osqueryd does for each request."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def send(self, request: bytes) -> Reply:
+        """Send these bytes on a new connection, read until the server closes it."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return reply(received(connection))
+
+    def post(self, verb: str, body: bytes | dict[str, Any], *headers: bytes) -> dict[str, Any]:
+        """Send one request as osqueryd would, give the answer."""
+        return self.send(request(verb, body, *headers)).answer
+
+    def read(self, host: int = HOST) -> dict[str, Any]:
+        """Ask for work."""
+        return self.post("distributed/read", {"node_key": self.key(host)})
+
+    def write(self, members: bytes, host: int = HOST) -> dict[str, Any]:
+        """Answer with these members, as bytes, beside the key."""
+        return self.post("distributed/write", b'{%s,"node_key":"%s"}' % (members, self.key(host).encode()))
+
+    def arm(self, *campaigns: int, hosts: tuple[int, ...] = (HOST,)) -> None:
+        """Open campaigns over hosts, and let the gateway see them."""
+        for campaign in campaigns:
+            open_work.arm(campaign, 0, hosts, f"SELECT {campaign}", 60)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Let the gateway look at the board now."""
+
+        async def look() -> None:
+            self.gateway.hold.wake(await self.gateway.store.refresh())
+
+        asyncio.run_coroutine_threadsafe(look(), self._loop).result(PATIENCE)
+
+
+def request(verb: str, body: bytes | dict[str, Any], *headers: bytes) -> bytes:
+    """Write a request in the order and case osqueryd uses."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = [
+        b"POST /api/osquery/%s HTTP/1.1" % verb.encode(),
+        b"Content-Type: application/json",
+        b"Accept: application/json",
+        b"User-Agent: osquery/5.23.0",
+        *headers,
+        b"Host: fleet.example:8412",
+        b"Content-Length: %d" % len(content),
+    ]
+    return b"\r\n".join(head) + b"\r\n\r\n" + content
+
+
+def received(connection: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
+    content = b""
+    while piece := connection.recv(2**16):
+        content += piece
+    return content
+
+
+def reply(content: bytes) -> Reply:
+    """Take one response apart; nothing may come before or after it."""
+    head, _, body = content.partition(b"\r\n\r\n")
+    line, *fields = head.split(b"\r\n")
+    version, status, _ = line.split(b" ", 2)
+    assert version == b"HTTP/1.1"
+    assert b"HTTP/1.1" not in body
+    headers = dict(field.split(b": ", 1) for field in fields)
+    return Reply(int(status), {name.lower(): value for name, value in headers.items()}, body)
+
+
+def entries(kind: bytes = b"a") -> list[dict[bytes, bytes]]:
+    """Give the stream's entries of a kind."""
+    return [fields for _, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Return when something is so. Fail when it never is."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Served:
+    """Gateways, each served by uvicorn in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._opened: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(self, **changes: Any) -> Wire:
+        """Serve a gateway with changed settings."""
+        gateway = Gateway(gateway_settings(**changes), cold=no_cold_app)
+        app = Application(gateway, people=False)
+        config = uvicorn.Config(app, port=0, http="httptools", loop="asyncio", log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        async def serve() -> None:
+            loops.append(asyncio.get_running_loop())
+            await server.serve()
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        self._opened.append((server, thread))
+        eventually(lambda: server.started)
+        return Wire(gateway, server.servers[0].sockets[0].getsockname()[1], loops[0])
+
+    def stop(self) -> None:
+        """Stop all."""
+        for server, _ in self._opened:
+            server.should_exit = True
+        for _, thread in self._opened:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def listen(board: None) -> Iterator[Callable[..., Wire]]:
+    """Serve gateways with changed settings."""
+    served = Served()
+
+    def start(**changes: Any) -> Wire:
+        wire = served.start(**changes)
+        wire.refresh()
+        return wire
+
+    yield start
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Wire]:
+    """Serve one gateway that answers idle reads at once for all tests of a file."""
+    served = Served()
+    yield served.start()
+    served.stop()
+
+
+@pytest.fixture
+def wire(plain: Wire, board: None) -> Wire:
+    """Give a gateway that answers idle reads at once and has seen nothing yet."""
+    plain.gateway.counts.clear()
+    plain.refresh()
+    return plain
