@@ -12,7 +12,7 @@ from typing import Protocol
 from agents.asgi_types import Receive
 
 SMALL_BODY_BYTES = 2**20
-PIECE_BYTES = 2**16  # looked at without letting others have their turn
+PIECE_BYTES = 2**15  # looked at without letting others have their turn
 ARRIVAL_SECONDS = 60  # an agent gives up after 16
 GZIP = b"\x1f\x8b"  # how gzip begins and JSON cannot: no header is needed to tell them apart
 

@@ -2,10 +2,15 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -42,15 +47,11 @@ class Reply(NamedTuple):
         return answer
 
 
-class Wire:
-    """A gateway that listens, and what a host does with sockets."""
+class Server:
+    """A port that somebody listens on."""
 
-    def __init__(self, gateway: Gateway, port: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.gateway, self.port, self._loop = gateway, port, loop
-
-    def key(self, host: int = HOST) -> str:
-        """Give a host's node key."""
-        return NodeKeys(settings.NODE_KEY_SECRETS).issue(host, 1)
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def connect(self) -> socket.socket:
         """Open a connection, as osqueryd does for each request."""
@@ -61,6 +62,18 @@ class Wire:
         with self.connect() as connection:
             connection.sendall(request)
             return reply(received(connection))
+
+
+class Wire(Server):
+    """A gateway that listens, and what a host does with sockets."""
+
+    def __init__(self, gateway: Gateway, port: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(port)
+        self.gateway, self._loop = gateway, loop
+
+    def key(self, host: int = HOST) -> str:
+        """Give a host's node key."""
+        return key_of(host)
 
     def post(self, verb: str, body: bytes | dict[str, Any], *headers: bytes) -> dict[str, Any]:
         """Send one request as osqueryd would, give the answer."""
@@ -87,6 +100,43 @@ class Wire:
             self.gateway.hold.wake(await self.gateway.store.refresh())
 
         asyncio.run_coroutine_threadsafe(look(), self._loop).result(PATIENCE)
+
+
+class GatewayProcess(Server):
+    """A gateway as it is deployed, in a process of its own."""
+
+    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            super().__init__(probe.getsockname()[1])
+        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--loop", "uvloop", "--http", "httptools"]
+        command += ["--port", str(self.port), "--backlog", "4096", "--log-level", "warning"]
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
+        self.pid = self.process.pid
+        eventually(self._listens)
+
+    def _listens(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it, as a service manager does."""
+        self.process.terminate()
+        assert self.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        assert b"Traceback" not in self.log.read_bytes()
+
+
+StartProcess = Callable[..., GatewayProcess]
+
+
+def key_of(host: int) -> str:
+    """Give a host's node key."""
+    return NodeKeys(settings.NODE_KEY_SECRETS).issue(host, 1)
 
 
 def request(verb: str, body: bytes | dict[str, Any], *headers: bytes) -> bytes:
@@ -181,6 +231,22 @@ def listen(board: None) -> Iterator[Callable[..., Wire]]:
 
     yield start
     served.stop()
+
+
+@pytest.fixture
+def own_process(board: None, tmp_path: Path) -> Iterator[StartProcess]:
+    """Start gateways in processes of their own, with changed settings."""
+    opened: list[GatewayProcess] = []
+
+    def start(**changes: float) -> GatewayProcess:
+        changed = {name.upper(): str(value) for name, value in changes.items()}
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "fleet.settings", **changed}
+        opened.append(GatewayProcess(tmp_path / f"gateway-{len(opened)}.log", environment))
+        return opened[-1]
+
+    yield start
+    for process in opened:
+        process.stop()
 
 
 @pytest.fixture(scope="module")
