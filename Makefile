@@ -35,6 +35,7 @@ lint: .venv/installed-dev  ## mend what can be mended
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.held_reads
 
 clean:  ## remove what was built, not the demo's data
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache staticfiles

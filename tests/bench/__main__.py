@@ -2,14 +2,9 @@
 
 import asyncio
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from typing import Any
 
 import tests.servers
 
@@ -31,32 +26,10 @@ from agents.node_key import NodeKeys
 from agents.protocol import Answer
 from campaigns.lifecycle import Order, launch
 from campaigns.targeting import write_range
+from tests.bench.serving import served
 
 ROUNDS, REQUESTS, AT_ONCE = 5, 3000, 50
 HOSTS = 100_000
-
-
-@contextmanager
-def served(app: str) -> Any:
-    """Serve an app with uvicorn on the first core; give its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "error", "--no-access-log"]
-    command += ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
-    process = subprocess.Popen(["taskset", "-c", "0", *command])
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 async def _request(port: int, content: bytes) -> None:
@@ -102,21 +75,23 @@ def idle() -> None:
     key = NodeKeys(settings.NODE_KEY_SECRETS).issue(77, 1)
     open_work.finish_anew({})
     with served("fleet.asgi:gateway") as gateway, served("tests.bench.constant:application") as constant:
-        for port in (gateway, constant):
-            rate(port, key)
-        ratio("idle check-in against a constant answer", lambda: rate(gateway, key), lambda: rate(constant, key))
+        for app in (gateway, constant):
+            rate(app.port, key)
+        ratio(
+            "idle check-in against a constant answer", lambda: rate(gateway.port, key), lambda: rate(constant.port, key)
+        )
         before, sql, began = commands(), statements(), time.monotonic()
-        rate(gateway, key)
+        rate(gateway.port, key)
         seconds = time.monotonic() - began
         print(
             f"Redis commands during {REQUESTS} idle check-ins: {commands() - before} in {seconds:.1f} s"
             f" (a gateway looks every second); SQL transactions: {statements() - sql}"
         )
-        quiet = [rate(gateway, key) for _ in range(ROUNDS)]
+        quiet = [rate(gateway.port, key) for _ in range(ROUNDS)]
         for campaign in range(1, 251):
             open_work.arm(campaign, 0, range(1000, 60_000), "SELECT 1", 600)
         time.sleep(2)  # the copy is refreshed within a second
-        busy = [rate(gateway, key) for _ in range(ROUNDS)]
+        busy = [rate(gateway.port, key) for _ in range(ROUNDS)]
         values = statistics.median(busy) / statistics.median(quiet)
         print(f"idle check-in with 250 open campaigns against none: {values:.2f}")
 
@@ -176,8 +151,8 @@ def launches() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO agents_host (host_identifier, hostname, uuid, hardware_serial, platform, os_name, os_version,"
-            " osquery_version, cpu_brand, details, enrolled_at, epoch, epoch_floor)"
-            " SELECT 'bench-' || n, 'host-' || n, '', '', 'linux', '', '', '', '', '{}', now(), 1, 0"
+            " osquery_version, extensions, cpu_brand, details, enrolled_at, epoch, epoch_floor)"
+            " SELECT 'bench-' || n, 'host-' || n, '', '', 'linux', '', '', '', '', '', '{}', now(), 1, 0"
             " FROM generate_series(1, %s) AS n",
             [HOSTS],
         )
