@@ -7,7 +7,6 @@ HTTP status and would take an error page for success.
 
 import asyncio
 import logging
-import random
 import secrets
 import signal
 import threading
@@ -18,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -27,12 +25,13 @@ from agents.asgi_types import App, Receive, Scope, Send
 from agents.board import Board
 from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Sink, Whole
 from agents.cutting import Cutter
-from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, Claim, NoBoardError, Store
-from agents.hold import Hold, Waiter
+from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store
+from agents.hold import Hold
 from agents.identity import Identities
 from agents.log_sink import LogSink
 from agents.node_key import Identity, NodeKeys
 from agents.peer import Peers
+from agents.reads import Handout, Reads
 from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,6 @@ PREFIXES = ("/api/osquery/", "/api/v1/osquery/")
 NODE_INVALID_PER_SECOND = 100
 QUICK_INTERVAL, SLOW_INTERVAL = 2, 10  # seconds between two reads: while reads are held, and otherwise
 CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
-SHORTEST_HOLD = 0.8  # of HOLD_SECONDS; the rest is random, so that agents do not march in step
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,6 @@ class GatewaySettings:
     large_bodies_bytes: int
     max_result_bytes: int
     stream_max_bytes: int
-
-
-class Handout(NamedTuple):
-    """An answer with work in it, which can be given back as long as it has not left."""
-
-    body: bytes
-    host: int
-    claim: Claim
 
 
 Handler = Callable[[Identity, protocol.Members, Receive], Awaitable[bytes | Handout | None]]
@@ -91,6 +81,7 @@ class Gateway:
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
+        self._reads: Reads
         self._config: tuple[tuple[bytes, int] | None, bytes] = None, b""
         self._sink: LogSink | None = None
         self._crowded = False
@@ -112,9 +103,19 @@ class Gateway:
 
     async def start(self) -> None:
         """Open the store and begin to follow the board. Needs the running loop; Redis may still be away."""
-        self.store = Store(self._settings.redis_url, self.board, secrets.token_hex(4))
-        if self._settings.log_sink:
-            self._sink = LogSink(self._settings.log_sink, self._settings.redis_url)
+        settings = self._settings
+        self.store = Store(settings.redis_url, self.board, secrets.token_hex(4))
+        self._reads = Reads(
+            self.store,
+            self.board,
+            self.hold,
+            self.counts,
+            settings.hold_seconds,
+            settings.live_queries_per_read,
+            settings.stream_max_bytes,
+        )
+        if settings.log_sink:
+            self._sink = LogSink(settings.log_sink, settings.redis_url)
         rung = asyncio.Event()
         self._tasks = [
             asyncio.create_task(self.store.listen(rung)),
@@ -211,7 +212,7 @@ class Gateway:
         try:
             await respond(send, handout.body)
         except OSError:
-            await self._give_back(handout)
+            await self._reads.give_back(handout)
 
     def _trouble(self, kind: str, sentence: str, error: Exception | None = None) -> bytes:
         self.counts[kind] += 1
@@ -273,70 +274,12 @@ class Gateway:
         return protocol.NOTHING
 
     async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | Handout | None:
-        """Hand out work, or hold the read until there is some. None = the client left, nobody to answer."""
-        host, began = identity.host, time.monotonic()
-        self._asked[host, identity.epoch] = began
-        holds = bool(self._settings.hold_seconds) and not self.hold.is_full
-        if not holds and not self.board.has_work(host):
-            return protocol.NOTHING
-        waiter = self.hold.enter(host) if holds else Waiter()
-        watch = asyncio.ensure_future(gone(receive))
-        watch.add_done_callback(lambda _: waiter.desert())
-        try:
-            answer = await (self._held(host, began, waiter) if holds else self._at_once(host, began))
-            if isinstance(answer, Handout):
-                await asyncio.sleep(0)  # a client that left in this very moment has its turn to be noticed
-                if waiter.deserted or watch.done():
-                    await self._give_back(answer)
-                    answer = protocol.NOTHING
-            return None if watch.done() else answer
-        finally:
-            watch.cancel()
-            self.hold.leave(host, waiter)
-
-    async def _at_once(self, host: int, began: float) -> bytes | Handout:
-        answer, _ = await self._offer(host, began)
-        return answer or protocol.NOTHING
-
-    async def _held(self, host: int, began: float, waiter: Waiter) -> bytes | Handout:
-        ends = began + self._settings.hold_seconds * random.uniform(SHORTEST_HOLD, 1)  # noqa: S311 - a spread
-        while True:
-            answer, again_in = await self._offer(host, began)
-            left = ends - time.monotonic()
-            if answer is not None or left <= 0 or waiter.released:
-                return answer or protocol.NOTHING
-            await waiter.wait(left if again_in is None else min(left, again_in))
-            if waiter.released:
-                return protocol.NOTHING
-
-    async def _offer(self, host: int, began: float) -> tuple[bytes | Handout | None, float | None]:
-        """Look at the host's bit; give what to answer now, else None and when it is worth looking again."""
-        if not self.board.has_work(host) or self._is_backlogged(1):
-            return None, None
-        generation = self.board.generation
-        campaigns = self.board.campaigns_for(host)
-        most = self._settings.live_queries_per_read
-        claim: Claim = await self.store.claim(host, campaigns, time.monotonic() - began, most)
-        self.board.clear(host, claim.never, generation)
-        if claim.work:
-            self.counts["deliveries"] += len(claim.work)
-            return Handout(protocol.work(claim.work, claim.accelerate), host, claim), None
-        return (protocol.NOTHING, None) if claim.at_once else (None, claim.again_in)
-
-    async def _give_back(self, handout: Handout) -> None:
-        """Undo deliveries that reached nobody, so that the host's next read gets them. Housekeeping comes round anyway.
-
-        When that cannot be done, the SQL is offered again after the next reads, as if the answer had been lost.
-        """
-        try:
-            self.counts["given back"] += await self.store.give_back(handout.host, handout.claim.traces)
-        except (NoBoardError, RedisError, OSError) as error:
-            logger.warning("deliveries not given back host=%s reason=%s", handout.host, error or "no board")
-        self.hold.wake_host(handout.host)
+        self._asked[identity.host, identity.epoch] = time.monotonic()
+        return await self._reads.serve(identity.host, receive)
 
     async def _write(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:
         """Take the answers that are owed; say `{}` only when they are in the stream."""
-        if self._is_backlogged(2):
+        if self.store.backlog > 2 * self._settings.stream_max_bytes:
             return self._trouble("backlog", "the server is behind with storing answers, come again")
         answers = protocol.answers_of(members)
         if not answers:
@@ -348,9 +291,6 @@ class Gateway:
         taken = [answer.campaign for answer, verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"]
         self.board.clear(identity.host, taken, generation)
         return protocol.NOTHING
-
-    def _is_backlogged(self, times: int) -> bool:
-        return self.store.backlog > times * self._settings.stream_max_bytes
 
 
 class ErrorsAsJson:
@@ -377,12 +317,6 @@ class ErrorsAsJson:
         if status != 200:
             body = protocol.error(f"the server cannot do this now (status {status}), come again")
         await respond(send, body)
-
-
-async def gone(receive: Receive) -> None:
-    """Return when the client has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def verb_of(path: str) -> str | None:

@@ -60,8 +60,10 @@ class Pipeline:
     async def _send(self, batch: list[Call]) -> None:
         try:
             answers = await self._run(batch)
-        except (RedisError, OSError) as error:
-            answers = [error if isinstance(error, RedisError) else RedisError(str(error))] * len(batch)
+        except OSError as error:
+            answers = [RedisError(str(error))] * len(batch)
+        except Exception as error:  # whatever it is, nobody may be left waiting
+            answers = [error] * len(batch)
         for call, answer in zip(batch, answers, strict=True):
             if call.answer.done():  # the request was given up meanwhile
                 continue

@@ -33,8 +33,8 @@
 C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
 nor flight. R is a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because pub/sub knows no
 databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it may still be
-handed the SQL. A is an IP address, H an hour of Unix
-time. Times are milliseconds of Redis' own clock.
+handed the SQL. A is an IP address, H an hour of Unix time. Times are milliseconds of Redis' own clock. `slow` in
+campaign:C, set to 1 when its SQL is known to be slow, lets that go alone.
 """
 
 from functools import cache

@@ -8,6 +8,7 @@ import pytest
 from agents import distributed, open_work
 from agents.board import Board
 from agents.distributed import Claim, NoBoardError, Store
+from agents.protocol import Answer
 from fleet import keyspace
 
 HOST = 70_001  # of the second range
@@ -267,6 +268,22 @@ def test_a_board_of_another_epoch_than_the_copy_knows_says_nothing(gate: Gate) -
         gate.claim(1)
     gate.look()
     assert gate.claim(1).work
+
+
+def test_a_call_that_cannot_be_written_fails_and_keeps_nobody_waiting(gate: Gate) -> None:
+    arm(1)
+    impossible = Answer(1, 0, "half a character: \ud800", b"{}", b"[]")
+
+    async def both() -> list[object]:
+        accepting = gate.store.accept(HOST, [impossible])
+        return await asyncio.wait_for(
+            asyncio.gather(accepting, gate.store.claim(HOST, [1], 0, 3), return_exceptions=True), 2
+        )
+
+    first, _ = gate.loop.run_until_complete(both())
+
+    assert isinstance(first, UnicodeEncodeError)
+    assert gate.claim(1).work, "the next round trip is another"
 
 
 def test_arming_twice_does_not_ask_again_who_answered(gate: Gate) -> None:
