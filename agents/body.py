@@ -25,7 +25,7 @@ class ClientGoneError(Exception):
     """The agent closed the connection before its request was complete: nobody is there to answer."""
 
 
-class Sink(Protocol):
+class Keeper(Protocol):
     """What a large body is poured into."""
 
     @property
@@ -102,8 +102,8 @@ class Body:
     def __exit__(self, *_: object) -> None:
         self._budget.give_back(self._held)
 
-    async def read(self, receive: Receive, make_sink: Callable[[], Sink]) -> bytes | bytearray:
-        """Give the body, unpacked: a small one as it is, another as a sink keeps it; empty when that is not possible.
+    async def read(self, receive: Receive, make_keeper: Callable[[], Keeper]) -> bytes | bytearray:
+        """Give the body, unpacked: a small one as it is, another as a keeper keeps it; empty when that is not possible.
 
         Raise BodyRefusedError or ClientGoneError.
         """
@@ -112,12 +112,12 @@ class Body:
             return body
         try:
             async with asyncio.timeout(ARRIVAL_SECONDS):
-                return await self._read_on(body, more, receive, make_sink)
+                return await self._read_on(body, more, receive, make_keeper)
         except TimeoutError:
             raise BodyRefusedError(f"the body did not arrive within {ARRIVAL_SECONDS} seconds") from None
 
     async def _read_on(
-        self, body: bytes, more: bool, receive: Receive, make_sink: Callable[[], Sink]
+        self, body: bytes, more: bool, receive: Receive, make_keeper: Callable[[], Keeper]
     ) -> bytes | bytearray:
         begin = [body]
         size = len(body)
@@ -129,20 +129,20 @@ class Body:
         del begin
         if size <= self._small and not body.startswith(GZIP):
             return body
-        return await self._pour(_Unpacker(body, self._limit), body, more, receive, make_sink())
+        return await self._pour(_Unpacker(body, self._limit), body, more, receive, make_keeper())
 
     async def _pour(
-        self, unpacker: "_Unpacker", body: bytes, more: bool, receive: Receive, sink: Sink
+        self, unpacker: "_Unpacker", body: bytes, more: bool, receive: Receive, keeper: Keeper
     ) -> bytes | bytearray:
         refusal: BodyRefusedError | None = None
         while True:
             for piece in unpacker.pieces(body) if refusal is None else ():
-                sink.feed(piece)
+                keeper.feed(piece)
                 try:
-                    self._hold(sink.held)
+                    self._hold(keeper.held)
                 except BodyRefusedError as error:
                     refusal = error
-                    sink.drop()
+                    keeper.drop()
                     break
                 await asyncio.sleep(0)
             if not more:
@@ -150,7 +150,7 @@ class Body:
             body, more = await self._next(receive)
         if refusal is not None:
             raise refusal
-        return b"" if unpacker.failed else sink.content()
+        return b"" if unpacker.failed else keeper.content()
 
     async def _next(self, receive: Receive) -> tuple[bytes, bool]:
         message = await receive()

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from agents import protocol
 from agents.asgi_types import App, Receive, Scope, Send
 from agents.board import Board
-from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Sink, Whole
+from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Keeper, Whole
 from agents.cutting import Cutter
 from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store
 from agents.hold import Hold
@@ -92,7 +92,7 @@ class Gateway:
             "distributed/write": self._write,
         }
         most = settings.max_body_bytes
-        self._sinks: dict[str, Callable[[], Sink]] = {
+        self._keepers: dict[str, Callable[[], Keeper]] = {
             "config": partial(Whole, SMALL_BODY_BYTES),
             "log": partial(Whole, most),
             "distributed/read": partial(Whole, SMALL_BODY_BYTES),
@@ -226,7 +226,7 @@ class Gateway:
         if verb is None or handler is None or scope["method"] != "POST":
             return protocol.error(f"no such endpoint: {scope['method']} {scope['path']}")
         with Body(self._budget, self._small_body, self._settings.max_body_bytes) as body:
-            members = protocol.members_of(await body.read(receive, self._sinks[verb]))
+            members = protocol.members_of(await body.read(receive, self._keepers[verb]))
             if members is None:
                 return self._unreadable(verb, is_lost=not body.arrived and headers.get(b"content-length", b"0") != b"0")
             identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))

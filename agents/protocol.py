@@ -28,6 +28,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Members = dict[str, msgspec.Raw]
 Buffer = bytes | bytearray | msgspec.Raw
 _members = msgspec.json.Decoder(Members)
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 

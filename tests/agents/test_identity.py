@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def in_doubt(host: Host) -> str:
 
 def read_at_once(agent: Agent, *addresses: str) -> None:
     """Hold a read from each address at the same time."""
-    agent.gateway._settings = replace(agent.gateway._settings, hold_seconds=0.1)
+    agent.gateway._reads._hold_seconds = 0.1
 
     async def both() -> None:
         requests = []
