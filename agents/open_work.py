@@ -461,7 +461,7 @@ def _held_back(kept: Kept) -> dict[str, Any]:
     limit = kept.brakes.denylisted
     fields = {
         "ends_at": kept.ends_at and in_ms(kept.ends_at),
-        "paused": kept.left and round(kept.left.total_seconds() * 1000),
+        "paused": None if kept.left is None else round(kept.left.total_seconds() * 1000),
         "watch": 1 if kept.brakes.watched else None,
         "brake": limit,
         "braked": 1 if limit is not None and kept.denylisted >= limit else None,
