@@ -1,8 +1,8 @@
 """The process that talks to agents: a raw ASGI app that keeps the board in memory.
 
-Imports no Django, Celery or Channels: an idle check-in is a signature and one bit. Only enrollment, rare and in need
-of Postgres, goes through Django, behind a wrapper that turns every trouble into `{"error": …}`: agents ignore the
-HTTP status and would take an error page for success.
+Imports no Django, Celery or Channels: an idle check-in is a signature and one bit. Only enrollment and carves, rare
+and in need of Postgres, go through Django, behind wrappers that turn every trouble into what makes the agent come
+again: agents ignore the HTTP status and would take an error page for success.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from agents import protocol
 from agents.asgi_types import App, Receive, Scope, Send
 from agents.board import Board
 from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Keeper, Whole
+from agents.carve_answers import TroubleAsText
 from agents.cutting import Cutter
 from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store
 from agents.hold import Hold
@@ -58,17 +59,19 @@ class GatewaySettings:
     large_bodies_bytes: int
     max_result_bytes: int
     stream_max_bytes: int
+    carve_max_block_bytes: int
 
 
 Handler = Callable[[Identity, protocol.Members, Receive], Awaitable[bytes | Handout | None]]
 
 
 class Gateway:
-    """Serves `config`, `log`, `distributed/read` and `distributed/write`; hands `enroll` to `cold`."""
+    """Serves `config`, `log`, `distributed/read` and `distributed/write`; hands `enroll` and carves to `cold`."""
 
     def __init__(self, settings: GatewaySettings, cold: App) -> None:
         self._settings = settings
-        self._cold = ErrorsAsJson(cold)
+        carver = TroubleAsText(cold, settings.carve_max_block_bytes)
+        self._cold: dict[str, App] = {"enroll": ErrorsAsJson(cold), "carve/begin": carver, "carve/block": carver}
         self._keys = NodeKeys(settings.node_key_secrets)
         self._peers = Peers(settings.trusted_proxies)
         self._budget = Budget(settings.large_bodies_bytes)
@@ -187,8 +190,8 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of an agent, always with a JSON object."""
         verb = verb_of(scope["path"])
-        if verb == "enroll":
-            await self._cold(scope, receive, send)
+        if verb in self._cold:
+            await self._cold[verb](scope, receive, send)
             return
         try:
             answer = await self._answer(verb, scope, receive)

@@ -8,6 +8,10 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from agents.carve_models import Carve, CarveBlock
+
+__all__ = ["Carve", "CarveBlock"]  # the rest is meant by name; these live in a module of their own
+
 
 class Platform(models.TextChoices):
     """What osquery calls the family of the operating system; the distribution is a fact of the host."""

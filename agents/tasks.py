@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from agents import housekeeping, presence
+from agents import carves, housekeeping, presence
 from agents.models import Host, HousekeepingQuery
 
 
@@ -24,3 +24,9 @@ def ask_everybody(query_id: int) -> None:
     query = HousekeepingQuery.objects.filter(pk=query_id).first()
     if query is not None:
         housekeeping.ask(query, Host.objects.enrolled())
+
+
+@shared_task(name="agents.check_carves")
+def check_carves() -> None:
+    """Take the digests of carves that are complete."""
+    carves.check()

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from agents import housekeeping, open_work, protocol
+from agents import carves, housekeeping, open_work, protocol
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
@@ -206,6 +206,13 @@ class Batch:
                 campaign = self._campaigns[campaign_id]
                 campaign.last_seq = max(campaign.last_seq, seq)
                 campaign.count_rows += row_count
+        carves.announce(one for sent in self._sent for one in self._carves(sent))
+
+    def _carves(self, sent: Sent) -> list[carves.Announcement]:
+        target, campaign = sent.target, self._campaigns[sent.target.campaign_id]
+        if not carves.asks_for_carves(campaign.sql):
+            return []
+        return carves.announcements(target.host_id, campaign.pk, sent.rows, sent.at)
 
     def _record(self, sent: Sent) -> tuple[Any, ...]:
         target, campaign = sent.target, self._campaigns[sent.target.campaign_id]

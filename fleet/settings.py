@@ -67,6 +67,11 @@ ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked with
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
 # Tables and functions whose use in a campaign needs the permission campaigns.launch_restricted.
 RESTRICTED_TABLES: list[str] = env.list("RESTRICTED_TABLES", default=["carve", "carves", "curl", "curl_certificate"])
+CARVE_MAX_BYTES = env.int("CARVE_MAX_BYTES", default=2**30)  # of one carve
+CARVE_MAX_BLOCK_BYTES = env.int("CARVE_MAX_BLOCK_BYTES", default=8 * 2**20)  # of one block, before base64
+CARVE_SESSION_SECONDS = env.int("CARVE_SESSION_SECONDS", default=86_400)  # without a block, then the carve is over
+# Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
+CARVES_EXPECTED_BY = "campaigns.carving.expects_carves_of"
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person
 
 # --- Django ----------------------------------------------------------------------------------------------------
@@ -132,6 +137,16 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "ask"
 LOGOUT_REDIRECT_URL = "login"
+# Carves lie as files of their own in a folder that gateways, workers and consoles share; another storage will do.
+CARVES_DIR = env.str("CARVES_DIR", default=str(BASE_DIR / ".carves"))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "carves": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": CARVES_DIR, "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
+}
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -189,6 +204,7 @@ QUEUES = {
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
+    "agents.check_carves": "live",  # reading a gigabyte takes seconds, which no end of a campaign may wait for
 }
 CELERY_BROKER_URL = _broker(REDIS_URL)
 CELERY_TASK_ROUTES = {name: {"queue": queue} for name, queue in QUEUES.items()}
@@ -222,6 +238,7 @@ CELERY_BEAT_SCHEDULE = {
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "housekeep": _every(30.0, "agents.housekeep"),
+    "check-carves": _every(10.0, "agents.check_carves"),
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 
