@@ -98,6 +98,11 @@ class Carve(models.Model):
         return Integrity.MATCHES if self.sha256 == self.host_sha256 else Integrity.DIFFERS
 
     @property
+    def verdict(self) -> str:
+        """Say in words what is wrong, or what the host's digest says; "" while nothing is known."""
+        return self.trouble or (str(self.integrity.label) if self.integrity else "")
+
+    @property
     def missing_blocks(self) -> list[int]:
         """Name the first hundred blocks that did not come."""
         if self.block_count is None or self.received_blocks == self.block_count:

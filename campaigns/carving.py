@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.carve_models import Carve, CarveState
+from agents.carves import asks_for_carves
 from campaigns.models import OPEN_STATES, SILENT_STATES, Campaign, Status, Target
 from campaigns.results import timestamp
 
@@ -21,9 +22,11 @@ def expects_carves_of(host: int) -> bool:
     return Target.objects.filter(campaign__in=campaigns, host_id=host, state__in=states).exists()
 
 
-def carves_of(campaign_id: int) -> QuerySet[Carve]:
-    """Give the carves that a campaign's answers named."""
-    return Carve.objects.filter(campaign_id=campaign_id).select_related("host").order_by("id")
+def carves_of(campaign: Campaign) -> QuerySet[Carve]:
+    """Give the carves that a campaign's answers named; without a look when it asked for none."""
+    if not asks_for_carves(campaign.sql):
+        return Carve.objects.none()
+    return Carve.objects.filter(campaign_id=campaign.pk).select_related("host").order_by("id")
 
 
 def carve_json(carve: Carve, download: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from agents.models import Host, Presence, online_since
 from agents.open_work import RELEASED_ALL
 from campaigns import lifecycle, wording
+from campaigns.carving import carves_of
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
 from campaigns.models import OVER, Campaign, Query, Result, State, Target
 from fleet.errors import FleetError
@@ -35,6 +36,7 @@ PER_PAGE = 50
 FIRST_ROWS = 100  # in the page itself, for those without scripts
 ERROR_GROUPS = 100
 HOSTS_FOUND = 12
+CARVES_SHOWN = 200
 TROUBLES_SECONDS = 10
 TABS = [("rows", "Rows"), ("hosts", "Hosts"), ("errors", "Errors")]
 EXPORTS = ["csv", "ndjson", "json"]
@@ -242,6 +244,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "exports": [(kind, reverse(f"campaign-export.{kind}", args=[shown.pk])) for kind in EXPORTS],
         **_control_context(request, shown),
         "stop_form": StopForm(),
+        "carves": carves_of(shown)[:CARVES_SHOWN],
         **live_context(shown),
     }
     if tab == "hosts":

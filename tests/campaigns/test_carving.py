@@ -1,0 +1,209 @@
+"""What people see of carves: the API, the bytes for those who may, the console and the admin."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
+from django.test import AsyncClient, Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from agents import carve_store, carves
+from agents.carve_models import Carve, CarveBlock
+from campaigns.carving import expects_carves_of
+from campaigns.models import Campaign, State, Target
+from tests.factories import make_campaign, make_host
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+Api = Callable[[User | None], APIClient]
+
+CONTENT = [b"one ", b"two ", b"three"]
+SQL = "SELECT * FROM Carves WHERE carve = 1 AND path = '/etc/hosts'"
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Any, tmp_path: Path) -> Path:
+    """Give the folder that carves lie in."""
+    alias = settings.STORAGES["carves"]
+    options = {**alias["OPTIONS"], "location": str(tmp_path / "carves")}
+    settings.STORAGES = {**settings.STORAGES, "carves": {**alias, "OPTIONS": options}}
+    return tmp_path / "carves"
+
+
+def make_carve(campaign: Campaign | None = None, received: int = 3, **changes: Any) -> Carve:
+    """Give a carve of which so many of three blocks are here."""
+    size, now = sum(map(len, CONTENT)), timezone.now()
+    facts = {"block_count": 3, "block_size": 5, "carve_size": size, "session_id": "s", "begun_at": now, **changes}
+    carve = Carve.objects.create(
+        host=make_host(),
+        carve_id="guid-1",
+        campaign_id=campaign.pk if campaign else None,
+        path="/etc/hosts",
+        received_blocks=received,
+        received_bytes=sum(map(len, CONTENT[:received])),
+        completed_at=now if received == 3 else None,
+        **facts,
+    )
+    for number, block in enumerate(CONTENT[:received]):
+        carve_store.write(carve, number, block)
+        CarveBlock.objects.create(carve=carve, number=number, size=len(block))
+    return carve
+
+
+@pytest.fixture
+def downloader(observer: User) -> User:
+    """Give a person who may look and download."""
+    observer.user_permissions.add(Permission.objects.get(codename="download_carve"))
+    return User.objects.get(pk=observer.pk)
+
+
+def test_a_campaign_lists_its_carves_alone(api: Api, observer: User) -> None:
+    campaign = make_campaign(make_host(), sql=SQL)
+    carve = make_carve(campaign, received=1)
+    carves.check()
+
+    answer = api(observer).get(f"/api/v1/campaigns/{campaign.pk}/carves/").json()
+
+    assert answer["count"] == 1
+    found = answer["results"][0]
+    assert (found["id"], found["host"]["hostname"], found["path"]) == (carve.pk, carve.host.hostname, "/etc/hosts")
+    assert (found["state"], found["received_blocks"], found["missing_blocks"]) == ("uploading", 1, [1, 2])
+    assert (found["integrity"], found["download"]) == (None, None)
+    other = make_campaign(make_host())
+    assert api(observer).get(f"/api/v1/campaigns/{other.pk}/carves/").json()["results"] == []
+
+
+def test_a_complete_carve_shows_its_digest_and_where_it_is(api: Api, observer: User) -> None:
+    campaign = make_campaign(make_host(), sql=SQL)
+    carve = make_carve(campaign)
+    carves.check()
+
+    found = api(observer).get(f"/api/v1/campaigns/{campaign.pk}/carves/").json()["results"][0]
+
+    assert found["sha256"] == hashlib.sha256(b"".join(CONTENT)).hexdigest()
+    assert found["integrity"] == "unknown"
+    assert found["download"] == f"http://testserver/api/v1/carves/{carve.pk}/file"
+
+
+def test_strangers_see_no_carves(api: Api, stranger: User) -> None:
+    campaign = make_campaign(make_host(), sql=SQL)
+
+    assert api(stranger).get(f"/api/v1/campaigns/{campaign.pk}/carves/").status_code == 403
+    assert api(None).get(f"/api/v1/campaigns/{campaign.pk}/carves/").status_code == 401
+
+
+def test_who_may_gets_the_bytes(api: Api, downloader: User) -> None:
+    carve = make_carve()
+
+    answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
+
+    assert b"".join(answer.streaming_content) == b"".join(CONTENT)
+    assert answer["Content-Length"] == str(len(b"".join(CONTENT)))
+    assert answer["Content-Type"] == "application/octet-stream"
+    assert answer["Content-Disposition"] == 'attachment; filename="carve-guid-1.tar"'
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_over_asgi_the_bytes_are_the_same(downloader: User) -> None:
+    carve = await sync_to_async(make_carve)()
+    client = AsyncClient()
+    await client.aforce_login(downloader)
+
+    answer: Any = await client.get(f"/api/v1/carves/{carve.pk}/file")
+
+    assert b"".join([piece async for piece in answer.streaming_content]) == b"".join(CONTENT)
+
+
+def test_a_packed_archive_is_called_what_it_is(api: Api, downloader: User) -> None:
+    carve = make_carve()
+    carve_store.write(carve, 0, b"\x28\xb5\x2f\xfdpacked")
+
+    answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
+
+    assert answer["Content-Disposition"].endswith('.tar.zst"')
+    answer.close()
+
+
+def test_who_may_only_look_gets_no_bytes(api: Api, operator: User, observer: User, stranger: User) -> None:
+    carve = make_carve()
+
+    for person in (operator, observer, stranger):
+        assert api(person).get(f"/api/v1/carves/{carve.pk}/file").status_code == 403
+    assert api(None).get(f"/api/v1/carves/{carve.pk}/file").status_code == 401
+
+
+def test_a_carve_with_blocks_missing_is_not_handed_out(api: Api, downloader: User) -> None:
+    carve = make_carve(received=2)
+
+    answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
+
+    assert answer.status_code == 409
+    assert answer.json()["error"] == f"carve {carve.pk} is uploading: 1 of 3 blocks are missing"
+    assert api(downloader).get("/api/v1/carves/999999/file").status_code == 404
+
+
+def test_the_console_links_to_carves_for_who_may(client: Client, operator: User) -> None:
+    campaign = make_campaign(make_host(), sql=SQL)
+    address = f"/campaigns/{campaign.pk}/"
+    client.force_login(operator)
+    assert 'id="carves"' not in client.get(address).content.decode()
+    carve = make_carve(campaign)
+
+    page = client.get(address).content.decode()
+    assert "Carves (1)" in page
+    assert f"/api/v1/carves/{carve.pk}/file" not in page
+
+    operator.user_permissions.add(Permission.objects.get(codename="download_carve"))
+    assert f"/api/v1/carves/{carve.pk}/file" in client.get(address).content.decode()
+
+
+def test_the_admin_lists_carves_and_deletes_them_with_their_files(client: Client, folder: Path) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    carve = make_carve(received=2)
+
+    page = client.get("/admin/agents/carve/").content.decode()
+    assert "uploading, 2 of 3 blocks" in page
+    one = client.get(f"/admin/agents/carve/{carve.pk}/change/").content.decode()
+    assert "guid-1" in one
+    assert "session" not in one.lower().replace("sessionid", "")
+
+    chosen = {"action": "purge_carves", "_selected_action": [carve.pk]}
+    assert client.post("/admin/agents/carve/", chosen).status_code == 302
+    assert not Carve.objects.exists()
+    assert list(folder.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "sql", "expected"),
+    [
+        (State.WAITING, SQL, True),
+        (State.DELIVERED, SQL, True),
+        (State.NO_ANSWER, SQL, True),
+        (State.ANSWERED, SQL, False),
+        (State.FAILED, SQL, False),
+        (State.WAITING, "SELECT 1", False),
+    ],
+)
+def test_carves_are_expected_while_an_answer_may_still_name_them(state: State, sql: str, expected: bool) -> None:
+    host = make_host()
+    make_campaign(host, sql=sql)
+    Target.objects.update(state=state)
+
+    assert expects_carves_of(host.pk) is expected
+    assert not expects_carves_of(make_host().pk)
+
+
+def test_no_carve_is_expected_once_late_answers_are_dropped(settings: Any) -> None:
+    host = make_host()
+    make_campaign(host, sql=SQL)
+    Target.objects.update(state=State.MISSED)
+    Campaign.objects.update(status="expired", ended_at=timezone.now())
+    assert expects_carves_of(host.pk)
+
+    settings.LATE_ANSWER_SECONDS = -1
+
+    assert not expects_carves_of(host.pk)
