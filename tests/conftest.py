@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,3 +183,12 @@ class Agent:
 def agent(gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Callable[[Host | int], Agent]:
     """Give a host's side of the protocol."""
     return lambda host: Agent(gateway, loop, host)
+
+
+@pytest.fixture
+def carves_folder(settings: Any, tmp_path: Path) -> Path:
+    """Give the folder that carves lie in, of this test alone."""
+    alias = settings.STORAGES["carves"]
+    options = {**alias["OPTIONS"], "location": str(tmp_path / "carves")}
+    settings.STORAGES = {**settings.STORAGES, "carves": {**alias, "OPTIONS": options}}
+    return tmp_path / "carves"

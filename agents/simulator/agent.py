@@ -4,11 +4,12 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from agents.simulator.carver import Upload
 from agents.simulator.machine import PLATFORM_TYPES, Machine
 from agents.simulator.response import BrokenError
 from agents.simulator.sql import Answer, execute, refuse
@@ -20,6 +21,7 @@ ATTEMPTS = 3
 ENROLL_ATTEMPTS = 12
 CONFIG_SECONDS = 300.0
 ACCELERATED_PAUSE = 5.0
+CARVE_SECONDS = 3.0  # between the row and the upload; osquery looks once a minute
 
 
 class RefusedError(Exception):
@@ -61,6 +63,7 @@ class Agent:
         self._accelerated_until = 0.0
         self._config_at = 0.0
         self._manner = self.manner or Manner()
+        self._carving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Live until cancelled."""
@@ -72,6 +75,8 @@ class Agent:
                 await self._cycle()
                 await asyncio.sleep(self._pause())
         finally:
+            if self._carving is not None:
+                self._carving.cancel()
             self.wire.close()
 
     def _pause(self) -> float:
@@ -120,6 +125,8 @@ class Agent:
                 await self._execute(name, str(queries[name]))
         if self._unsent:
             await self._write()
+        if self.machine.carver.waiting and (self._carving is None or self._carving.done()):
+            self._carving = asyncio.create_task(self._carve())
 
     async def _execute(self, name: str, sql: str) -> None:
         if self._manner.silent:
@@ -143,6 +150,24 @@ class Agent:
             if self.sent is not None:
                 self.sent(self.machine.identifier, name, answer.rows_json)
         self._unsent = {}
+
+    async def _carve(self) -> None:
+        """Send what is to be carved, one after the other, beside the reads."""
+        await asyncio.sleep(CARVE_SECONDS)
+        wire = self.wire.another()
+
+        async def post(path: str, body: Mapping[str, Any]) -> bytes:
+            signed = {**body, "node_key": self.node_key} if path == "carve/begin" else body
+            return await wire.post(f"{self.prefix}/{path}", json.dumps(signed).encode(), self.node_key)
+
+        gives_up = tuple(map(int, self.machine.version.split("."))) >= (5, 22)
+        upload = Upload(post, int(self.machine.flags["carver_block_size"]), gives_up)
+        try:
+            while waiting := self.machine.carver.waiting:
+                await upload.send(waiting[0])
+                self.counts["carves"] += 1
+        finally:
+            wire.close()
 
     async def _attempt(self, path: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
         """Give the answer; None when three attempts failed. `body` None = the answers that are not sent yet."""

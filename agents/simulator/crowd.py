@@ -65,11 +65,12 @@ class Crowd:
     counts: Counter[str] = field(default_factory=Counter)
     sent: dict[tuple[str, str], bytes] = field(default_factory=dict)
     keep_sent: bool = False
+    client: tuple[Path, Path] | None = None  # certificate and key, where the server asks for them
 
     async def run(self) -> None:
         """Run until cancelled; node keys are kept in `state`, if given."""
         keys = self._read_keys()
-        endpoint = Endpoint(self.url, self.ca)
+        endpoint = Endpoint(self.url, self.ca, self.client)
         gate = asyncio.Semaphore(ENROLL_AT_ONCE)
         with ThreadPoolExecutor(2) as pool:
             agents = [self._agent(machine, manner, endpoint, pool, keys) for machine, manner in self._machines()]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from agents.simulator.carver import Carver, Files
 from agents.simulator.schema import DARWIN, LINUX, SCHEMAS, WINDOWS, Schema
 
 Row = Mapping[str, Any]
@@ -19,11 +20,12 @@ Tuples = list[tuple[Any, ...]]
 # osquery/utils/info/platform_type.h: POSIX 1, WINDOWS 2, BSD 4, LINUX 8, OSX 16
 PLATFORM_TYPES = {LINUX: "9", DARWIN: "21", WINDOWS: "2"}
 DETAIL_TABLES = ("os_version", "osquery_info", "platform_info", "system_info")
-NEVER_CACHED = frozenset({"time", "uptime", "osquery_flags", "osquery_info", "memory_info"})
+NEVER_CACHED = frozenset({"carves", "time", "uptime", "osquery_flags", "osquery_info", "memory_info"})
 CACHE_SECONDS = 60.0
 
 # name: (type, default)
 _FLAGS = {
+    "carver_block_size": ("uint32", "8192"),
     "config_plugin": ("string", "filesystem"),
     "config_refresh": ("uint64", "0"),
     "disable_carver": ("bool", "true"),
@@ -42,8 +44,10 @@ _FLAGS = {
     "watchdog_level": ("int32", "0"),
 }
 _COMMAND_LINE = {
+    "carver_block_size": "2000000",
     "config_plugin": "tls",
     "config_refresh": "300",
+    "disable_carver": "false",
     "disable_distributed": "false",
     "host_identifier": "uuid",
     "logger_plugin": "tls",
@@ -66,12 +70,18 @@ class Machine:
         self.started = clock()
         self.config_hash = ""
         self.flags = {name: default for name, (_, default) in _FLAGS.items()} | _COMMAND_LINE
+        self.carver = Carver(self.files)
         self._cache: dict[str, tuple[float, Tuples]] = {}
 
     @property
     def schema(self) -> Schema:
         """Give every table the host has, with its columns."""
         return SCHEMAS[self.platform]
+
+    def files(self, pattern: str) -> Files:
+        """Give the files that a path means, or a pattern with `%`, and their contents."""
+        path = pattern.replace("%%", "%").replace("%", "file")
+        return {path: f"{path} of {self.identifier}\n".encode() * 1000}
 
     def generate(self, table: str) -> Rows:
         """Give the rows of one table; nothing for a table there is nothing to say about."""
@@ -114,6 +124,10 @@ class Machine:
                 self.flags[name] = str(value).lower()
             elif isinstance(value, (str, int)):
                 self.flags[name] = str(value)
+
+    def table_carves(self) -> Rows:
+        """Give what was carved and what will be."""
+        return self.carver.rows()
 
     def table_osquery_info(self) -> Rows:
         """Give the one row about the agent."""

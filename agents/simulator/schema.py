@@ -19,6 +19,7 @@ class Column(NamedTuple):
 
 EVERYWHERE = {
     "arp_cache": "address mac interface permanent",
+    "carves": "time:B sha256 size:I path status carve_guid request_id carve:I",
     "certificates": "common_name subject issuer ca:I self_signed:I not_valid_before not_valid_after signing_algorithm "
     "key_algorithm key_strength key_usage subject_key_id authority_key_id sha1 path serial",
     "chrome_extensions": "browser_type uid:B name profile profile_path referenced_identifier identifier version "

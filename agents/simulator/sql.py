@@ -115,6 +115,8 @@ class _Run:
             # Wrong SQL, or an EXPLAIN already: running the text as it is gives the error as the host would see it.
             return self._connection.execute(statement)
         self._connection.set_authorizer(None)
+        if "carves" in self._reads:
+            self._machine.carver.scan(statement)
         for table in sorted(self._reads - self._filled):
             self._fill(table)
         self._connection.set_authorizer(self._authorize)

@@ -1,5 +1,6 @@
 """This very machine as a host: its tables from psutil and the files of the system, read only."""
 
+import glob
 import grp
 import platform
 import pwd
@@ -8,16 +9,19 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from agents.simulator.carver import Files
 from agents.simulator.machine import Machine, Rows
 from agents.simulator.schema import LINUX
 
 _DENIED = (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess, OSError)
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+MOST_FILES, LARGEST_FILE = 20, 1 << 20  # of one carve; bytes
 
 
 class ThisMachine(Machine):
@@ -32,6 +36,18 @@ class ThisMachine(Machine):
         known = Path("/etc/machine-id")
         name = known.read_text().strip() if known.exists() else self.hostname
         self.identifier = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"fleet-live-queries.{name or self.hostname}"))
+
+    def files(self, pattern: str) -> Files:
+        """Give real files that this process can read: at most twenty, each of a megabyte at most."""
+        found: dict[str, bytes] = {}
+        wanted = glob.escape(pattern).replace("%%", "**").replace("%", "*")
+        for path in islice(glob.iglob(wanted, recursive=True), MOST_FILES):
+            try:
+                if Path(path).is_file() and Path(path).stat().st_size <= LARGEST_FILE:
+                    found[path] = Path(path).read_bytes()
+            except OSError:
+                continue
+        return found
 
     def agent_pid(self) -> int:
         """Give this process."""

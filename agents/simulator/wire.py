@@ -28,7 +28,8 @@ class TimedOutError(Exception):
 class Endpoint:
     """The server as every host of the process sees it: address, trust, and the resolver's last answer."""
 
-    def __init__(self, url: str, ca: str | Path) -> None:
+    def __init__(self, url: str, ca: str | Path, client: tuple[Path, Path] | None = None) -> None:
+        """Take the address, the CA's file, and with mutual TLS the files of a certificate and its key."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError(f"the server's address {url!r} is not https://host[:port]")
@@ -38,6 +39,8 @@ class Endpoint:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.load_verify_locations(cafile=str(ca))
+        if client is not None:
+            self.context.load_cert_chain(*client)
         self._addresses: list[str] = []
         self._resolved_at = float("-inf")
 
@@ -150,6 +153,10 @@ class Wire:
         self._version = version
         self._limit = limit
         self._idle: Connection | None = None
+
+    def another(self) -> "Wire":
+        """Give the client of another thread of the same host."""
+        return Wire(self._endpoint, self._version, self._limit)
 
     async def post(self, path: str, body: bytes, node_key: str = "") -> bytes:
         """Give the body of the answer. Raise TimedOutError, or BrokenError when two connections broke."""

@@ -100,6 +100,7 @@ class Demo:
             "ALLOWED_HOSTS": f"localhost,127.0.0.1,{socket.gethostname()},{self.options.bind}",
             "CSRF_TRUSTED_ORIGINS": self.origin,
             "PUBLIC_URL": self.origin,
+            "CARVES_DIR": str(self.folder / "carves"),
             "FLEET_URL": self.origin,
             "FLEET_CA": str(self.certificates.ca),
             "FLEET_DEMO_SECRETS": str(self.folder),

@@ -25,7 +25,7 @@ from tests.conftest import Agent, gateway_settings
 from tests.end_to_end.conftest import wait_for
 from tests.factories import make_campaign, make_host
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("carves_folder")]
 
 GUID = "5f2c3f9a-7c1e-4f0e-9b7a-0d9e6c1a2b3c"
 SQL = "SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'"
@@ -33,15 +33,6 @@ CONTENT = bytes(range(256)) * 10  # 2,560 bytes: two blocks of 1,024 and one of 
 BLOCK = 1024
 START = {"block_count": 3, "block_size": BLOCK, "carve_size": len(CONTENT), "carve_id": GUID, "request_id": "r-1"}
 BLOCKS = [CONTENT[place : place + BLOCK] for place in range(0, len(CONTENT), BLOCK)]
-
-
-@pytest.fixture(autouse=True)
-def folder(settings: Any, tmp_path: Path) -> Path:
-    """Give the folder that carves lie in."""
-    carves_alias = settings.STORAGES["carves"]
-    options = {**carves_alias["OPTIONS"], "location": str(tmp_path / "carves")}
-    settings.STORAGES = {**settings.STORAGES, "carves": {**carves_alias, "OPTIONS": options}}
-    return tmp_path / "carves"
 
 
 class Carver(Agent):
@@ -146,7 +137,7 @@ def is_accepted(answer: bytes) -> bool:
 
 
 @pytest.mark.parametrize("prefix", ["/api/osquery/", "/api/v1/osquery/"])
-def test_a_carve_that_was_announced_arrives_whole(announced: Carver, prefix: str, folder: Path) -> None:
+def test_a_carve_that_was_announced_arrives_whole(announced: Carver, prefix: str, carves_folder: Path) -> None:
     answer = json.loads(announced.raw("carve/begin", {**START, "node_key": announced.key}, prefix))
     for number in range(3):
         assert announced.block(answer["session_id"], number, prefix=prefix, key=announced.key) == b"{}"
@@ -161,7 +152,7 @@ def test_a_carve_that_was_announced_arrives_whole(announced: Carver, prefix: str
     assert carves.check() == 1
     carve.refresh_from_db()
     assert (carve.sha256, carve.integrity) == (hashlib.sha256(CONTENT).hexdigest(), Integrity.UNKNOWN)
-    assert [path.stat().st_mode & 0o777 for path in folder.glob("*/*")] == [0o600] * 3
+    assert [path.stat().st_mode & 0o777 for path in carves_folder.glob("*/*")] == [0o600] * 3
 
 
 def test_blocks_come_in_any_order_and_more_than_once(begun: tuple[Carver, str]) -> None:
@@ -221,13 +212,13 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
     assert Carve.objects.get().received_bytes == BLOCK
 
 
-def test_what_a_dead_process_left_of_a_block_is_replaced(begun: tuple[Carver, str], folder: Path) -> None:
+def test_what_a_dead_process_left_of_a_block_is_replaced(begun: tuple[Carver, str], carves_folder: Path) -> None:
     carver, session = begun
     carve_store.write(Carve.objects.get(), 0, b"half")
 
     assert carver.block(session, 0) == b"{}"
 
-    assert [path.read_bytes() for path in folder.glob("*/*")] == [BLOCKS[0]]
+    assert [path.read_bytes() for path in carves_folder.glob("*/*")] == [BLOCKS[0]]
 
 
 # --- who may begin ---------------------------------------------------------------------------------------------
@@ -373,7 +364,7 @@ def test_an_empty_carve_is_complete_at_once(announced: Carver) -> None:
     ],
 )
 def test_a_wrong_block_is_refused_with_what_is_no_json(
-    begun: tuple[Carver, str], number: object, data: object, named: str, folder: Path
+    begun: tuple[Carver, str], number: object, data: object, named: str, carves_folder: Path
 ) -> None:
     carver, session = begun
 
@@ -382,7 +373,7 @@ def test_a_wrong_block_is_refused_with_what_is_no_json(
     assert not is_accepted(answer)
     assert named in answer.decode()
     assert Carve.objects.get().received_blocks == 0
-    assert not folder.exists()
+    assert not carves_folder.exists()
 
 
 @pytest.mark.parametrize("session", [None, "", "unknown", 5, "x" * 1000, "a\0b", ["x"]])
@@ -500,11 +491,11 @@ def test_a_carve_of_another_server_in_the_table_is_not_expected_here(asked: Carv
     assert not Carve.objects.exists()
 
 
-def test_a_carve_that_the_storage_lost_is_said(begun: tuple[Carver, str], folder: Path) -> None:
+def test_a_carve_that_the_storage_lost_is_said(begun: tuple[Carver, str], carves_folder: Path) -> None:
     carver, session = begun
     for number in range(3):
         carver.block(session, number)
-    next(folder.glob("*/1")).unlink()
+    next(carves_folder.glob("*/1")).unlink()
 
     carves.check()
 
@@ -517,7 +508,9 @@ def test_a_carve_that_the_storage_lost_is_said(begun: tuple[Carver, str], folder
 # --- purge -----------------------------------------------------------------------------------------------------
 
 
-def test_a_purge_deletes_the_row_and_every_file_and_ends_the_session(begun: tuple[Carver, str], folder: Path) -> None:
+def test_a_purge_deletes_the_row_and_every_file_and_ends_the_session(
+    begun: tuple[Carver, str], carves_folder: Path
+) -> None:
     carver, session = begun
     carver.block(session, 0)
     carve = Carve.objects.get()
@@ -526,6 +519,6 @@ def test_a_purge_deletes_the_row_and_every_file_and_ends_the_session(begun: tupl
     carves.purge(carve)
 
     assert not Carve.objects.exists()
-    assert list(folder.rglob("*")) == []
+    assert list(carves_folder.rglob("*")) == []
     assert not is_accepted(carver.block(session, 1))
-    assert list(folder.rglob("*")) == []
+    assert list(carves_folder.rglob("*")) == []

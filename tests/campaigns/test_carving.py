@@ -18,20 +18,11 @@ from campaigns.carving import expects_carves_of
 from campaigns.models import Campaign, State, Target
 from tests.factories import make_campaign, make_host
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
 Api = Callable[[User | None], APIClient]
 
 CONTENT = [b"one ", b"two ", b"three"]
 SQL = "SELECT * FROM Carves WHERE carve = 1 AND path = '/etc/hosts'"
-
-
-@pytest.fixture(autouse=True)
-def folder(settings: Any, tmp_path: Path) -> Path:
-    """Give the folder that carves lie in."""
-    alias = settings.STORAGES["carves"]
-    options = {**alias["OPTIONS"], "location": str(tmp_path / "carves")}
-    settings.STORAGES = {**settings.STORAGES, "carves": {**alias, "OPTIONS": options}}
-    return tmp_path / "carves"
 
 
 def make_carve(campaign: Campaign | None = None, received: int = 3, **changes: Any) -> Carve:
@@ -161,7 +152,7 @@ def test_the_console_links_to_carves_for_who_may(client: Client, operator: User)
     assert f"/api/v1/carves/{carve.pk}/file" in client.get(address).content.decode()
 
 
-def test_the_admin_lists_carves_and_deletes_them_with_their_files(client: Client, folder: Path) -> None:
+def test_the_admin_lists_carves_and_deletes_them_with_their_files(client: Client, carves_folder: Path) -> None:
     client.force_login(User.objects.create_superuser("root"))
     carve = make_carve(received=2)
 
@@ -174,7 +165,7 @@ def test_the_admin_lists_carves_and_deletes_them_with_their_files(client: Client
     chosen = {"action": "purge_carves", "_selected_action": [carve.pk]}
     assert client.post("/admin/agents/carve/", chosen).status_code == 302
     assert not Carve.objects.exists()
-    assert list(folder.rglob("*")) == []
+    assert list(carves_folder.rglob("*")) == []
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--url", default=os.environ.get("FLEET_URL", ""), help="https://host:port (FLEET_URL)")
         parser.add_argument("--ca", type=Path, default=os.environ.get("FLEET_CA"), help="the server's CA (FLEET_CA)")
         parser.add_argument("--enroll-secret-file", type=Path, help="else ENROLL_SECRET")
+        parser.add_argument(
+            "--client-cert", type=Path, help="with --client-key: where the server asks for a certificate"
+        )
+        parser.add_argument("--client-key", type=Path)
         parser.add_argument("--prefix", default="/api/osquery")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--interval", type=float, help="seconds between reads, instead of the config's")
@@ -36,12 +40,17 @@ class Command(BaseCommand):
         """Run."""
         if not options["url"] or not options["ca"]:
             raise CommandError("say where the server is and whom to trust: --url https://host:port --ca FILE")
+        if bool(options["client_cert"]) != bool(options["client_key"]):
+            raise CommandError("--client-cert and --client-key go together")
+        client = (options["client_cert"], options["client_key"]) if options["client_cert"] else None
         file = options["enroll_secret_file"]
         secret = file.read_text().strip() if file else os.environ.get("ENROLL_SECRET", "")
         shares = Shares(**{name: options[name] for name in Shares.__dataclass_fields__})
         names = ("url", "ca", "this_machine", "seed", "prefix", "interval", "state")
         hosts = options["hosts"] or (0 if options["this_machine"] else 50)
-        crowd = Crowd(secret=secret, hosts=hosts, shares=shares, **{name: options[name] for name in names})
+        crowd = Crowd(
+            secret=secret, hosts=hosts, shares=shares, client=client, **{name: options[name] for name in names}
+        )
         asyncio.run(_until_told(crowd))
 
 

@@ -1,0 +1,184 @@
+"""A gateway behind real TLS: mutual TLS where it is wanted, and a carve all the way from a pretend host."""
+
+import asyncio
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
+from django.db import connection
+
+from agents import carve_store, carves
+from agents.carve_models import Carve, CarveState, Integrity
+from agents.models import EnrollSecret, Host
+from agents.node_key import NodeKeys
+from agents.simulator import agent as simulated
+from agents.simulator.agent import Agent
+from agents.simulator.made_up import MadeUpHost
+from agents.simulator.response import BrokenError
+from agents.simulator.wire import Endpoint, Wire
+from fleet.demo.certificates import Certificates, _builder, _pem, _subject
+from tests.end_to_end.conftest import wait_for
+from tests.factories import make_campaign
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("board", "carves_folder"),
+    pytest.mark.processes,
+]
+
+READY_SECONDS = 30.0
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """Give a CA and a server's certificate for localhost."""
+    made = Certificates(tmp_path / "certificates")
+    made.make("127.0.0.1")
+    return made
+
+
+@pytest.fixture
+def client_files(certificates: Certificates, tmp_path: Path) -> tuple[Path, Path]:
+    """Give a host's certificate, signed by the same CA, and its key."""
+    ca = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
+    ca_key = serialization.load_pem_private_key(certificates._ca_key.read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = _builder(_subject("host-1"), ca.subject, key.public_key(), 30).sign(ca_key, hashes.SHA256())
+    files = (tmp_path / "host.pem", tmp_path / "host-key.pem")
+    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(_pem(key))
+    return files
+
+
+@pytest.fixture
+def serve(certificates: Certificates, tmp_path: Path) -> Callable[..., Any]:
+    """Start `fleet.asgi:gateway` with uvicorn on this test's database; give its address."""
+
+    @contextmanager
+    def started(*flags: str) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--port", str(port), "--log-level", "warning"]
+        command += ["--ssl-certfile", str(certificates.server), "--ssl-keyfile", str(certificates.server_key), *flags]
+        database, _, _ = os.environ["DATABASE_URL"].partition("?")
+        name = connection.settings_dict["NAME"]
+        query = os.environ["DATABASE_URL"].removeprefix(database)
+        environment = {
+            **os.environ,
+            "DATABASE_URL": f"{database.rpartition('/')[0]}/{name}{query}",
+            "CARVES_DIR": str(tmp_path / "carves"),
+            "HOLD_SECONDS": "0",
+        }
+        log = (tmp_path / "server.log").open("w+")
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: _listens(port) or process.poll() is not None, READY_SECONDS)
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+            log.close()
+
+    return started
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def config_of(endpoint: Endpoint) -> dict[str, Any]:
+    """Fetch the config as a host does that is enrolled."""
+    key = NodeKeys(settings.NODE_KEY_SECRETS).issue(1, 1)
+
+    async def post() -> bytes:
+        wire = Wire(endpoint)
+        try:
+            return await wire.post("/api/osquery/config", json.dumps({"node_key": key}).encode(), key)
+        finally:
+            wire.close()
+
+    answer: dict[str, Any] = json.loads(asyncio.run(post()))
+    return answer
+
+
+def test_with_mutual_tls_only_a_host_with_a_certificate_is_served(
+    serve: Callable[..., Any], certificates: Certificates, client_files: tuple[Path, Path]
+) -> None:
+    with serve("--ssl-ca-certs", str(certificates.ca), "--ssl-cert-reqs", "2") as url:
+        assert "options" in config_of(Endpoint(url, certificates.ca, client_files))
+
+        with pytest.raises(BrokenError):
+            config_of(Endpoint(url, certificates.ca))
+
+
+def test_a_certificate_of_another_ca_is_refused(
+    serve: Callable[..., Any], certificates: Certificates, tmp_path: Path
+) -> None:
+    others = Certificates(tmp_path / "others")
+    others.make("127.0.0.1")
+
+    with serve("--ssl-ca-certs", str(certificates.ca), "--ssl-cert-reqs", "2") as url, pytest.raises(BrokenError):
+        config_of(Endpoint(url, certificates.ca, (others.server, others.server_key)))
+
+
+def test_a_pretend_host_carves_all_the_way(
+    serve: Callable[..., Any],
+    certificates: Certificates,
+    collect: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(simulated, "CARVE_SECONDS", 0.0)
+    EnrollSecret.objects.offer("tests", "secret")
+    machine = MadeUpHost(1)
+    machine.flags["carver_block_size"] = "5000"
+
+    with serve() as url, ThreadPoolExecutor(1) as pool:
+        loop = asyncio.new_event_loop()
+        wire = Wire(Endpoint(url, certificates.ca), machine.version)
+        host = Agent(machine, wire, "secret", pool, Counter(), interval=0.1)
+        loop.run_until_complete(host.enroll())
+        campaign = make_campaign(Host.objects.get(), sql="SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'")
+        life = loop.create_task(host.run())
+        loop.run_until_complete(_until(lambda: host.counts["carves"]))
+        life.cancel()
+        loop.run_until_complete(asyncio.gather(life, return_exceptions=True))
+        loop.close()
+    collect()
+    carves.check()
+
+    carve = Carve.objects.get()
+    assert (carve.state, carve.campaign_id, carve.path) == (CarveState.COMPLETE, campaign.pk, "/etc/hosts")
+    content = b"".join(carve_store.pieces(carve))
+    assert machine.carver.carves[0].sha256 == carve.sha256 == hashlib.sha256(content).hexdigest()
+    assert carve.integrity == Integrity.UNKNOWN
+    assert carve.block_count is not None
+    assert carve.block_count > 1
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        assert [name.rpartition("/")[2] for name in tar.getnames()] == ["hosts"]
+
+
+async def _until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.05)
