@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0002_table_settings'),
+        ('agents', '0004_enrollment_and_identity'),
     ]
 
     operations = [

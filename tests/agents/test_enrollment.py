@@ -190,7 +190,7 @@ def test_without_postgres_a_host_is_told_to_come_again(monkeypatch: pytest.Monke
     async def postgres_is_away(*_: Any) -> None:
         raise DatabaseError("connection refused")
 
-    gateway._cold._app = postgres_is_away
+    gateway._cold["enroll"]._app = postgres_is_away
     answer = agent(1).post("enroll", {"enroll_secret": "open sesame", "host_identifier": "U-1"})
 
     assert set(answer) == {"error"}

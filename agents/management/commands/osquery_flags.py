@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.flagfile import IDENTIFIERS, Joining
-from agents.gateway import PREFIXES, GatewaySettings
+from agents.gateway import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
 from fleet.errors import BadInputError
 
 
@@ -33,11 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check and write."""
         names = ("hostname", "ca", "secret_file", "client_cert", "client_key", "prefix", "host_identifier")
-        gateway = GatewaySettings(
-            **{name: getattr(settings, name.upper()) for name in GatewaySettings.__dataclass_fields__}
-        )
         joining = Joining(
-            interval=gateway.distributed_interval,
+            interval=QUICK_INTERVAL if settings.HOLD_SECONDS else SLOW_INTERVAL,
             max_block_bytes=settings.CARVE_MAX_BLOCK_BYTES,
             **{name: options[name] for name in names},
         )
