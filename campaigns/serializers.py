@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db import transaction
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from agents import labels, sql
@@ -20,6 +21,47 @@ class Moment(serializers.DateTimeField):
     def to_representation(self, value: Any) -> str:
         """Write it."""
         return timestamp(value) or ""
+
+
+class HostName(serializers.Serializer[Any]):
+    """A host of a campaign, by the name it had then."""
+
+    id = serializers.IntegerField()
+    hostname = serializers.CharField()
+
+
+class PlacedHostSerializer(serializers.Serializer[Any]):
+    """A host and the seq of its result."""
+
+    seq = serializers.IntegerField()
+    host = HostName()
+
+
+class RowSerializer(PlacedHostSerializer):
+    """One row of a host's answer."""
+
+    row = serializers.DictField(child=serializers.CharField())
+
+
+class GroupSerializer(serializers.Serializer[Any]):
+    """What hosts have in common."""
+
+    key = serializers.CharField()
+    values = serializers.DictField(child=serializers.CharField(allow_null=True))
+    hosts = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    answer = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        required=False,
+        help_text="without `by`: the first rows of the answer",
+    )
+
+
+def page_of(item: type[serializers.BaseSerializer[Any]]) -> Any:
+    """Give the shape of a page without a count."""
+    link = serializers.URLField(allow_null=True)
+    members = {"next": link, "previous": serializers.URLField(allow_null=True), "results": item(many=True)}
+    return inline_serializer(f"PageOf{item.__name__.removesuffix('Serializer')}s", members)
 
 
 class OrderSerializer(StrictSerializer):

@@ -25,10 +25,10 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.viewsets import GenericViewSet
 
 from agents.models import Presence, online_since
 from campaigns import lifecycle
+from campaigns.answer_views import MOST_ITEMS, PAGE_ITEMS, AnswerViews, number_in
 from campaigns.models import Campaign, State, Status, Target
 from campaigns.results import campaign_json, results_after
 from campaigns.serializers import (
@@ -40,23 +40,12 @@ from campaigns.serializers import (
 )
 from fleet.errors import BadInputError
 
-PAGE_ITEMS = 100
 PAGE_BYTES = 8_000_000
-MOST_ITEMS = 1000
 LINES_A_CHUNK = 500
 RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 OBJECT = OpenApiTypes.OBJECT
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
-
-
-def number_in(request: Request, name: str, default: int, most: int | None = None) -> int:
-    """Give a number of the query string. Raise BadInputError naming it."""
-    value = request.query_params.get(name, str(default))
-    if not value.isdecimal() or len(value) > 18 or (most is not None and not 1 <= int(value) <= most):
-        allowed = f"a number from 1 to {most}" if most else "a number"
-        raise BadInputError(f"{name} {value!r} is not {allowed}", name)
-    return int(value)
 
 
 @extend_schema_view(
@@ -65,7 +54,7 @@ def number_in(request: Request, name: str, default: int, most: int | None = None
     create=extend_schema(request=OrderSerializer, responses={201: OBJECT, 200: OBJECT}),
     partial_update=extend_schema(request=CampaignChange, responses=OBJECT),
 )
-class CampaignViewSet(mixins.ListModelMixin, GenericViewSet[Campaign]):
+class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     """Launch campaigns, look at them and stop them."""
 
     queryset = Campaign.objects.select_related("created_by")

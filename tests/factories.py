@@ -1,13 +1,15 @@
 """Make what a test needs; every argument changes one field of something plausible."""
 
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from agents.models import Host, Label, LabelMembership
 from campaigns.lifecycle import Order, launch
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Result, State, Status, Target
 from campaigns.targeting import write_range
 
 _numbers = count(1)
@@ -45,4 +47,37 @@ def make_campaign(*hosts: Host, by: User | None = None, **order: Any) -> Campaig
     for number in list(campaign.ranges.values_list("number", flat=True)):
         write_range(campaign.pk, number)
     campaign.refresh_from_db()
+    return campaign
+
+
+def answer(campaign: Campaign, host: Host, *rows: dict[str, str], state: State = State.ANSWERED, **more: Any) -> Result:
+    """Store an answer as the collector leaves it; `more` are fields of the target."""
+    campaign.last_seq += 1
+    campaign.count_rows += len(rows)
+    campaign.columns = list(dict.fromkeys([*campaign.columns, *(name for row in rows for name in row)]))
+    campaign.move(State.WAITING, state)
+    campaign.save_counts("last_seq", "columns")
+    changes = {"state": state, "answered_at": timezone.now(), "row_count": len(rows), **more}
+    Target.objects.filter(campaign=campaign, host=host).update(**changes)
+    return Result.objects.create(
+        campaign=campaign,
+        host=host,
+        hostname=host.hostname,
+        seq=campaign.last_seq,
+        state=state,
+        rows=list(rows),
+        row_count=len(rows),
+        received_at=timezone.now(),
+    )
+
+
+def end(campaign: Campaign, ago: timedelta = timedelta(0)) -> Campaign:
+    """Let the campaign have ended, as if its time had been up: every host that is still open was missed."""
+    at = timezone.now() - ago
+    for state in (State.WAITING, State.DELIVERED):
+        open_ = Target.objects.filter(campaign=campaign, state=state).update(state=State.MISSED, ended_at=at)
+        campaign.move(state, State.MISSED, open_)
+    campaign.status, campaign.ended_at, campaign.closed_at = Status.EXPIRED, at, at
+    campaign.closed_entry = "0-0"
+    campaign.save_counts("status", "ended_at", "closed_at", "closed_entry")
     return campaign

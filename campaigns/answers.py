@@ -1,0 +1,251 @@
+"""Answers searched, sorted and grouped: all of it in Postgres, a page at a time, whatever their number.
+
+A group is one combination of values within a row, or a whole answer whatever the order of its rows. Its key names the
+columns and a digest of the values, so that it finds its hosts again without being stored.
+"""
+
+import binascii
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import connection
+from django.db.models import F, Func, QuerySet, TextField
+
+from campaigns.models import Campaign, Result, State
+from fleet.errors import BadInputError
+
+MOST_BY = 10  # columns of a group
+ROWS_OF_A_GROUP = 10  # of a whole answer, shown
+GROUP_ORDERS = {
+    "hosts": "hosts, digest",
+    "-hosts": "hosts DESC, digest",
+    "rows": "rows, digest",
+    "-rows": "rows DESC, digest",
+}
+
+ROWS = """
+SELECT result.seq, result.host_id, result.hostname, item.row
+FROM campaigns_result AS result
+CROSS JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place)
+CROSS JOIN LATERAL (SELECT item.row ->> %s AS value) AS cell
+WHERE result.campaign_id = %s {conditions}
+ORDER BY {order} result.seq, item.place LIMIT %s OFFSET %s
+"""
+EQUALS = "AND item.row ->> %s = %s"
+CONTAINS = (
+    "AND (result.hostname ILIKE %s OR EXISTS"
+    " (SELECT FROM jsonb_each_text(item.row) AS pair (name, text) WHERE pair.text ILIKE %s))"
+)
+# osquery writes large doubles as 1e+20.0, which Postgres does not read as a number.
+NUMBER = r"""
+CASE WHEN cell.value ~ '^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3}(\.0)?)?$'
+THEN regexp_replace(cell.value, '([eE][+-]?[0-9]+)\.0$', '\1')::numeric END
+"""
+
+# {cells} are `row -> %s`, one for each column.
+GROUPS = """
+SELECT cells, md5(cells::text) AS digest, count(*) AS hosts, sum(rows) AS rows
+FROM (
+    SELECT jsonb_build_array({cells}) AS cells, count(*) AS rows
+    FROM campaigns_result AS result CROSS JOIN LATERAL jsonb_array_elements(result.rows) AS row
+    WHERE result.campaign_id = %s AND result.state = 'answered' GROUP BY result.host_id, 1
+) AS of_host
+GROUP BY cells ORDER BY {order} LIMIT %s OFFSET %s
+"""
+WHOLE = "md5((SELECT coalesce(jsonb_agg(row ORDER BY row), '[]') FROM jsonb_array_elements({rows}) AS row)::text)"
+WHOLE_GROUPS = f"""
+SELECT jsonb_path_query_array(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]'), digest, hosts, alike.rows
+FROM (
+    SELECT digest, count(*) AS hosts, sum(row_count) AS rows, min(id) AS example_id
+    FROM (
+        SELECT id, row_count, {WHOLE.format(rows="rows")} AS digest
+        FROM campaigns_result WHERE campaign_id = %s AND state = 'answered'
+    ) AS answer GROUP BY digest ORDER BY {{order}} LIMIT %s OFFSET %s
+) AS alike JOIN campaigns_result AS example ON example.id = alike.example_id
+ORDER BY {{order}}
+"""  # noqa: S608 - put together of constants
+
+
+# --- rows ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows, in which order. `order` is a column or `host`, with a minus before it for the other way round."""
+
+    search: str = ""
+    where: Sequence[str] = ()
+    order: str = ""
+
+
+def rows(campaign: Campaign, wanted: Wanted, limit: int, offset: int) -> list[dict[str, Any]]:
+    """Give a page of rows. Numbers sort as numbers and before text. Raise BadInputError naming an unknown column."""
+    if not campaign.columns:
+        return []
+    text, params = _condition(campaign, wanted)
+    order, column = _order(campaign, wanted.order)
+    with connection.cursor() as cursor:
+        query = ROWS.format(conditions=text, order=order)
+        cursor.execute(query, [column, campaign.pk, *params, limit, offset])
+        found = cursor.fetchall()
+    return [
+        {"seq": seq, "host": _host(host_id, hostname), "row": json.loads(row)} for seq, host_id, hostname, row in found
+    ]
+
+
+def _condition(campaign: Campaign, wanted: Wanted) -> tuple[str, list[str]]:
+    texts: list[str] = []
+    params: list[str] = []
+    for given in wanted.where:
+        texts.append(EQUALS)
+        params += _column_and_value(campaign, given)
+    if wanted.search:
+        texts.append(CONTAINS)
+        part = re.sub(r"([\\%_])", r"\\\1", wanted.search)
+        params += [f"%{part}%"] * 2
+    for value in params:
+        _check_text(value)
+    return " ".join(texts), params
+
+
+def _column_and_value(campaign: Campaign, given: str) -> tuple[str, str]:
+    """Split COLUMN:VALUE. The longest column that fits is meant: a column's name may hold a colon."""
+    fitting = [column for column in campaign.columns if given.startswith(f"{column}:")]
+    if not fitting:
+        raise BadInputError(f"where {given!r} is not COLUMN:VALUE with one of {_names(campaign)}", "where")
+    column = max(fitting, key=len)
+    return column, given[len(column) + 1 :]
+
+
+def _order(campaign: Campaign, order: str) -> tuple[str, str]:
+    """Give the beginning of ORDER BY and the column it sorts by."""
+    column, way = (order, "") if order in campaign.columns else (order.removeprefix("-"), order[:1])
+    direction = "DESC" if way == "-" else "ASC"
+    if column in campaign.columns:
+        return f"{NUMBER} {direction} NULLS LAST, cell.value {direction} NULLS LAST,", column
+    if column == "host":
+        return f"result.hostname {direction},", ""
+    if not order:
+        return "", ""
+    raise BadInputError(f"order {order!r} is unknown, allowed are host, {_names(campaign)}, with - before it", "order")
+
+
+# --- groups ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """Names a group: the columns it is made by (none = the whole answer) and the digest of its values."""
+
+    by: tuple[str, ...]
+    digest: str
+
+    def __str__(self) -> str:
+        if not self.by:
+            return self.digest
+        return f"{urlsafe_b64encode(json.dumps(self.by).encode()).decode().rstrip('=')}.{self.digest}"
+
+    @classmethod
+    def read(cls, text: str) -> "Key":
+        """Read what `groups/` gave. Raise BadInputError."""
+        names, dot, digest = text.rpartition(".")
+        try:
+            by = json.loads(urlsafe_b64decode(names + "=" * (-len(names) % 4))) if dot else []
+        except (ValueError, binascii.Error, RecursionError):
+            by = None
+        if not isinstance(by, list) or len(by) > MOST_BY or not all(isinstance(name, str) for name in by):
+            by = None
+        if by is None or not re.fullmatch("[0-9a-f]{32}", digest) or any("\0" in name for name in by):
+            raise BadInputError(f"group {text!r} is not a key that groups/ gave", "group")
+        return cls(tuple(by), digest)
+
+
+def groups(campaign: Campaign, by: str, order: str, limit: int, offset: int) -> list[dict[str, Any]]:
+    """Give a page of groups. `by` are columns with commas between, "" = whole answers. Raise BadInputError."""
+    if order not in GROUP_ORDERS:
+        raise BadInputError(f"order {order!r} is unknown, allowed are {', '.join(GROUP_ORDERS)}", "order")
+    if by and not campaign.columns:
+        return []
+    names = columns_in(campaign, by)
+    text = (
+        GROUPS.format(cells=_cells(names), order=GROUP_ORDERS[order])
+        if names
+        else WHOLE_GROUPS.format(order=GROUP_ORDERS[order])
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(text, [*names, campaign.pk, limit, offset])
+        found = cursor.fetchall()
+    return [_group(names, json.loads(content), *counts) for content, *counts in found]
+
+
+def _group(names: tuple[str, ...], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
+    group: dict[str, Any] = {"key": str(Key(names, digest)), "hosts": hosts, "rows": int(rows)}
+    if names:
+        return {**group, "values": dict(zip(names, content, strict=True))}
+    return {**group, "values": content[0] if rows == hosts else {}, "answer": content}
+
+
+def columns_in(campaign: Campaign, text: str) -> tuple[str, ...]:
+    """Split columns at commas; the longest that fits is meant: a column's name may hold a comma."""
+    names: dict[str, None] = {}
+    while text:
+        fitting = [column for column in campaign.columns if f"{text},".startswith(f"{column},")]
+        if not fitting:
+            raise BadInputError(f"by {text.partition(',')[0]!r} is no column, there are {_names(campaign)}", "by")
+        longest = max(fitting, key=len)
+        names[longest] = None
+        text = text[len(longest) + 1 :]
+    if len(names) > MOST_BY:
+        raise BadInputError(f"by has {len(names)} columns, allowed are {MOST_BY}", "by")
+    return tuple(names)
+
+
+def members(campaign_id: int, key: Key) -> QuerySet[Result]:
+    """Give the results whose hosts are in a group, in order of seq."""
+    answered = Result.objects.filter(campaign_id=campaign_id, state=State.ANSWERED).order_by("seq")
+    digests: Any = _Digests(F("rows"), key.by)
+    wanted: Any = {"digests__contains": [key.digest]}
+    return answered.annotate(digests=digests).filter(**wanted)
+
+
+class _Digests(Func):
+    """The digests of a result's rows by some columns, or of the whole result."""
+
+    def __init__(self, rows: Any, by: tuple[str, ...]) -> None:
+        super().__init__(rows, output_field=ArrayField(TextField()))
+        self._by = by
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
+        """Write the array."""
+        rows, params = compiler.compile(self.source_expressions[0])
+        if not self._by:
+            return f"ARRAY[{WHOLE.format(rows=rows)}]", tuple(params)
+        cells = f"md5(jsonb_build_array({_cells(self._by)})::text)"
+        # What is put together are constants; columns travel as parameters.
+        return f"ARRAY(SELECT {cells} FROM jsonb_array_elements({rows}) AS row)", (*self._by, *params)  # noqa: S608
+
+
+def _cells(names: Sequence[str]) -> str:
+    return ", ".join(["row -> %s"] * len(names))
+
+
+# --- both ------------------------------------------------------------------------------------------------------
+
+
+def _host(host_id: int, hostname: str) -> dict[str, Any]:
+    return {"id": host_id, "hostname": hostname}
+
+
+def _check_text(value: str) -> None:
+    if "\0" in value:
+        raise BadInputError(f"{value!r} holds a NUL character, which no answer has")
+
+
+def _names(campaign: Campaign) -> str:
+    shown = ", ".join(campaign.columns[:20])
+    return f"{shown}, …" if len(campaign.columns) > 20 else shown

@@ -1,0 +1,187 @@
+"""What hosts answered, as pages of rows and of groups, computed in Postgres."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from campaigns.models import Campaign, State
+from tests.factories import answer, make_campaign, make_hosts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Api = Callable[[User | None], APIClient]
+Get = Callable[[str], Any]
+
+
+@pytest.fixture
+def campaign() -> Campaign:
+    """Give a campaign with three answers of rows, one without rows, one error and one silent host."""
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts)
+    answer(campaign, hosts[0], {"name": "init", "mem": "9"}, {"name": "50%_x", "mem": "10"})
+    answer(campaign, hosts[1], {"name": "init", "mem": "1e+02.0"}, {"name": "cat"})
+    answer(campaign, hosts[2], {"name": "50%_x", "mem": "10"}, {"name": "init", "mem": "9"})
+    answer(campaign, hosts[3])
+    answer(campaign, hosts[4], state=State.FAILED, error="no such table")
+    return campaign
+
+
+@pytest.fixture
+def get(api: Api, observer: User, campaign: Campaign) -> Get:
+    """Give what an observer reads below the campaign's address."""
+
+    def read(path: str) -> Any:
+        return api(observer).get(f"/api/v1/campaigns/{campaign.pk}/{path}")
+
+    return read
+
+
+def cells(answer: Any, column: str) -> list[str | None]:
+    return [item["row"].get(column) for item in answer.json()["results"]]
+
+
+def test_rows_come_in_order_of_seq(get: Get, campaign: Campaign) -> None:
+    items = get("rows/").json()["results"]
+
+    assert [item["seq"] for item in items] == [1, 1, 2, 2, 3, 3]
+    assert items[0] == {
+        "seq": 1,
+        "host": {"id": items[0]["host"]["id"], "hostname": campaign.targets.order_by("host_id")[0].hostname},
+        "row": {"name": "init", "mem": "9"},
+    }
+
+
+def test_numbers_sort_as_numbers_then_text_and_what_is_missing_last(get: Get) -> None:
+    assert cells(get("rows/?order=mem"), "mem") == ["9", "9", "10", "10", "1e+02.0", None]
+    assert cells(get("rows/?order=-mem"), "mem") == ["1e+02.0", "10", "10", "9", "9", None]
+    assert cells(get("rows/?order=-name"), "name")[:1] == ["init"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("where=name:init", 3),
+        ("where=name:init&where=mem:9", 2),
+        ("where=name:INIT", 0),
+        ("search=INI", 3),
+        ("search=%25", 2),
+        ("search=_", 2),
+        ("search=name", 0),
+        ("search=host-", 6),
+        ("where=mem:", 0),
+    ],
+)
+def test_rows_are_found_by_value(get: Get, query: str, found: int) -> None:
+    assert len(get(f"rows/?{query}").json()["results"]) == found
+
+
+def test_pages_of_rows_follow_each_other(get: Get, api: Api, observer: User) -> None:
+    first = get("rows/?order=-mem&limit=4").json()
+    second = api(observer).get(first["next"]).json()
+
+    assert first["previous"] is None
+    assert [item["row"].get("mem") for item in second["results"]] == ["9", None]
+    assert second["next"] is None
+    assert "offset=0" in second["previous"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("rows/?order=size", "order 'size' is unknown, allowed are host, name, mem"),
+        ("rows/?where=size:3", "where 'size:3' is not COLUMN:VALUE with one of name, mem"),
+        ("rows/?where=name", "where 'name' is not COLUMN:VALUE"),
+        ("rows/?limit=1001", "limit '1001' is not a number from 1 to 1000"),
+        ("rows/?offset=-1", "offset '-1' is not a number"),
+        ("rows/?search=%00", "NUL"),
+        ("rows/?where=name:%00", "NUL"),
+        ("groups/?by=name,size", "by 'size' is no column, there are name, mem"),
+        ("groups/?order=size", "order 'size' is unknown, allowed are hosts"),
+        ("groups/nonsense/hosts/", "group 'nonsense' is not a key"),
+        ("groups/e30.00000000000000000000000000000000/hosts/", "is not a key"),
+    ],
+)
+def test_what_is_wrong_is_named(get: Get, path: str, sentence: str) -> None:
+    refused = get(path)
+
+    assert refused.status_code == 400
+    assert sentence in refused.json()["error"]
+
+
+def test_before_the_first_answer_there_is_nothing(api: Api, observer: User) -> None:
+    path = f"/api/v1/campaigns/{make_campaign(*make_hosts(1)).pk}"
+
+    for query in ("rows/?order=-mem&where=name:x", "groups/?by=name", "groups/"):
+        assert api(observer).get(f"{path}/{query}").json()["results"] == []
+
+
+def test_groups_of_values_are_counted_by_hosts(get: Get) -> None:
+    found = get("groups/?by=name").json()["results"]
+
+    assert [(group["values"], group["hosts"], group["rows"]) for group in found] == [
+        ({"name": "init"}, 3, 3),
+        ({"name": "50%_x"}, 2, 2),
+        ({"name": "cat"}, 1, 1),
+    ]
+    rare = get("groups/?by=name,mem&order=hosts&limit=2").json()
+    assert {"name": "cat", "mem": None} in [group["values"] for group in rare["results"]]
+    assert rare["next"]
+
+
+def test_a_value_that_a_host_has_twice_counts_one_host(api: Api, observer: User) -> None:
+    host = make_hosts(1)[0]
+    campaign = make_campaign(host)
+    answer(campaign, host, {"a": "x"}, {"a": "x"})
+
+    found = api(observer).get(f"/api/v1/campaigns/{campaign.pk}/groups/?by=a").json()["results"]
+
+    assert [(group["hosts"], group["rows"]) for group in found] == [(1, 2)]
+
+
+def test_whole_answers_are_alike_whatever_the_order_of_their_rows(get: Get) -> None:
+    found = get("groups/").json()["results"]
+
+    assert (found[0]["hosts"], found[0]["rows"], len(found[0]["answer"])) == (2, 4, 2)
+    assert (1, 0, []) in [(group["hosts"], group["rows"], group["answer"]) for group in found]
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("by", ["", "by=name", "by=name,mem"])
+def test_a_key_finds_its_hosts_again(get: Get, by: str) -> None:
+    for group in get(f"groups/?{by}").json()["results"]:
+        hosts = get(f"groups/{group['key']}/hosts/").json()["results"]
+
+        assert len(hosts) == group["hosts"]
+        assert hosts == sorted(hosts, key=lambda host: host["seq"])
+
+
+def test_columns_whose_names_hold_commas_and_colons(api: Api, observer: User) -> None:
+    host = make_hosts(1)[0]
+    campaign = make_campaign(host)
+    answer(campaign, host, {"max(a,b)": "1", "max(a": "2", "x:y": "z:z", "x": "y:z:z", "%s": "p"})
+    path = f"/api/v1/campaigns/{campaign.pk}"
+
+    found = api(observer).get(f"{path}/groups/?by=max(a,b),%25s").json()["results"]
+
+    assert found[0]["values"] == {"max(a,b)": "1", "%s": "p"}
+    assert len(api(observer).get(f"{path}/rows/?where=x:y:z:z&order=-%25s").json()["results"]) == 1
+    assert len(api(observer).get(f"{path}/groups/{found[0]['key']}/hosts/").json()["results"]) == 1
+
+
+def test_numbers_beyond_measure_sort_as_text(api: Api, observer: User) -> None:
+    host = make_hosts(1)[0]
+    campaign = make_campaign(host)
+    values = ["1e999999999", "9" * 500, "-5", "x", "0x10", ""]
+    answer(campaign, host, *({"a": value} for value in values))
+
+    found = api(observer).get(f"/api/v1/campaigns/{campaign.pk}/rows/?order=a")
+
+    assert found.status_code == 200
+    assert cells(found, "a")[0] == "-5"
+
+
+def test_strangers_see_nothing(api: Api, stranger: User, campaign: Campaign) -> None:
+    for path in ("rows/", "groups/", f"groups/{'0' * 32}/hosts/"):
+        assert api(stranger).get(f"/api/v1/campaigns/{campaign.pk}/{path}").status_code == 403
