@@ -1,8 +1,8 @@
 """Who is meant: a selection as people give it, checked, and the query that finds its hosts.
 
-`all`, `labels`, `platforms` and `hosts` select; labels and platforms narrow each other, hosts are added.
-`exclude_labels` and `online` only filter, and filter everything. Values within one key are alternatives; an empty
-list selects nobody.
+`all`, `labels`, `platforms`, `hosts` and `campaign` select; labels and platforms narrow each other, hosts and those of
+an earlier campaign are added. `exclude_labels`, `online` and `sample` only filter, and filter everything. Values within
+one key are alternatives; an empty list selects nobody.
 """
 
 from collections import Counter
@@ -11,14 +11,49 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
 
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
+from campaigns.earlier import Earlier
 from fleet.errors import BadInputError
 
-SELECTORS = ("all", "labels", "platforms", "hosts")
-FILTERS = ("exclude_labels", "online")
+SELECTORS = ("all", "labels", "platforms", "hosts", "campaign")
+FILTERS = ("exclude_labels", "online", "sample")
 HOST_NAMES = ("hostname", "uuid", "hardware_serial", "host_identifier")
+# Where a host stands among all, the same for ever: its id by the golden ratio, so that any range of ids is spread
+# evenly and 10 % of it are 10 % of its hosts.
+PLACES = 2**32
+PLACE = ExpressionWrapper(F("pk") % 2**31 * 2_654_435_761 % PLACES, BigIntegerField())
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A part of the hosts that are meant. The smaller of two samples is in the larger one."""
+
+    percent: float | None = None
+    count: int | None = None
+
+    @classmethod
+    def read(cls, value: Any) -> "Sample":
+        """Read `{"percent": p}` or `{"count": n}`. Raise BadInputError."""
+        if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= {"percent", "count"}:
+            raise BadInputError(f"target.sample {value!r} is neither {{'percent': p}} nor {{'count': n}}", "target")
+        percent: Any = value.get("percent")
+        count: Any = value.get("count")
+        if "percent" in value and not (_is_number(percent, (int, float)) and 0 < percent <= 100):
+            raise BadInputError(f"target.sample.percent {percent!r} is not a number above 0, up to 100", "target")
+        if "count" in value and not (_is_number(count, (int,)) and 0 < count < 2**63):
+            raise BadInputError(f"target.sample.count {count!r} is not a number of hosts, 1 or more", "target")
+        return cls(percent, count)
+
+    def of(self, hosts: HostQuerySet) -> HostQuerySet:
+        """Give the hosts that are in it."""
+        placed = hosts.annotate(place=PLACE)
+        if self.percent is not None:
+            return placed.filter(place__lt=self.percent / 100 * PLACES)
+        # Nested, so that what narrows it further (a range of ids) comes after the count.
+        first: HostQuerySet = Host.objects.filter(pk__in=placed.order_by("place", "pk").values("pk")[: self.count])
+        return first
 
 
 @dataclass(frozen=True)
@@ -30,8 +65,10 @@ class Selection:
     platforms: list[str] | None = None
     host_ids: list[int] = field(default_factory=list)
     host_names: list[str] = field(default_factory=list)
+    earlier: Earlier | None = None
     exclude_labels: list[str] = field(default_factory=list)
     online: bool = False
+    sample: Sample | None = None
 
     @classmethod
     def read(cls, target: Any) -> "Selection":
@@ -51,8 +88,10 @@ class Selection:
             platforms=_list(target, "platforms", (str,)),
             host_ids=[host for host in hosts if isinstance(host, int)],
             host_names=[host for host in hosts if isinstance(host, str)],
+            earlier=Earlier.read(target["campaign"], "target.campaign") if "campaign" in target else None,
             exclude_labels=_list(target, "exclude_labels", (str,)) or [],
             online=_true(target, "online"),
+            sample=Sample.read(target["sample"]) if "sample" in target else None,
         )
 
     def check_names(self) -> list[str]:
@@ -60,7 +99,10 @@ class Selection:
         for name in self.platforms or []:
             if name not in Platform.values:
                 raise BadInputError(f"platform {name!r} is unknown, allowed are {', '.join(Platform.values)}", "target")
-        _all_known("label", (self.labels or []) + self.exclude_labels, Label.objects.values_list("name", flat=True))
+        wanted = (self.labels or []) + self.exclude_labels
+        _all_known("label", wanted, Label.objects.filter(name__in=wanted).values_list("name", flat=True))
+        if self.earlier is not None:
+            self.earlier.check("target")
         enrolled = Host.objects.enrolled()
         known_ids = enrolled.filter(pk__in=self.host_ids).values_list("pk", flat=True)
         _all_known("host", self.host_ids, known_ids)
@@ -83,11 +125,15 @@ class Selection:
             group &= Q(pk__in=_members(self.labels))
         if self.platforms is not None:
             group &= Q(platform__in=self.platforms)
-        chosen = Q() if self.everybody else group | Q(pk__in=self.host_ids) | self._named()
-        hosts: HostQuerySet = Host.objects.enrolled().filter(chosen)
+        chosen = group | Q(pk__in=self.host_ids) | self._named()
+        if self.earlier is not None:
+            chosen |= self.earlier.hosts()
+        hosts: HostQuerySet = Host.objects.enrolled().filter(Q() if self.everybody else chosen)
         if self.exclude_labels:
             hosts = hosts.exclude(pk__in=_members(self.exclude_labels))
-        return hosts.online(now) if self.online else hosts
+        if self.online:
+            hosts = hosts.online(now)
+        return self.sample.of(hosts) if self.sample else hosts
 
     def _named(self) -> Q:
         named = Q(pk__in=[])
@@ -115,6 +161,10 @@ def _true(target: dict[str, Any], name: str) -> bool:
     return value
 
 
+def _is_number(value: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[Any] | None:
     if name not in target:
         return None
@@ -136,7 +186,8 @@ def _all_known(kind: str, wanted: Iterable[Any], known: Iterable[Any]) -> None:
     wanted = list(wanted)
     if not wanted:
         return
-    missing = [name for name in dict.fromkeys(wanted) if name not in set(known)]
+    found = set(known)
+    missing = [name for name in dict.fromkeys(wanted) if name not in found]
     if missing:
         names = ", ".join(repr(name) for name in missing[:10])
         raise BadInputError(f"unknown {kind}: {names}", "target")

@@ -68,7 +68,15 @@ def target_in_words(target: Any) -> str:
     text = " and ".join(chosen) if chosen else "nobody"
     if target.get("exclude_labels"):
         text += f"; without {_names(target['exclude_labels'])}"
-    return text + ("; only those online at launch" if target.get("online") else "")
+    if target.get("online"):
+        text += "; only those online at launch"
+    return text + _sample(target.get("sample", {}))
+
+
+def _sample(sample: dict[str, Any]) -> str:
+    if "percent" in sample:
+        return f"; a sample of {sample['percent']} %"
+    return f"; a sample of {sample['count']}" if "count" in sample else ""
 
 
 def _chosen(target: dict[str, Any]) -> list[str]:
@@ -83,7 +91,15 @@ def _chosen(target: dict[str, Any]) -> list[str]:
     if target.get("hosts"):
         hosts = [f"#{name}" if isinstance(name, int) else str(name) for name in target["hosts"]]
         parts.append(f"{'host' if len(hosts) == 1 else f'{len(hosts)} hosts:'} {_names(hosts)}")
+    if target.get("campaign"):
+        parts.append(_of_campaign(target["campaign"]))
     return parts
+
+
+def _of_campaign(earlier: dict[str, Any]) -> str:
+    words = [str(State(state).label) for state in earlier.get("states", [])]
+    group = ", with one answer" if "group" in earlier else ""
+    return f"hosts of campaign {earlier['id']}" + (f" that are {_names(words)}" if words else "") + group
 
 
 def _names(names: list[str]) -> str:

@@ -460,6 +460,11 @@ def test_a_bar_shows_one_host_in_a_hundred_thousand() -> None:
         ({"platforms": ["darwin"], "online": True}, "macOS hosts; only those online at launch"),
         ({"hosts": ["web-1"], "exclude_labels": ["vip"]}, "host web-1; without vip"),
         ({"hosts": [1, 2, 3, 4, 5, 6, 7]}, "7 hosts: #1, #2, #3, #4, #5 and 2 more"),
+        ({"all": True, "sample": {"percent": 5}}, "all hosts; a sample of 5 %"),
+        (
+            {"campaign": {"id": 7, "states": ["missed", "no_answer"]}, "sample": {"count": 3}},
+            "hosts of campaign 7 that are missed or no answer; a sample of 3",
+        ),
         ({"labels": []}, "nobody"),
         ("garbage", "unknown"),
     ],
