@@ -1,4 +1,4 @@
-"""What operators do with campaigns: estimate, launch and stop."""
+"""What operators do with campaigns: launch and stop."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from redis.exceptions import RedisError
 
 from agents import open_work, sql
 from agents.models import HostQuerySet
-from campaigns import doorbell, rollout, support, switch
+from campaigns import doorbell, quotas, rollout, support, switch
 from campaigns.ending import close_on_board
 from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, TargetRange
 from campaigns.rollout import Rollout
 from campaigns.selection import Selection, sql_of
-from fleet.errors import BadInputError, ConflictError, ForbiddenError, UnavailableError
+from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, UnavailableError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -30,12 +30,6 @@ logger = logging.getLogger(__name__)
 SHORTEST_TIMEOUT, DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 600, 2_592_000  # seconds; 30 days
 LATEST_START = timedelta(days=366)
 KEY_LIFETIME = timedelta(hours=24)
-
-# The selected hosts' query is the ORM's own and stands in for {}.
-COUNT_MEANT = """
-SELECT platform, count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
-FROM ({}) AS meant (id, platform, last_seen) GROUP BY 1 ORDER BY 2 DESC
-"""
 
 
 @dataclass(frozen=True)
@@ -83,11 +77,13 @@ def launch(order: Order, by: User) -> Campaign:
         created_by=by,
     )
     with transaction.atomic():
+        quotas.check_person(by)
         if order.start_at is None:
             _freeze(campaign, selection)
         else:
             campaign.status = Status.SCHEDULED
             campaign.expected = sum(ranges_of(selection.hosts(timezone.now())).values())
+            quotas.check_targets(by, campaign.expected)
             campaign.save()
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
@@ -110,13 +106,15 @@ def _check_times(order: Order) -> None:
 
 
 def _freeze(campaign: Campaign, selection: Selection) -> None:
-    """Save the campaign over the hosts that are meant now, and enqueue their ranges. Raise BadInputError."""
+    """Save the campaign over the hosts that are meant now, and enqueue their ranges. Raise BadInputError or ForbiddenError."""
     hosts = selection.hosts(campaign.chosen_at)
     ranges = ranges_of(hosts)
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     campaign.unsupported = support.unsupported(campaign.sql, hosts)
     campaign.expected = sum(ranges.values())
+    if campaign.created_by is not None:
+        quotas.check_targets(campaign.created_by, campaign.expected)
     campaign.status = Status.TARGETING
     rollout.begin(campaign, hosts)
     campaign.save()
@@ -135,7 +133,7 @@ def start(campaign_id: int) -> None:
             selection = Selection.read(campaign.target)
             campaign.warnings = selection.check_names()
             _freeze(campaign, selection)
-        except BadInputError as error:
+        except FleetError as error:
             _stop_scheduled(campaign, "schedule", error.sentence)
         doorbell.ring(campaign_id)
 
@@ -191,28 +189,6 @@ def ranges_of(hosts: HostQuerySet) -> dict[int, int]:
         # The query is the ORM's own; its values travel as parameters.
         cursor.execute(f"SELECT id >> 16, count(*) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
         return dict(cursor.fetchall())
-
-
-def estimate(target: Any) -> dict[str, Any]:
-    """Count who a selection means now: all, online, seen within a day, by platform. Raise BadInputError."""
-    selection = Selection.read(target)
-    warnings = selection.check_names()
-    now = timezone.now()
-    text, params = sql_of(selection.hosts(now), "pk", "platform", "presence__last_seen")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            COUNT_MEANT.format(text),
-            [now - timedelta(seconds=settings.ONLINE_SECONDS), now - timedelta(days=1), *params],
-        )
-        rows = cursor.fetchall()
-    return {
-        "targeted": sum(row[1] for row in rows),
-        "online": sum(row[2] for row in rows),
-        "seen_last_day": sum(row[3] for row in rows),
-        "platforms": {row[0]: row[1] for row in rows},
-        "cost": None,
-        "warnings": warnings,
-    }
 
 
 def stop(campaign_id: int, by: str, reason: str) -> Campaign:

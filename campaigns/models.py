@@ -13,6 +13,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import MD5
 from django.utils import timezone
 from knox.models import AbstractAuthToken
 
@@ -147,6 +148,7 @@ class Campaign(models.Model):
     count_stopped = models.PositiveIntegerField(default=0)
     count_rows = models.PositiveBigIntegerField(default=0)
     count_online = models.PositiveIntegerField(default=0)
+    stored_bytes = models.PositiveBigIntegerField(default=0, editable=False, help_text="of rows, as JSON")
 
     objects: ClassVar = CampaignQuerySet.as_manager()
 
@@ -155,6 +157,7 @@ class Campaign(models.Model):
         permissions = [
             ("launch_restricted", "Can launch SQL that changes hosts or uses restricted tables"),
             ("switch_live_queries", "Can switch all live queries off and on"),
+            ("launch_unlimited", "Can launch beyond the quotas of open campaigns and of targets"),
         ]
         constraints = [
             models.CheckConstraint(name="status_is_known", condition=Q(status__in=Status.values)),
@@ -163,7 +166,10 @@ class Campaign(models.Model):
                 condition=Q(count_targeted=reduce(add, (F(f"count_{state}") for state in State.values))),
             ),
         ]
-        indexes = [models.Index(fields=["status"], name="campaign_status")]
+        indexes = [
+            models.Index(fields=["status"], name="campaign_status"),
+            models.Index(MD5("sql"), name="campaign_sql"),  # what the same SQL cost before
+        ]
 
     def __str__(self) -> str:
         return self.name or f"campaign {self.pk}"

@@ -24,7 +24,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from agents.models import Host, Presence, online_since
 from agents.open_work import RELEASED_ALL
-from campaigns import lifecycle, wording
+from campaigns import estimates, lifecycle, wording
 from campaigns.carving import carves_of
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
 from campaigns.models import OVER, Campaign, Query, Result, State, Target
@@ -127,7 +127,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         "form": form,
         "queries": Query.objects.all(),
         "recent": Campaign.objects.filter(created_by=_user(request))[:5],
-        "estimate": _estimate(form) if form.is_bound else None,
+        "estimate": _estimate(form, request) if form.is_bound else None,
     }
     return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
 
@@ -152,16 +152,16 @@ def _number(text: str | None) -> int:
 @require_POST
 def estimate(request: HttpRequest) -> HttpResponse:
     """Say how many hosts the selection means now."""
-    return render(request, "campaigns/_estimate.html", {"estimate": _estimate(AskForm(request.POST))})
+    return render(request, "campaigns/_estimate.html", {"estimate": _estimate(AskForm(request.POST), request)})
 
 
-def _estimate(form: AskForm) -> dict[str, Any]:
+def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
     form.is_valid()  # only the target is read; the rest may still be wrong
     target = form.target()
     if not target or not any(target.values()):
         return {"nothing_chosen": True}
     try:
-        return lifecycle.estimate(target)
+        return estimates.estimate(target, _user(request))
     except FleetError as error:
         return {"error": error.sentence}
 

@@ -84,16 +84,27 @@ class OrderSerializer(StrictSerializer):
         query_id, sql = data.pop("query", None), data.pop("sql", None)
         if (query_id is None) == (sql is None):
             raise BadInputError("give either sql or query, the id of a saved query", "sql")
-        query = None
-        if query_id is not None:
-            query = Query.objects.filter(pk=query_id).first()
-            if query is None:
-                raise BadInputError(f"query {query_id} is unknown", "query")
+        query = _saved(query_id)
         return Order(sql=query.sql if query else sql, query=query, **data)
 
 
+def _saved(query_id: int | None) -> Query | None:
+    """Give a saved query; None = none was named. Raise BadInputError for an unknown one."""
+    if query_id is None:
+        return None
+    query = Query.objects.filter(pk=query_id).first()
+    if query is None:
+        raise BadInputError(f"query {query_id} is unknown", "query")
+    return query
+
+
 class EstimateSerializer(OrderSerializer):
-    """The body of an estimate: that of a launch, of which only the target counts."""
+    """The body of an estimate: that of a launch, of which the target and the SQL count. The SQL may be left out."""
+
+    def text(self) -> str:
+        """Give the SQL, "" = none. Raise BadInputError for an unknown query."""
+        query = _saved(self.validated_data.get("query"))
+        return query.sql if query else self.validated_data.get("sql", "")
 
 
 class SwitchSerializer(StrictSerializer):

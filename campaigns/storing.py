@@ -11,13 +11,13 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from django.db import connection
 
 from agents import carves, housekeeping, open_work, protocol
 from campaigns import doorbell
 from campaigns.ending import complete_if_over
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
+from campaigns.quotas import Fitting, Room, warn_of_cut
 from fleet import keyspace
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Sent:
     """A result to be written."""
 
     target: Target
-    rows: list[dict[str, str]]
+    kept: Fitting
     truncated: bool
     at: datetime
 
@@ -121,6 +121,7 @@ class Batch:
         self._touched: dict[int, Target] = {}
         self._sent: list[Sent] = []
         self._seqs: dict[int, int] = {}
+        self._rooms: dict[int, Room] = {}
 
     def store(self) -> None:
         """Apply every entry. Raise ValueError or a database error when one of them cannot be stored; then none is."""
@@ -174,15 +175,24 @@ class Batch:
             raise ValueError(f"the entry lacks the fields {sorted(missing)}")
         status, message = int(entry.fields[b"s"]), entry.fields[b"m"].decode("utf-8", "replace")
         rows = protocol.rows_of(entry.fields[b"r"])
+        kept = self._fit(self._campaigns[target.campaign_id], rows)
         target.late = self._campaigns[target.campaign_id].is_past(entry.at) or (
             target.ended_at is not None and entry.at > target.ended_at
         )
         target.state = state_of(status, message)
         target.error = "" if target.state == State.ANSWERED else _error(status, message)
         target.answered_at = target.ended_at = entry.at
-        target.row_count = len(rows)
+        target.row_count = len(kept.rows)
         target.wall_ms, target.user_ms, target.system_ms, target.memory_bytes = protocol.stats_of(entry.fields[b"t"])
-        self._sent.append(Sent(target, rows, b"t" in entry.fields.get(b"x", b""), entry.at))
+        truncated = kept.cut or b"t" in entry.fields.get(b"x", b"")
+        self._sent.append(Sent(target, kept, truncated, entry.at))
+
+    def _fit(self, campaign: Campaign, rows: list[dict[str, str]]) -> Fitting:
+        """Cut what the campaign has no room for, and let it say so."""
+        kept = self._rooms.setdefault(campaign.pk, Room(campaign)).fit(rows)
+        if kept.cut:
+            warn_of_cut(campaign)
+        return kept
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -200,27 +210,28 @@ class Batch:
         if not self._sent:
             return
         records = [self._record(sent) for sent in self._sent]
+        sizes = {(record[0], record[3]): sent.kept.size for record, sent in zip(records, self._sent, strict=True)}
         with connection.cursor() as cursor:
             cursor.execute(WRITE_RESULTS, [list(column) for column in zip(*records, strict=True)])
             for campaign_id, seq, row_count in cursor.fetchall():
                 campaign = self._campaigns[campaign_id]
                 campaign.last_seq = max(campaign.last_seq, seq)
                 campaign.count_rows += row_count
+                campaign.stored_bytes += sizes[campaign_id, seq]
         carves.announce(one for sent in self._sent for one in self._carves(sent))
 
     def _carves(self, sent: Sent) -> list[carves.Announcement]:
         target, campaign = sent.target, self._campaigns[sent.target.campaign_id]
         if not carves.asks_for_carves(campaign.sql):
             return []
-        return carves.announcements(target.host_id, campaign.pk, sent.rows, sent.at)
+        return carves.announcements(target.host_id, campaign.pk, sent.kept.rows, sent.at)
 
     def _record(self, sent: Sent) -> tuple[Any, ...]:
         target, campaign = sent.target, self._campaigns[sent.target.campaign_id]
         seq = self._next_seq(campaign)
-        _add_columns(campaign, sent.rows)
-        rows = msgspec.json.encode(sent.rows).decode()
+        _add_columns(campaign, sent.kept.rows)
         return (
-            *(campaign.pk, target.host_id, target.hostname, seq, target.state, rows, len(sent.rows)),
+            *(campaign.pk, target.host_id, target.hostname, seq, target.state, sent.kept.text, target.row_count),
             *(sent.truncated, target.late, target.error, sent.at),
         )
 
@@ -234,7 +245,7 @@ class Batch:
             before = self._before[target.pk]
             if before != target.state:
                 campaign.move(before, target.state)
-        campaign.save_counts("last_seq", "columns")
+        campaign.save_counts("last_seq", "columns", "stored_bytes", "warnings")
         ended = [target.ended_at for target in targets if target.ended_at is not None]
         if ended:
             complete_if_over(campaign, max(ended))

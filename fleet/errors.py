@@ -31,3 +31,13 @@ class UnavailableError(FleetError):
     """A server that is needed is away; trying again helps."""
 
     status = 503
+
+
+class TooManyError(FleetError):
+    """The person asked too often; `wait` are the seconds after which it may go again, 0 = that is not known."""
+
+    status = 429
+
+    def __init__(self, sentence: str, wait: int = 0) -> None:
+        super().__init__(sentence)
+        self.wait = wait

@@ -6,7 +6,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, TooManyError
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -15,7 +15,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         body: dict[str, Any] = {"error": error.sentence}
         if error.field:
             body["fields"] = {error.field: [error.sentence]}
-        return Response(body, status=error.status)
+        return Response(body, status=error.status, headers=_headers(error))
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -25,6 +25,11 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     else:
         response.data = {"error": str(getattr(error, "detail", error))}
     return response
+
+
+def _headers(error: FleetError) -> dict[str, str]:
+    wait = error.wait if isinstance(error, TooManyError) else 0
+    return {"Retry-After": str(wait)} if wait else {}
 
 
 def _sentences(detail: Any) -> dict[str, list[str]]:
