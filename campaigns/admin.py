@@ -29,6 +29,7 @@ from campaigns import lifecycle, wording
 from campaigns.forms import LaunchForm
 from campaigns.models import (
     ApiToken,
+    AuditRecord,
     Campaign,
     DeadLetter,
     IdempotencyKey,
@@ -295,6 +296,21 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def content(self, letter: DeadLetter) -> str:
         """Show the beginning of what came."""
         return format_html("<pre>{}</pre>", bytes(letter.fields)[:4_000].decode("utf-8", "replace"))
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnlyAdmin):
+    """What is kept of every campaign, also of those that are gone."""
+
+    list_display = ["campaign_id", "launched_by", "launched_at", "sql", "status", "ended_by", "reason", "stage"]
+    list_filter = ["stage", "status"]
+    search_fields = ["=campaign_id", "launched_by", "sql", "reason"]
+    date_hierarchy = "launched_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditRecord]:
+        """Leave the hosts out of the list: they may be many."""
+        records: QuerySet[AuditRecord] = super().get_queryset(request)
+        return records.defer("hosts")
 
 
 @admin.register(IdempotencyKey)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from agents import open_work, sql
 from agents.models import HostQuerySet
-from campaigns import doorbell, quotas, rollout, support, switch
+from campaigns import audit, doorbell, quotas, rollout, support, switch
 from campaigns.ending import close_on_board
 from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, TargetRange
 from campaigns.rollout import Rollout
@@ -85,6 +85,7 @@ def launch(order: Order, by: User) -> Campaign:
             campaign.expected = sum(ranges_of(selection.hosts(timezone.now())).values())
             quotas.check_targets(by, campaign.expected)
             campaign.save()
+        audit.begin(campaign)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
 

@@ -244,7 +244,10 @@ class Target(models.Model):
     written in a third of the time and nine updates in ten touch no index.
     """
 
-    campaign = models.ForeignKey(Campaign, models.CASCADE, db_constraint=False, db_index=False, related_name="targets")
+    # Rows of a deleted campaign go slice by slice (campaigns.retention).
+    campaign = models.ForeignKey(
+        Campaign, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="targets"
+    )
     host = models.ForeignKey(Host, models.DO_NOTHING, db_constraint=False, db_index=False)
     hostname = models.CharField(max_length=255)
     state = models.CharField(max_length=11, choices=State.choices, default=State.WAITING)
@@ -273,7 +276,9 @@ class Target(models.Model):
 class Result(models.Model):
     """What one host answered: its rows, exactly once per campaign and host."""
 
-    campaign = models.ForeignKey(Campaign, models.CASCADE, db_constraint=False, db_index=False, related_name="results")
+    campaign = models.ForeignKey(
+        Campaign, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="results"
+    )
     host = models.ForeignKey(Host, models.DO_NOTHING, db_constraint=False)
     hostname = models.CharField(max_length=255)
     seq = models.PositiveBigIntegerField()
@@ -342,6 +347,42 @@ class LiveQueries(models.Model):
 
     def __str__(self) -> str:
         return f"live queries are {'enabled' if self.enabled else 'switched off'}"
+
+
+class AuditRecord(models.Model):
+    """What is kept of a campaign for good. It refers to nothing, so it outlives the rows and the people."""
+
+    class Stage(models.TextChoices):
+        """How much of its campaign's life it tells."""
+
+        OPEN = "open", "launched"
+        ENDED = "ended", "ended, late answers may come"
+        FINAL = "final", "ended"
+        DELETING = "deleting", "deleted, its rows are being deleted"
+        DELETED = "deleted", "deleted with its rows"
+
+    campaign_id = models.BigIntegerField(unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    sql = models.TextField()
+    target = models.JSONField(help_text="the selection, as given")
+    reason = models.TextField(blank=True, default="")
+    launched_by = models.CharField(max_length=150, blank=True)
+    launched_at = models.DateTimeField()
+    stage = models.CharField(max_length=8, choices=Stage.choices, default=Stage.OPEN, db_index=True)
+    status = models.CharField(max_length=10, choices=Status.choices)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=150, blank=True, default="")
+    ended_reason = models.TextField(blank=True, default="")
+    counts = models.JSONField(default=dict)
+    hosts = models.JSONField(default=dict, help_text='ids of hosts by state, as ranges: {"answered": "1-500,502"}')
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering = ["-campaign_id"]
+
+    def __str__(self) -> str:
+        return f"campaign {self.campaign_id} of {self.launched_by}"
 
 
 class IdempotencyKey(models.Model):

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from agents import open_work
-from campaigns import sweeps, targeting
+from campaigns import audit, retention, sweeps, targeting
 
 
 @shared_task(name="campaigns.write_range")
@@ -46,3 +46,15 @@ def forget() -> None:
 def note_worker() -> None:
     """Tell that launches find a worker."""
     open_work.note_worker()
+
+
+@shared_task(name="campaigns.keep_audit")
+def keep_audit() -> None:
+    """Write the audit records of campaigns that ended."""
+    audit.keep()
+
+
+@shared_task(name="campaigns.purge")
+def purge() -> None:
+    """Delete a little of what is too old."""
+    retention.purge()

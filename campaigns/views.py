@@ -26,7 +26,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents.models import Presence, online_since
-from campaigns import estimates, lifecycle
+from campaigns import estimates, lifecycle, retention
 from campaigns.answer_views import MOST_ITEMS, PAGE_ITEMS, AnswerViews, number_in
 from campaigns.models import Campaign, State, Status, Target
 from campaigns.results import campaign_json, results_after
@@ -106,6 +106,11 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
             setattr(campaign, name, value)
         campaign.save(update_fields=list(body.validated_data))
         return Response(self._json(campaign))
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a campaign that ended so long ago that no late answer can come."""
+        retention.delete(self.get_object().pk, self._user.get_username())
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=EstimateSerializer, responses=OBJECT)
     @action(detail=False, methods=["post"])

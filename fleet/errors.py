@@ -28,7 +28,7 @@ class ForbiddenError(FleetError):
 
 
 class UnavailableError(FleetError):
-    """A server that is needed is away; trying again helps."""
+    """A server that is needed does not answer; later it may."""
 
     status = 503
 

@@ -72,6 +72,7 @@ CARVE_MAX_BLOCK_BYTES = env.int("CARVE_MAX_BLOCK_BYTES", default=8 * 2**20)  # o
 CARVE_SESSION_SECONDS = env.int("CARVE_SESSION_SECONDS", default=86_400)  # without a block, then the carve is over
 # Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
 CARVES_EXPECTED_BY = "campaigns.carving.expects_carves_of"
+CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # since the end, unless pinned; 0 = for ever
 # Quotas; 0 = no limit. Who has the permission campaigns.launch_unlimited is free of the two in the middle.
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person, administrators excepted
 OPEN_CAMPAIGNS_PER_PERSON = env.int("OPEN_CAMPAIGNS_PER_PERSON", default=50)
@@ -206,6 +207,8 @@ QUEUES = {
     "campaigns.repair_board": "sweeps",
     "campaigns.forget": "sweeps",
     "campaigns.add_late_joiners": "sweeps",
+    "campaigns.keep_audit": "sweeps",
+    "campaigns.purge": "sweeps",
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
@@ -242,6 +245,8 @@ CELERY_BEAT_SCHEDULE = {
     "carry-presence": _every(10.0, "agents.carry_presence"),
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
+    "keep-audit": _every(10.0, "campaigns.keep_audit"),
+    "purge": _every(5.0, "campaigns.purge"),
     "housekeep": _every(30.0, "agents.housekeep"),
     "check-carves": _every(10.0, "agents.check_carves"),
 }
