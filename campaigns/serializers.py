@@ -120,6 +120,12 @@ class CampaignChange(StrictSerializer):
     pinned = serializers.BooleanField(required=False)
 
 
+class RerunSerializer(StrictSerializer):
+    """Which hosts are asked again."""
+
+    states = serializers.ListField(child=serializers.CharField(), help_text="final states")
+
+
 class TargetSerializer(serializers.ModelSerializer[Target]):
     """One host of a campaign, with its state."""
 

@@ -26,7 +26,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents.models import Presence, online_since
-from campaigns import estimates, lifecycle, retention
+from campaigns import estimates, lifecycle, reruns, retention
 from campaigns.answer_views import MOST_ITEMS, PAGE_ITEMS, AnswerViews, number_in
 from campaigns.models import Campaign, State, Status, Target
 from campaigns.results import campaign_json, results_after
@@ -34,6 +34,7 @@ from campaigns.serializers import (
     CampaignChange,
     EstimateSerializer,
     OrderSerializer,
+    RerunSerializer,
     SwitchSerializer,
     TargetSerializer,
 )
@@ -158,6 +159,16 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
         if campaign.created_by_id != user.pk and not user.has_perm("campaigns.change_campaign"):
             raise PermissionDenied(f"campaign {pk} was launched by somebody else: {doing} it needs change_campaign")
         return user, campaign
+
+    @extend_schema(request=RerunSerializer, responses={201: OBJECT})
+    @action(detail=True, methods=["post"])
+    def rerun(self, request: Request, pk: str) -> Response:
+        """Ask the hosts that ended in some states again, as a new campaign."""
+        parent = self.get_object()
+        body = RerunSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        campaign = reruns.rerun(parent, body.validated_data["states"], self._user)
+        return Response(self._json(campaign), status=status.HTTP_201_CREATED)
 
     # --- what came of it --------------------------------------------------------------------------------------
 

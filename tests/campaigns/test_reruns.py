@@ -1,0 +1,93 @@
+"""Reruns: a new campaign over hosts of an ended one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns.models import AuditRecord, Campaign, State
+from campaigns.targeting import write_range
+from tests.factories import answer, end, make_campaign, make_hosts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Api = Callable[[User | None], APIClient]
+
+
+@pytest.fixture
+def hosts(db: None) -> list[Host]:
+    """Give hosts that answered, failed, refused and stayed silent, in this order."""
+    return make_hosts(4)
+
+
+@pytest.fixture
+def ended(hosts: list[Host], operator: User) -> Campaign:
+    """Give their campaign."""
+    campaign = make_campaign(*hosts, by=operator, sql="SELECT 2", timeout=77, name="first", reason="ticket 7")
+    for host, state in zip(hosts, (State.ANSWERED, State.FAILED, State.DENYLISTED), strict=False):
+        answer(campaign, host, state=state)
+    return end(campaign)
+
+
+def rerun(client: APIClient, campaign: Campaign, *states: Any) -> Any:
+    return client.post(f"/api/v1/campaigns/{campaign.pk}/rerun/", {"states": states}, format="json")
+
+
+def test_only_the_hosts_in_these_states_are_asked_the_same_again(
+    api: Api, operator: User, ended: Campaign, hosts: list[Host]
+) -> None:
+    answer = rerun(api(operator), ended, "failed", "missed", "failed")
+
+    assert answer.status_code == 201
+    body = answer.json()
+    again = Campaign.objects.get(pk=body["id"])
+    for number in again.ranges.values_list("number", flat=True):
+        write_range(again.pk, number)
+    assert set(again.targets.values_list("host_id", flat=True)) == {hosts[1].pk, hosts[3].pk}
+    assert (body["parent"], body["expected"], body["warnings"]) == (ended.pk, 2, [])
+    assert (again.sql, again.timeout, again.name, again.reason) == ("SELECT 2", 77, "first", "ticket 7")
+    assert body["target"] == {"campaign": {"id": ended.pk, "states": ["failed", "missed"]}}
+    assert AuditRecord.objects.get(campaign_id=again.pk).target == body["target"]
+
+
+def test_what_denylisted_hosts_will_do_is_said(api: Api, operator: User, ended: Campaign) -> None:
+    warnings = rerun(api(operator), ended, "denylisted").json()["warnings"]
+
+    assert "1 of these hosts refuse this exact SQL for a day" in warnings[0]
+    assert "altered text" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        (["lost"], "states has 'lost', allowed are"),
+        (["waiting"], "states has 'waiting', which is not final"),
+        ([], "selects nobody"),
+        (["stopped", "held_back"], "no host of campaign"),
+    ],
+)
+def test_states_that_cannot_be_are_refused(
+    api: Api, operator: User, ended: Campaign, states: list[str], sentence: str
+) -> None:
+    refused = rerun(api(operator), ended, *states)
+
+    assert refused.status_code == 400
+    assert sentence in refused.json()["error"]
+    assert Campaign.objects.count() == 1
+
+
+def test_while_it_is_open_it_cannot_be_rerun(api: Api, operator: User, hosts: list[Host]) -> None:
+    campaign = make_campaign(*hosts)
+
+    refused = rerun(api(operator), campaign, "missed")
+
+    assert refused.status_code == 409
+    assert "can be rerun when it has ended" in refused.json()["error"]
+
+
+def test_who_may_rerun(api: Api, operator: User, observer: User, stranger: User, ended: Campaign) -> None:
+    asked = [rerun(api(who), ended, "missed").status_code for who in (operator, observer, stranger, None)]
+
+    assert asked == [201, 403, 403, 401]
