@@ -11,11 +11,11 @@ from rest_framework.viewsets import GenericViewSet
 
 from campaigns import answers
 from campaigns.models import Campaign
+from campaigns.results import MOST_ITEMS
 from campaigns.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from fleet.errors import BadInputError
 
 PAGE_ITEMS = 100
-MOST_ITEMS = 1000
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("offset", int)]
 
 

@@ -7,12 +7,16 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db import connection
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from agents.open_work import RELEASED_ALL
 from campaigns.models import Campaign
 
 LARGE_ITEM_BYTES = 1_000_000
+PAGE_BYTES = 8_000_000
+MOST_ITEMS = 1000
 
 PAGE = """
 SELECT seq, host_id, result.hostname, state, rows::text, row_count, truncated, late, error, received_at,
@@ -38,6 +42,16 @@ def results_after(
         items.append(item)
         size += item_size
     return items
+
+
+def results_page(request: HttpRequest, campaign: Campaign, after: int, limit: int) -> dict[str, Any]:
+    """Give a page as the API shows it. `next` None: nothing more yet, ask again with the last seq."""
+    items = results_after(campaign.pk, after, limit, PAGE_BYTES)
+    following = None
+    if items and campaign.last_seq > items[-1]["seq"]:
+        address = reverse("campaign-results", args=[campaign.pk])
+        following = request.build_absolute_uri(f"{address}?after={items[-1]['seq']}&limit={limit}")
+    return {"next": following, "previous": None, "results": items}
 
 
 def _items(campaign_id: int, after: int, limit: int, *, omit_large: bool) -> Iterator[tuple[dict[str, Any], int]]:

@@ -27,9 +27,9 @@ from rest_framework.views import APIView
 
 from agents.models import Presence, online_since
 from campaigns import estimates, lifecycle, reruns, retention
-from campaigns.answer_views import MOST_ITEMS, PAGE_ITEMS, AnswerViews, number_in
+from campaigns.answer_views import PAGE_ITEMS, AnswerViews, number_in
 from campaigns.models import Campaign, State, Status, Target
-from campaigns.results import campaign_json, results_after
+from campaigns.results import MOST_ITEMS, PAGE_BYTES, campaign_json, results_after, results_page
 from campaigns.serializers import (
     CampaignChange,
     EstimateSerializer,
@@ -38,9 +38,9 @@ from campaigns.serializers import (
     SwitchSerializer,
     TargetSerializer,
 )
+from campaigns.waiting import seconds_to_wait, waiting
 from fleet.errors import BadInputError
 
-PAGE_BYTES = 8_000_000
 LINES_A_CHUNK = 500
 RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -51,7 +51,14 @@ AFTER = OpenApiParameter("after", int, description="seq after which results are 
 @extend_schema_view(
     list=extend_schema(responses=OBJECT, parameters=[OpenApiParameter("status", str)]),
     retrieve=extend_schema(responses=OBJECT),
-    create=extend_schema(request=OrderSerializer, responses={201: OBJECT, 200: OBJECT}),
+    create=extend_schema(
+        request=OrderSerializer,
+        responses={201: OBJECT, 200: OBJECT, 202: OBJECT},
+        parameters=[
+            OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most"),
+            OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
+        ],
+    ),
     partial_update=extend_schema(request=CampaignChange, responses=OBJECT),
 )
 class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
@@ -61,6 +68,12 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     serializer_class = OrderSerializer
     filter_backends: list[Any] = []
     lookup_value_regex = "[0-9]{1,18}"
+
+    @classmethod
+    def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:
+        """Let launches wait for the end."""
+        view = super().as_view(actions, **initkwargs)
+        return waiting(view) if "create" in (actions or {}).values() else view
 
     def _json(self, campaign: Campaign) -> dict[str, Any]:
         return campaign_json(campaign, settings.PUBLIC_URL or self.request.build_absolute_uri("/")[:-1])
@@ -85,7 +98,12 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
         return Response(self._json(self.get_object()))
 
     def create(self, request: Request) -> Response:
-        """Launch. An `Idempotency-Key` that was used before gives the campaign it launched."""
+        """Launch. An `Idempotency-Key` that was used before gives the campaign it launched.
+
+        With `wait` the answer comes when the campaign has ended (200) or the time is up (202), with its `results`.
+        """
+        if seconds_to_wait(request.query_params) is not None and not self._user.has_perm("campaigns.view_campaign"):
+            self.permission_denied(request, "waiting for results needs campaigns.view_campaign")
         body = OrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         order = body.order()
@@ -215,11 +233,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
         campaign = self.get_object()
         after = number_in(request, "after", 0)
         limit = number_in(request, "limit", PAGE_ITEMS, MOST_ITEMS)
-        items = results_after(campaign.pk, after, limit, PAGE_BYTES)
-        last = items[-1]["seq"] if items else after
-        more = bool(items) and campaign.last_seq > last
-        following = request.build_absolute_uri(f"{request.path}?after={last}&limit={limit}") if more else None
-        body = {"next": following, "previous": None, "results": items}
+        body = results_page(request, campaign, after, limit)
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})

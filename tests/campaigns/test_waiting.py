@@ -1,0 +1,121 @@
+"""Launches that wait for the end: on the event loop, so that no other request waits with them."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
+from django.test import AsyncClient, Client
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns import doorbell
+from campaigns.models import Campaign
+from campaigns.readers import readers
+from campaigns.targeting import write_range
+from tests.factories import answer, end, make_host, make_hosts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+Api = Callable[[User | None], APIClient]
+ORDER = {"sql": "SELECT 1", "target": {"all": True}}
+
+
+def test_when_the_time_is_up_the_campaign_and_what_came_so_far_are_given(api: Api, operator: User) -> None:
+    make_host()
+
+    answered = api(operator).post("/api/v1/campaigns/?wait=0", ORDER, format="json")
+
+    assert answered.status_code == 202
+    body = answered.json()
+    assert (body["status"], body["results"], body["next"]) == ("targeting", [], None)
+    assert body["id"] == Campaign.objects.get().pk
+    assert body["url"].startswith("http://testserver/campaigns/")
+
+
+def test_an_earlier_campaign_that_ended_is_given_at_once(api: Api, operator: User) -> None:
+    hosts = make_hosts(2)
+    headers = {"Idempotency-Key": "k"}
+    client = api(operator)
+    campaign = Campaign.objects.get(
+        pk=client.post("/api/v1/campaigns/", ORDER, format="json", headers=headers).json()["id"]
+    )
+    finish(campaign, hosts)
+
+    body = client.post("/api/v1/campaigns/?wait=60", ORDER, format="json", headers=headers)
+
+    assert body.status_code == 200
+    assert [item["rows"] for item in body.json()["results"]] == [[{"a": "1"}], [{"a": "1"}]]
+
+
+def finish(campaign: Campaign, hosts: list[Host]) -> None:
+    """Let all hosts answer and the campaign end."""
+    for number in list(campaign.ranges.values_list("number", flat=True)):
+        write_range(campaign.pk, number)
+    campaign.refresh_from_db()
+    for host in hosts:
+        answer(campaign, host, {"a": "1"})
+    end(campaign)
+    doorbell.ring(campaign.pk)
+
+
+async def test_others_are_served_while_a_launch_waits(operator: User) -> None:
+    hosts = await sync_to_async(make_hosts)(2)
+    client = AsyncClient()
+    await client.aforce_login(operator)
+
+    async def launch() -> Any:
+        return await client.post("/api/v1/campaigns/?wait=30", json.dumps(ORDER), content_type="application/json")
+
+    waiting = [asyncio.create_task(launch()) for _ in range(5)]
+    async with asyncio.timeout(20):
+        while len(readers._readers) < 5:
+            assert (await client.get("/api/v1/campaigns/")).status_code == 200
+    assert not any(task.done() for task in waiting)
+    async for campaign in Campaign.objects.all():
+        await sync_to_async(finish)(campaign, hosts)
+
+    answers = await asyncio.gather(*waiting)
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert all(len(answer.json()["results"]) == 2 for answer in answers)
+    assert not readers._readers
+
+
+@pytest.mark.parametrize("wait", ["61", "-1", "x", "1.5", "", "100000"])
+def test_a_wait_that_cannot_be_launches_nothing(api: Api, operator: User, wait: str) -> None:
+    make_host()
+
+    refused = api(operator).post(f"/api/v1/campaigns/?wait={wait}", ORDER, format="json")
+
+    assert refused.status_code == 400
+    assert f"wait {wait!r} is not a number of seconds from 0 to 60" in refused.json()["error"]
+    assert not Campaign.objects.exists()
+
+
+def test_who_may_not_look_may_not_wait(api: Api, stranger: User) -> None:
+    make_host()
+    stranger.user_permissions.add(Permission.objects.get(codename="add_campaign"))
+    launcher = User.objects.get(pk=stranger.pk)
+
+    assert api(launcher).post("/api/v1/campaigns/?wait=1", ORDER, format="json").status_code == 403
+    assert api(launcher).post("/api/v1/campaigns/", ORDER, format="json").status_code == 201
+    assert Campaign.objects.count() == 1
+
+
+def test_what_is_refused_is_refused_without_waiting(api: Api, operator: User) -> None:
+    assert api(operator).post("/api/v1/campaigns/?wait=60", ORDER, format="json").status_code == 400
+    assert api(None).post("/api/v1/campaigns/?wait=60", ORDER, format="json").status_code == 401
+
+
+async def test_static_files_are_served_on_the_event_loop_and_off_it(client: Client) -> None:
+    path = "/static/campaigns/icon.svg"
+
+    answers = [await AsyncClient().get(path), await sync_to_async(client.get)(path)]
+
+    assert [answer["Content-Type"] for answer in answers] == ["image/svg+xml"] * 2
+    assert (await AsyncClient().get("/static/nothing")).status_code == 404
+    for served in answers:
+        served.close()
