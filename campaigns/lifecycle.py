@@ -107,7 +107,7 @@ def _check_times(order: Order) -> None:
 
 
 def _freeze(campaign: Campaign, selection: Selection) -> None:
-    """Save the campaign over the hosts that are meant now, and enqueue their ranges. Raise BadInputError or ForbiddenError."""
+    """Save the campaign over who is meant now, and enqueue its ranges. Raise BadInputError or ForbiddenError."""
     hosts = selection.hosts(campaign.chosen_at)
     ranges = ranges_of(hosts)
     if not ranges:

@@ -21,6 +21,7 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
         sql=parent.sql,
         target={"campaign": {"id": parent.pk, "states": wanted}},
         timeout=parent.timeout,
+        answer_within=parent.answer_within,
         name=parent.name,
         reason=parent.reason,
         query=parent.query,
