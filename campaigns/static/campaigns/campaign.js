@@ -195,7 +195,6 @@ setInterval(drawTime, 1000);
 setInterval(() => isOver() || document.hidden || look().catch(() => {}), LOOK_MS);
 
 // What somebody is typing is not replaced under their hands.
-const control = document.getElementById("control");
-control.addEventListener("htmx:beforeSwap", (event) => {
-  if (control.querySelector("input:focus")) event.detail.shouldSwap = false;
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.target.id === "control" && detail.target.querySelector("input:focus")) detail.shouldSwap = false;
 });
