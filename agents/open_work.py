@@ -108,6 +108,7 @@ class Brakes:
     released: int = RELEASED_ALL  # hosts whose hash is not above it
     denylisted: int | None = None  # so many stop it at once; None = any number
     watched: bool = False  # nothing is handed out while the sweep is silent
+    alone: bool = False  # handed out beside nothing else
 
 
 def arm(
@@ -124,7 +125,7 @@ def arm(
         keyspace.offer_key(campaign, number),
     ]
     args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell(), brakes.released]
-    args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched)]
+    args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched), int(brakes.alone)]
     answer = _call("arm", keys, args)
     return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None
 
@@ -463,6 +464,7 @@ def _held_back(kept: Kept) -> dict[str, Any]:
         "ends_at": kept.ends_at and in_ms(kept.ends_at),
         "paused": None if kept.left is None else round(kept.left.total_seconds() * 1000),
         "watch": 1 if kept.brakes.watched else None,
+        "alone": 1 if kept.brakes.alone else None,
         "brake": limit,
         "braked": 1 if limit is not None and kept.denylisted >= limit else None,
     }

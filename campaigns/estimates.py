@@ -14,6 +14,8 @@ from agents.models import online_since
 from campaigns import quotas
 from campaigns.selection import Selection, sql_of
 
+SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
+
 # The selected hosts' query is the ORM's own and stands in for {}.
 COUNT_MEANT = """
 SELECT platform, count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
@@ -107,6 +109,12 @@ def cost_of(text: str) -> Cost:
         cursor.execute(COST, [text, text])
         campaigns, denylisted, *told = cursor.fetchone()
     return Cost(campaigns, int(denylisted), *told)
+
+
+def goes_alone(text: str) -> bool:
+    """Say whether nothing else shall wait, or die, with this SQL: it was slow or denylisted before."""
+    cost = cost_of(text)
+    return bool(cost.denylisted) or (cost.wall_ms is not None and cost.wall_ms[1] >= SLOW_MS)
 
 
 def _refusals(cost: Cost) -> list[str]:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from agents import open_work, sql
 from agents.models import HostQuerySet
-from campaigns import audit, doorbell, quotas, rollout, support, switch
+from campaigns import audit, doorbell, estimates, quotas, rollout, support, switch
 from campaigns.ending import close_on_board
 from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, TargetRange
 from campaigns.rollout import Rollout
@@ -113,6 +113,7 @@ def _freeze(campaign: Campaign, selection: Selection) -> None:
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     campaign.unsupported = support.unsupported(campaign.sql, hosts)
+    campaign.goes_alone = estimates.goes_alone(campaign.sql)
     campaign.expected = sum(ranges.values())
     if campaign.created_by is not None:
         quotas.check_targets(campaign.created_by, campaign.expected)

@@ -108,6 +108,10 @@ class Campaign(models.Model):
         default=list, blank=True, editable=False, help_text="[platform, osquery version, extensions, SQLite's sentence]"
     )
 
+    goes_alone = models.BooleanField(
+        default=False, editable=False, help_text="not handed out beside other SQL: it was slow or denylisted before"
+    )
+
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.TARGETING)
     ended_reason = models.TextField(blank=True, default="")
     ended_by = models.CharField(max_length=150, blank=True, default="")

@@ -120,7 +120,7 @@ def brakes_of(campaign: Campaign, denylisted: int | None) -> open_work.Brakes:
     rollout = Rollout.read(campaign.rollout)
     if rollout is not None and "denylisted" in rollout.stop_if:
         denylisted = int(rollout.stop_if["denylisted"])
-    return open_work.Brakes(campaign.released, denylisted, watched=rollout is not None)
+    return open_work.Brakes(campaign.released, denylisted, watched=rollout is not None, alone=campaign.goes_alone)
 
 
 def advance(campaign_id: int) -> str | None:

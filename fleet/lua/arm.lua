@@ -3,6 +3,7 @@
 -- KEYS  1 epoch  2 version  3 pieces  4 campaigns  5 campaign:C  6 owed:C:R  7 offer:C:R
 -- ARGV  1 campaign  2 range  3 bitmap of released hosts  4 SQL  5 timeout in ms  6 bell channel  7 how far it is
 --       released  8 denylisted hosts that pull the brake, '' = any number  9 '1' = it has brakes the sweep watches
+--       10 '1' = it goes alone
 -- returns {'no board'} | {'closed'} | {'armed', started_at, ends_at}
 --
 -- The first range starts the clock. A range that is armed already stays as it is: hosts that answered since must not
@@ -18,6 +19,7 @@ if not open then
   redis.call('HSET', KEYS[5], 'open', '1', 'sql', ARGV[4], 'started_at', started, 'ends_at', ends)
   if ARGV[8] ~= '' then redis.call('HSET', KEYS[5], 'brake', ARGV[8]) end
   if ARGV[9] == '1' then redis.call('HSET', KEYS[5], 'watch', '1') end
+  if ARGV[10] == '1' then redis.call('HSET', KEYS[5], 'alone', '1') end
   redis.call('SADD', KEYS[4], ARGV[1])
 end
 if redis.call('HSETNX', KEYS[5], 'range:' .. ARGV[2], '1') == 1 then

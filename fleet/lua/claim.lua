@@ -15,7 +15,7 @@
 -- on or a brake was pulled. A read means that nothing is running on the host any more. In flight:
 -- "deliveries delivered_at began further_at", began = when the read began that holds the delivery, further_at = of the
 -- first read that began after it.
--- SQL known to be slow goes alone: nothing else shall wait for it.
+-- SQL that was slow or denylisted before goes alone: nothing else shall wait for it.
 -- A read gets live work or housekeeping, never both: all answers of a batch come together at its end. Housekeeping is
 -- offered once, without a record; what gets lost is asked again within the hour.
 local function verdicts()
@@ -42,8 +42,8 @@ local function verdicts()
   for i = 9, #ARGV do
     local campaign, k = ARGV[i], 6 + (i - 9) * 3
     local offer, flight = KEYS[k + 1], KEYS[k + 2]
-    local open, paused, ends, sql, watch, braked, slow =
-      unpack(redis.call('HMGET', KEYS[k], 'open', 'paused', 'ends_at', 'sql', 'watch', 'braked', 'slow'))
+    local open, paused, ends, sql, watch, braked, alone =
+      unpack(redis.call('HMGET', KEYS[k], 'open', 'paused', 'ends_at', 'sql', 'watch', 'braked', 'alone'))
     if open ~= '1' or (ends and now >= tonumber(ends)) or redis.call('GETBIT', offer, bit) == 0 then
       say(campaign, 'never', '', '')
     elseif tonumber(campaign) < 0 then
@@ -60,7 +60,7 @@ local function verdicts()
       local known = redis.call('HGET', flight, host)
       local n, at, holder, further = string.match(known or '0 0 0 0', '(%d+) (%d+) (%d+) (%d+)')
       n, at, further = tonumber(n), tonumber(at), tonumber(further)
-      local fits = room > 0 and (slow ~= '1' or room == full)
+      local fits = room > 0 and (alone ~= '1' or room == full)
       if n > 0 and further == 0 and began >= at then
         redis.call('HSET', flight, host, n .. ' ' .. at .. ' ' .. holder .. ' ' .. now)
         say(campaign, 'nothing', '', '')
@@ -77,7 +77,7 @@ local function verdicts()
       elseif not fits then
         say(campaign, 'later', '', '')
       else
-        room = slow == '1' and 0 or room - 1
+        room = alone == '1' and 0 or room - 1
         if began < at then
           -- the sibling of a read that was sent twice: its twin is dead, so this one takes the delivery over
           deliver(campaign, flight, known, n, at, sql)

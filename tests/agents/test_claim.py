@@ -187,7 +187,7 @@ def test_a_further_read_that_gets_other_work_is_a_further_read_all_the_same(gate
 def test_slow_sql_goes_alone(gate: Gate) -> None:
     for campaign in (1, 2, 3):
         arm(campaign)
-    open_work.client().hset(keyspace.campaign_key(2), "slow", "1")
+    open_work.client().hset(keyspace.campaign_key(2), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [1, 3], "nothing waits for it"
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [2]
@@ -196,7 +196,7 @@ def test_slow_sql_goes_alone(gate: Gate) -> None:
 def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None:
     for campaign in (1, 2):
         arm(campaign)
-    open_work.client().hset(keyspace.campaign_key(1), "slow", "1")
+    open_work.client().hset(keyspace.campaign_key(1), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [1]
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [2]

@@ -11,9 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from agents import open_work
 from agents.models import Presence
-from campaigns.estimates import estimate
+from campaigns import lifecycle, rebuild
+from campaigns.estimates import SLOW_MS, estimate
 from campaigns.models import Campaign, Query, State
+from fleet import keyspace
+from tests.conftest import Agent
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
@@ -99,3 +103,31 @@ def test_an_estimate_takes_a_few_queries_whatever_the_number_of_hosts() -> None:
         assert estimate(target, admin, SLOW)["targeted"] == 20
 
     assert len(queries) == 5, "labels, campaign, hosts by name, the count, the cost"
+
+
+def test_sql_that_was_slow_before_shares_no_read(agent: Callable[[Any], Agent]) -> None:
+    host = make_host()
+    before = make_campaign(host, sql=SLOW)
+    answer(before, host, wall_ms=SLOW_MS)
+    lifecycle.stop(before.pk, "somebody", "enough")
+    slow = make_campaign(host, sql=SLOW)
+    quick = make_campaign(host, sql="SELECT 2")
+
+    reader = agent(host)
+
+    assert set(reader.read()["queries"]) == {f"c{slow.pk}"}
+    assert reader.write(slow.pk, []) == {}
+    assert set(reader.read()["queries"]) == {f"c{quick.pk}"}
+
+
+def test_sql_that_was_denylisted_before_shares_no_read_even_when_the_board_was_lost(
+    agent: Callable[[Any], Agent],
+) -> None:
+    host = make_host()
+    answer(make_campaign(host, sql=SLOW), host, state=State.DENYLISTED)
+    quick, deadly = make_campaign(host, sql="SELECT 2"), make_campaign(host, sql=SLOW)
+    open_work.client().delete(keyspace.EPOCH)
+    assert rebuild.rebuild()
+
+    assert set(agent(host).read()["queries"]) == {f"c{quick.pk}"}
+    assert deadly.goes_alone
