@@ -22,10 +22,15 @@ from django.db import connection
 from agents import open_work
 from agents.board import Board
 from agents.distributed import Store
+from agents.models import Host
 from agents.node_key import NodeKeys
 from agents.protocol import Answer
+from campaigns import sweeps
+from campaigns.estimates import estimate
 from campaigns.lifecycle import Order, launch
+from campaigns.models import Campaign
 from campaigns.targeting import write_range
+from fleet import keyspace
 from tests.bench.serving import served
 
 ROUNDS, REQUESTS, AT_ONCE = 5, 3000, 50
@@ -148,14 +153,9 @@ def launches() -> None:
     """Time 100,000 hosts from launch to armed, against a bare INSERT of as many rows of the same shape."""
     open_work.client().flushdb()
     open_work.finish_anew({})
+    hosts = (Host(host_identifier=f"bench-{n}", hostname=f"host-{n}", platform="linux") for n in range(HOSTS))
+    Host.objects.bulk_create(hosts, batch_size=5000)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO agents_host (host_identifier, hostname, uuid, hardware_serial, platform, os_name, os_version,"
-            " osquery_version, extensions, cpu_brand, details, enrolled_at, epoch, epoch_floor)"
-            " SELECT 'bench-' || n, 'host-' || n, '', '', 'linux', '', '', '', '', '', '{}', now(), 1, 0"
-            " FROM generate_series(1, %s) AS n",
-            [HOSTS],
-        )
         cursor.execute("ANALYZE agents_host")
         began = time.perf_counter()
         cursor.execute("CREATE TABLE bare AS SELECT id, hostname, 'waiting' AS state, 0 AS deliveries FROM agents_host")
@@ -169,6 +169,43 @@ def launches() -> None:
     print(
         f"{campaign.count_targeted:,} hosts from launch to armed: {taken:.2f} s, {taken / bare:.1f} times a bare copy"
         f" of the rows ({bare:.2f} s), status {campaign.status}"
+    )
+    _estimates(campaign)
+    _ends(campaign)
+
+
+def _estimates(campaign: Campaign) -> None:
+    """Time an estimate over all hosts, half of them seen lately, of SQL that all of them answered before."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agents_presence (host_id, last_seen) SELECT id, now() FROM agents_host WHERE id % 2 = 0"
+        )
+        cursor.execute("UPDATE campaigns_target SET wall_ms = host_id % 900, memory_bytes = host_id * 100")
+        cursor.execute("VACUUM ANALYZE agents_presence, campaigns_target")
+    Campaign.objects.update(count_answered=HOSTS, count_waiting=0)
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        found = estimate({"all": True}, campaign.created_by, campaign.sql)
+        times.append(time.perf_counter() - began)
+    print(
+        f"estimate over {found['targeted']:,} hosts, {found['online']:,} online:"
+        f" {statistics.median(times) * 1000:.0f} ms, with the cost of earlier runs"
+    )
+    Campaign.objects.update(count_answered=0, count_waiting=HOSTS)
+
+
+def _ends(campaign: Campaign) -> None:
+    """Time the end of a campaign whose time is up while all of its targets are open."""
+    campaign.refresh_from_db()
+    open_work.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", open_work.in_ms(open_work.now()))
+    Campaign.objects.update(ends_at=open_work.now())
+    began = time.perf_counter()
+    sweeps.sweep()
+    taken = time.perf_counter() - began
+    campaign.refresh_from_db()
+    print(
+        f"{campaign.count_missed:,} open targets from the end to their final state: {taken:.2f} s ({campaign.status})"
     )
 
 
