@@ -3,8 +3,8 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg2
@@ -74,6 +74,7 @@ def test_a_viewer_sees_everything_once_in_order_and_a_second_one_too(
 
 def test_a_stop_ends_what_is_open_and_says_who(running_fleet: RunningFleet, pretend: Pretend) -> None:
     launched = running_fleet.launch(SQL, timeout=300, target=pretend(5, seed=31, silent=100).target)
+    wait_for(lambda: running_fleet.campaign(launched["id"])["status"] == "running", 20)
 
     first = running_fleet.http.post(f"/api/v1/campaigns/{launched['id']}/stop/")
     campaign = running_fleet.ended(launched["id"])
@@ -102,12 +103,14 @@ def test_answers_given_while_postgres_is_stopped_are_stored_and_not_late(
     hosts = pretend(20, seed=3, slow=100, slow_seconds=3)
     launched = running_fleet.launch(SQL, timeout=10, target=hosts.target)
     wait_for(lambda: running_fleet.campaign(launched["id"])["counts"]["delivered"] > 10, 10)
+    ends_at = datetime.fromisoformat(running_fleet.campaign(launched["id"])["ends_at"])
 
     group = running_fleet.facts["pids"]["postgres"]
     os.killpg(group, signal.SIGSTOP)
     try:
         wait_for(lambda: len([1 for _, query in hosts.crowd.sent if query == f"c{launched['id']}"]) == 20, 30)
-        time.sleep(8)  # past the campaign's end, in which no sweep and no collector can work
+        # until after the campaign's end, which no sweep and no collector can see
+        wait_for(lambda: datetime.now(UTC) > ends_at + timedelta(seconds=3), 30)
     finally:
         os.killpg(group, signal.SIGCONT)
     campaign = running_fleet.ended(launched["id"])
