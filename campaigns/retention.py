@@ -1,7 +1,7 @@
 """How campaigns go away: by hand or by age. The board first, then the campaign, then its rows in small slices.
 
-A campaign that is deleted is gone for everybody at once. Its targets and results, of which there may be millions,
-follow in transactions that lock nothing but the rows they delete; the audit record knows that there are some left.
+A campaign that is deleted is gone for everybody at once. Its targets, results and carves, of which there may be millions,
+follow in transactions that lock nothing but the rows they delete; the audit record knows that some are left.
 """
 
 import logging
@@ -10,10 +10,12 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from agents import open_work
+from agents import carves, open_work
+from agents.carve_models import Carve
 from campaigns import audit
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.models import OVER, AuditRecord, Campaign, DeadLetter
@@ -79,7 +81,15 @@ def _delete_slice(campaign_id: int) -> bool:
             cursor.execute(SLICE.format(table), [campaign_id, size])
             if cursor.rowcount:
                 return True
-    return False
+    return _purge_first(Carve.objects.filter(campaign_id=campaign_id))
+
+
+def _purge_first(found: QuerySet[Carve]) -> bool:
+    """Delete the first carve with its files; False when there is none."""
+    carve = found.order_by("pk").first()
+    if carve is not None:
+        carves.purge(carve)
+    return carve is not None
 
 
 def purge() -> None:
@@ -100,6 +110,9 @@ def purge() -> None:
 def _delete_old(until: float) -> None:
     before = timezone.now() - timedelta(days=settings.CAMPAIGN_RETENTION_DAYS)
     DeadLetter.objects.filter(created_at__lt=before).delete()
+    unnamed = Carve.objects.filter(campaign_id=None, begun_at__lt=before)  # no answer ever named them
+    while _purge_first(unnamed) and time.monotonic() < until:
+        pass
     old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before).order_by("ended_at")
     for campaign_id in old.values_list("pk", flat=True)[:CAMPAIGNS]:
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from rest_framework.test import APIClient
 
 from agents import carve_store, carves
 from agents.carve_models import Carve, CarveBlock
+from campaigns import retention
 from campaigns.carving import expects_carves_of
 from campaigns.models import Campaign, State, Target
-from tests.factories import make_campaign, make_host
+from tests.factories import end, make_campaign, make_host
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
 Api = Callable[[User | None], APIClient]
@@ -198,3 +200,17 @@ def test_no_carve_is_expected_once_late_answers_are_dropped(settings: Any) -> No
     settings.LATE_ANSWER_SECONDS = -1
 
     assert not expects_carves_of(host.pk)
+
+
+def test_carves_go_with_their_campaign_and_unnamed_ones_by_age(carves_folder: Path, settings: Any) -> None:
+    settings.CAMPAIGN_RETENTION_DAYS = 100
+    old, kept = (end(make_campaign(make_host(), sql=SQL), timedelta(days=days)) for days in (101, 99))
+    long_ago = timezone.now() - timedelta(days=101)
+    make_carve(old, session_id="old")
+    make_carve(None, session_id="unnamed", begun_at=long_ago)
+    stays = [make_carve(kept, session_id="kept"), make_carve(None, session_id="new")]
+
+    retention.purge()
+
+    assert list(Carve.objects.order_by("pk")) == stays
+    assert sum(1 for path in carves_folder.rglob("*") if path.is_file()) == 2 * len(CONTENT)
