@@ -1,7 +1,7 @@
 """How campaigns go away: by hand or by age. The board first, then the campaign, then its rows in small slices.
 
-A campaign that is deleted is gone for everybody at once. Its targets, results and carves, of which there may be millions,
-follow in transactions that lock nothing but the rows they delete; the audit record knows that some are left.
+A campaign that is deleted is gone for everybody at once. Its targets, results and carves, of which there may be
+millions, follow in transactions that lock nothing but the rows they delete; the audit record knows that some are left.
 """
 
 import logging
