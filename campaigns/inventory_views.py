@@ -153,10 +153,10 @@ class EnrollSecretViewSet(
 
     @extend_schema(responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:
-        """Make a secret under a new name."""
+        """Make a secret under a new name, or take one that hosts have from another server."""
         body = self.get_serializer(data=request.data)
         body.is_valid(raise_exception=True)
-        secret = secrets.token_urlsafe(24)
+        secret = body.validated_data.pop("secret", None) or secrets.token_urlsafe(24)
         with transaction.atomic():
             offered = EnrollSecret.objects.offer(body.validated_data.pop("name"), secret)
             body.update(offered, body.validated_data)

@@ -7,7 +7,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from agents import labels, sql
-from agents.models import EnrollSecret, Host, Label
+from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.lifecycle import DEFAULT_TIMEOUT, Order
 from campaigns.models import ApiToken, Query, Target
 from campaigns.results import timestamp
@@ -230,10 +230,24 @@ class EnrollSecretSerializer(serializers.ModelSerializer[EnrollSecret]):
     labels = serializers.SlugRelatedField[Label](
         slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)
     )
+    secret = serializers.CharField(
+        write_only=True,
+        required=False,
+        min_length=8,
+        max_length=512,
+        help_text="one hosts have; without it one is made",
+    )
 
     class Meta:
         model = EnrollSecret
-        fields = ("id", "name", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+        fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+
+    def validate_secret(self, secret: str) -> str:
+        """Refuse a secret that is known under another name."""
+        known = EnrollSecret.objects.filter(digest=digest_of(secret)).first()
+        if known is not None:
+            raise serializers.ValidationError(f"the secret is that of {known.name} already")
+        return secret
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):

@@ -10,13 +10,14 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.test import Client, override_settings
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from agents import open_work
 from agents.models import EnrollSecret, Host
 from agents.node_key import NodeKeys
 from agents.revocation import revoke
 from tests.conftest import Agent
-from tests.factories import make_label
+from tests.factories import make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 SESAME = "open sesame"
@@ -222,3 +223,15 @@ def test_node_invalid_is_said_a_hundred_times_a_second_at_most(agent: Meet) -> N
 
     kinds = {json.dumps(sorted(answer)) for answer in answers}
     assert kinds == {'["node_invalid"]', '["error"]'}
+
+
+def test_a_secret_that_hosts_have_from_another_server_is_taken_over(api: Callable[[Any], APIClient]) -> None:
+    admin = api(make_user(admin=True))
+    offered = {"name": "old", "secret": "of the other server"}
+
+    first = admin.post("/api/v1/enroll-secrets/", offered, format="json").json()
+    again = admin.post("/api/v1/enroll-secrets/", {**offered, "name": "twice"}, format="json")
+
+    assert first["secret"] == "of the other server"
+    assert "node_key" in enroll("of the other server")
+    assert (again.status_code, again.json()["error"]) == (400, "the secret is that of old already")
