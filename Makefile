@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := SECRET_KEY=checks NODE_KEY_SECRETS=checks DATABASE_URL=postgres:///unused
 
-.PHONY: help demo test check lint bench clean
+.PHONY: help demo test check lint bench bench-answers clean
 help:  ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 .venv/installed: requirements.txt constraints.txt
 	@$(PYTHON) -m venv .venv || { echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
@@ -36,6 +36,9 @@ lint: .venv/installed-dev  ## mend what can be mended
 bench: .venv/installed-dev  ## the ratios of docs/performance.md
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.held_reads
+
+bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
+	$(BIN)/python -m tests.bench.answers --hosts 2000
 
 clean:  ## remove what was built, not the demo's data
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache staticfiles

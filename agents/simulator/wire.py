@@ -143,6 +143,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if not self.response.done():
             self.response.set_exception(error)
+            self.response.exception()  # seen: when the host was ended meanwhile nobody waits for it
 
 
 class Wire:
