@@ -49,7 +49,7 @@ AFTER = OpenApiParameter("after", int, description="seq after which results are 
 
 
 @extend_schema_view(
-    list=extend_schema(responses=OBJECT, parameters=[OpenApiParameter("status", str)]),
+    list=extend_schema(operation_id="campaigns_list", responses=OBJECT, parameters=[OpenApiParameter("status", str)]),
     retrieve=extend_schema(responses=OBJECT),
     create=extend_schema(
         request=OrderSerializer,

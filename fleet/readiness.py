@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from fleet import keyspace
 
@@ -105,10 +106,29 @@ def _old_secrets(client: Any) -> Iterator[str]:
 
 def _weak_settings(client: Any) -> list[str]:
     found: dict[str, str] = {}
-    for name in STRONG:  # Redis 6 takes one name at a time
-        found |= client.config_get(name)
+    try:
+        for name in STRONG:  # Redis 6 takes one name at a time
+            found |= client.config_get(name)
+    except ResponseError as error:  # as rented ones do
+        return [f"Redis does not tell its settings ({error}): see to {_as_words(STRONG)}"]
     return [
         f"Redis has {name} {found[name]}: with {wanted} no acknowledged answer can be lost"
         for name, wanted in STRONG.items()
         if found.get(name, wanted) != wanted
     ]
+
+
+def _as_words(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+@register(Tags.security, deploy=True)
+def check_redis(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Let `manage.py check --deploy` say when Redis could lose what was acknowledged."""
+    client = keyspace.connect(settings.REDIS_URL)
+    try:
+        return [Warning(sentence, id="fleet.W001") for sentence in _weak_settings(client)]
+    except (RedisError, OSError) as error:
+        return [Warning(f"Redis does not answer: {error}", id="fleet.W002")]
+    finally:
+        client.close()

@@ -8,6 +8,7 @@ from redis import Redis
 
 from agents import open_work
 from fleet import keyspace
+from fleet.readiness import check_redis
 
 pytestmark = pytest.mark.django_db
 
@@ -88,3 +89,16 @@ def test_redis_away_is_named_and_the_process_still_lives(healthy: "Redis[bytes]"
     with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
         assert "Redis does not answer" in troubles()
         assert Client().get("/livez").status_code == 200
+
+
+def test_a_check_before_deploying_says_the_same_of_redis(healthy: "Redis[bytes]") -> None:
+    weak = "Redis has maxmemory-policy allkeys-lru: with noeviction no acknowledged answer can be lost"
+    healthy.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        assert [found.msg for found in check_redis(None)] == [weak]
+    finally:
+        healthy.config_set("maxmemory-policy", "noeviction")
+    assert check_redis(None) == []
+
+    with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
+        assert check_redis(None)[0].msg.startswith("Redis does not answer")
