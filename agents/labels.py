@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from agents import open_work
-from agents.models import Host, HousekeepingQuery, Label, LabelMembership, Platform
+from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
 from fleet.errors import BadInputError
 from fleet.queue import enqueue
 
@@ -16,6 +16,13 @@ def set_membership(label: Label, host: Host, *, is_member: bool) -> None:
         LabelMembership.objects.get_or_create(label=label, host=host)
     else:
         LabelMembership.objects.filter(label=label, host=host).delete()
+
+
+def add(label: Label, hosts: HostQuerySet) -> None:
+    """Put hosts into a label by hand; some may be in it already. Raise BadInputError when it is not kept by hand."""
+    check_by_hand(label)
+    members = [LabelMembership(label=label, host_id=host) for host in hosts.values_list("pk", flat=True)]
+    LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
 
 
 def follow_platform(host: Host) -> None:

@@ -334,6 +334,23 @@ def note_worker() -> None:
     client().set(keyspace.WORKED, in_ms(now()))
 
 
+class Load(NamedTuple):
+    """How much gateways hold, and how much waits to be stored."""
+
+    gateways: int
+    held_reads: int
+    answers_waiting: int
+    bytes_waiting: int
+
+
+def load() -> Load:
+    """Look at what gateways told within a minute, and at the stream."""
+    pipe = client().pipeline(transaction=False)
+    pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
+    held, answers, size = pipe.execute()
+    return Load(len(held), sum(int(value.split()[0]) for value in held), answers, size or 0)
+
+
 def forget_silent_gateways() -> None:
     """Drop gateways that told nothing for a minute."""
     oldest = in_ms(now()) - GATEWAY_FORGOTTEN_MS

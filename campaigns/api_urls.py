@@ -4,6 +4,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from campaigns import carve_views, inventory_views, views
+from campaigns.status_view import StatusView
 
 router = SimpleRouter()
 router.register("campaigns", views.CampaignViewSet)
@@ -27,6 +28,7 @@ urlpatterns = [
     ),
     path("live-queries/disable/", views.SwitchView.as_view(on=False), name="live-queries-disable"),
     path("live-queries/enable/", views.SwitchView.as_view(on=True), name="live-queries-enable"),
+    path("status/", StatusView.as_view(), name="status"),
     path("schema/", inventory_views.SchemaView.as_view(), name="schema-of-tables"),
     path("campaigns/<int:pk>/carves/", carve_views.CarvesOfCampaign.as_view({"get": "list"}), name="campaign-carves"),
     path("carves/<int:pk>/file", carve_views.CarveFile.as_view({"get": "retrieve"}), name="carve-file"),

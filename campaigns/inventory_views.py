@@ -103,8 +103,7 @@ class LabelViewSet(ModelViewSet[Label]):
         if unknown:
             raise BadInputError(f"unknown host: {', '.join(map(str, unknown[:10]))}", "hosts")
         if request.method == "POST":
-            members = [LabelMembership(label=label, host_id=host) for host in known]
-            LabelMembership.objects.bulk_create(members, ignore_conflicts=True)
+            labels.add(label, Host.objects.filter(pk__in=known))
         else:
             LabelMembership.objects.filter(label=label, host_id__in=known).delete()
         return Response({"hosts_count": label.hosts.count()})

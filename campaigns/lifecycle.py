@@ -262,10 +262,17 @@ def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
 def disable_live_queries(by: User, reason: str = "") -> int:
     """Hand out nothing any more and stop every campaign; give how many. The board comes first."""
     switch.turn(by, reason, on=False)
-    stopped = 0
+    return stop_all(by.get_username())
+
+
+def stop_all(by: str) -> int:
+    """Stop every campaign because live queries are off; give how many."""
+    reason, stopped = switch.sentence(), 0
+    if not reason:
+        return 0  # they were switched on again meanwhile
     for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
         with suppress(ConflictError):  # it was over before its turn came
-            stop(campaign_id, by.get_username(), f"live queries were switched off by {by.get_username()}")
+            stop(campaign_id, by, reason)
             stopped += 1
     return stopped
 

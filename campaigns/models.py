@@ -339,7 +339,7 @@ class DeadLetter(models.Model):
 
 
 class LiveQueries(models.Model):
-    """The kill switch; there is one row, or none as long as nobody touched it."""
+    """The kill switch; there is one row, or none before the first sweep."""
 
     enabled = models.BooleanField(default=True)
     reason = models.TextField(blank=True, default="")

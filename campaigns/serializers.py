@@ -3,16 +3,18 @@
 from typing import Any
 
 from django.db import transaction
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from agents import labels, sql
 from agents.models import EnrollSecret, Host, Label, digest_of
+from campaigns.earlier import Earlier
 from campaigns.lifecycle import DEFAULT_TIMEOUT, Order
 from campaigns.models import ApiToken, Query, Target
 from campaigns.results import timestamp
 from fleet.api import StrictSerializer
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, ForbiddenError
 
 
 class Moment(serializers.DateTimeField):
@@ -177,6 +179,19 @@ class QueriesField(serializers.DictField):
         return {query.platform: query.sql for query in value.all()}
 
 
+@extend_schema_field(OpenApiTypes.OBJECT)
+class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
+    """`{"campaign": id, "states": [...]}` or `{"campaign": id, "group": key}`: its hosts as they are now."""
+
+    def to_internal_value(self, data: Any) -> Earlier:
+        """Check it, and that who asks may look at campaigns."""
+        if not self.context["request"].user.has_perm("campaigns.view_campaign"):
+            raise ForbiddenError("hosts of a campaign need campaigns.view_campaign", "from")
+        earlier = Earlier.read(data, "from", "campaign")
+        earlier.check("from")
+        return earlier
+
+
 class LabelSerializer(serializers.ModelSerializer[Label]):
     """A group of hosts: by hand, by SQL (`queries`), or built in."""
 
@@ -193,13 +208,20 @@ class LabelSerializer(serializers.ModelSerializer[Label]):
         """Check each as SQL of a campaign is checked; restricted SQL is no label's business."""
         return {platform: sql.check_reading(text) for platform, text in queries.items()}
 
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Add `from`, which Python keeps for itself."""
+        return {**super().get_fields(), "from": HostsOfCampaignField(required=False, write_only=True)}
+
     @transaction.atomic
     def save(self, **more: Any) -> Label:
-        """Keep the label, and ask hosts its SQL."""
+        """Keep the label, put in who is given, and ask hosts its SQL."""
         queries = self.validated_data.pop("queries", None)
+        earlier = self.validated_data.pop("from", None)
         label = super().save(**more)
         if queries is not None:
             labels.set_queries(label, queries)
+        if earlier is not None:
+            labels.add(label, Host.objects.enrolled().filter(earlier.hosts()))
         return label
 
 

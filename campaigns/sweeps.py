@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents import open_work
 from agents.models import online_since
-from campaigns import doorbell, lifecycle, rollout, targeting
+from campaigns import doorbell, lifecycle, rollout, switch, targeting
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
@@ -52,6 +52,8 @@ def sweep() -> None:
     send_stuck_ranges()
     if not mend_board():
         return
+    if not switch.follow():
+        lifecycle.stop_all("kill switch")
     now = open_work.now()
     _each(_ids(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), lifecycle.start)
     pull_brakes()

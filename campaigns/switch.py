@@ -18,14 +18,31 @@ def is_on() -> bool:
     return settings.LIVE_QUERIES_ENABLED and not LiveQueries.objects.filter(enabled=False).exists()
 
 
+def sentence() -> str:
+    """Say who switched live queries off, and why; "" when they are on."""
+    if not settings.LIVE_QUERIES_ENABLED:
+        return "live queries are switched off on this server (LIVE_QUERIES_ENABLED)"
+    switch = LiveQueries.objects.filter(enabled=False).first()
+    if switch is None:
+        return ""
+    reason = f": {switch.reason}" if switch.reason else ""
+    return f"live queries were switched off by {switch.changed_by or 'somebody'}{reason}"
+
+
 def refuse_when_off() -> None:
     """Raise ConflictError with who switched live queries off."""
-    if not settings.LIVE_QUERIES_ENABLED:
-        raise ConflictError("live queries are switched off on this server (LIVE_QUERIES_ENABLED)")
-    switch = LiveQueries.objects.filter(enabled=False).first()
-    if switch is not None:
-        reason = f": {switch.reason}" if switch.reason else ""
-        raise ConflictError(f"live queries were switched off by {switch.changed_by or 'somebody'}{reason}")
+    if said := sentence():
+        raise ConflictError(said)
+
+
+def follow() -> bool:
+    """Let the board follow the switch, also when it was changed where the server is set up; give whether it is on."""
+    LiveQueries.objects.get_or_create(pk=1)
+    with transaction.atomic():
+        LiveQueries.objects.select_for_update().get(pk=1)  # whoever turns it holds this row until the board is written
+        on = is_on()
+        open_work.switch_off(off=not on)
+    return on
 
 
 def turn(by: User, reason: str, *, on: bool) -> None:

@@ -429,6 +429,25 @@ def test_the_kill_switch_alone_hands_out_nothing_and_survives_a_lost_board(
     assert asked(agent, [host], campaign) == [host]
 
 
+def test_a_server_set_up_without_live_queries_stops_all_and_hands_out_nothing(
+    agent: Meet, boss: APIClient, settings: Any
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    settings.LIVE_QUERIES_ENABLED = False
+
+    sweep()
+
+    assert counts(campaign) == {"targeted": 1, "stopped": 1}
+    assert campaign.ended_reason == "live queries are switched off on this server (LIVE_QUERIES_ENABLED)"
+    status = boss.get("/api/v1/status/").json()
+    assert status["live_queries"] == {"enabled": False, "reason": campaign.ended_reason}
+    settings.LIVE_QUERIES_ENABLED = True
+    sweep()
+    again = make_campaign(host)
+    assert asked(agent, [host], again) == [host]
+
+
 def test_the_kill_switch_is_in_the_admin(client: Client, agent: Meet) -> None:
     client.force_login(make_user(admin=True))
     campaign = make_campaign(make_host())
