@@ -1,0 +1,220 @@
+"""The viewers' sockets: who may look, and that nobody misses or repeats an answer."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import User
+from django.test import AsyncClient
+
+from agents.models import Host
+from campaigns import consumers, doorbell, readers
+from campaigns.models import ApiToken, Campaign, Result
+from fleet.asgi import console
+from tests.factories import answer, end, make_campaign, make_hosts
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+
+ORIGIN = [(b"origin", b"https://testserver")]
+Make = Callable[..., Campaign]
+
+
+async def cookie_of(user: User | None) -> list[tuple[bytes, bytes]]:
+    if user is None:
+        return []
+    client = AsyncClient()
+    await client.aforce_login(user)
+    return [(b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())]
+
+
+class Viewer:
+    """A browser's side of one socket."""
+
+    def __init__(self, socket: ApplicationCommunicator) -> None:
+        self.socket = socket
+        self.code: int | None = None
+
+    async def frame(self) -> Any:
+        """Give the next frame; None = closed, with `code`."""
+        message = await self.socket.receive_output(timeout=10)
+        if message["type"] == "websocket.close":
+            self.code = message["code"]
+            return None
+        return json.loads(message["text"])
+
+    async def until(self, kind: str | None) -> list[Any]:
+        """Give the frames up to one of this kind; None = until it is closed."""
+        frames = []
+        while (frame := await self.frame()) is not None:
+            frames.append(frame)
+            if frame["type"] == kind:
+                return frames
+        assert kind is None, f"closed with {self.code} before {kind}"
+        return frames
+
+
+@asynccontextmanager
+async def looking(
+    campaign: int, user: User | None = None, query: str = "", origin: Any = ORIGIN, bearer: str | None = None
+) -> AsyncIterator[Viewer]:
+    """Open a socket with a session, or with a token."""
+    scope = {
+        "type": "websocket",
+        "path": f"/ws/campaigns/{campaign}/",
+        "query_string": query.encode(),
+        "headers": [*origin, *await cookie_of(user)],
+        "subprotocols": [] if bearer is None else ["bearer", bearer],
+    }
+    socket = ApplicationCommunicator(console, scope)
+    await socket.send_input({"type": "websocket.connect"})
+    accepted = await socket.receive_output(timeout=10)
+    assert (accepted["type"], accepted["subprotocol"]) == ("websocket.accept", None if bearer is None else "bearer")
+    yield Viewer(socket)
+    await socket.send_input({"type": "websocket.disconnect", "code": 1001})
+    await socket.wait(timeout=10)
+
+
+@sync_to_async
+def campaign_with(answers: int, *, ended: bool = False, rows: int = 1) -> Campaign:
+    """Give a campaign over as many hosts and one, of which so many answered."""
+    hosts = make_hosts(answers + 1)
+    campaign = make_campaign(*hosts)
+    for host in hosts[:answers]:
+        answer(campaign, host, *({"value": host.hostname} for _ in range(rows)))
+    return end(campaign) if ended else campaign
+
+
+@sync_to_async
+def answer_last(campaign: Campaign) -> None:
+    """Let the host that did not answer yet do so, and end the campaign."""
+    answer(campaign, Host.objects.order_by("-pk")[0], {"value": "last"})
+    doorbell.ring(campaign.pk)
+
+
+def seqs(frames: list[Any]) -> list[int]:
+    return [item["seq"] for frame in frames if frame["type"] == "results" for item in frame["items"]]
+
+
+# --- who -------------------------------------------------------------------------------------------------------
+
+
+async def refused_with(**how: Any) -> int | None:
+    async with looking(**how) as viewer:
+        assert await viewer.frame() is None
+    return viewer.code
+
+
+async def test_who_may_not_look_hears_why(stranger: User, observer: User) -> None:
+    campaign = (await campaign_with(0)).pk
+
+    assert await refused_with(campaign=campaign) == 4401
+    assert await refused_with(campaign=campaign, user=stranger) == 4403
+    assert await refused_with(campaign=campaign + 1000, user=observer) == 4404
+    assert await refused_with(campaign=campaign, bearer="wrong", origin=[]) == 4401
+
+
+@pytest.mark.parametrize("origin", [[(b"origin", b"https://elsewhere.example")], [(b"origin", b"null")], []])
+async def test_a_page_from_elsewhere_cannot_use_the_session(observer: User, origin: Any) -> None:
+    campaign = (await campaign_with(0)).pk
+
+    assert await refused_with(campaign=campaign, user=observer, origin=origin) == 4403
+
+
+async def test_a_token_needs_no_origin(observer: User) -> None:
+    campaign = await campaign_with(1)
+    _, token = await sync_to_async(ApiToken.objects.create)(user=observer, name="dashboard")
+
+    async with looking(campaign.pk, bearer=token, origin=[]) as viewer:
+        frame = await viewer.frame()
+
+    assert (frame["type"], frame["campaign"]["id"]) == ("snapshot", campaign.pk)
+
+
+async def test_rights_that_are_taken_away_close_the_socket(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.05)
+    campaign = await campaign_with(0)
+
+    async with looking(campaign.pk, observer) as viewer:
+        assert (await viewer.frame())["type"] == "snapshot"
+        await sync_to_async(observer.user_permissions.clear)()
+        await viewer.until(None)
+
+    assert viewer.code == 4403
+
+
+# --- what ------------------------------------------------------------------------------------------------------
+
+
+async def test_without_after_only_what_comes_later_is_sent(observer: User) -> None:
+    campaign = await campaign_with(3)
+
+    async with looking(campaign.pk, observer) as viewer:
+        assert (await viewer.frame())["type"] == "snapshot"
+        await answer_last(campaign)
+        frames = await viewer.until("results")
+
+    assert seqs(frames) == [4]
+
+
+async def test_a_viewer_that_comes_back_misses_nothing_and_gets_nothing_twice(
+    observer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "FRAME_ITEMS", 2)
+    campaign = await campaign_with(5, ended=True)
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        first = seqs(await viewer.until("results"))
+    async with looking(campaign.pk, observer, f"after={first[-1]}") as viewer:
+        frames = await viewer.until(None)
+
+    assert first == [1, 2]
+    assert seqs(frames) == [3, 4, 5]
+    assert [frame["type"] for frame in frames][-2:] == ["progress", "ended"]
+    assert (frames[-1]["last_seq"], frames[-1]["counts"]["targeted"], viewer.code) == (5, 6, 1000)
+
+
+async def test_two_viewers_of_one_campaign_are_sent_the_same(observer: User) -> None:
+    campaign = await campaign_with(2)
+
+    async with looking(campaign.pk, observer, "after=0") as one, looking(campaign.pk, observer, "after=1") as other:
+        assert seqs(await one.until("results")) == [1, 2]
+        assert seqs(await other.until("results")) == [2]
+        await answer_last(campaign)
+        assert seqs(await one.until("results")) == seqs(await other.until("results")) == [3]
+
+
+async def test_who_is_far_behind_is_told_to_page(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MOST_BEHIND", 3)
+    campaign = await campaign_with(4)
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        frames = await viewer.until("behind")
+        await answer_last(campaign)
+        frames += await viewer.until("progress")
+    assert frames[1] == {"type": "behind", "after": 0}
+    assert (frames[-1]["last_seq"], seqs(frames)) == (5, [])
+
+    async with looking(campaign.pk, observer, "after=2") as viewer:
+        assert seqs(await viewer.until("results")) == [3, 4, 5]
+
+
+async def test_a_giant_item_comes_without_its_rows(observer: User) -> None:
+    campaign = await campaign_with(1, ended=True)
+    await Result.objects.aupdate(rows=[{"value": "x" * 1_100_000}])
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        frames = await viewer.until("results")
+
+    assert (frames[-1]["items"][0]["rows"], frames[-1]["items"][0]["rows_omitted"]) == (None, True)
+
+
+async def test_an_idle_socket_is_pinged(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "PING_SECONDS", 0.05)
+    campaign = await campaign_with(0)
+
+    async with looking(campaign.pk, observer) as viewer:
+        assert (await viewer.until("ping"))[-1] == {"type": "ping"}
