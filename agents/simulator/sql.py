@@ -1,7 +1,7 @@
 """Run one distributed query on one host: real SQLite over that host's tables, reading only, with an end.
 
-A query gets an in-memory database with all tables of the host, empty. SQLite's authorizer tells which of them the query
-reads while it is prepared; those are filled, and the query runs. So wrong SQL fails with SQLite's own sentence.
+A query gets an in-memory database with all tables of the host, empty. SQLite's EXPLAIN tells which of them it would
+open; those are filled, and the query runs. So wrong SQL fails with SQLite's own sentence.
 """
 
 import json
@@ -81,7 +81,6 @@ class _Run:
         self._machine = machine
         self._limits = limits
         self._steps_left = limits.steps
-        self._reads: set[str] = set()
         self._filled: set[str] = set()
         self._stopped = ""
 
@@ -110,17 +109,23 @@ class _Run:
     def _run(self, statement: str) -> sqlite3.Cursor:
         self._connection.set_authorizer(self._authorize)
         try:
-            self._connection.execute(f"EXPLAIN {statement}").close()
+            program = self._connection.execute(f"EXPLAIN {statement}").fetchall()
         except sqlite3.Error:
             # Wrong SQL, or an EXPLAIN already: running the text as it is gives the error as the host would see it.
             return self._connection.execute(statement)
         self._connection.set_authorizer(None)
-        if "carves" in self._reads:
+        reads = self._tables_of(program)
+        if "carves" in reads:
             self._machine.carver.scan(statement)
-        for table in sorted(self._reads - self._filled):
+        for table in sorted(reads - self._filled):
             self._fill(table)
         self._connection.set_authorizer(self._authorize)
         return self._connection.execute(statement)
+
+    def _tables_of(self, program: list[tuple[Any, ...]]) -> set[str]:
+        """Name the tables that a program of SQLite opens: (address, opcode, p1, p2 = the table's first page, …)."""
+        pages = _first_pages(self._machine.platform)
+        return {pages[step[3]] for step in program if step[1] == "OpenRead" and step[3] in pages}
 
     def _fill(self, table: str) -> None:
         columns = self._machine.schema[table]
@@ -142,8 +147,6 @@ class _Run:
             rows.append({name: _cell(value) for name, value in zip(found, values, strict=True) if name in kept})
 
     def _authorize(self, action: int, first: str | None, second: str | None, _schema: Any, _trigger: Any) -> int:
-        if action == sqlite3.SQLITE_READ and first in self._machine.schema:
-            self._reads.add(str(first))
         if action == sqlite3.SQLITE_FUNCTION:
             return sqlite3.SQLITE_DENY if second == "load_extension" else sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
@@ -172,6 +175,15 @@ def _template(platform: str) -> bytes:
     image = connection.serialize()
     connection.close()
     return image
+
+
+@lru_cache(maxsize=len(SCHEMAS))
+def _first_pages(platform: str) -> dict[int, str]:
+    """Give the tables of a platform by their first page in the image."""
+    connection = _empty_database(platform)
+    pages: dict[int, str] = dict(connection.execute("SELECT rootpage, name FROM sqlite_schema"))
+    connection.close()
+    return pages
 
 
 def _empty_database(platform: str) -> sqlite3.Connection:
