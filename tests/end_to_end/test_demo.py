@@ -1,0 +1,100 @@
+"""`make demo` as people use it: stopped and started again, started twice, killed, and given what it cannot use."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import TEST_ENVIRONMENT, RunningFleet, wait_for
+from tests.servers import open_folder
+
+pytestmark = pytest.mark.processes
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def refused(*arguments: str) -> str:
+    """Give what a demo says that cannot start."""
+    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+    command = [sys.executable, "-m", "fleet.demo", "--hosts", "0", *arguments]
+    ended = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_a_second_start_keeps_the_data_and_the_secrets() -> None:
+    folder = open_folder()
+    first = RunningFleet(folder)
+    first.http.post("/api/v1/labels/", json={"name": "kept"}).raise_for_status()
+    pids = first.facts["pids"]
+    assert set(pids) >= {"web", "worker", "sweeper", "beat", "collector", "postgres", "redis"}
+    first.stop()
+
+    assert first.process.returncode == 0
+    assert not [name for name, pid in pids.items() if lives(pid)]
+
+    second = RunningFleet(folder)
+    try:
+        names = [label["name"] for label in second.http.get("/api/v1/labels/").json()["results"]]
+        assert "kept" in names
+        same = ("username", "password", "token", "enroll_secret", "ca")
+        assert [second.facts[name] for name in same] == [first.facts[name] for name in same]
+    finally:
+        second.stop()
+
+
+def test_a_killed_demo_leaves_nothing_and_the_next_one_starts() -> None:
+    folder = open_folder()
+    first = RunningFleet(folder)
+    pids = first.facts["pids"]
+    first.process.kill()
+    first.stop()
+    wait_for(lambda: not any(map(lives, pids.values())), 20)
+
+    second = RunningFleet(folder)  # the pid file is a stale one
+    try:
+        assert second.http.get("/readyz").json()["ready"] is True
+        assert f"a demo runs on {folder} already: stop it (kill {second.process.pid})" in refused(
+            "--data-dir", str(folder)
+        )
+        web = second.facts["pids"]["web"]
+        os.kill(web, signal.SIGKILL)
+        wait_for(lambda: "started again" in (folder / "demo.log").read_text(), 20)
+    finally:
+        second.stop()
+
+
+def test_what_it_cannot_use_is_said() -> None:
+    folder = open_folder()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} on 127.0.0.1 cannot be used" in refused(
+            "--port", str(port), "--data-dir", str(folder / "one")
+        )
+    (folder / "file").write_text("")
+    assert "cannot be written" in refused("--data-dir", str(folder / "file" / "two"))
+
+
+def test_secrets_are_for_their_owner_only(running_fleet: RunningFleet) -> None:
+    folder = Path(running_fleet.facts["data_dir"])
+    secret = [running_fleet.facts[name] for name in ("password", "token", "enroll_secret")]
+
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            if any(each.encode() in content for each in secret) or b"PRIVATE KEY" in content:
+                assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
