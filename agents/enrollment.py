@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents import housekeeping, open_work, wrong_secrets
+from agents import housekeeping, open_work, told, wrong_secrets
 from agents.labels import follow_platform, set_membership
 from agents.models import EnrollSecret, Host, Platform, Presence
 
@@ -124,7 +124,7 @@ def _check_takeover(host: Host) -> None:
     """Refuse, when the setting says so, a machine that takes the name of one that is alive."""
     if settings.ENROLL_TAKEOVER != "refuse":
         return
-    reads = open_work.reads_of([host.pk]).get(host.pk)
+    reads = told.reads_of([host.pk]).get(host.pk)
     if reads is not None and reads.last > open_work.now() - ALIVE:
         raise EnrollmentRefusedError("a host with this host_identifier asked within the last minute, come again later")
 

@@ -1,4 +1,4 @@
-"""The operators' side of the board: arm, close, look, and write it anew from what Postgres knows.
+"""The operators' side of the board: arm, release, pause, close, look.
 
 What stands here for a campaign is a number, SQL and bitmaps; whose they are and why is not this side's business.
 Times are aware datetimes, of Redis' own clock.
@@ -20,8 +20,6 @@ from fleet import keyspace
 if TYPE_CHECKING:
     from redis.commands.core import Script
 
-GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
-GATEWAY_FORGOTTEN_MS = 60_000
 RELEASED_ALL = 2**31 - 1  # no hash of a host is above it
 BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
 SLOW_INTERVAL_SECONDS = 8
@@ -43,23 +41,6 @@ class Closed(NamedTuple):
 
     at: datetime
     entry: str
-
-
-class Reads(NamedTuple):
-    """When a host asked: the last time, the one before, and since when without a pause of a minute."""
-
-    last: datetime
-    before: datetime
-    streak: datetime
-
-    def between(self, start: datetime, end: datetime) -> bool:
-        """Say whether the host asked between two moments, as far as three times can tell.
-
-        Asking on both sides of [start, end] without a long pause counts as asking within.
-        """
-        if any(start <= moment <= end for moment in self):
-            return True
-        return self.streak < start and self.last > end
 
 
 @cache
@@ -111,19 +92,23 @@ class Brakes:
     alone: bool = False  # handed out beside nothing else
 
 
-def arm(
-    campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int, brakes: Brakes = Brakes()
-) -> Armed | None:
-    """Put the released targets of one range on the board, once; None when the campaign is closed there."""
-    keys = [
+def _keys_of_range(campaign: int, number: int) -> list[str]:
+    """Name what every script that changes one range takes first."""
+    return [
         keyspace.EPOCH,
         keyspace.VERSION,
         keyspace.PIECES,
-        keyspace.CAMPAIGNS,
         keyspace.campaign_key(campaign),
         keyspace.owed_key(campaign, number),
         keyspace.offer_key(campaign, number),
     ]
+
+
+def arm(
+    campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int, brakes: Brakes = Brakes()
+) -> Armed | None:
+    """Put the released targets of one range on the board, once; None when the campaign is closed there."""
+    keys = [*_keys_of_range(campaign, number), keyspace.CAMPAIGNS]
     args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell(), brakes.released]
     args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched), int(brakes.alone)]
     answer = _call("arm", keys, args)
@@ -138,14 +123,7 @@ def release(campaign: int, number: int, hosts: Iterable[int], released: int | No
     bits = [keyspace.seat_of(host).bit for host in hosts]
     if not bits and released is None:
         return
-    keys = [
-        keyspace.EPOCH,
-        keyspace.VERSION,
-        keyspace.PIECES,
-        keyspace.campaign_key(campaign),
-        keyspace.owed_key(campaign, number),
-        keyspace.offer_key(campaign, number),
-    ]
+    keys = _keys_of_range(campaign, number)
     # All bits in one call when it is fenced: the fence lets a second call with the same `released` do nothing.
     step = len(bits) or 1 if released is not None else BITS_A_CALL
     for start in range(0, max(1, len(bits)), step):
@@ -199,15 +177,7 @@ def switch_off(*, off: bool) -> None:
 
 def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> int:
     """Set bits the board has lost; give how many were, -1 when the stream moved on since `last_entry`."""
-    keys = [
-        keyspace.EPOCH,
-        keyspace.VERSION,
-        keyspace.PIECES,
-        keyspace.campaign_key(campaign),
-        keyspace.owed_key(campaign, number),
-        keyspace.offer_key(campaign, number),
-        keyspace.STREAM,
-    ]
+    keys = [*_keys_of_range(campaign, number), keyspace.STREAM]
     return int(_script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
 
 
@@ -218,21 +188,14 @@ def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
         seat = keyspace.seat_of(host)
         ranges[seat.number].append(seat.bit)
     for number, bits in ranges.items():
-        keys = [
-            keyspace.EPOCH,
-            keyspace.VERSION,
-            keyspace.PIECES,
-            keyspace.campaign_key(campaign),
-            keyspace.owed_key(campaign, number),
-            keyspace.offer_key(campaign, number),
-        ]
+        keys = _keys_of_range(campaign, number)
         for start in range(0, len(bits), BITS_A_CALL):
             _call("ask", keys, [campaign, number, sql, bell(), *bits[start : start + BITS_A_CALL]])
 
 
 def withdraw(campaign: int) -> None:
     """Ask nobody a housekeeping query any more, and drop what hosts still answer."""
-    keys = _keys_of(campaign)
+    keys = keys_of(campaign)
     fields = [name for name in client().hkeys(keyspace.PIECES) if name.startswith(f"{campaign}:".encode())]
     pipe = client().pipeline().unlink(*keys)
     if fields:
@@ -280,10 +243,10 @@ def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Close
 
 def forget(campaign: int) -> None:
     """Take an ended campaign off the board: what its hosts still send is dropped from now on."""
-    client().pipeline().unlink(*_keys_of(campaign)).srem(keyspace.CAMPAIGNS, campaign).execute()
+    client().pipeline().unlink(*keys_of(campaign)).srem(keyspace.CAMPAIGNS, campaign).execute()
 
 
-def _keys_of(campaign: int) -> list[str]:
+def keys_of(campaign: int) -> list[str]:
     """Name every key of a campaign; its hash knows the ranges."""
     keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
     for name in client().hkeys(keyspace.campaign_key(campaign)):
@@ -317,73 +280,6 @@ def last_entry() -> str:
         return "0-0"
 
 
-def all_told_since(when: datetime) -> bool:
-    """Say whether every living gateway has told since `when` which hosts asked it."""
-    current, since = in_ms(now()), in_ms(when)
-    told = [int(at) for at in client().hvals(keyspace.GATEWAYS)]
-    return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
-
-
-def note_sweep() -> None:
-    """Tell that the sweep is alive."""
-    client().set(keyspace.SWEPT, in_ms(now()))
-
-
-def note_worker() -> None:
-    """Tell that a worker of launches is alive."""
-    client().set(keyspace.WORKED, in_ms(now()))
-
-
-class Load(NamedTuple):
-    """How much gateways hold, and how much waits to be stored."""
-
-    gateways: int
-    held_reads: int
-    answers_waiting: int
-    bytes_waiting: int
-
-
-def load() -> Load:
-    """Look at what gateways told within a minute, and at the stream."""
-    pipe = client().pipeline(transaction=False)
-    pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
-    held, answers, size = pipe.execute()
-    return Load(len(held), sum(int(value.split()[0]) for value in held), answers, size or 0)
-
-
-def forget_silent_gateways() -> None:
-    """Drop gateways that told nothing for a minute."""
-    oldest = in_ms(now()) - GATEWAY_FORGOTTEN_MS
-    silent = [name for name, at in client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
-    if silent:
-        client().pipeline().hdel(keyspace.GATEWAYS, *silent).hdel(keyspace.HELD, *silent).execute()
-
-
-def reads_of(hosts: list[int]) -> dict[int, Reads]:
-    """Give when these hosts asked; hosts that never did are left out."""
-    if not hosts:
-        return {}
-    told = client().hmget(keyspace.READS, [str(host) for host in hosts])
-    return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
-
-
-def all_last_reads() -> Iterable[tuple[int, datetime]]:
-    """Walk over every host and when it asked last."""
-    for host, value in client().hscan_iter(keyspace.READS, count=2000):
-        yield int(host), _reads(value).last
-
-
-def _reads(value: bytes) -> Reads:
-    return Reads(*(moment(part) for part in value.split()))
-
-
-def take_doubts() -> dict[int, str]:
-    """Take what gateways told of hosts whose key is used by a second machine: host -> how it was noticed."""
-    pipe = client().pipeline()
-    doubts = pipe.hgetall(keyspace.DOUBTS).delete(keyspace.DOUBTS).execute()[0]
-    return {int(host): reason.decode() for host, reason in doubts.items()}
-
-
 def set_config(text: str) -> None:
     """Let gateways serve this config, a JSON object, within a second."""
     client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()
@@ -394,114 +290,3 @@ def set_floor(host: int, floor: int) -> None:
     """Refuse keys of a host below this epoch, on every gateway within a second."""
     client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
     client().publish(bell(), "floor")
-
-
-# --- writing the board anew ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What Postgres knows of one campaign that belongs on the board: open, or closed and still taking answers."""
-
-    campaign: int
-    sql: str
-    started_at: datetime
-    ends_at: datetime | None  # None while it is paused
-    left: timedelta | None  # the time it has left while it is paused
-    brakes: Brakes
-    denylisted: int
-    closed: Closed | None
-    ranges: list[int]  # those that were armed
-    owed: Mapping[int, list[int]]  # range -> bits
-    offer: Mapping[int, list[int]]
-    flight: Mapping[int, tuple[int, datetime]]  # host -> deliveries, delivered_at
-
-
-def run_id() -> str:
-    """Give the id of the running Redis process; another one means that it restarted or was replaced."""
-    return str(client().info("server")["run_id"])
-
-
-def epoch() -> tuple[str, str] | None:
-    """Give the run id and the time the board's epoch holds; None when there is no whole board."""
-    value = client().get(keyspace.EPOCH)
-    if value is None:
-        return None
-    run, _, at = value.decode().partition(":")
-    return run, at
-
-
-def begin_anew() -> None:
-    """Take the epoch away: from now on every script says *no board*, and nothing but `restore` writes."""
-    client().delete(keyspace.EPOCH)
-
-
-def mark_stream(after: str) -> str:
-    """Begin the stream at an id later than `after` and than now, so that no answer can fall behind the cursor."""
-    first = f"{max(in_ms(now()), keyspace.entry_ms(after) + 1)}-0"
-    if keyspace.entry_order(last_entry()) >= keyspace.entry_order(first):
-        return last_entry()
-    return str(client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode())
-
-
-def restore(kept: Kept) -> None:
-    """Write one campaign. Ranges count as armed, so that a task that comes late does not arm them again."""
-    key = keyspace.campaign_key(kept.campaign)
-    fields: dict[str, Any] = {
-        "open": "0" if kept.closed else "1",
-        "sql": kept.sql,
-        "started_at": in_ms(kept.started_at),
-        "denylisted": kept.denylisted,
-        **{f"range:{number}": "1" for number in kept.ranges},
-        **{f"released:{number}": kept.brakes.released for number in kept.ranges},
-    }
-    fields |= _held_back(kept)
-    if kept.closed:
-        forget_at = in_ms(kept.closed.at) + settings.LATE_ANSWER_SECONDS * 1000
-        fields |= {"closed_at": in_ms(kept.closed.at), "closed_entry": kept.closed.entry, "forget_at": forget_at}
-    pipe = client().pipeline()
-    pipe.hset(key, mapping=fields).sadd(keyspace.CAMPAIGNS, kept.campaign)
-    version = client().incr(keyspace.VERSION)
-    for number, bits in kept.owed.items():
-        pipe.set(keyspace.owed_key(kept.campaign, number), bitmap_of(bits))
-        if not kept.closed:
-            pipe.set(keyspace.offer_key(kept.campaign, number), bitmap_of(kept.offer.get(number, [])))
-        if not kept.closed and kept.left is None:
-            pipe.hset(keyspace.PIECES, keyspace.piece_field(kept.campaign, number), version)
-    for host, (deliveries, delivered_at) in kept.flight.items():
-        at = in_ms(delivered_at)
-        pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} {at} 0")
-    pipe.execute()
-
-
-def _held_back(kept: Kept) -> dict[str, Any]:
-    """Give what keeps a campaign from being handed out, now or later."""
-    limit = kept.brakes.denylisted
-    fields = {
-        "ends_at": kept.ends_at and in_ms(kept.ends_at),
-        "paused": None if kept.left is None else round(kept.left.total_seconds() * 1000),
-        "watch": 1 if kept.brakes.watched else None,
-        "alone": 1 if kept.brakes.alone else None,
-        "brake": limit,
-        "braked": 1 if limit is not None and kept.denylisted >= limit else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def clear_board() -> None:
-    """Remove every campaign's keys and the versions, before they are written anew."""
-    for campaign in known():
-        client().unlink(*_keys_of(campaign))
-    client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
-
-
-def finish_anew(floors: Mapping[int, int], config: str = "{}") -> None:
-    """Write floors and config, a version no copy knows, and last the epoch: the board is whole again."""
-    current = in_ms(now())
-    pipe = client().pipeline().set(keyspace.CONFIG, config)
-    if floors:
-        pipe.hset(keyspace.FLOORS, mapping={str(host): floor for host, floor in floors.items()})
-    pipe.set(keyspace.VERSION, current * 1000)
-    pipe.set(keyspace.EPOCH, f"{run_id()}:{current}")
-    pipe.publish(bell(), "epoch")
-    pipe.execute()

@@ -8,7 +8,7 @@ from itertools import islice
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents import open_work
+from agents import told
 from agents.models import Host
 
 logger = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ WHERE agents_presence.last_seen < excluded.last_seen
 def carry() -> int:
     """Bring the presence table up to date; give how many rows changed. Running twice changes nothing more."""
     changed = 0
-    told = iter(open_work.all_last_reads())
-    while batch := list(islice(told, HOSTS_A_STATEMENT)):
+    reads = iter(told.all_last_reads())
+    while batch := list(islice(reads, HOSTS_A_STATEMENT)):
         changed += _write(batch)
-    open_work.forget_silent_gateways()
+    told.forget_silent_gateways()
     carry_doubts()
     return changed
 
@@ -39,7 +39,7 @@ def carry() -> int:
 def carry_doubts() -> None:
     """Mark the hosts whose key is used by a second machine; a mark that stands keeps its time and reason."""
     now = timezone.now()
-    for host, reason in open_work.take_doubts().items():
+    for host, reason in told.take_doubts().items():
         marked = Host.objects.filter(pk=host, in_doubt_since=None).update(in_doubt_since=now, in_doubt_reason=reason)
         if marked:
             logger.warning("identity in doubt host=%s reason=%s", host, reason)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from agents import config_document, open_work
+from agents import anew, config_document, open_work
 from agents.models import Host
 from campaigns import switch
 from campaigns.collection import cursor_entry, is_stored
@@ -27,8 +27,8 @@ LOCK = 0x666C65657401  # of the one rebuild at a time
 
 def mend_board() -> bool:
     """Say whether the board is whole, after an attempt to make it so when it is not."""
-    epoch = open_work.epoch()
-    if epoch is not None and epoch[0] == open_work.run_id():
+    epoch = anew.epoch()
+    if epoch is not None and epoch[0] == anew.run_id():
         return True
     return rebuild()
 
@@ -38,16 +38,16 @@ def rebuild() -> bool:
     with transaction.atomic():
         if not _take_lock():
             return False
-        open_work.begin_anew()
+        anew.begin()
         if not is_stored(open_work.last_entry()):
             logger.info("board waits for the collector to store what is in the stream")
             return False
-        open_work.mark_stream(cursor_entry())
-        open_work.clear_board()
+        anew.mark_stream(cursor_entry())
+        anew.clear()
         campaigns = _kept_campaigns()
         for campaign in campaigns:
-            open_work.restore(_kept(campaign))
-        open_work.finish_anew(_floors(), config_document.text_of(config_document.current()))
+            anew.restore(_kept(campaign))
+        anew.finish(_floors(), config_document.text_of(config_document.current()))
         open_work.switch_off(off=not switch.is_on())
     logger.warning("board rebuilt campaigns=%s", len(campaigns))
     return True
@@ -66,7 +66,7 @@ def _kept_campaigns() -> list[Campaign]:
     return list(Campaign.objects.locked(wanted.values_list("pk", flat=True)).values())
 
 
-def _kept(campaign: Campaign) -> open_work.Kept:
+def _kept(campaign: Campaign) -> anew.Kept:
     owed: dict[int, list[int]] = defaultdict(list)
     offer: dict[int, list[int]] = defaultdict(list)
     flight: dict[int, tuple[int, datetime]] = {}
@@ -84,7 +84,7 @@ def _kept(campaign: Campaign) -> open_work.Kept:
     if campaign.started_at is None:
         raise ValueError(f"campaign {campaign.pk} was never armed")
     armed = campaign.ranges.exclude(done_at=None).values_list("number", flat=True)
-    return open_work.Kept(
+    return anew.Kept(
         campaign=campaign.pk,
         sql=campaign.sql,
         started_at=campaign.started_at,

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Func, IntegerField
 
-from agents import open_work
+from agents import open_work, told
 from agents.models import HostQuerySet, online_since
 from agents.open_work import RELEASED_ALL
 from campaigns import doorbell
@@ -245,7 +245,7 @@ def _silent(campaign: Campaign) -> tuple[int, int]:
     handed = Target.objects.filter(campaign=campaign, delivered_at__isnull=False)
     in_flight = handed.filter(state=State.DELIVERED).values_list("host_id", "delivered_at")
     due = {host: at + SILENT_AFTER for host, at in in_flight if at is not None}
-    reads = open_work.reads_of(list(due))
+    reads = told.reads_of(list(due))
     again = sum(read.last > due[host] for host, read in reads.items())
     return campaign.count_no_answer + again, handed.count()
 

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents import open_work
+from agents import told
 from agents.models import Host
 from campaigns import switch
 from campaigns.models import Campaign
@@ -43,7 +43,7 @@ class StatusView(APIView):
 
 def _board() -> dict[str, Any] | None:
     try:
-        load = open_work.load()
+        load = told.load()
     except (RedisError, OSError):
         return None  # `troubles` says so
     return {**load._asdict(), "most_bytes_waiting": settings.STREAM_MAX_BYTES}

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from agents import open_work
+from agents import open_work, told
 from agents.models import online_since
 from campaigns import doorbell, lifecycle, rollout, switch, targeting
 from campaigns.collection import cursor_entry, is_stored
@@ -48,7 +48,7 @@ RETURNING campaign.id
 
 def sweep() -> None:
     """Do everything that is due. While the board is not whole nothing can be closed on it: that waits."""
-    open_work.note_sweep()
+    told.note_sweep()
     send_stuck_ranges()
     if not mend_board():
         return
@@ -100,7 +100,7 @@ def finish(campaign_id: int) -> None:
     campaign = Campaign.objects.get(pk=campaign_id)
     if campaign.closed_at is None or not is_stored(campaign.closed_entry):
         return
-    if campaign.count_waiting and not campaign.ended_by and not open_work.all_told_since(campaign.closed_at):
+    if campaign.count_waiting and not campaign.ended_by and not told.all_told_since(campaign.closed_at):
         return  # a gateway may yet tell of a host that asked before the end
     while _finish_slice(campaign_id):
         pass
@@ -139,7 +139,7 @@ class Open(NamedTuple):
 def _final_states(campaign: Campaign, targets: list[Open]) -> dict[tuple[str, str], list[int]]:
     """Group targets by the state they are in and the final one that is true of them."""
     waiting = [target.host for target in targets if target.state == State.WAITING]
-    reads = {} if campaign.ended_by else open_work.reads_of(waiting)
+    reads = {} if campaign.ended_by else told.reads_of(waiting)
     groups: dict[tuple[str, str], list[int]] = {}
     for target in targets:
         after = _final_state(campaign, target, reads.get(target.host))
@@ -147,7 +147,7 @@ def _final_states(campaign: Campaign, targets: list[Open]) -> dict[tuple[str, st
     return groups
 
 
-def _final_state(campaign: Campaign, target: Open, reads: open_work.Reads | None) -> State:
+def _final_state(campaign: Campaign, target: Open, reads: told.Reads | None) -> State:
     if not target.is_released:
         return State.HELD_BACK
     if campaign.ended_by:

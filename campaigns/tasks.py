@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from agents import open_work
+from agents import told
 from campaigns import audit, retention, sweeps, targeting
 
 
@@ -45,7 +45,7 @@ def forget() -> None:
 @shared_task(name="campaigns.note_worker")
 def note_worker() -> None:
     """Tell that launches find a worker."""
-    open_work.note_worker()
+    told.note_worker()
 
 
 @shared_task(name="campaigns.keep_audit")

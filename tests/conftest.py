@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents import anew, open_work
 from agents.gateway import Gateway, GatewaySettings
 from agents.models import Host
 from agents.node_key import NodeKeys
@@ -39,7 +39,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 @pytest.fixture
 def board() -> None:
     """Make the board whole and empty."""
-    open_work.finish_anew({})
+    anew.finish({})
 
 
 @pytest.fixture

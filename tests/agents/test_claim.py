@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents import distributed, open_work
+from agents import anew, distributed, open_work
 from agents.board import Board
 from agents.distributed import Claim, NoBoardError, Store
 from agents.protocol import Answer
@@ -254,7 +254,7 @@ def test_a_paused_campaign_is_held_without_a_time(gate: Gate) -> None:
 
 def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:
     arm(1)
-    open_work.begin_anew()
+    anew.begin()
 
     with pytest.raises(NoBoardError):
         gate.claim(1)
@@ -327,7 +327,7 @@ def test_the_interleaving_of_a_never_with_a_refresh_hides_no_work(gate: Gate) ->
     never = gate.claim(1).never
     assert never == [1]
 
-    assert open_work.arm_again(1, HOST >> 16, [BIT], open_work.mark_stream("0-0")) == 1
+    assert open_work.arm_again(1, HOST >> 16, [BIT], anew.mark_stream("0-0")) == 1
     gate.look()
     gate.board.clear(HOST, never, generation)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents import open_work
+from agents import anew, open_work
 from agents.distributed import NoBoardError
 from agents.gateway import Gateway
 from fleet import keyspace
@@ -82,7 +82,7 @@ def test_several_deliveries_of_one_read_are_given_back_together(gate: Gate) -> N
 def test_without_a_whole_board_nothing_is_given_back(gate: Gate) -> None:
     arm(1)
     claim = gate.claim(1)
-    open_work.begin_anew()
+    anew.begin()
 
     with pytest.raises(NoBoardError):
         give_back(gate, claim)

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents import open_work
+from agents import anew, open_work
 from agents.board import Board
 from agents.distributed import Store
 from agents.models import Host
@@ -78,7 +78,7 @@ def ratio(name: str, measured: Callable[[], float], base: Callable[[], float]) -
 def idle() -> None:
     """Compare idle check-ins with a constant answer, and with 250 open campaigns."""
     key = NodeKeys(settings.NODE_KEY_SECRETS).issue(77, 1)
-    open_work.finish_anew({})
+    anew.finish({})
     with served("fleet.asgi:gateway") as gateway, served("tests.bench.constant:application") as constant:
         for app in (gateway, constant):
             rate(app.port, key)
@@ -138,7 +138,7 @@ def writes() -> None:
 
     def measured(*, shared: bool) -> float:
         open_work.client().flushdb()
-        open_work.finish_anew({})
+        anew.finish({})
         open_work.arm(1, 0, range(1000, 1000 + many), "SELECT 1", 600)
         return asyncio.run(run(shared=shared))
 
@@ -152,7 +152,7 @@ def writes() -> None:
 def launches() -> None:
     """Time 100,000 hosts from launch to armed, against a bare INSERT of as many rows of the same shape."""
     open_work.client().flushdb()
-    open_work.finish_anew({})
+    anew.finish({})
     hosts = (Host(host_identifier=f"bench-{n}", hostname=f"host-{n}", platform="linux") for n in range(HOSTS))
     Host.objects.bulk_create(hosts, batch_size=5000)
     with connection.cursor() as cursor:

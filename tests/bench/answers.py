@@ -30,7 +30,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents import open_work
+from agents import anew, open_work
 from agents.models import EnrollSecret, Host
 from campaigns.collection import Collector
 from campaigns.lifecycle import Order, launch
@@ -132,7 +132,7 @@ def main() -> None:
     try:
         call_command("migrate", verbosity=0)
         open_work.client().flushdb()
-        open_work.finish_anew({})
+        anew.finish({})
         EnrollSecret.objects.offer("bench", "bench")
         by = User.objects.create_superuser("bench")
         thread.start()

@@ -22,7 +22,7 @@ django.setup()
 
 from django.conf import settings
 
-from agents import open_work
+from agents import anew, open_work
 from agents.node_key import NodeKeys
 from fleet import keyspace
 from tests.bench.serving import Served, served
@@ -95,7 +95,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 100_000), hard))
     os.environ["WAKE_PER_SECOND"] = str(many * 10)
     try:
-        open_work.finish_anew({})
+        anew.finish({})
         with served("fleet.asgi:gateway") as gateway:
             asyncio.run(measure(gateway, many))
     finally:

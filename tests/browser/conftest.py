@@ -80,7 +80,7 @@ class Server:
             self._process = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its gateway tells of itself on the board that later tests look at
 def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
     with django_db_blocker.unblock():
         name = str(connection.settings_dict["NAME"])

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import open_work, presence
+from agents import anew, open_work, presence, told
 from agents.models import Host, Presence
 from campaigns import lifecycle, rebuild, sweeps
 from campaigns.models import Campaign, Result, State, Status, Target, TargetRange
@@ -164,7 +164,7 @@ def test_a_rebuild_waits_until_the_stream_is_stored(agent: MakeAgent, collect: C
     campaign = make_campaign(host)
     agent(host).read()
     agent(host).write(campaign.pk, [{"a": "1"}])
-    open_work.begin_anew()
+    anew.begin()
 
     assert not rebuild.rebuild()
     collect()
@@ -242,6 +242,6 @@ def test_when_hosts_asked_is_carried_to_postgres(agent: MakeAgent) -> None:
 def test_three_times_tell_whether_a_host_asked_between_10_and_20(
     last: int, before: int, streak: int, asked: bool
 ) -> None:
-    reads = open_work.Reads(*(open_work.moment(at * 1000) for at in (last, before, streak)))
+    reads = told.Reads(*(open_work.moment(at * 1000) for at in (last, before, streak)))
 
     assert reads.between(open_work.moment(10_000), open_work.moment(20_000)) is asked

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents import open_work, presence
+from agents import open_work, presence, told
 from agents.models import Host
 from campaigns import sweeps
 from campaigns.models import Campaign, LiveQueries
@@ -26,7 +26,7 @@ Api = Callable[[User | None], APIClient]
 
 @pytest.fixture(autouse=True)
 def _swept(board: None) -> None:
-    open_work.note_sweep()
+    told.note_sweep()
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_lost_board_is_rebuilt_with_the_canary_alone(agent: Meet, collect: Cal
     campaign = make_campaign(*hosts, rollout={"canary": {"count": 3}})
     open_work.client().flushdb()
     assert rebuild()
-    open_work.note_sweep()
+    told.note_sweep()
     sweeps.repair_board()
 
     assert len(asked(agent, hosts, campaign)) == 3
@@ -187,7 +187,7 @@ def test_nothing_with_brakes_is_handed_out_while_nobody_watches(agent: Meet) -> 
 
     assert list(agent(host).read()["queries"]) == [f"c{free.pk}"]
     answer(agent, [host], free)
-    open_work.note_sweep()
+    told.note_sweep()
     assert list(agent(host).read()["queries"]) == [f"c{watched.pk}"]
 
 

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents import open_work, told
 from agents.models import Presence
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host
@@ -30,7 +30,7 @@ def test_it_counts_hosts_campaigns_and_what_waits(api: Api, stranger: User, agen
     assert found["hosts"] == {"enrolled": 2, "online": 1}
     assert found["campaigns"] == {"open": 1}
     assert found["live_queries"] == {"enabled": True, "reason": ""}
-    assert (found["board"]["held_reads"], found["board"]["answers_waiting"]) == (0, open_work.load().answers_waiting)
+    assert (found["board"]["held_reads"], found["board"]["answers_waiting"]) == (0, told.load().answers_waiting)
     assert found["board"]["bytes_waiting"] > 0
     assert found["ready"] is False
     assert any("nothing was swept yet" in trouble for trouble in found["troubles"])

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from redis.client import Pipeline
 
-from agents import open_work
+from agents import anew, open_work, told
 from agents.models import Host
 from campaigns import lifecycle, rebuild, sweeps
 from campaigns.collection import Collector
@@ -76,9 +76,9 @@ class OneCampaign(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE campaigns_campaign, campaigns_target, campaigns_result, agents_host CASCADE")
         open_work.client().flushdb()
-        open_work.finish_anew({})
-        open_work.note_sweep()
-        open_work.mark_stream("0-0")
+        anew.finish({})
+        told.note_sweep()
+        anew.mark_stream("0-0")
         self.collected()
         made = [make_host() for _ in range(HOSTS)]
         self.agents = [type(self).meet(host) for host in made]
@@ -131,7 +131,7 @@ class OneCampaign(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         sweeps.sweep()
-        open_work.note_sweep()
+        told.note_sweep()
 
     @rule(step=STEPS)
     def sweep_dies(self, step: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents import open_work, protocol
+from agents import anew, open_work, protocol
 from agents.node_key import NodeKeys
 from tests.agents.wire.conftest import HOST, Wire, entries
 
@@ -190,7 +190,7 @@ def test_a_body_that_is_no_object_is_answered_with_one(wire: Wire, verb: str, bo
 
 def test_without_a_board_nothing_is_acknowledged(wire: Wire) -> None:
     wire.arm(1)
-    open_work.begin_anew()
+    anew.begin()
 
     assert set(wire.write(b'"queries":{"c1":[]}')) == {"error"}
     assert set(wire.read()) == {"error"}
