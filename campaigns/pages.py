@@ -4,7 +4,7 @@ No page needs a script to be read, and none has one inline, so a strict Content-
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
@@ -22,12 +22,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from agents import sql
 from agents.models import Host, Presence, online_since
 from agents.open_work import RELEASED_ALL
-from campaigns import estimates, lifecycle, wording
+from campaigns import answers, estimates, lifecycle, reruns, wording
 from campaigns.carving import carves_of
 from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
-from campaigns.models import OVER, Campaign, Query, Result, State, Target
+from campaigns.models import FINAL_STATES, OVER, Campaign, Query, Result, State, Target
 from fleet.errors import FleetError
 from fleet.readiness import health
 
@@ -35,10 +36,11 @@ LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "cam
 PER_PAGE = 50
 FIRST_ROWS = 100  # in the page itself, for those without scripts
 ERROR_GROUPS = 100
+GROUPS_SHOWN, HOSTS_OF_GROUP = 100, 200
 HOSTS_FOUND = 12
 CARVES_SHOWN = 200
 TROUBLES_SECONDS = 10
-TABS = [("rows", "Rows"), ("hosts", "Hosts"), ("errors", "Errors")]
+TABS = [("rows", "Rows"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
 EXPORTS = ["csv", "ndjson", "json"]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -161,9 +163,18 @@ def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
     if not target or not any(target.values()):
         return {"nothing_chosen": True}
     try:
-        return estimates.estimate(target, _user(request))
+        return estimates.estimate(target, _user(request), _sql_as_typed(form))
     except FleetError as error:
         return {"error": error.sentence}
+
+
+def _sql_as_typed(form: AskForm) -> str:
+    """Give the SQL once it is SQL: while it is typed it mostly is not, and only launching it is an error."""
+    typed: str = form.cleaned_data.get("sql", "")
+    try:
+        return sql.check(typed).text
+    except FleetError:
+        return ""
 
 
 @needs(LAUNCH)
@@ -251,13 +262,17 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         context |= _hosts_context(request, shown)
     elif tab == "errors":
         context |= _errors_context(shown)
+    elif tab == "groups":
+        context |= _groups_context(request, shown)
     return render(request, "campaigns/campaign.html", context)
 
 
 def live_context(shown: Campaign) -> dict[str, Any]:
     """Give what the live part starts from; the admin's page uses it too."""
+    first_rows = _first_rows(shown)
     return {
-        "first_rows": _first_rows(shown),
+        "first_rows": first_rows,
+        "doubts_of_rows": _doubts({result.host_id for result, _ in first_rows}),
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
         "ending": wording.ending(shown),
@@ -329,7 +344,14 @@ def _hosts_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
         "page": page,
         "question": urlencode({name: value for name, value in form.cleaned_data.items() if value}),
         "online": set(online.values_list("host_id", flat=True)),
+        "doubts": _doubts(ids),
     }
+
+
+def _doubts(host_ids: Iterable[int]) -> dict[int, str]:
+    """Name those of the hosts whose key a second machine uses, and how it was noticed."""
+    doubted = Host.objects.filter(pk__in=host_ids).exclude(in_doubt_since=None)
+    return dict(doubted.values_list("pk", "in_doubt_reason"))
 
 
 @needs(LOOK)
@@ -346,6 +368,47 @@ def _errors_context(shown: Campaign) -> dict[str, Any]:
     wrong = Target.objects.filter(campaign=shown, state__in=[State.FAILED, State.DENYLISTED])
     groups = wrong.values("state", "error").annotate(hosts=Count("pk")).order_by("-hosts", "error")
     return {"groups": groups[:ERROR_GROUPS], "groups_limit": ERROR_GROUPS}
+
+
+@needs(LOOK)
+@require_GET
+def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show what hosts have in common: the same answer, or the same values of some columns."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    return render(request, "campaigns/_groups.html", {"campaign": shown, **_groups_context(request, shown)})
+
+
+def _groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    by = request.GET.get("by", "")
+    if by not in shown.columns:  # none, or one that another campaign has
+        by = ""
+    order = "hosts" if request.GET.get("order") == "hosts" else "-hosts"
+    found = answers.groups(shown, by, order, GROUPS_SHOWN + 1, 0)
+    return {
+        "by": by,
+        "rarest_first": order == "hosts",
+        "found": found[:GROUPS_SHOWN],
+        "more_groups": len(found) > GROUPS_SHOWN,
+        "most_groups": GROUPS_SHOWN,
+    }
+
+
+@needs(LOOK)
+@require_GET
+def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpResponse:
+    """Name the hosts of a group."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    try:
+        members = answers.members(shown.pk, answers.Key.read(key))
+    except FleetError:
+        return HttpResponse("There is no such group.", status=404)
+    names = list(members.values_list("hostname", flat=True)[: HOSTS_OF_GROUP + 1])
+    context = {"names": names[:HOSTS_OF_GROUP], "more": len(names) > HOSTS_OF_GROUP, "most": HOSTS_OF_GROUP}
+    return render(request, "campaigns/_group_hosts.html", context)
 
 
 @needs(LOOK)
@@ -380,7 +443,41 @@ def control(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
-    return {"may_stop": may_stop(_user(request), shown), "held": shown.released != RELEASED_ALL}
+    return {
+        "may_stop": may_stop(_user(request), shown),
+        "held": shown.released != RELEASED_ALL,
+        "again": _again(shown) if shown.is_over and request.user.has_perm(LAUNCH) else [],
+        "reruns": shown.reruns.order_by("pk"),
+    }
+
+
+def _again(shown: Campaign) -> list[tuple[State, str, int, bool]]:
+    """Give the states whose hosts may be asked again, with their number, and whether most people want them.
+
+    Hosts that denylisted the SQL refuse it for a day; those that lack a table always will.
+    """
+    counts = shown.counts
+    unwanted = (State.ANSWERED, State.UNSUPPORTED, State.DENYLISTED)
+    return [
+        (state, state.label, counts[state], state not in unwanted)
+        for state in map(State, FINAL_STATES)
+        if counts[state] and state != State.ANSWERED
+    ]
+
+
+@needs(LAUNCH)
+@require_POST
+def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Ask the hosts that ended in the chosen states again, and go there."""
+    shown = _campaign(campaign_id)
+    if shown is None:
+        return _no_such_campaign(request, campaign_id)
+    try:
+        again = reruns.rerun(shown, request.POST.getlist("states"), _user(request))
+    except FleetError as error:
+        messages.error(request, error.sentence)
+        return redirect("campaign", shown.pk)
+    return redirect("campaign", again.pk)
 
 
 @needs(LOOK)

@@ -23,6 +23,12 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def of(values: dict[Any, Any], key: Any) -> Any:
+    """Look a key up."""
+    return values.get(key, "")
+
+
+@register.filter
 def title_of(campaign: Campaign) -> str:
     """Give what the campaign is called."""
     return wording.title(campaign)

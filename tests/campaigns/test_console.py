@@ -325,7 +325,7 @@ def test_hosts_of_a_large_campaign_come_in_pages(
     browser = as_(observer)
     browser.get("/campaigns/")
 
-    with django_assert_max_num_queries(8):  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(10):  # type: ignore[attr-defined]
         page = text_of(browser.get(f"/campaigns/{campaign.pk}/?tab=hosts&page=2"))
 
     assert "120 hosts · page 2 of 3" in page

@@ -190,11 +190,11 @@ function hostCell(item) {
   const cell = document.createElement("th");
   cell.scope = "row";
   cell.textContent = item.host.hostname;
-  for (const mark of ["late", "truncated"]) {
+  for (const mark of ["late", "truncated", "in_doubt"]) {
     if (!item[mark]) continue;
     const note = document.createElement("span");
-    note.className = "mark";
-    note.textContent = mark;
+    note.className = mark === "in_doubt" ? "mark doubt" : "mark";
+    note.textContent = mark.replace("_", " ");
     cell.append(" ", note);
   }
   return cell;
