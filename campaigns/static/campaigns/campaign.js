@@ -198,3 +198,11 @@ setInterval(() => isOver() || document.hidden || look().catch(() => {}), LOOK_MS
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.target.id === "control" && detail.target.querySelector("input:focus")) detail.shouldSwap = false;
 });
+
+// Paused, resumed, widened: the status above follows at once.
+let control = document.getElementById("control")?.textContent;
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.target.id !== "control" || detail.target.textContent === control) return;
+  control = detail.target.textContent;
+  look().catch(() => {});
+});
