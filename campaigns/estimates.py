@@ -79,8 +79,7 @@ def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
     platforms = _count(selection)
     targeted = sum(row[1] for row in platforms)
     cost = None
-    if not by.has_perm(quotas.UNLIMITED):
-        warnings += filter(None, [quotas.beyond_quota(targeted)])
+    warnings += filter(None, [quotas.beyond_quota(by, targeted)])
     if text:
         checked = sql.check(text, settings.RESTRICTED_TABLES)
         cost = cost_of(checked.text)

@@ -32,8 +32,7 @@ def check_person(by: User) -> None:
 
 def check_targets(by: User, targets: int) -> None:
     """Raise ForbiddenError when this person may not launch over so many hosts."""
-    too_many = beyond_quota(targets)
-    if too_many and not by.has_perm(UNLIMITED):
+    if too_many := beyond_quota(by, targets):
         raise ForbiddenError(too_many, "target")
 
 
@@ -53,12 +52,21 @@ def _check_open(by: User) -> None:
         )
 
 
-def beyond_quota(targets: int) -> str:
-    """Say that so many hosts need a permission; "" when they do not."""
-    most = settings.TARGETS_PER_CAMPAIGN
-    if not most or targets <= most:
+def beyond_quota(by: User, targets: int) -> str:
+    """Say that so many hosts are too many for this person; "" when they are not."""
+    most = _most_targets(by)
+    if not most or targets <= most or by.has_perm(UNLIMITED):
         return ""
     return f"target selects {targets} hosts, allowed are {most}: more need the permission {UNLIMITED}"
+
+
+def _most_targets(by: User) -> int:
+    """Give the limit of this person: the highest of their groups', or that of everybody. 0 = none."""
+    of_groups: dict[str, int] = settings.TARGETS_PER_CAMPAIGN_BY_GROUP
+    limits = [of_groups[name] for name in by.groups.filter(name__in=of_groups).values_list("name", flat=True)]
+    if not limits:
+        return int(settings.TARGETS_PER_CAMPAIGN)
+    return 0 if 0 in limits else max(limits)
 
 
 # --- of a campaign ---------------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # sin
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person, administrators excepted
 OPEN_CAMPAIGNS_PER_PERSON = env.int("OPEN_CAMPAIGNS_PER_PERSON", default=50)
 TARGETS_PER_CAMPAIGN = env.int("TARGETS_PER_CAMPAIGN", default=0)  # hosts
+# By group of the admin, the highest of a person's groups: helpdesk=50;responders=20000
+TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(
+    "TARGETS_PER_CAMPAIGN_BY_GROUP", cast={"value": int}, default={}
+)
 CAMPAIGN_MAX_ROWS = env.int("CAMPAIGN_MAX_ROWS", default=20_000_000)  # more is cut, and said
 CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of rows as JSON; more is cut, and said
 

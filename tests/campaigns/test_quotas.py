@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
@@ -99,6 +99,20 @@ def test_targets_are_limited_for_those_without_the_permission(api: Api, operator
     ]
     assert not Campaign.objects.exists()
     assert post(api(free(operator))).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("groups", "status"), [([], 403), (["few"], 403), (["few", "many"], 201), (["all"], 201), (["other"], 403)]
+)
+def test_targets_are_limited_by_the_highest_of_one_s_groups(
+    api: Api, operator: User, settings: Any, groups: list[str], status: int
+) -> None:
+    settings.TARGETS_PER_CAMPAIGN = 1
+    settings.TARGETS_PER_CAMPAIGN_BY_GROUP = {"few": 2, "many": 3, "all": 0}
+    operator.groups.set(Group.objects.create(name=name) for name in groups)
+    make_hosts(3)
+
+    assert post(api(operator)).status_code == status
 
 
 def send(campaign: Campaign, host_id: int, *rows: dict[str, str]) -> None:
