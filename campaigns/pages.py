@@ -1,196 +1,42 @@
-"""The console: pages and fragments for people. Each view permits, reads, calls one verb, and renders.
+"""The console's campaigns: pages and fragments. Each view permits, reads, calls one verb, and renders.
 
 No page needs a script to be read, and none has one inline, so a strict Content-Security-Policy goes with each.
 """
 
 import json
 from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.cache import cache
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRedirect
 
-from agents import sql
 from agents.models import Host, Presence, online_since
 from agents.open_work import RELEASED_ALL
-from campaigns import answers, estimates, lifecycle, reruns, wording
+from campaigns import answers, lifecycle, reruns, wording
 from campaigns.carving import carves_of
-from campaigns.forms import AskForm, HistoryForm, StopForm, TargetsForm
-from campaigns.models import FINAL_STATES, OVER, Campaign, Query, Result, State, Target
+from campaigns.forms import HistoryForm, StopForm, TargetsForm
+from campaigns.models import FINAL_STATES, OVER, Campaign, Result, State, Target
+from campaigns.page_access import CHANGE, LAUNCH, LOOK, needs, number_of, user_of
 from fleet.errors import FleetError
 from fleet.readiness import health
 
-LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "campaigns.change_campaign"
 PER_PAGE = 50
 FIRST_ROWS = 100  # in the page itself, for those without scripts
 ERROR_GROUPS = 100
 GROUPS_SHOWN, HOSTS_OF_GROUP = 100, 200
-HOSTS_FOUND = 12
 CARVES_SHOWN = 200
 TROUBLES_SECONDS = 10
 TABS = [("rows", "Rows"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
 EXPORTS = ["csv", "ndjson", "json"]
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
-
-
-def with_policy(view: View[P]) -> View[P]:
-    """Send the console's Content-Security-Policy along."""
-
-    @wraps(view)
-    def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        response["Content-Security-Policy"] = POLICY
-        return response
-
-    return answer
-
-
-def needs(permission: str) -> Callable[[View[P]], View[P]]:
-    """Let in who bears the permission; others log in or are told which one they lack."""
-
-    def decorate(view: View[P]) -> View[P]:
-        @wraps(view)
-        def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            if not request.user.is_authenticated:
-                return _to_login(request)
-            if not request.user.has_perm(permission):
-                return render(request, "campaigns/denied.html", {"permission": permission}, status=403)
-            return view(request, *args, **kwargs)
-
-        return with_policy(answer)
-
-    return decorate
-
-
-def _to_login(request: HttpRequest) -> HttpResponse:
-    """Send to the log-in page; a fragment sends the page around it there."""
-    if request.headers.get("HX-Request"):
-        around = request.headers.get("HX-Current-URL", "")
-        path = "/" + around.partition("//")[2].partition("/")[2]
-        return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': path})}")
-    return redirect_to_login(request.get_full_path())
-
-
-def _user(request: HttpRequest) -> User:
-    user = request.user
-    assert isinstance(user, User)  # noqa: S101 - `needs` let nobody else in
-    return user
-
-
-class Login(LoginView):
-    """The page to log in."""
-
-    template_name = "campaigns/login.html"
-    redirect_authenticated_user = True
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Send the policy along."""
-        response = super().dispatch(request, *args, **kwargs)
-        response["Content-Security-Policy"] = POLICY
-        return response
-
-    def get_default_redirect_url(self) -> str:
-        """Go to Ask, or to what those who may not ask can look at."""
-        may_ask = self.request.user.has_perm(LAUNCH) or not self.request.user.has_perm(LOOK)
-        return super().get_default_redirect_url() if may_ask else reverse("campaigns")
-
-
-# --- Ask -------------------------------------------------------------------------------------------------------
-
-
-@needs(LAUNCH)
-@require_http_methods(["GET", "HEAD", "POST"])
-def ask(request: HttpRequest) -> HttpResponse:
-    """Show the form, or launch and go to the campaign."""
-    form = AskForm(request.POST) if request.method == "POST" else AskForm(initial=_begin_with(request))
-    if form.is_bound:
-        launched = form.launch(_user(request))
-        if launched is not None:
-            return redirect("campaign", launched.pk)
-    context = {
-        "form": form,
-        "queries": Query.objects.all(),
-        "recent": Campaign.objects.filter(created_by=_user(request))[:5],
-        "estimate": _estimate(form, request) if form.is_bound else None,
-    }
-    return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
-
-
-def _begin_with(request: HttpRequest) -> dict[str, Any]:
-    """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
-    query = Query.objects.filter(pk=_number(request.GET.get("query"))).first()
-    if query is not None:
-        return {"sql": query.sql, "name": query.name, "query": query.pk}
-    earlier = Campaign.objects.filter(pk=_number(request.GET.get("campaign"))).first()
-    if earlier is not None and request.user.has_perm(LOOK):
-        return {"sql": earlier.sql, "name": earlier.name, "reason": earlier.reason, "query": earlier.query_id}
-    return {}
-
-
-def _number(text: str | None) -> int:
-    """Read an id; what is none is 0, which nothing bears."""
-    return int(text) if text and text.isdecimal() and len(text) < 19 else 0
-
-
-@needs(LAUNCH)
-@require_POST
-def estimate(request: HttpRequest) -> HttpResponse:
-    """Say how many hosts the selection means now."""
-    return render(request, "campaigns/_estimate.html", {"estimate": _estimate(AskForm(request.POST), request)})
-
-
-def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
-    form.is_valid()  # only the target is read; the rest may still be wrong
-    target = form.target()
-    if not target or not any(target.values()):
-        return {"nothing_chosen": True}
-    try:
-        return estimates.estimate(target, _user(request), _sql_as_typed(form))
-    except FleetError as error:
-        return {"error": error.sentence}
-
-
-def _sql_as_typed(form: AskForm) -> str:
-    """Give the SQL once it is SQL: while it is typed it mostly is not, and only launching it is an error."""
-    typed: str = form.cleaned_data.get("sql", "")
-    try:
-        return sql.check(typed).text
-    except FleetError:
-        return ""
-
-
-@needs(LAUNCH)
-@require_GET
-def find_hosts(request: HttpRequest) -> HttpResponse:
-    """Suggest enrolled hosts whose hostname begins with what was typed."""
-    typed = request.GET.get("find", "").strip()
-    found = Host.objects.enrolled().filter(hostname__istartswith=typed) if typed else Host.objects.none()
-    hosts = found.select_related("presence").order_by("hostname")[: HOSTS_FOUND + 1]
-    now = timezone.now()
-    context = {
-        "typed": typed,
-        "hosts": [(host, host.is_online(now)) for host in hosts[:HOSTS_FOUND]],
-        "more": len(hosts) > HOSTS_FOUND,
-    }
-    return render(request, "campaigns/_found_hosts.html", context)
 
 
 # --- Campaigns -------------------------------------------------------------------------------------------------
@@ -215,7 +61,7 @@ def campaigns(request: HttpRequest) -> HttpResponse:
 def _found(wanted: dict[str, Any]) -> QuerySet[Campaign]:
     found: QuerySet[Campaign] = Campaign.objects.select_related("created_by").defer("columns", "target")
     if search := wanted.get("search"):
-        number = Q(pk=_number(search.lstrip("#")))
+        number = Q(pk=number_of(search.lstrip("#")))
         found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | number)
     if wanted.get("status") == "open":
         return found.exclude(status__in=OVER)
@@ -418,13 +264,13 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = _campaign(campaign_id)
     if shown is None:
         return _no_such_campaign(request, campaign_id)
-    if not may_stop(_user(request), shown):
+    if not may_stop(user_of(request), shown):
         return _may_not_stop(request, shown)
     form = StopForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form})
     try:
-        lifecycle.stop(shown.pk, _user(request).get_username(), form.cleaned_data["reason"] or "stopped by hand")
+        lifecycle.stop(shown.pk, user_of(request).get_username(), form.cleaned_data["reason"] or "stopped by hand")
     except FleetError as error:
         form.add_error(None, error.sentence)
         return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form}, status=error.status)
@@ -444,7 +290,7 @@ def control(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def _control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     return {
-        "may_stop": may_stop(_user(request), shown),
+        "may_stop": may_stop(user_of(request), shown),
         "held": shown.released != RELEASED_ALL,
         "again": _again(shown) if shown.is_over and request.user.has_perm(LAUNCH) else [],
         "reruns": shown.reruns.order_by("pk"),
@@ -473,7 +319,7 @@ def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
     if shown is None:
         return _no_such_campaign(request, campaign_id)
     try:
-        again = reruns.rerun(shown, request.POST.getlist("states"), _user(request))
+        again = reruns.rerun(shown, request.POST.getlist("states"), user_of(request))
     except FleetError as error:
         messages.error(request, error.sentence)
         return redirect("campaign", shown.pk)
@@ -508,10 +354,10 @@ def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], C
     shown = _campaign(campaign_id)
     if shown is None:
         return _no_such_campaign(request, campaign_id)
-    if not may_stop(_user(request), shown):
+    if not may_stop(user_of(request), shown):
         return _may_not_stop(request, shown)
     try:
-        verb(shown.pk, _user(request).get_username())
+        verb(shown.pk, user_of(request).get_username())
     except FleetError as error:
         messages.error(request, error.sentence)
     return redirect("campaign", shown.pk)

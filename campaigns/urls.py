@@ -3,14 +3,14 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from campaigns import pages
+from campaigns import ask_pages, page_access, pages
 
 urlpatterns = [
-    path("login/", pages.Login.as_view(), name="login"),
+    path("login/", page_access.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
-    path("", pages.ask, name="ask"),
-    path("ask/estimate/", pages.estimate, name="ask-estimate"),
-    path("ask/hosts/", pages.find_hosts, name="ask-hosts"),
+    path("", ask_pages.ask, name="ask"),
+    path("ask/estimate/", ask_pages.estimate, name="ask-estimate"),
+    path("ask/hosts/", ask_pages.find_hosts, name="ask-hosts"),
     path("troubles/", pages.troubles, name="troubles"),
     path("campaigns/", pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", pages.campaign, name="campaign"),

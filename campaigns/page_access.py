@@ -1,0 +1,90 @@
+"""Who may see the console's pages, and the policy that goes with each: no script or style inline."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "campaigns.change_campaign"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def with_policy(view: View[P]) -> View[P]:
+    """Send the console's Content-Security-Policy along."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    return answer
+
+
+def needs(permission: str) -> Callable[[View[P]], View[P]]:
+    """Let in who bears the permission; others log in or are told which one they lack."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return _to_login(request)
+            if not request.user.has_perm(permission):
+                return render(request, "campaigns/denied.html", {"permission": permission}, status=403)
+            return view(request, *args, **kwargs)
+
+        return with_policy(answer)
+
+    return decorate
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """Send to the log-in page; a fragment sends the page around it there."""
+    if request.headers.get("HX-Request"):
+        around = request.headers.get("HX-Current-URL", "")
+        path = "/" + around.partition("//")[2].partition("/")[2]
+        return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': path})}")
+    return redirect_to_login(request.get_full_path())
+
+
+def user_of(request: HttpRequest) -> User:
+    """Give who is logged in."""
+    user = request.user
+    assert isinstance(user, User)  # noqa: S101 - `needs` let nobody else in
+    return user
+
+
+class Login(LoginView):
+    """The page to log in."""
+
+    template_name = "campaigns/login.html"
+    redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send the policy along."""
+        response = super().dispatch(request, *args, **kwargs)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    def get_default_redirect_url(self) -> str:
+        """Go to Ask, or to what those who may not ask can look at."""
+        may_ask = self.request.user.has_perm(LAUNCH) or not self.request.user.has_perm(LOOK)
+        return super().get_default_redirect_url() if may_ask else reverse("campaigns")
+
+
+def number_of(text: str | None) -> int:
+    """Read an id from an address; what is none is 0, which nothing bears."""
+    return int(text) if text and text.isdecimal() and len(text) < 19 else 0
