@@ -272,6 +272,14 @@ def offered(campaign: int, number: int) -> bytes:
     return offered
 
 
+def count_offered(campaign: int, ranges: Iterable[int]) -> int:
+    """Count the hosts of some ranges that may still be handed the SQL."""
+    pipe = client().pipeline(transaction=False)
+    for number in ranges:
+        pipe.bitcount(keyspace.offer_key(campaign, number))
+    return sum(pipe.execute())
+
+
 def last_entry() -> str:
     """Give the id of the last entry the stream ever had."""
     try:

@@ -6,26 +6,23 @@ Every step takes the campaign's lock, looks again and may run twice or beside an
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from agents import open_work, told
-from agents.models import online_since
-from campaigns import doorbell, lifecycle, rollout, switch, targeting
+from campaigns import doorbell, lifecycle, rollout, switch
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
 from campaigns.rebuild import mend_board
 from campaigns.rollout import HASH
-from campaigns.targeting import open_hosts
 from fleet import keyspace
-from fleet.errors import BadInputError, ConflictError
-from fleet.keyspace import seat_of
+from fleet.errors import ConflictError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -33,17 +30,6 @@ logger = logging.getLogger(__name__)
 SLICE = 10_000  # targets that get their final state in one transaction, well under a second
 BRAKE = "brake"  # what a campaign was ended by when no person did
 STUCK_AFTER = timedelta(seconds=10)
-
-COUNT_ONLINE = """
-UPDATE campaigns_campaign AS campaign SET count_online = seen.hosts
-FROM (
-    SELECT target.campaign_id, count(*) FILTER (WHERE presence.last_seen >= %s) AS hosts
-    FROM campaigns_target AS target LEFT JOIN agents_presence AS presence USING (host_id)
-    WHERE target.campaign_id = ANY(%s) GROUP BY 1
-) AS seen
-WHERE campaign.id = seen.campaign_id AND campaign.count_online <> seen.hosts
-RETURNING campaign.id
-"""
 
 
 def sweep() -> None:
@@ -217,23 +203,6 @@ def give_up(campaign_id: int) -> None:
         doorbell.ring(campaign_id)
 
 
-def add_late_joiners() -> None:
-    """Let hosts join that are meant since their campaign began."""
-    running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None, include_late_joiners=True)
-    _each(_ids(running), add_late_joiners_of)
-
-
-def add_late_joiners_of(campaign_id: int) -> None:
-    """Let hosts join one campaign. A selection that names something gone by now gains nobody."""
-    try:
-        joined = targeting.add_late_joiners(campaign_id)
-    except BadInputError as error:
-        logger.warning("nobody joins campaign=%s reason=%s", campaign_id, error.sentence)
-        return
-    if joined:
-        logger.info("hosts joined late campaign=%s hosts=%s", campaign_id, joined)
-
-
 def send_stuck_ranges() -> None:
     """Send again what was not done within ten seconds: the message, its worker or the board was lost."""
     now = timezone.now()
@@ -246,50 +215,3 @@ def send_stuck_ranges() -> None:
             range_.save(update_fields=["sent_at"])
             enqueue("campaigns.write_range", range_.campaign_id, range_.number)
             logger.warning("range sent again campaign=%s range=%s", range_.campaign_id, range_.number)
-
-
-def repair_board() -> int:
-    """Set the bit again of every open target the board has lost; give how many there were."""
-    repaired = 0
-    for range_ in (
-        TargetRange.objects.select_related("campaign")
-        .exclude(done_at=None)
-        .filter(campaign__status__in=[Status.TARGETING, Status.RUNNING], campaign__closed_at=None)
-    ):
-        repaired += _repair(range_.campaign, range_.number)
-    return repaired
-
-
-def _repair(campaign: Campaign, number: int) -> int:
-    last = open_work.last_entry()
-    if not is_stored(last):
-        return 0
-    offered = open_work.offered(campaign.pk, number)
-    bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
-    lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
-    repaired = open_work.arm_again(campaign.pk, number, lost, last) if lost else 0
-    if repaired > 0:
-        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign.pk, number, repaired)
-    return max(0, repaired)
-
-
-def forget_ended() -> None:
-    """Take campaigns off the board whose late answers are taken no more, and those that Postgres does not know."""
-    now = open_work.now()
-    known = open_work.known()
-    kept = {campaign.pk for campaign in Campaign.objects.filter(pk__in=known) if not _is_forgotten(campaign, now)}
-    for campaign_id in known - kept:
-        open_work.forget(campaign_id)
-
-
-def _is_forgotten(campaign: Campaign, now: datetime) -> bool:
-    return campaign.ended_at is not None and campaign.ended_at + open_work.late_time() < now
-
-
-def refresh_online() -> None:
-    """Count anew how many targets of the campaigns under way are online."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        under_way = Campaign.objects.locked(_ids(Campaign.objects.under_way()))
-        cursor.execute(COUNT_ONLINE, [online_since(timezone.now()), list(under_way)])
-        for (campaign_id,) in cursor.fetchall():
-            doorbell.ring(campaign_id)

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from agents import told
-from campaigns import audit, retention, sweeps, targeting
+from campaigns import audit, retention, sweeps, targeting, upkeep
 
 
 @shared_task(name="campaigns.write_range")
@@ -21,25 +21,25 @@ def sweep() -> None:
 @shared_task(name="campaigns.repair_board")
 def repair_board() -> None:
     """Set bits again that the board has lost."""
-    sweeps.repair_board()
+    upkeep.repair_board()
 
 
 @shared_task(name="campaigns.refresh_online")
 def refresh_online() -> None:
     """Count how many targets are online."""
-    sweeps.refresh_online()
+    upkeep.refresh_online()
 
 
 @shared_task(name="campaigns.add_late_joiners")
 def add_late_joiners() -> None:
     """Let hosts join that are meant since their campaign began."""
-    sweeps.add_late_joiners()
+    upkeep.add_late_joiners()
 
 
 @shared_task(name="campaigns.forget")
 def forget() -> None:
     """Take campaigns off the board that ended long enough ago."""
-    sweeps.forget_ended()
+    upkeep.forget_ended()
 
 
 @shared_task(name="campaigns.note_worker")

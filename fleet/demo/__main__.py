@@ -127,7 +127,7 @@ class Demo:
         schedule = ["--schedule", str(self.folder / "beat-schedule"), "--pidfile", ""]
         self._start("web", self._web())
         self._start("collector", ["manage.py", "collect"])
-        self._start("sweeper", [*worker, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "1"])
+        self._start("sweeper", [*worker, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "2"])
         self._start("beat", [*celery, "beat", *schedule])
         self._start("worker", [*worker, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"])
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from agents import open_work, presence, told
 from agents.models import Host
-from campaigns import sweeps
+from campaigns import upkeep
 from campaigns.models import Campaign, LiveQueries
 from campaigns.rebuild import rebuild
 from campaigns.sweeps import sweep
@@ -173,7 +173,7 @@ def test_a_lost_board_is_rebuilt_with_the_canary_alone(agent: Meet, collect: Cal
     open_work.client().flushdb()
     assert rebuild()
     told.note_sweep()
-    sweeps.repair_board()
+    upkeep.repair_board()
 
     assert len(asked(agent, hosts, campaign)) == 3
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from agents import open_work
 from agents.models import Host
-from campaigns import sweeps
+from campaigns import upkeep
 from campaigns.models import Campaign, StreamCursor
 from campaigns.sweeps import sweep
 from campaigns.targeting import write_range
@@ -156,8 +156,8 @@ def test_hosts_join_late_by_enrolling_or_by_a_label(agent: Meet, collect: Callab
     assert campaign.status == "running", "never complete before its end"
 
     label.hosts.add(by_label, enrolled)
-    sweeps.add_late_joiners()
-    sweeps.add_late_joiners()
+    upkeep.add_late_joiners()
+    upkeep.add_late_joiners()
 
     for host in (by_label, enrolled):
         assert list(agent(host).read()["queries"]) == [f"c{campaign.pk}"]
@@ -169,7 +169,7 @@ def test_hosts_join_late_by_enrolling_or_by_a_label(agent: Meet, collect: Callab
 def test_a_late_joiner_of_another_range_is_asked(agent: Meet) -> None:
     campaign = make_campaign(make_host(), target={"platforms": ["linux"]}, include_late_joiners=True)
     far = make_host(id=70_000_000)
-    sweeps.add_late_joiners()
+    upkeep.add_late_joiners()
 
     assert list(agent(far).read()["queries"]) == [f"c{campaign.pk}"]
 
@@ -179,10 +179,10 @@ def test_a_late_joiner_whose_release_was_lost_is_released_by_the_repair(
 ) -> None:
     campaign = make_campaign(make_host(), target={"platforms": ["linux"]}, include_late_joiners=True)
     late = make_host()
-    sweeps.add_late_joiners()
+    upkeep.add_late_joiners()
     open_work.take_offers(campaign.pk, [late.pk])
     assert agent(late).read() == {}
 
-    sweeps.repair_board()
+    upkeep.repair_board()
 
     assert list(agent(late).read()["queries"]) == [f"c{campaign.pk}"]

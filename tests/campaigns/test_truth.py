@@ -21,7 +21,7 @@ from redis.client import Pipeline
 
 from agents import anew, open_work, told
 from agents.models import Host
-from campaigns import lifecycle, rebuild, sweeps
+from campaigns import lifecycle, rebuild, sweeps, upkeep
 from campaigns.collection import Collector
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, Result, Target
 from campaigns.rollout import HASH
@@ -144,8 +144,8 @@ class OneCampaign(RuleBasedStateMachine):
 
     @rule()
     def join_and_repair(self) -> None:
-        sweeps.add_late_joiners()
-        sweeps.repair_board()
+        upkeep.add_late_joiners()
+        upkeep.repair_board()
 
     @rule()
     def board_is_lost(self) -> None:

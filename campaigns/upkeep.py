@@ -1,0 +1,135 @@
+"""What Celery beat looks after every few seconds, and what may wait while there is much of it: bits that the board has
+lost, hosts that join late, how many are online, campaigns to be forgotten.
+
+Shares its workers with the sweep, which ends campaigns to the second. So each run takes a second at most; what it did
+not come to has its turn in the next ones.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from agents import open_work
+from agents.models import online_since
+from agents.open_work import RELEASED_ALL
+from campaigns import doorbell, targeting
+from campaigns.collection import is_stored
+from campaigns.models import Campaign, Status
+from campaigns.targeting import open_hosts
+from fleet.errors import BadInputError
+from fleet.keyspace import seat_of
+
+logger = logging.getLogger(__name__)
+
+RUN_SECONDS = 1.0
+
+COUNT_ONLINE = """
+SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
+WHERE target.campaign_id = %s AND presence.last_seen >= %s
+"""
+
+
+def _for_a_second(campaigns: Iterable[Campaign], step: Callable[[Campaign], None]) -> None:
+    """Take a step for as many campaigns as there is time, in random order, so that none is always the last."""
+    waiting = list(campaigns)
+    random.shuffle(waiting)
+    until = time.monotonic() + RUN_SECONDS
+    for campaign in waiting:
+        try:
+            step(campaign)
+        except DatabaseError:
+            logger.exception("upkeep failed step=%s campaign=%s", step.__name__, campaign.pk)
+        if time.monotonic() > until:
+            return
+
+
+# --- bits ------------------------------------------------------------------------------------------------------
+
+
+def repair_board() -> None:
+    """Set the bit again of every released, open target that the board has lost."""
+    armed = Campaign.objects.filter(status__in=[Status.TARGETING, Status.RUNNING], closed_at=None)
+    _for_a_second(armed, _repair)
+
+
+def _repair(campaign: Campaign) -> None:
+    if not _may_lack_bits(campaign):
+        return
+    for number in campaign.ranges.exclude(done_at=None).values_list("number", flat=True):
+        _repair_range(campaign, number)
+
+
+def _may_lack_bits(campaign: Campaign) -> bool:
+    """Compare two counts, which is cheap. Who is released in part, or being written, is looked at host by host."""
+    if campaign.status != Status.RUNNING or campaign.released != RELEASED_ALL:
+        return True
+    ranges = campaign.ranges.values_list("number", flat=True)
+    return open_work.count_offered(campaign.pk, ranges) != campaign.open_targets
+
+
+def _repair_range(campaign: Campaign, number: int) -> None:
+    last = open_work.last_entry()
+    if not is_stored(last):
+        return
+    offered = open_work.offered(campaign.pk, number)
+    bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
+    lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
+    repaired = open_work.arm_again(campaign.pk, number, lost, last) if lost else 0
+    if repaired > 0:
+        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign.pk, number, repaired)
+
+
+# --- who else, and who is there --------------------------------------------------------------------------------
+
+
+def add_late_joiners() -> None:
+    """Let hosts join that are meant since their campaign began."""
+    running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None, include_late_joiners=True)
+    _for_a_second(running, _add_late_joiners)
+
+
+def _add_late_joiners(campaign: Campaign) -> None:
+    """Let hosts join one campaign. A selection that names something gone by now gains nobody."""
+    try:
+        joined = targeting.add_late_joiners(campaign.pk)
+    except BadInputError as error:
+        logger.warning("nobody joins campaign=%s reason=%s", campaign.pk, error.sentence)
+        return
+    if joined:
+        logger.info("hosts joined late campaign=%s hosts=%s", campaign.pk, joined)
+
+
+def refresh_online() -> None:
+    """Count anew how many targets of the campaigns under way are online."""
+    _for_a_second(Campaign.objects.under_way(), _count_online)
+
+
+def _count_online(campaign: Campaign) -> None:
+    """Count without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(timezone.now())])
+        online = cursor.fetchone()[0]
+    if online != campaign.count_online:
+        Campaign.objects.filter(pk=campaign.pk).update(count_online=online)
+        doorbell.ring(campaign.pk)
+
+
+# --- who goes --------------------------------------------------------------------------------------------------
+
+
+def forget_ended() -> None:
+    """Take campaigns off the board whose late answers are taken no more, and those that Postgres does not know."""
+    now = open_work.now()
+    known = open_work.known()
+    kept = {campaign.pk for campaign in Campaign.objects.filter(pk__in=known) if not _is_forgotten(campaign, now)}
+    for campaign_id in known - kept:
+        open_work.forget(campaign_id)
+
+
+def _is_forgotten(campaign: Campaign, now: datetime) -> bool:
+    return campaign.ended_at is not None and campaign.ended_at + open_work.late_time() < now
