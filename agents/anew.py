@@ -1,8 +1,9 @@
 """Write the board anew from what Postgres knows: Redis restarted, was replaced or was emptied."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,8 @@ from django.conf import settings
 from agents import open_work
 from agents.board import bitmap_of
 from fleet import keyspace
+
+HOSTS_A_CALL = 10_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,16 @@ def clear() -> None:
     for campaign in open_work.known():
         open_work.client().unlink(*open_work.keys_of(campaign))
     open_work.client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
+
+
+def restore_reads(last_seen: Iterable[tuple[int, datetime]]) -> None:
+    """Write when hosts asked last, as Postgres knows it, unless Redis still knows better."""
+    if open_work.client().exists(keyspace.READS):
+        return
+    hosts = iter(last_seen)
+    while batch := list(islice(hosts, HOSTS_A_CALL)):
+        reads = {str(host): " ".join([str(open_work.in_ms(at))] * 3) for host, at in batch}
+        open_work.client().hset(keyspace.READS, mapping=reads)
 
 
 def finish(floors: Mapping[int, int], config: str = "{}") -> None:

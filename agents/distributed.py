@@ -132,7 +132,7 @@ class Store:
         keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS]
         hosts = list(asked.items())
         for start in range(0, max(1, len(hosts)), HOSTS_A_CALL):
-            args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS]
+            args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS, int(start + HOSTS_A_CALL >= len(hosts))]
             for (host, epoch), seconds in hosts[start : start + HOSTS_A_CALL]:
                 args += (host, epoch, round(seconds * 1000))
             await self._pipeline.call("mark_reads", keys, args)

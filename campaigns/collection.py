@@ -126,6 +126,8 @@ def store(entries: Sequence[Entry]) -> None:
         if len(entries) == 1:
             bury(entries[0], str(error))
             return
+        # The halves lock their campaigns one after the other; in order of id they can only be locked together.
+        Campaign.objects.locked({campaign for campaign, _ in map(Entry.address, entries) if campaign is not None})
         middle = len(entries) // 2
         store(entries[:middle])
         store(entries[middle:])

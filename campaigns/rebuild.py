@@ -6,6 +6,7 @@ running gateways, workers and a second rebuild.
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from agents import anew, config_document, open_work
-from agents.models import Host
+from agents.models import Host, Presence
 from campaigns import switch
 from campaigns.collection import cursor_entry, is_stored
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
@@ -47,8 +48,9 @@ def rebuild() -> bool:
         campaigns = _kept_campaigns()
         for campaign in campaigns:
             anew.restore(_kept(campaign))
-        anew.finish(_floors(), config_document.text_of(config_document.current()))
         open_work.switch_off(off=not switch.is_on())
+        anew.restore_reads(_last_seen())
+        anew.finish(_floors(), config_document.text_of(config_document.current()))
     logger.warning("board rebuilt campaigns=%s", len(campaigns))
     return True
 
@@ -101,8 +103,13 @@ def _kept(campaign: Campaign) -> anew.Kept:
 
 
 def _closed(campaign: Campaign) -> open_work.Closed | None:
-    at = campaign.closed_at or campaign.ended_at
+    """Give when it was closed. One that was stopped while the board was away is closed from the first moment on."""
+    at = campaign.closed_at or campaign.ended_at or (open_work.now() if campaign.ended_by else None)
     return open_work.Closed(at, campaign.closed_entry or cursor_entry()) if at else None
+
+
+def _last_seen() -> Iterator[tuple[int, datetime]]:
+    return Presence.objects.values_list("host_id", "last_seen").iterator(10_000)
 
 
 def _floors() -> dict[int, int]:

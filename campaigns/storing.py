@@ -5,7 +5,8 @@ targets, counts. Entries are looked at in order, so a delivery and an answer of 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -144,7 +145,8 @@ class Batch:
         apply = {b"d": self._deliver, b"g": self._take_back, b"n": self._give_up, b"a": self._answer}.get(entry.kind)
         if apply is None:
             raise ValueError(f"entries of kind {entry.kind!r} are unknown")
-        apply(entry, target)
+        with _reading():
+            apply(entry, target)
         self._touched[target.pk] = target
 
     def _deliver(self, entry: Entry, target: Target) -> None:
@@ -170,9 +172,6 @@ class Batch:
     def _answer(self, entry: Entry, target: Target) -> None:
         if target.state in (*ANSWER_STATES, State.UNSUPPORTED):
             return  # a repeat: the first answer stands
-        missing = {b"s", b"m", b"t", b"r"} - entry.fields.keys()
-        if missing:
-            raise ValueError(f"the entry lacks the fields {sorted(missing)}")
         status, message = int(entry.fields[b"s"]), entry.fields[b"m"].decode("utf-8", "replace")
         rows = protocol.rows_of(entry.fields[b"r"])
         kept = self._fit(self._campaigns[target.campaign_id], rows)
@@ -246,7 +245,8 @@ class Batch:
             if before != target.state:
                 campaign.move(before, target.state)
         campaign.save_counts("last_seq", "columns", "stored_bytes", "warnings")
-        ended = [target.ended_at for target in targets if target.ended_at is not None]
+        # A late answer among them says nothing of when the last open target became final.
+        ended = [target.ended_at for target in targets if target.ended_at and self._before[target.pk] in OPEN_STATES]
         if ended:
             complete_if_over(campaign, max(ended))
         doorbell.ring(campaign.pk)
@@ -266,8 +266,18 @@ def _error(status: int, message: str) -> str:
 
 def _told(entry: Entry) -> housekeeping.Told:
     query, host = _address(entry)
-    status, message = int(entry.fields[b"s"]), entry.fields[b"m"].decode("utf-8", "replace").replace("\0", "")
-    return housekeeping.Told(-query, host, status, message, protocol.rows_of(entry.fields[b"r"]), entry.at)
+    with _reading():
+        status, message = int(entry.fields[b"s"]), entry.fields[b"m"].decode("utf-8", "replace").replace("\0", "")
+        return housekeeping.Told(-query, host, status, message, protocol.rows_of(entry.fields[b"r"]), entry.at)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn whatever is odd about an entry's fields into a ValueError. Nothing within does I/O."""
+    try:
+        yield
+    except (LookupError, TypeError, ArithmeticError, OSError) as error:
+        raise ValueError(f"the entry cannot be read: {error!r}") from error
 
 
 def _address(entry: Entry) -> tuple[int, int]:

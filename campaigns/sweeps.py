@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from agents import open_work, told
 from campaigns import doorbell, lifecycle, rollout, switch
@@ -61,7 +62,9 @@ def _each(ids: list[int], step: Callable[[int], None]) -> None:
     for campaign_id in ids:
         try:
             step(campaign_id)
-        except DatabaseError:
+        except RedisError:
+            raise  # nothing can be done for the others either
+        except Exception:
             logger.exception("sweep failed step=%s campaign=%s", step.__name__, campaign_id)
 
 

@@ -5,16 +5,17 @@ the targets are written and committed, then they are armed, so that what is on t
 """
 
 import logging
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from agents import open_work
 from agents.models import Host, HostQuerySet
 from campaigns import doorbell
-from campaigns.ending import complete_if_over
+from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
 from campaigns.rollout import HASH, brakes_of
 from campaigns.selection import Selection, sql_of
@@ -47,7 +48,7 @@ def write_range(campaign_id: int, number: int) -> None:
 
 def _write_targets(campaign_id: int, number: int) -> bool:
     with transaction.atomic():
-        campaign = _open_campaign(campaign_id)
+        campaign = open_campaign(campaign_id)
         todo = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None)
         if campaign is None or not todo.exists():
             return False
@@ -76,7 +77,7 @@ def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
 
 def _arm_targets(campaign_id: int, number: int) -> None:
     with transaction.atomic():
-        campaign = _open_campaign(campaign_id)
+        campaign = open_campaign(campaign_id)
         if campaign is None:
             return
         bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
@@ -87,19 +88,34 @@ def _arm_targets(campaign_id: int, number: int) -> None:
             logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
             return
         if armed is None:
+            _end_as_closed(campaign)
             return
         if campaign.started_at is None:
             campaign.started_at, campaign.ends_at = armed
         TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now())
         if not campaign.ranges.filter(done_at=None).exists():
             campaign.status = Status.RUNNING
-            complete_if_over(campaign, armed.started_at)
+            complete_if_over(campaign, _last_end(campaign) or armed.started_at)
         campaign.save(update_fields=["started_at", "ends_at", "status"])
         doorbell.ring(campaign_id)
     logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
 
 
-def _open_campaign(campaign_id: int) -> Campaign | None:
+def _last_end(campaign: Campaign) -> datetime | None:
+    """Give when the last final target became so; None = none is, or that was before the campaign began."""
+    last: datetime | None = Target.objects.filter(campaign=campaign).aggregate(last=Max("ended_at"))["last"]
+    return last if last and campaign.started_at and last > campaign.started_at else None
+
+
+def _end_as_closed(campaign: Campaign) -> None:
+    """End what the board knows as closed: a stop got so far, and Postgres failed before it could keep it."""
+    campaign.ended_by, campaign.ended_reason = "server", "a stop reached the board and could not be stored"
+    campaign.save(update_fields=["ended_by", "ended_reason"])
+    close_on_board(campaign)
+    doorbell.ring(campaign.pk)
+
+
+def open_campaign(campaign_id: int) -> Campaign | None:
     """Lock the campaign; None when it is gone, over or about to end."""
     campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
     if campaign is None or campaign.is_closed or campaign.ended_by:
@@ -121,7 +137,7 @@ def add_late_joiners(campaign_id: int) -> int:
     What is written and not released, because the process died between, the repair of the board releases.
     """
     with transaction.atomic():
-        campaign = _open_campaign(campaign_id)
+        campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
             return 0
         known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
@@ -134,7 +150,7 @@ def add_late_joiners(campaign_id: int) -> int:
             TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
         _write(campaign, Host.objects.filter(pk__in=joined))
     with transaction.atomic():
-        campaign = _open_campaign(campaign_id)
+        campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING:
             return len(joined)
         for number in numbers:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from django.db import DatabaseError, connection
+from django.db import connection, transaction
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from agents import open_work
 from agents.models import online_since
@@ -42,7 +43,9 @@ def _for_a_second(campaigns: Iterable[Campaign], step: Callable[[Campaign], None
     for campaign in waiting:
         try:
             step(campaign)
-        except DatabaseError:
+        except RedisError:
+            raise  # nothing can be done for the others either
+        except Exception:
             logger.exception("upkeep failed step=%s campaign=%s", step.__name__, campaign.pk)
         if time.monotonic() > until:
             return
@@ -53,7 +56,8 @@ def _for_a_second(campaigns: Iterable[Campaign], step: Callable[[Campaign], None
 
 def repair_board() -> None:
     """Set the bit again of every released, open target that the board has lost."""
-    armed = Campaign.objects.filter(status__in=[Status.TARGETING, Status.RUNNING], closed_at=None)
+    open_ = Campaign.objects.filter(closed_at=None, ended_by="")
+    armed = open_.filter(status__in=[Status.TARGETING, Status.RUNNING])
     _for_a_second(armed, _repair)
 
 
@@ -61,7 +65,7 @@ def _repair(campaign: Campaign) -> None:
     if not _may_lack_bits(campaign):
         return
     for number in campaign.ranges.exclude(done_at=None).values_list("number", flat=True):
-        _repair_range(campaign, number)
+        _repair_range(campaign.pk, number)
 
 
 def _may_lack_bits(campaign: Campaign) -> bool:
@@ -72,16 +76,19 @@ def _may_lack_bits(campaign: Campaign) -> bool:
     return open_work.count_offered(campaign.pk, ranges) != campaign.open_targets
 
 
-def _repair_range(campaign: Campaign, number: int) -> None:
+@transaction.atomic
+def _repair_range(campaign_id: int, number: int) -> None:
+    """Look at one range under the campaign's lock: who takes bits away on purpose holds it too."""
+    campaign = targeting.open_campaign(campaign_id)
     last = open_work.last_entry()
-    if not is_stored(last):
+    if campaign is None or not is_stored(last):
         return
-    offered = open_work.offered(campaign.pk, number)
+    offered = open_work.offered(campaign_id, number)
     bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
     lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
-    repaired = open_work.arm_again(campaign.pk, number, lost, last) if lost else 0
+    repaired = open_work.arm_again(campaign_id, number, lost, last) if lost else 0
     if repaired > 0:
-        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign.pk, number, repaired)
+        logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign_id, number, repaired)
 
 
 # --- who else, and who is there --------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 reads  2 gateways  3 keys in use  4 doubts
 -- ARGV  1 gateway  2 longest pause within a streak, in ms  3 how long after the first use of a newer key an older one
---       means a second machine, in ms  4… host, epoch of its key, ms since it asked
+--       means a second machine, in ms  4 '1' = with these it has told all it knows  5… host, epoch of its key, ms since
+--       it asked
 -- returns now in ms
 --
 -- A read's field is "last before streak": the last time, the one before it, and since when the host has been asking
@@ -10,7 +11,7 @@
 -- A key's field is "epoch first": the newest key that was used, and since when.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local host, epoch, asked = ARGV[i], tonumber(ARGV[i + 1]), now - tonumber(ARGV[i + 2])
   local before, streak = 0, asked
   local known = redis.call('HGET', KEYS[1], host)
@@ -29,5 +30,5 @@ for i = 4, #ARGV, 3 do
     redis.call('HSET', KEYS[4], host, 'an older key of it was used after a newer one')
   end
 end
-redis.call('HSET', KEYS[2], ARGV[1], now)
+if ARGV[4] == '1' then redis.call('HSET', KEYS[2], ARGV[1], now) end
 return string.format('%.0f', now)

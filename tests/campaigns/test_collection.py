@@ -35,6 +35,8 @@ def state(campaign: Campaign, host: Host) -> str:
         {"s": b"not a number"},
         {"t": b'{"memory": 1}', "r": b'[{"a": '},
         {"k": b"z"},
+        {"k": b"d"},
+        {"k": b"g", "n": b"-1", "p": b"9" * 20},
     ],
 )
 def test_one_poisonous_entry_of_500_becomes_a_dead_letter(collect: Collect, poison: dict[str, bytes]) -> None:
@@ -67,6 +69,18 @@ def test_an_entry_that_names_nobody_is_kept_and_the_stream_goes_on(collect: Coll
 
     assert DeadLetter.objects.count() == 2
     assert state(campaign, host) == State.ANSWERED
+
+
+def test_odd_housekeeping_is_kept_and_the_stream_goes_on(collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    open_work.client().xadd(keyspace.STREAM, {"k": "a", "c": -1, "h": host.pk})
+    answer(campaign, host)
+
+    collect()
+
+    assert state(campaign, host) == State.ANSWERED
+    assert DeadLetter.objects.get().reason == "the entry cannot be read: KeyError(b's')"
 
 
 def test_an_answer_without_a_target_is_kept_as_a_dead_letter(collect: Collect) -> None:
@@ -226,6 +240,25 @@ def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) ->
     campaign.refresh_from_db()
     assert campaign.columns == ["z", "a", "b"]
     assert Result.objects.get(host=hosts[0]).rows == [{"z": "ab", "a": "1"}]
+
+
+def test_a_late_answer_in_the_batch_of_the_last_one_in_time_changes_no_status(collect: Collect) -> None:
+    given_up, last = make_hosts(2)
+    campaign = make_campaign(given_up, last)
+    open_work.client().xadd(keyspace.STREAM, {"k": "n", "c": campaign.pk, "h": given_up.pk})
+    collect()
+    answer(campaign, last)
+    ended = open_work.now()
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=ended)
+    seconds, number = open_work.in_ms(ended) + 5_000, 0
+    fields = {"k": "a", "c": campaign.pk, "h": given_up.pk, "s": "0", "m": "", "t": "{}", "r": "[]", "x": ""}
+    open_work.client().xadd(keyspace.STREAM, fields, id=f"{seconds}-{number}")
+
+    collect()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.counts["answered"]) == (Status.COMPLETED, 2)
+    assert Target.objects.get(campaign=campaign, host=given_up).late
 
 
 def test_an_answer_after_the_end_is_kept_marked_and_counted(collect: Collect) -> None:

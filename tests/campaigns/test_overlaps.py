@@ -1,0 +1,148 @@
+"""What overlaps: a stop while the board is away, a repair beside another task, a loss in the middle of a campaign."""
+
+from collections.abc import Callable
+from threading import Thread
+from time import sleep
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from agents import anew, open_work
+from agents.models import Host, Presence
+from campaigns import lifecycle, rebuild, rollout, targeting, upkeep
+from campaigns.lifecycle import Order, launch
+from campaigns.models import Campaign, State, Status, Target
+from campaigns.sweeps import sweep
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host, make_hosts, make_user
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+MakeAgent = Callable[[Host], Agent]
+Collect = Callable[[], int]
+
+
+def state(campaign: Campaign, host: Host) -> str:
+    return Target.objects.get(campaign=campaign, host=host).state
+
+
+def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new_one(
+    agent: MakeAgent, collect: Collect
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    anew.begin()
+    lifecycle.stop(campaign.pk, "somebody", "enough")
+
+    assert rebuild.rebuild()
+    assert agent(host).read() == {}
+    upkeep.repair_board()
+    assert agent(host).read() == {}
+    sweep()
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.counts["stopped"]) == (Status.STOPPED, 1)
+
+
+def test_a_new_board_is_off_before_it_is_whole(agent: MakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    lifecycle.disable_live_queries(make_user(admin=True))
+    open_work.client().flushdb()
+    finish = anew.finish
+
+    def finish_when_off(*args: Any) -> None:
+        assert open_work.client().exists(keyspace.OFF)
+        finish(*args)
+
+    monkeypatch.setattr(anew, "finish", finish_when_off)
+    assert rebuild.rebuild()
+
+
+def test_hosts_that_asked_before_redis_was_emptied_were_not_missed(agent: MakeAgent, collect: Collect) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    Presence.objects.create(host=host, last_seen=open_work.now())
+    open_work.client().flushdb()
+    assert rebuild.rebuild()
+
+    collect()
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=open_work.now())
+    sweep()
+
+    assert state(campaign, host) == State.HELD_BACK
+
+
+def test_a_host_that_is_waited_for_no_more_is_not_asked_again_by_the_repair(agent: MakeAgent) -> None:
+    """While one process takes bits away, and has not committed yet, the repair waits for it."""
+    host = make_host()
+    campaign = make_campaign(host)
+    repaired = Thread(target=upkeep_elsewhere)
+    with transaction.atomic():
+        Campaign.objects.locked([campaign.pk])
+        open_work.take_offers(campaign.pk, [host.pk])
+        repaired.start()
+        wait_for_blocked_session()
+        Target.objects.filter(campaign=campaign).update(state=State.NO_ANSWER)
+
+    repaired.join()
+    assert agent(host).read() == {}
+
+
+def upkeep_elsewhere() -> None:
+    upkeep.repair_board()
+    connection.close()
+
+
+def wait_for_blocked_session() -> None:
+    """Return when another session waits for a lock of ours."""
+    with connection.cursor() as cursor:
+        for _ in range(1000):
+            cursor.execute("SELECT pg_backend_pid() = ANY(pg_blocking_pids(pid)) FROM pg_locks WHERE NOT granted")
+            if any(blocked for (blocked,) in cursor.fetchall()):
+                return
+            sleep(0.01)
+    raise AssertionError("nobody waited for the campaign's lock")
+
+
+def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_the_last_answer(
+    agent: MakeAgent, collect: Collect
+) -> None:
+    near, far = make_host(), make_host(id=90_000_000)
+    campaign = launch(Order(sql="SELECT 1", target={"hosts": [near.pk, far.pk]}), make_user(admin=True))
+    first, second = campaign.ranges.values_list("number", flat=True)
+    targeting.write_range(campaign.pk, first)
+    agent(near).read()
+    agent(near).write(campaign.pk, [])
+    collect()
+    Host.objects.filter(pk=far.pk).update(revoked_at=open_work.now())
+
+    targeting.write_range(campaign.pk, second)
+
+    campaign.refresh_from_db()
+    answered = Target.objects.get(campaign=campaign, host=near)
+    assert campaign.status == Status.COMPLETED
+    assert campaign.ended_at == answered.answered_at
+
+
+def test_a_stop_that_reached_the_board_alone_ends_the_campaign(agent: MakeAgent) -> None:
+    campaign = launch(Order(sql="SELECT 1", target={"hosts": [make_host().pk]}), make_user(admin=True))
+    number = campaign.ranges.get().number
+    open_work.close(campaign.pk, [number])
+
+    targeting.write_range(campaign.pk, number)
+    sweep()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "server")
+
+
+def test_trouble_with_one_campaign_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = make_campaign(*make_hosts(2), rollout={"canary": {"count": 1}})
+    other = make_campaign(make_host())
+    monkeypatch.setattr(rollout, "advance", lambda _: 1 / 0)
+    Campaign.objects.filter(pk=other.pk).update(ends_at=open_work.now())
+
+    sweep()
+
+    other.refresh_from_db()
+    broken.refresh_from_db()
+    assert (other.is_over, broken.is_over) == (True, False)
