@@ -1,7 +1,7 @@
 # `make demo` and `make test` work on a bare machine: Python 3.11, git, make. Nothing else has to be installed.
 PYTHON ?= python3
 BIN := .venv/bin
-SETTINGS := SECRET_KEY=checks NODE_KEY_SECRETS=checks DATABASE_URL=postgres:///unused
+SETTINGS := DATABASE_URL=postgres:///unused
 
 .PHONY: help demo test check lint bench bench-answers clean
 help:  ## show the targets

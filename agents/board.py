@@ -26,6 +26,10 @@ class Board:
         self._pieces: dict[int, dict[int, bytearray]] = defaultdict(dict)  # range -> campaign -> piece
         self._union: dict[int, bytearray] = {}
 
+    def has_revoked(self, host: int, epoch: int) -> bool:
+        """Say whether a key of this epoch is refused."""
+        return epoch < self.floors.get(host, 0)
+
     def has_work(self, host: int) -> bool:
         """Say whether some campaign may have something for this host. No I/O."""
         union = self._union.get(host >> 16)

@@ -107,11 +107,11 @@ class Body:
 
         Raise BodyRefusedError or ClientGoneError.
         """
-        body, more = await self._next(receive)
-        if not more and len(body) <= self._small and not body.startswith(GZIP):
-            return body
         try:
             async with asyncio.timeout(ARRIVAL_SECONDS):
+                body, more = await self._next(receive)
+                if not more and len(body) <= self._small and not body.startswith(GZIP):
+                    return body
                 return await self._read_on(body, more, receive, make_keeper)
         except TimeoutError:
             raise BodyRefusedError(f"the body did not arrive within {ARRIVAL_SECONDS} seconds") from None
@@ -190,4 +190,8 @@ class _Unpacker:
             self._left -= len(piece)
             self.failed = self._left < 0
             packed = self._gzip.unconsumed_tail
+            if self._gzip.eof:  # another member may follow; what else does is left out
+                packed = self._gzip.unused_data
+                packed = packed if packed.startswith(GZIP[:1]) else b""
+                self._gzip = zlib.decompressobj(wbits=31)
             yield piece

@@ -3,7 +3,7 @@
 What an agent does next depends on more than `error` here (protocol notes 6.2, 6.3). A begin without a session fails
 the carve at once, so what is refused is JSON. A block is taken for accepted whenever the answer is JSON, whatever it
 says, so a refusal is a sentence that is none: the agent tries twice more and gives the carve up. Trouble that may
-pass is such a sentence for both (`agents.carve_answers`).
+pass is such a sentence for both (`agents.cold`).
 """
 
 from functools import cache
@@ -15,9 +15,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from agents import carves
-from agents.carve_answers import refusal
 from agents.carve_models import Carve
 from agents.carves import CarveRefusedError, Start
+from agents.cold import refusal
 from agents.models import Host
 from agents.node_key import NodeKeys
 from agents.protocol import members_of, node_key_of, value_of

@@ -52,6 +52,14 @@ class Held(NamedTuple):
     most: int
 
 
+class Used(NamedTuple):
+    """A key that a request came with, and whether the request was a distributed read."""
+
+    host: int
+    epoch: int
+    is_read: bool
+
+
 class Store:
     """The board in Redis, as one gateway process sees it."""
 
@@ -127,14 +135,14 @@ class Store:
             raise NoBoardError
         return answer
 
-    async def tell_reads(self, asked: dict[tuple[int, int], float]) -> None:
-        """Tell which hosts asked, with a key of which epoch, how many seconds ago; and that this gateway is alive."""
+    async def tell_reads(self, asked: dict[Used, float]) -> None:
+        """Tell which keys were used how many seconds ago, and that this gateway is alive."""
         keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS]
         hosts = list(asked.items())
         for start in range(0, max(1, len(hosts)), HOSTS_A_CALL):
             args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS, int(start + HOSTS_A_CALL >= len(hosts))]
-            for (host, epoch), seconds in hosts[start : start + HOSTS_A_CALL]:
-                args += (host, epoch, round(seconds * 1000))
+            for used, seconds in hosts[start : start + HOSTS_A_CALL]:
+                args += (used.host, used.epoch, round(seconds * 1000), int(used.is_read))
             await self._pipeline.call("mark_reads", keys, args)
 
     async def tell_held(self, held: int, most: int) -> Held:

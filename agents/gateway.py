@@ -1,8 +1,7 @@
 """The process that talks to agents: a raw ASGI app that keeps the board in memory.
 
 Imports no Django, Celery or Channels: an idle check-in is a signature and one bit. Only enrollment and carves, rare
-and in need of Postgres, go through Django, behind wrappers that turn every trouble into what makes the agent come
-again: agents ignore the HTTP status and would take an error page for success.
+and in need of Postgres, go through Django (`agents.cold`).
 """
 
 import asyncio
@@ -24,15 +23,15 @@ from agents import protocol
 from agents.asgi_types import App, Receive, Scope, Send
 from agents.board import Board
 from agents.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Keeper, Whole
-from agents.carve_answers import TroubleAsText
+from agents.cold import ENROLL_BYTES, ENVELOPE_BYTES, Cold, refusal
 from agents.cutting import Cutter
-from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store
+from agents.distributed import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store, Used
 from agents.hold import Hold
 from agents.identity import Identities
 from agents.log_sink import LogSink
 from agents.node_key import Identity, NodeKeys
 from agents.peer import Peers
-from agents.reads import Handout, Reads
+from agents.reads import Handout, Reads, RevokedError
 from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
@@ -57,6 +56,7 @@ class GatewaySettings:
     live_queries_per_read: int
     max_body_bytes: int
     large_bodies_bytes: int
+    log_max_bytes: int
     max_result_bytes: int
     stream_max_bytes: int
     carve_max_block_bytes: int
@@ -70,16 +70,15 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, cold: App) -> None:
         self._settings = settings
-        carver = TroubleAsText(cold, settings.carve_max_block_bytes)
-        self._cold: dict[str, App] = {"enroll": ErrorsAsJson(cold), "carve/begin": carver, "carve/block": carver}
         self._keys = NodeKeys(settings.node_key_secrets)
         self._peers = Peers(settings.trusted_proxies)
         self._budget = Budget(settings.large_bodies_bytes)
+        self._cold = self._cold_endpoints(cold)
         self._small_body = min(SMALL_BODY_BYTES, settings.max_result_bytes)  # such a body has no rows to cut
         self.board = Board()
         self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
         self.counts: Counter[str] = Counter()
-        self._asked: dict[tuple[int, int], float] = {}  # (host, epoch of its key) -> when
+        self._asked: dict[Used, float] = {}  # -> when
         self._identities = Identities()
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,9 +96,18 @@ class Gateway:
         most = settings.max_body_bytes
         self._keepers: dict[str, Callable[[], Keeper]] = {
             "config": partial(Whole, SMALL_BODY_BYTES),
-            "log": partial(Whole, most),
+            "log": partial(Whole, min(most, settings.log_max_bytes)),
             "distributed/read": partial(Whole, SMALL_BODY_BYTES),
             "distributed/write": partial(Cutter, settings.max_result_bytes, most),
+        }
+
+    def _cold_endpoints(self, app: App) -> dict[str, Cold]:
+        block = self._settings.carve_max_block_bytes * 2 + ENVELOPE_BYTES  # base64 makes four bytes of three
+        limits = {"enroll": (ENROLL_BYTES, protocol.error)}
+        limits |= dict.fromkeys(("carve/begin", "carve/block"), (block, refusal))
+        return {
+            verb: Cold(app, PREFIXES[0] + verb, limit, trouble, self._budget)
+            for verb, (limit, trouble) in limits.items()
         }
 
     # --- its life ---------------------------------------------------------------------------------------------
@@ -119,6 +127,8 @@ class Gateway:
         )
         if settings.log_sink:
             self._sink = LogSink(settings.log_sink, settings.redis_url)
+        with suppress(RedisError, OSError):  # then whoever asks hears `{"error"}` until the board was seen
+            await self._refresh()
         rung = asyncio.Event()
         self._tasks = [
             asyncio.create_task(self.store.listen(rung)),
@@ -155,7 +165,7 @@ class Gateway:
         away = False
         while True:
             try:
-                self.hold.wake(await self.store.refresh())
+                await self._refresh()
                 await self._tell_reads()
                 away = False
             except (RedisError, OSError) as error:
@@ -167,6 +177,13 @@ class Gateway:
                     await rung.wait()
                 await asyncio.sleep(COALESCE_SECONDS)
             rung.clear()
+
+    async def _refresh(self) -> None:
+        """Bring the copy up to date; wake who has work now, and who was revoked."""
+        floors = self.board.floors
+        self.hold.wake(await self.store.refresh())
+        for host, _ in self.board.floors.items() - floors.items():
+            self.hold.wake_host(host)
 
     async def _tell_reads(self) -> None:
         now = time.monotonic()
@@ -190,10 +207,10 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of an agent, always with a JSON object."""
         verb = verb_of(scope["path"])
-        if verb in self._cold:
-            await self._cold[verb](scope, receive, send)
-            return
         try:
+            if verb in self._cold:
+                await respond(send, await self._cold[verb].answer(scope, receive))
+                return
             answer = await self._answer(verb, scope, receive)
         except ClientGoneError:
             return
@@ -228,16 +245,35 @@ class Gateway:
         handler = self._handlers.get(verb or "")
         if verb is None or handler is None or scope["method"] != "POST":
             return protocol.error(f"no such endpoint: {scope['method']} {scope['path']}")
+        authorization = headers.get(b"authorization", b"")
         with Body(self._budget, self._small_body, self._settings.max_body_bytes) as body:
-            members = protocol.members_of(await body.read(receive, self._keepers[verb]))
+            members, identity = self._sent_by(await body.read(receive, self._keepers[verb]), authorization)
             if members is None:
                 return self._unreadable(verb, is_lost=not body.arrived and headers.get(b"content-length", b"0") != b"0")
-            identity = self._keys.verify(protocol.node_key_of(members, headers.get(b"authorization", b"")))
-            if identity is None or identity.epoch < self.board.floors.get(identity.host, 0):
+            if identity is None:
                 return self._node_invalid()
+            if not self.board.generation:
+                raise NoBoardError  # nor is it known yet who was revoked
+            if self.board.has_revoked(identity.host, identity.epoch):
+                return self._node_invalid()
+            self._note_use(identity, is_read=verb == "distributed/read")
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
-            with self._identities.seen(identity, address):
+            with self._identities.seen(identity, address, verb):
                 return await handler(identity, members, receive)
+
+    def _sent_by(self, body: protocol.Buffer, authorization: bytes) -> tuple[protocol.Members | None, Identity | None]:
+        """Give what a body holds, None when that cannot be read, and who sent it. Only hosts' bodies are repaired."""
+        members = protocol.sound_members_of(body)
+        key = protocol.node_key_of(members or protocol.node_key_in(body), authorization)
+        identity = self._keys.verify(key)
+        if members is None and identity is not None:
+            members = protocol.members_of(body)
+        elif members is None and key is not None:
+            members = {}
+        return members, identity
+
+    def _note_use(self, identity: Identity, *, is_read: bool) -> None:
+        self._asked[Used(identity.host, identity.epoch, is_read)] = time.monotonic()
 
     def _unreadable(self, verb: str, *, is_lost: bool) -> bytes:
         """Drop what is no JSON object: it would come again for ever. But an empty config would wipe the schedule,
@@ -277,8 +313,10 @@ class Gateway:
         return protocol.NOTHING
 
     async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | Handout | None:
-        self._asked[identity.host, identity.epoch] = time.monotonic()
-        return await self._reads.serve(identity.host, receive)
+        try:
+            return await self._reads.serve(identity, receive)
+        except RevokedError:
+            return self._node_invalid()
 
     async def _write(self, identity: Identity, members: protocol.Members, receive: Receive) -> bytes:
         """Take the answers that are owed; say `{}` only when they are in the stream."""
@@ -296,32 +334,6 @@ class Gateway:
         return protocol.NOTHING
 
 
-class ErrorsAsJson:
-    """Runs an app for agents: an exception, or any status but 200, becomes `{"error": …}`."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app, keep its answer back until it is whole, then pass it on or replace it."""
-        status, body = 500, b""
-
-        async def keep(message: dict[str, object]) -> None:
-            nonlocal status, body
-            if message["type"] == "http.response.start":
-                status = int(str(message["status"]))
-            elif message["type"] == "http.response.body":
-                body += bytes(message.get("body", b""))  # type: ignore[call-overload]
-
-        try:
-            await self._app(scope, receive, keep)  # type: ignore[arg-type]
-        except Exception:
-            logger.exception("request failed path=%s", scope["path"])
-        if status != 200:
-            body = protocol.error(f"the server cannot do this now (status {status}), come again")
-        await respond(send, body)
-
-
 def verb_of(path: str) -> str | None:
     """Give the agents' verb a path stands for; None for addresses that are not theirs."""
     for prefix in PREFIXES:
@@ -331,9 +343,9 @@ def verb_of(path: str) -> str | None:
 
 
 async def respond(send: Send, body: bytes) -> None:
-    """Send one JSON object; `close`, exactly so spelled, frees the agent's socket at once."""
+    """Send a JSON object (carves: or a sentence); `close`, exactly so spelled, frees the agent's socket at once."""
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", b"application/json" if body.startswith(b"{") else b"text/plain"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]

@@ -24,6 +24,8 @@ class NodeKeys:
     """Issue and verify keys under a list of secrets, newest first: old ones verify, the newest signs."""
 
     def __init__(self, secrets: list[str]) -> None:
+        if not all(secrets):
+            raise ValueError("an empty secret would let anybody make node keys")
         self._secrets = [hashlib.sha256(b"node key:" + secret.encode()).digest() for secret in secrets]
 
     def issue(self, host: int, epoch: int) -> str:

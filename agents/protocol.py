@@ -14,10 +14,12 @@ import msgspec
 
 from agents.repair import repaired
 
+MOST_REPAIRED = 2**20  # bytes; stock agents send nothing that needs it but in rows, which the collector repairs
 MOST_ANSWERS = 10_000  # in one write; an agent is handed a few queries at a time
 DEEPEST = 20  # levels of a value in a row
 LONGEST_MESSAGE = 100_000  # characters
 _QUERY_NAME = re.compile(r"([ch])([1-9][0-9]{0,17})\Z")
+_NODE_KEY = re.compile(rb'"node_key"\s*:\s*("[^"\\]{0,200}")')
 
 NOTHING = b"{}"
 NODE_INVALID = b'{"node_invalid": true}'
@@ -52,8 +54,16 @@ class Answer(NamedTuple):
         return self.status != 0 and DENYLISTED in self.message
 
 
+def sound_members_of(body: Buffer) -> Members | None:
+    """Split a JSON object into its members, undecoded; None for anything that is none, or would need repair."""
+    try:
+        return _members.decode(body)
+    except (RecursionError, *UNREADABLE):
+        return None
+
+
 def members_of(body: Buffer) -> Members | None:
-    """Split a JSON object into its members, undecoded; None for anything that is not an object."""
+    """Split a JSON object into its members, undecoded; None for anything that is not an object, even when repaired."""
     members: Members | None = _read(_members, body)
     return members
 
@@ -64,13 +74,14 @@ def value_of(raw: Buffer | None) -> Any:
 
 
 def _read(decoder: msgspec.json.Decoder[Any], text: Buffer) -> Any:
-    """Decode as it is, else repaired once; None when that does not help either."""
+    """Decode as it is, else repaired once; None when that does not help either, or would hold up everybody."""
     try:
         return decoder.decode(text)
     except RecursionError:
         return None
     except UNREADABLE:
-        pass
+        if len(memoryview(text)) > MOST_REPAIRED:
+            return None
     try:
         return decoder.decode(repaired(bytes(text)))
     except UNREADABLE:
@@ -83,6 +94,12 @@ def node_key_of(members: Members, authorization: bytes) -> object:
         return value_of(members["node_key"])
     scheme, _, key = authorization.partition(b" ")
     return key.strip().decode("latin-1") if scheme.lower() == b"nodekey" else None
+
+
+def node_key_in(body: Buffer) -> Members:
+    """Find the node key in a body that is no sound JSON, so that it is known whose body is worth a repair."""
+    found = _NODE_KEY.search(body) if body[:1] == b"{" else None
+    return {"node_key": msgspec.Raw(found[1])} if found else {}
 
 
 def query_name(campaign: int) -> str:

@@ -14,6 +14,7 @@ from agents.asgi_types import Receive
 from agents.board import Board
 from agents.distributed import Claim, NoBoardError, Store
 from agents.hold import Hold, Waiter
+from agents.node_key import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,10 @@ class Handout(NamedTuple):
     claim: Claim
 
 
+class RevokedError(Exception):
+    """The host was revoked while its read was held."""
+
+
 class Reads:
     """The reads of one gateway: at most `most` live queries each, none while the stream is above `backlog` bytes."""
 
@@ -37,9 +42,12 @@ class Reads:
         self._store, self._board, self._hold, self._counts = store, board, hold, counts
         self._hold_seconds, self._most, self._backlog = hold_seconds, most, backlog
 
-    async def serve(self, host: int, receive: Receive) -> bytes | Handout | None:
-        """Hand out work, or hold the read until there is some. None = the client left, nobody to answer."""
-        began = time.monotonic()
+    async def serve(self, identity: Identity, receive: Receive) -> bytes | Handout | None:
+        """Hand out work, or hold the read until there is some. None = the client left, nobody to answer.
+
+        Raise RevokedError.
+        """
+        began, host = time.monotonic(), identity.host
         holds = bool(self._hold_seconds) and not self._hold.is_full
         if not holds and not self._board.has_work(host):
             return protocol.NOTHING
@@ -47,7 +55,7 @@ class Reads:
         watch = asyncio.ensure_future(gone(receive))
         watch.add_done_callback(lambda _: waiter.desert())
         try:
-            answer = await (self._held(host, began, waiter) if holds else self._at_once(host, began))
+            answer = await (self._held(identity, began, waiter) if holds else self._at_once(identity, began))
             if isinstance(answer, Handout):
                 await asyncio.sleep(0)  # a client that left in this very moment has its turn to be noticed
                 if waiter.deserted or watch.done():
@@ -58,14 +66,14 @@ class Reads:
             watch.cancel()
             self._hold.leave(host, waiter)
 
-    async def _at_once(self, host: int, began: float) -> bytes | Handout:
-        answer, _ = await self._offer(host, began)
+    async def _at_once(self, identity: Identity, began: float) -> bytes | Handout:
+        answer, _ = await self._offer(identity, began)
         return answer or protocol.NOTHING
 
-    async def _held(self, host: int, began: float, waiter: Waiter) -> bytes | Handout:
+    async def _held(self, identity: Identity, began: float, waiter: Waiter) -> bytes | Handout:
         ends = began + self._hold_seconds * random.uniform(SHORTEST_HOLD, 1)  # noqa: S311 - a spread
         while True:
-            answer, again_in = await self._offer(host, began)
+            answer, again_in = await self._offer(identity, began)
             left = ends - time.monotonic()
             if answer is not None or left <= 0 or waiter.released:
                 return answer or protocol.NOTHING
@@ -73,8 +81,11 @@ class Reads:
             if waiter.released:
                 return protocol.NOTHING
 
-    async def _offer(self, host: int, began: float) -> tuple[bytes | Handout | None, float | None]:
+    async def _offer(self, identity: Identity, began: float) -> tuple[bytes | Handout | None, float | None]:
         """Look at the host's bit; give what to answer now, else None and when it is worth looking again."""
+        host = identity.host
+        if self._board.has_revoked(host, identity.epoch):
+            raise RevokedError
         if not self._board.has_work(host) or self._store.backlog > self._backlog:
             return None, None
         generation = self._board.generation

@@ -34,13 +34,14 @@ class Application:
     def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
         self._gateway = gateway
         self._people = people
+        self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif self._gateway is not None and scope["type"] == "http" and verb_of(scope["path"]) is not None:
-            await self._gateway(scope, receive, send)
+        elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
+            await (self._gateway or _nothing_here)(scope, receive, send)
         elif self._people or scope["path"] in ("/livez", "/readyz"):
             await self._for_people(scope)(scope, receive, send)
         else:
@@ -52,6 +53,10 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        if missing := ", ".join(sorted(self._secrets & settings.MISSING_SECRETS)):
+            sentence = f"not set: {missing}. Give it a long random value, or start with `make demo`"
+            await send({"type": "lifespan.startup.failed", "message": sentence})
+            return
         if self._gateway is not None:
             await self._gateway.start()
         await send({"type": "lifespan.startup.complete"})
@@ -67,7 +72,7 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 4404})
         return
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": b"This address is served by the console.\n"})
+    await send({"type": "http.response.body", "body": b"This address is served by another tier.\n"})
 
 
 application = Application(_gateway(), people=True)

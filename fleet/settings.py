@@ -4,7 +4,7 @@ Nothing here opens a connection. DATABASE_URL and REDIS_URL are needed by everyt
 `make test` and `make bench` start real PostgreSQL and Redis from wheels and set both.
 """
 
-import sys
+import secrets
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,21 +21,24 @@ env = environ.Env()
 # --- secrets and addresses -------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
-# Commands that never serve anybody may run without secrets.
-_OFFLINE = {"makemigrations", "spectacular", "collectstatic", "compilemessages", "help"}
-_BUILDING = len(sys.argv) < 2 or sys.argv[1] in _OFFLINE or "mypy" in sys.argv[0] or "dmypy" in sys.argv[0]
 
 
-def _secret(name: str) -> str:
-    value = env.str(name, default="")
-    if not value and not _BUILDING:
-        raise ImproperlyConfigured(f"{name} is not set: give it a long random value, or start with `make demo`")
-    return value or "only-for-commands-that-serve-nobody"
+def _node_key_secrets() -> list[str]:
+    """Read the list; an empty entry would let anybody make node keys."""
+    listed = env.str("NODE_KEY_SECRETS", default="")
+    given = [secret.strip() for secret in listed.split(",")] if listed.strip() else []
+    if not all(given):
+        raise ImproperlyConfigured(f"NODE_KEY_SECRETS has an empty entry, the {given.index('') + 1}. of {len(given)}")
+    return given
 
 
-SECRET_KEY = _secret("SECRET_KEY")
-# Signs the node keys, newest first. The gateway alone needs it: SECRET_KEY never reaches the exposed tier.
-NODE_KEY_SECRETS: list[str] = _secret("NODE_KEY_SECRETS").split(",")
+# SECRET_KEY signs people's sessions, the first of NODE_KEY_SECRETS hosts' keys; the others, older ones, still verify.
+# Consoles need the one and gateways the other, and do not start without it (fleet.asgi), so that the exposed tier never
+# holds what signs sessions. A secret that was not given is random here and opens nothing.
+_given = {"SECRET_KEY": env.str("SECRET_KEY", default=""), "NODE_KEY_SECRETS": _node_key_secrets()}
+MISSING_SECRETS = {name for name, value in _given.items() if not value}
+SECRET_KEY = _given["SECRET_KEY"] or secrets.token_urlsafe(48)
+NODE_KEY_SECRETS: list[str] = _given["NODE_KEY_SECRETS"] or [secrets.token_urlsafe(48)]
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", default="")  # origin in links of the API, "" = that of the request
@@ -54,6 +57,7 @@ WAKE_PER_SECOND = env.int("WAKE_PER_SECOND", default=600)  # held reads woken pe
 LIVE_QUERIES_PER_READ = env.int("LIVE_QUERIES_PER_READ", default=3)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=256 * 2**20)  # of one request of an agent
 LARGE_BODIES_BYTES = env.int("LARGE_BODIES_BYTES", default=512 * 2**20)  # memory shared by bodies above 1 MiB
+LOG_MAX_BYTES = env.int("LOG_MAX_BYTES", default=32 * 2**20)  # of one batch of log lines; a larger one is dropped
 MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host's rows; what is above is cut
 STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
 DENYLISTED_BRAKE = env.int("DENYLISTED_BRAKE", default=3)  # hosts that died running the SQL and stop it; 0 = none
@@ -106,9 +110,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "fleet.static.StaticFiles",
+    "fleet.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "fleet.middleware.CommonForPeople",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

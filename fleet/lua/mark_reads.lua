@@ -3,7 +3,7 @@
 -- KEYS  1 reads  2 gateways  3 keys in use  4 doubts
 -- ARGV  1 gateway  2 longest pause within a streak, in ms  3 how long after the first use of a newer key an older one
 --       means a second machine, in ms  4 '1' = with these it has told all it knows  5… host, epoch of its key, ms since
---       it asked
+--       it was used, '1' = for a distributed read
 -- returns now in ms
 --
 -- A read's field is "last before streak": the last time, the one before it, and since when the host has been asking
@@ -11,8 +11,7 @@
 -- A key's field is "epoch first": the newest key that was used, and since when.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-for i = 5, #ARGV, 3 do
-  local host, epoch, asked = ARGV[i], tonumber(ARGV[i + 1]), now - tonumber(ARGV[i + 2])
+local function mark_read(host, asked)
   local before, streak = 0, asked
   local known = redis.call('HGET', KEYS[1], host)
   if known then
@@ -23,6 +22,10 @@ for i = 5, #ARGV, 3 do
   if asked > before then
     redis.call('HSET', KEYS[1], host, string.format('%.0f %.0f %.0f', asked, before, streak))
   end
+end
+for i = 5, #ARGV, 4 do
+  local host, epoch, asked = ARGV[i], tonumber(ARGV[i + 1]), now - tonumber(ARGV[i + 2])
+  if ARGV[i + 3] == '1' then mark_read(host, asked) end
   local newest, first = string.match(redis.call('HGET', KEYS[3], host) or '0 0', '(%d+) (%d+)')
   if epoch > tonumber(newest) then
     redis.call('HSET', KEYS[3], host, string.format('%.0f %.0f', epoch, asked))

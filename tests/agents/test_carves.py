@@ -397,14 +397,14 @@ def test_a_begin_that_is_not_readable_is_answered_with_an_object(announced: Carv
     assert json.loads(announced.raw("carve/begin", body)) == {"node_invalid": True}
 
 
-def test_a_body_above_what_a_block_needs_is_not_read_to_its_end(begun: tuple[Carver, str]) -> None:
+def test_a_body_above_what_a_block_needs_is_refused(begun: tuple[Carver, str]) -> None:
     carver, session = begun
     body = json.dumps({"block_id": 0, "session_id": session, "data": "A" * 4 * 2**20}).encode()
 
     answer = carver.raw("carve/block", body)
 
     assert not is_accepted(answer)
-    assert b"larger than" in answer
+    assert b"bytes, allowed are 2162688" in answer
 
 
 def test_a_block_of_the_size_that_the_flagfile_sets_is_taken(announced: Carver, gateway: Gateway) -> None:

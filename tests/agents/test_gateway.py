@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from agents import open_work
-from agents.gateway import ErrorsAsJson, Gateway, verb_of
+from agents import open_work, protocol
+from agents.gateway import Gateway, verb_of
 from agents.node_key import NodeKeys
+from agents.repair import repaired
 from fleet import keyspace
 from tests.conftest import Agent, gateway_settings, no_cold_app
 
@@ -288,21 +289,44 @@ class TestHeldReads:
         assert loop.run_until_complete(ask_then_stop()) == [{}] * 100
 
 
-@pytest.mark.parametrize("status", [500, 404, 302])
-def test_an_error_page_for_agents_is_an_object_with_an_error(loop: asyncio.AbstractEventLoop, status: int) -> None:
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": b"<html>"})
+def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
+    gateway: Gateway, agent: MakeAgent, loop: asyncio.AbstractEventLoop
+) -> None:
+    gateway._reads._hold_seconds = 9
 
-    async def crash(scope: Any, receive: Any, send: Any) -> None:
-        raise RuntimeError("broken")
+    async def revoked_while_held() -> Any:
+        read = asyncio.ensure_future(agent(HOST).posting("distributed/read", {"node_key": agent(HOST).key}))
+        while not len(gateway.hold):
+            await asyncio.sleep(0)
+        open_work.set_floor(HOST, 2)
+        arm(5)
+        return await read
 
-    for app in (page, crash):
-        sent: list[Any] = []
+    assert loop.run_until_complete(asyncio.wait_for(revoked_while_held(), 5)) == {"node_invalid": True}
 
-        async def send(message: Any, sent: list[Any] = sent) -> None:
-            sent.append(message)
 
-        loop.run_until_complete(ErrorsAsJson(app)({"path": "/api/osquery/enroll"}, None, send))  # type: ignore[arg-type]
-        assert sent[0]["status"] == 200
-        assert "error" in json.loads(sent[1]["body"])
+def test_a_gateway_that_has_seen_no_board_acknowledges_nothing(loop: asyncio.AbstractEventLoop) -> None:
+    open_work.client().flushdb()
+    blind = Gateway(gateway_settings(), cold=no_cold_app)
+    loop.run_until_complete(blind.start())
+    unseen = Agent(blind, loop, HOST)
+
+    for verb in ("config", "log", "distributed/read", "distributed/write"):
+        assert "error" in unseen.post(verb, {"node_key": unseen.key}), verb
+    loop.run_until_complete(blind.stop())
+
+
+def test_a_body_that_is_no_json_is_repaired_for_known_hosts_only(
+    agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, looked_at = agent(HOST), []
+    arm(5)
+    known.read()
+    monkeypatch.setattr(protocol, "repaired", lambda body: looked_at.append(body) or repaired(body))
+    body = b'{"node_key": "%s", "queries": {"c5": [{"a": NaN}]}}'
+
+    assert known.post("distributed/write", body % b"12.1.made-up") == {"node_invalid": True}
+    assert known.post("distributed/write", b'{"queries": {"c5": [NaN]}}') == {}
+    assert not looked_at
+    assert known.post("distributed/write", body % known.key.encode()) == {}
+    assert len(answers_in_stream()) == 1

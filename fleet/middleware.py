@@ -1,11 +1,14 @@
-"""Static files, served from the apps themselves, without a thread for each request that waits behind."""
+"""Middleware of others, fitted: static files on the event loop, agents served under any name."""
 
 from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.middleware.common import CommonMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from agents.gateway import PREFIXES
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
@@ -25,3 +28,14 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has
     async def _answer(self, request: HttpRequest) -> Any:
         answer = super().__call__(request)
         return await answer if isawaitable(answer) else answer
+
+
+class CommonForPeople(CommonMiddleware):
+    """Django's own, which refuses requests under a name that is not in ALLOWED_HOSTS; but not those of agents.
+
+    Nothing they are told depends on the name, and a host that is pointed here by DNS must be able to enroll.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        """Check the name under which people ask."""
+        return None if request.path.startswith(PREFIXES) else super().process_request(request)

@@ -1,0 +1,104 @@
+"""Each tier holds the secret it needs and no other; none is ever guessable."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.node_key import NodeKeys
+
+ROOT = Path(__file__).parents[2]
+START = """
+import asyncio, sys
+from fleet import asgi
+async def start(app):
+    said = []
+    told = asyncio.Queue()
+    async def send(message):
+        said.append(message)
+        await told.put({"type": "lifespan.shutdown"})
+    await told.put({"type": "lifespan.startup"})
+    await app({"type": "lifespan"}, told.get, send)
+    print(said[0]["type"], said[0].get("message", ""))
+asyncio.run(start(getattr(asgi, sys.argv[1])))
+"""
+
+
+def started(tier: str, **secrets: str) -> str:
+    """Give what a tier says when it is started with these secrets alone."""
+    return python(["-W", "ignore", "-c", START, tier], **secrets)
+
+
+def python(arguments: list[str], **secrets: str) -> str:
+    unset = {"SECRET_KEY", "NODE_KEY_SECRETS"}
+    bare = {name: value for name, value in os.environ.items() if name not in unset}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=bare | secrets, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.parametrize(
+    ("tier", "secrets"),
+    [
+        ("gateway", {"NODE_KEY_SECRETS": "long"}),
+        ("console", {"SECRET_KEY": "long"}),
+        ("application", {"NODE_KEY_SECRETS": "long", "SECRET_KEY": "long"}),
+    ],
+)
+def test_a_tier_starts_with_its_own_secret_alone(tier: str, secrets: dict[str, str]) -> None:
+    assert started(tier, **secrets) == "lifespan.startup.complete"
+
+
+@pytest.mark.parametrize(
+    ("tier", "secrets", "missing"),
+    [
+        ("gateway", {"SECRET_KEY": "long"}, "NODE_KEY_SECRETS"),
+        ("console", {"NODE_KEY_SECRETS": "long"}, "SECRET_KEY"),
+        ("application", {}, "NODE_KEY_SECRETS, SECRET_KEY"),
+    ],
+)
+def test_no_tier_starts_without_its_secret(tier: str, secrets: dict[str, str], missing: str) -> None:
+    assert started(tier, **secrets) == (
+        f"lifespan.startup.failed not set: {missing}. Give it a long random value, or start with `make demo`"
+    )
+
+
+def test_a_secret_that_was_not_given_is_another_each_time() -> None:
+    show = ["-c", "from fleet import settings; print(settings.SECRET_KEY, settings.NODE_KEY_SECRETS)"]
+
+    assert python(show) != python(show)
+
+
+@pytest.mark.parametrize("listed", ["new,", ",old", "new,,old", " , "])
+def test_an_empty_node_key_secret_is_refused(listed: str) -> None:
+    assert "NODE_KEY_SECRETS has an empty entry" in started("gateway", NODE_KEY_SECRETS=listed)
+
+
+def test_blanks_around_a_node_key_secret_do_not_count() -> None:
+    show = ["-c", "from fleet import settings; print(settings.NODE_KEY_SECRETS)"]
+
+    assert python(show, NODE_KEY_SECRETS="new, old ") == "['new', 'old']"
+
+
+def test_keys_are_never_made_with_an_empty_secret() -> None:
+    with pytest.raises(ValueError, match="empty secret"):
+        NodeKeys(["new", ""])
+
+
+def test_the_console_serves_no_agents() -> None:
+    """It has no secret to know them by; what it says makes them come again."""
+    from fleet.asgi import console
+
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/osquery/enroll", "headers": []}
+    asyncio.run(console(scope, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 404
+    assert not str(sent[1]["body"]).startswith("{")
