@@ -87,7 +87,7 @@ def restore(kept: Kept) -> None:
             pipe.hset(keyspace.PIECES, keyspace.piece_field(kept.campaign, number), version)
     for host, (deliveries, delivered_at) in kept.flight.items():
         at = open_work.in_ms(delivered_at)
-        pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} {at} 0")
+        pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} 0 0")
     pipe.execute()
 
 

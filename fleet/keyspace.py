@@ -33,8 +33,7 @@
 C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
 nor flight. R is a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because pub/sub knows no
 databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it may still be
-handed the SQL. A is an IP address, H an hour of Unix time. Times are milliseconds of Redis' own clock. `slow` in
-campaign:C, set to 1 when its SQL is known to be slow, lets that go alone.
+handed the SQL. A is an IP address, H an hour of Unix time. Times are milliseconds of Redis' own clock.
 """
 
 from functools import cache
@@ -85,7 +84,7 @@ def offer_key(campaign: int, number: int) -> str:
 
 
 def flight_key(campaign: int) -> str:
-    """Name the hash of deliveries that were not answered: host -> "deliveries delivered_at began further_at"."""
+    """Name the hash of deliveries that were not answered: host -> "deliveries delivered_at holder further_at"."""
     return f"flight:{campaign}"
 
 

@@ -13,11 +13,11 @@
 --
 -- A campaign with brakes is not handed out when the sweep that watches them is silent; none is when the kill switch is
 -- on or a brake was pulled. A read means that nothing is running on the host any more. In flight:
--- "deliveries delivered_at began further_at", began = when the read began that holds the delivery, further_at = of the
--- first read that began after it.
+-- "deliveries delivered_at holder further_at", holder = a number of the read that holds the delivery and of no other,
+-- further_at = of the first read that began after it.
 -- SQL that was slow or denylisted before goes alone: nothing else shall wait for it.
 -- A read gets live work or housekeeping, never both: all answers of a batch come together at its end. Housekeeping is
--- offered once, without a record; what gets lost is asked again within the hour.
+-- offered once, without a record, and no more of it at a time either; what gets lost is asked again within the hour.
 local function verdicts()
   if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'no board'} end
   local t = redis.call('TIME')
@@ -32,8 +32,8 @@ local function verdicts()
     for _, item in ipairs({campaign, verdict, tostring(detail), sql, trace or ''}) do answer[#answer + 1] = item end
   end
 
-  local function deliver(campaign, flight, known, deliveries, delivered_at, sql)
-    local record = deliveries .. ' ' .. delivered_at .. ' ' .. began
+  local function deliver(campaign, key, flight, known, deliveries, delivered_at, sql)
+    local record = deliveries .. ' ' .. delivered_at .. ' ' .. redis.call('HINCRBY', key, 'handed', 1)
     redis.call('HSET', flight, host, record .. ' 0')
     local hurry = redis.call('SISMEMBER', KEYS[3], host) == 1 and 60 or ''
     say(campaign, 'work', hurry, sql, (known or '') .. '|' .. record)
@@ -47,9 +47,10 @@ local function verdicts()
     if open ~= '1' or (ends and now >= tonumber(ends)) or redis.call('GETBIT', offer, bit) == 0 then
       say(campaign, 'never', '', '')
     elseif tonumber(campaign) < 0 then
-      if live then
+      if live or room <= 0 then
         say(campaign, 'later', '', '')
       else
+        room = room - 1
         redis.call('SETBIT', offer, bit, 0)
         say(campaign, 'work', '', sql)
       end
@@ -80,10 +81,10 @@ local function verdicts()
         room = alone == '1' and 0 or room - 1
         if began < at then
           -- the sibling of a read that was sent twice: its twin is dead, so this one takes the delivery over
-          deliver(campaign, flight, known, n, at, sql)
+          deliver(campaign, KEYS[k], flight, known, n, at, sql)
         else
           redis.call('XADD', KEYS[2], '*', 'k', 'd', 'c', campaign, 'h', host, 'n', n + 1)
-          deliver(campaign, flight, known, n + 1, now, sql)
+          deliver(campaign, KEYS[k], flight, known, n + 1, now, sql)
         end
       end
     end

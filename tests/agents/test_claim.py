@@ -237,6 +237,16 @@ def test_at_most_three_queries_go_with_one_read(gate: Gate) -> None:
     assert [campaign for campaign, _ in gate.claim(4, 5).work] == [4, 5]
 
 
+def test_housekeeping_goes_three_at_a_time_as_well(gate: Gate) -> None:
+    for query in range(1, 6):
+        open_work.ask(-query, f"SELECT {query}", [HOST])
+
+    first = gate.claim(*range(-1, -6, -1))
+
+    assert [query for query, _ in first.work] == [-1, -2, -3]
+    assert [query for query, _ in gate.claim(-4, -5).work] == [-4, -5]
+
+
 def test_what_is_closed_or_out_of_time_is_handed_out_to_nobody(gate: Gate) -> None:
     arm(1)
     arm(2, timeout=0)  # its end is Redis' now: no sweep is needed

@@ -49,9 +49,10 @@ def test_a_second_delivery_given_back_leaves_the_first(gate: Gate, monkeypatch: 
     assert (taken_back[b"n"], taken_back[b"p"]) == (b"1", first[1])
 
 
-def test_a_delivery_that_was_taken_over_is_not_given_back_by_the_dead_twin(gate: Gate) -> None:
+@pytest.mark.parametrize("age", [0.5, 0.2])
+def test_a_delivery_that_was_taken_over_is_not_given_back_by_the_dead_twin(gate: Gate, age: float) -> None:
     arm(1)
-    dead = gate.claim(1, age=0.5)
+    dead = gate.claim(1, age=age)
     alive = gate.claim(1, age=0.2)
 
     assert give_back(gate, dead) == 0
