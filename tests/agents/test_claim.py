@@ -214,8 +214,8 @@ def delivered_at(campaign: int) -> bytes:
 
 def move_delivery_back(campaign: int, milliseconds: int) -> None:
     """Let the delivery have happened earlier."""
-    deliveries, at, began, further = map(int, flight(campaign))
-    record = f"{deliveries} {at - milliseconds} {began - milliseconds} {further}"
+    deliveries, at, holder, further = map(int, flight(campaign))
+    record = f"{deliveries} {at - milliseconds} {holder} {further}"
     open_work.client().hset(keyspace.flight_key(campaign), HOST, record)
 
 
