@@ -193,6 +193,29 @@ def test_a_zip_bomb_is_dropped(loop: asyncio.AbstractEventLoop, board: None, gat
     loop.run_until_complete(small.stop())
 
 
+def test_a_body_in_several_gzip_members_is_read_whole(agent: MakeAgent) -> None:
+    arm(1)
+    host = agent(HOST)
+    body = json.dumps(host.answer(1, [{"a": "1"}])).encode()
+
+    assert host.post("distributed/write", gzip.compress(body[:20]) + gzip.compress(body[20:]) + b"\0" * 8) == {}
+
+    (stored,) = answers_in_stream()
+    assert json.loads(stored[b"r"]) == [{"a": "1"}]
+
+
+def test_a_batch_of_log_lines_above_the_limit_is_dropped(loop: asyncio.AbstractEventLoop, board: None) -> None:
+    small = Gateway(gateway_settings(log_max_bytes=2_000_000), cold=no_cold_app)
+    loop.run_until_complete(small.start())
+    host = Agent(small, loop, HOST)
+
+    for size, batches in ((1_500_000, 1), (2_500_000, 1)):
+        batch = {"node_key": host.key, "log_type": "result", "data": ["x" * size]}
+        assert host.post("log", batch) == {}
+        assert small.counts["log batches"] == batches
+    loop.run_until_complete(small.stop())
+
+
 def test_an_idle_check_in_costs_no_round_trip_however_many_campaigns_are_open(
     agent: MakeAgent, gateway: Gateway, loop: asyncio.AbstractEventLoop
 ) -> None:

@@ -144,11 +144,11 @@ def test_bytes_may_come_one_by_one(wire: Wire) -> None:
     assert len(entries()) == 1
 
 
-@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize("size", [0, 10, 100_000])
 def test_a_body_that_never_arrives_is_not_waited_for(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr("agents.body.ARRIVAL_SECONDS", 0.2)
     with wire.connect() as connection:
-        connection.sendall(request("distributed/write", b"{" + b" " * 200_000)[: size - 200_000])
+        connection.sendall(request("distributed/write", b"{" + b" " * 200_000)[: size - 200_001])
 
         assert "did not arrive" in reply(received(connection)).answer["error"]
 
