@@ -7,6 +7,7 @@ Counts of hosts become thresholds by the hash of the last host that is meant. Th
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from reprlib import repr as shown
 from typing import Any
 
 from django.db import connection, transaction
@@ -27,7 +28,9 @@ ASKS = "rollout"  # who paused a campaign that waits for the operator
 WIDENING = 4  # each step is so many times the last
 ANSWER_SOON = timedelta(seconds=60)  # a delivery that is older keeps no next step waiting
 SILENT_AFTER = timedelta(seconds=15)  # a host that asked again so long after its delivery has nothing to say
-BRAKES = ("failed_percent", "denylisted", "silent_percent", "median_wall_ms", "rows")
+LARGEST = 10**12  # that a brake may be set to, so that it fits every column and float
+LIMITS = {"failed_percent": 100, "silent_percent": 100, "median_wall_ms": LARGEST, "rows": LARGEST}
+BRAKES = ("denylisted", *LIMITS)
 HASH = Func("host_id", function="hashint8", output_field=IntegerField())
 
 # The selected hosts' query is the ORM's own and stands in for {}.
@@ -60,24 +63,17 @@ class Rollout:
         if value is None:
             return None
         _members(value, "rollout", ("canary", "then", "per_second", "stop_if"))
-        canary = value.get("canary")
-        if canary is not None:
+        canary = value.get("canary", {})
+        if "canary" in value:
             _members(canary, "rollout.canary", ("percent", "count"))
             if len(canary) != 1:
                 raise BadInputError(f"rollout.canary {canary!r} is not one of percent or count", "rollout")
-        percent = _number(canary or {}, "percent", "rollout.canary", 100)
-        count = _whole(canary or {}, "count", "rollout.canary")
+        percent = _number(canary, "percent", "rollout.canary", 100, zero=False)
+        count = _whole(canary, "count", "rollout.canary")
         then = value.get("then", "ask")
         if then not in ("ask", "auto"):
             raise BadInputError(f"rollout.then {then!r} is neither 'ask' nor 'auto'", "rollout")
-        stop_if = value.get("stop_if", {})
-        _members(stop_if, "rollout.stop_if", BRAKES)
-        limits = {
-            name: _number(stop_if, name, "rollout.stop_if", 100 if name.endswith("percent") else None)
-            for name in stop_if
-        }
-        kept = {name: limit for name, limit in limits.items() if limit is not None}
-        return cls(percent, count, then, _whole(value, "per_second", "rollout"), kept)
+        return cls(percent, count, then, _whole(value, "per_second", "rollout"), _stop_if(value))
 
     def canary_of(self, meant: int) -> int:
         """Give how many of the hosts that are meant go first: all of them without a canary, at least one with."""
@@ -88,19 +84,27 @@ class Rollout:
         return meant
 
 
+def _stop_if(value: dict[str, Any]) -> dict[str, float]:
+    limits = value.get("stop_if", {})
+    _members(limits, "rollout.stop_if", BRAKES)
+    read = {name: _number(limits, name, "rollout.stop_if", most) for name, most in LIMITS.items()}
+    read["denylisted"] = _whole(limits, "denylisted", "rollout.stop_if")
+    return {name: limit for name in limits if (limit := read[name]) is not None}
+
+
 def wanted_hosts(value: Any, targeted: int) -> int:
     """Read the body of `widen`: how many hosts are to be released in all. Raise BadInputError."""
-    _members(value, "the body", ("percent", "count", "all"))
+    _members(value, "the body", ("percent", "count", "all"), "")
     if len(value) != 1:
         raise BadInputError(f"give one of percent, count or all, not {sorted(value)}", "percent")
     if "all" in value:
         if value["all"] is not True:
             raise BadInputError(f"all {value['all']!r} is not true", "all")
         return targeted
-    percent = _number(value, "percent", "the body", 100)
+    percent = _number(value, "percent", "the body", 100, "percent", zero=False)
     if percent is not None:
         return max(1, round(targeted * percent / 100))
-    return min(targeted, _whole(value, "count", "the body") or 0)
+    return min(targeted, _whole(value, "count", "the body", "count") or 0)
 
 
 def begin(campaign: Campaign, hosts: HostQuerySet) -> None:
@@ -257,28 +261,33 @@ def _nth(text: str, params: list[Any]) -> int:
         return int(row[0]) if row else RELEASED_ALL
 
 
-def _members(value: Any, what: str, allowed: tuple[str, ...]) -> None:
+def _members(value: Any, what: str, allowed: tuple[str, ...], field: str = "rollout") -> None:
     if not isinstance(value, dict):
-        raise BadInputError(f"{what} {value!r} is not an object", "rollout")
+        raise BadInputError(f"{what} {shown(value)} is not an object", field)
     for name in value:
         if name not in allowed:
-            raise BadInputError(f"{what} has an unknown member {name!r}, allowed are {', '.join(allowed)}", "rollout")
+            sentence = f"{what} has an unknown member {name!r}, allowed are {', '.join(allowed)}"
+            raise BadInputError(sentence, field or name)
 
 
-def _number(value: dict[str, Any], name: str, what: str, most: float | None) -> float | None:
-    number = value.get(name)
-    if number is None:
+def _number(
+    value: dict[str, Any], name: str, what: str, most: int, field: str = "rollout", *, zero: bool = True
+) -> float | None:
+    """Read a number; None = not given. A null is refused: it would mean everybody to one and nobody to the other."""
+    if name not in value:
         return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0 or (most and number > most):
-        bound = f"0 to {most:g}" if most else "0 or more"
-        raise BadInputError(f"{what} has {name} {number!r}, allowed is {bound}", "rollout")
+    number = value[name]
+    known = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not known or not 0 <= number <= most or not (number or zero):
+        bound = f"0 to {most}" if zero else f"a number above 0, up to {most}"
+        raise BadInputError(f"{what} has {name} {shown(number)}, allowed is {bound}", field)
     return float(number)
 
 
-def _whole(value: dict[str, Any], name: str, what: str) -> int | None:
-    number = value.get(name)
-    if number is None:
+def _whole(value: dict[str, Any], name: str, what: str, field: str = "rollout") -> int | None:
+    if name not in value:
         return None
+    number = value[name]
     if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 2**31:
-        raise BadInputError(f"{what} has {name} {number!r}, allowed is a whole number above 0", "rollout")
+        raise BadInputError(f"{what} has {name} {shown(number)}, allowed is a whole number above 0", field)
     return number

@@ -196,12 +196,21 @@ def test_nothing_with_brakes_is_handed_out_while_nobody_watches(agent: Meet) -> 
     [
         ([], "rollout [] is not an object"),
         ({"colour": 1}, "unknown member 'colour'"),
-        ({"canary": {"percent": 101}}, "percent 101, allowed is 0 to 100"),
+        ({"canary": {"percent": 101}}, "percent 101, allowed is a number above 0, up to 100"),
+        ({"canary": {"percent": 0}}, "percent 0, allowed is a number above 0"),
+        ({"canary": {"percent": None}}, "percent None, allowed is a number above 0"),
+        ({"canary": {"count": None}}, "count None, allowed is a whole number above 0"),
+        ({"canary": None}, "rollout.canary None is not an object"),
+        ({"per_second": None}, "per_second None, allowed is a whole number above 0"),
         ({"canary": {"count": 0}}, "count 0, allowed is a whole number above 0"),
         ({"canary": {}}, "is not one of percent or count"),
         ({"then": "perhaps"}, "'perhaps' is neither"),
         ({"per_second": 1.5}, "per_second 1.5"),
         ({"stop_if": {"rows": -1}}, "rows -1"),
+        ({"stop_if": {"rows": 10**400}}, "allowed is 0 to 1000000000000"),
+        ({"stop_if": {"median_wall_ms": None}}, "median_wall_ms None, allowed is 0 to"),
+        ({"stop_if": {"denylisted": 0}}, "denylisted 0, allowed is a whole number above 0"),
+        ({"stop_if": {"denylisted": 2.5}}, "denylisted 2.5, allowed is a whole number above 0"),
         ({"stop_if": {"hunch": 1}}, "unknown member 'hunch'"),
     ],
 )
@@ -214,6 +223,28 @@ def test_a_rollout_that_is_none_is_refused(boss: APIClient, rollout: Any, senten
     assert answer.status_code == 400
     assert sentence in answer.json()["error"]
     assert not Campaign.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence", "field"),
+    [
+        ({"percent": None}, "percent None, allowed is a number above 0, up to 100", "percent"),
+        ({"percent": 0}, "percent 0, allowed is a number above 0", "percent"),
+        ({"count": None}, "count None, allowed is a whole number above 0", "count"),
+        ({"size": 3}, "unknown member 'size'", "size"),
+        ([], "the body [] is not an object", None),
+    ],
+)
+def test_a_widening_that_is_none_is_refused_and_the_right_member_is_named(
+    boss: APIClient, body: Any, sentence: str, field: str | None
+) -> None:
+    campaign = make_campaign(*make_hosts(3), rollout={"canary": {"count": 1}})
+
+    answer = boss.post(f"/api/v1/campaigns/{campaign.pk}/widen/", body, format="json")
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+    assert list(answer.json().get("fields", {})) == ([field] if field else [])
 
 
 # --- brakes ------------------------------------------------------------------------------------------------------
