@@ -131,6 +131,14 @@ def release(campaign: int, number: int, hosts: Iterable[int], released: int | No
         _call("release", keys, [campaign, number, fence, bell(), *bits[start : start + step]])
 
 
+def released_to(campaign: int, ranges: Iterable[int]) -> dict[int, int]:
+    """Give how far each range is released on the board; ranges that were never released by steps are left out."""
+    numbers = list(ranges)
+    fields = [f"released:{number}" for number in numbers]
+    told = client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
+    return {number: int(far) for number, far in zip(numbers, told, strict=True) if far is not None}
+
+
 def pause(campaign: int, ranges: list[int]) -> timedelta | None:
     """Hand the campaign out no more for now; give the time it has left, None when it is closed."""
     answer = _pause(campaign, "pause", ranges)

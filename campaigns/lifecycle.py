@@ -112,13 +112,13 @@ def _freeze(campaign: Campaign, selection: Selection) -> None:
     ranges = ranges_of(hosts)
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
-    campaign.unsupported = support.unsupported(campaign.sql, hosts)
+    campaign.unsupported = refused = support.unsupported(campaign.sql, hosts)
     campaign.goes_alone = estimates.goes_alone(campaign.sql)
     campaign.expected = sum(ranges.values())
     if campaign.created_by is not None:
         quotas.check_targets(campaign.created_by, campaign.expected)
     campaign.status = Status.TARGETING
-    rollout.begin(campaign, hosts)
+    rollout.begin(campaign, support.able(hosts, refused))
     campaign.save()
     TargetRange.objects.bulk_create(TargetRange(campaign=campaign, number=number) for number in ranges)
     for number in ranges:
@@ -244,14 +244,13 @@ def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
         campaign = _open(campaign_id)
         if campaign.status not in (Status.RUNNING, Status.PAUSED) or campaign.ended_by:
             raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: it cannot be widened")
-        if campaign.rollout is None or campaign.released == open_work.RELEASED_ALL:
-            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.count_targeted} hosts already")
-        many = rollout.wanted_hosts(wanted, campaign.count_targeted)
-        goal = campaign.release_goal or 0
+        goal = open_work.RELEASED_ALL if campaign.rollout is None else campaign.release_goal or 0
+        if open_work.RELEASED_ALL in (goal, campaign.released):
+            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.able_targets} hosts already")
+        many = rollout.wanted_hosts(wanted, campaign.able_targets)
         if many <= goal:
             raise BadInputError(f"{many} hosts is not more than the {goal} it is released to", next(iter(wanted)))
-        campaign.release_step, campaign.release_goal = many - goal, many
-        campaign.save(update_fields=["release_step", "release_goal"])
+        rollout.raise_goal(campaign, many, step=max(0, min(many, campaign.able_targets) - goal))
         if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
             with _board_needed():
                 rollout.go_on(campaign)

@@ -130,11 +130,13 @@ class Campaign(models.Model):
     left = models.DurationField(null=True, blank=True, editable=False)
     paused_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     paused_reason = models.TextField(blank=True, default="", editable=False)
-    # Hosts whose hash is not above `released` may be handed the SQL; how many those are, and are to be.
+    # Hosts whose hash is not above `released` may be handed the SQL; how many of those can run it, and how many are to
+    # be released: RELEASED_ALL = everybody, whoever joins.
     released = models.IntegerField(default=RELEASED_ALL, editable=False)
     released_count = models.PositiveIntegerField(default=0, editable=False)
     release_goal = models.PositiveIntegerField(null=True, editable=False)
     release_step = models.PositiveIntegerField(default=0, editable=False)
+    released_at = models.DateTimeField(null=True, blank=True, editable=False)  # up to when the pace is used up
 
     columns = models.JSONField(default=list, blank=True)
     expected = models.PositiveIntegerField(default=0)
@@ -203,6 +205,11 @@ class Campaign(models.Model):
     def open_targets(self) -> int:
         """Count the targets that are not final."""
         return self.count_waiting + self.count_delivered
+
+    @property
+    def able_targets(self) -> int:
+        """Count the targets that can run the SQL."""
+        return self.count_targeted - self.count_unsupported
 
     def is_past(self, moment: datetime) -> bool:
         """Say whether the campaign had ended by then, as far as its end is known: an answer then is late."""

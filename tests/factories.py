@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from agents.models import Host, Label, LabelMembership
+from agents.models import Host, Label, LabelMembership, TableSchema
 from campaigns.lifecycle import Order, launch
 from campaigns.models import Campaign, Result, State, Status, Target
 from campaigns.targeting import write_range
@@ -32,6 +32,12 @@ def make_label(name: str, *hosts: Host) -> Label:
     label = Label.objects.create(name=name)
     LabelMembership.objects.bulk_create(LabelMembership(label=label, host=host) for host in hosts)
     return label
+
+
+def learn(platform: str, *tables: str, version: str = "5.23.0") -> None:
+    """Let it be known which tables a kind of host has, each with a name."""
+    columns = {table: [["name", "TEXT", False]] for table in tables}
+    TableSchema.objects.create(platform=platform, osquery_version=version, tables=columns, learned_at=timezone.now())
 
 
 def make_user(name: str = "", *, admin: bool = False) -> User:

@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents import open_work
-from agents.models import TableSchema
 from campaigns import lifecycle
 from campaigns.models import Campaign, State, Status, Target, TargetRange
 from campaigns.rebuild import rebuild
 from campaigns.targeting import write_range
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -205,15 +203,6 @@ def test_sql_that_changes_hosts_needs_a_permission(api: Api, operator: User, tex
     assert "needs the permission campaigns.launch_restricted" in refused.json()["error"]
     assert not Campaign.objects.exists()
     assert post(api(make_user(admin=True)), sql=text).status_code == 201
-
-
-def learn(platform: str, *tables: str, version: str = "5.23.0") -> None:
-    TableSchema.objects.create(
-        platform=platform,
-        osquery_version=version,
-        tables={table: [["name", "TEXT", False]] for table in tables},
-        learned_at=timezone.now(),
-    )
 
 
 def test_hosts_that_lack_a_table_are_never_asked(agent: Callable[[Any], Agent], collect: Callable[[], int]) -> None:

@@ -6,18 +6,23 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Func
 from django.test import Client
 from rest_framework.test import APIClient
 
 from agents import open_work, presence, told
 from agents.models import Host
-from campaigns import upkeep
+from agents.open_work import RELEASED_ALL
+from campaigns import lifecycle, rollout, upkeep
+from campaigns.lifecycle import Order
 from campaigns.models import Campaign, LiveQueries
 from campaigns.rebuild import rebuild
 from campaigns.sweeps import sweep
+from campaigns.targeting import write_range
 from fleet import keyspace
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host, make_hosts, make_user
+from tests.factories import learn, make_campaign, make_host, make_hosts, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
@@ -148,10 +153,160 @@ def test_hosts_are_released_at_the_pace_that_was_ordered(agent: Meet) -> None:
 
     paces = [len(asked(agent, hosts, campaign))]
     for _ in range(3):
+        pass_by(campaign, timedelta(seconds=1))
         sweep()
         paces.append(len(asked(agent, hosts, campaign)))
 
     assert paces == [3, 3, 1, 0]
+
+
+def test_two_that_sweep_release_no_faster_than_one(agent: Meet) -> None:
+    hosts = make_hosts(9)
+    campaign = make_campaign(*hosts, rollout={"per_second": 3})
+    pass_by(campaign, timedelta(seconds=1))
+
+    for _ in range(3):
+        sweep()
+
+    assert len(asked(agent, hosts, campaign)) == 6
+
+
+def test_after_an_outage_the_pace_does_not_make_good_for_it(agent: Meet) -> None:
+    hosts = make_hosts(12)
+    campaign = make_campaign(*hosts, rollout={"per_second": 2})
+    pass_by(campaign, timedelta(hours=1))
+
+    sweep()
+
+    assert len(asked(agent, hosts, campaign)) == 2 + 3 * 2, "three seconds' worth"
+
+
+def test_who_answered_a_release_that_was_never_committed_is_not_asked_again(
+    agent: Meet, collect: Callable[[], int]
+) -> None:
+    hosts = make_hosts(9)
+    campaign = make_campaign(*hosts, rollout={"per_second": 3})
+    pass_by(campaign, timedelta(seconds=1))
+    with transaction.atomic():
+        rollout.advance(campaign.pk)
+        transaction.set_rollback(True)  # the process dies after the board was written
+    released = asked(agent, hosts, campaign)
+    answer(agent, released, campaign)
+    assert len(released) == 6
+
+    pass_by(campaign, timedelta(seconds=2))
+    sweep()
+
+    assert len(asked(agent, hosts, campaign)) == 3
+    campaign.refresh_from_db()
+    assert campaign.released_count == 9
+
+
+def pass_by(campaign: Campaign, time: timedelta) -> None:
+    """Let so much time have passed since hosts were released."""
+    Campaign.objects.filter(pk=campaign.pk).update(released_at=open_work.now() - time)
+
+
+def test_hosts_that_cannot_run_it_are_no_canary(agent: Meet, collect: Callable[[], int]) -> None:
+    learn("linux", "users")
+    learn("darwin", "apps")
+    macs, hosts = make_hosts(20, platform="darwin", osquery_version="5.23.0"), make_hosts(4, osquery_version="5.23.0")
+    canary = {"canary": {"percent": 25}}
+    campaign = make_campaign(*macs, *hosts, sql="SELECT name FROM users", rollout=canary)
+    assert counts(campaign) == {"targeted": 24, "unsupported": 20, "waiting": 4}
+
+    reached = asked(agent, hosts, campaign)
+    answer(agent, reached, campaign)
+    collect()
+    sweep()
+
+    assert len(reached) == 1
+    campaign.refresh_from_db()
+    assert campaign.paused_reason == "1 of 4 hosts were asked first: widen, or stop"
+    lifecycle.widen(campaign.pk, "somebody", {"count": 3})
+    sweep()
+    assert len(asked(agent, hosts, campaign)) == 2
+
+
+@pytest.mark.parametrize("then", ["ask", "auto"])
+def test_without_a_single_answer_it_goes_no_further_and_says_so(
+    agent: Meet, collect: Callable[[], int], then: str
+) -> None:
+    hosts = make_hosts(10)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 2}, "then": then})
+    sweep()
+    campaign.refresh_from_db()
+    assert campaign.warnings == []
+
+    pass_by(campaign, timedelta(seconds=61))
+    sweep()
+    sweep()
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.released_count) == ("running", 2)
+    assert campaign.warnings == [rollout.NOBODY_ANSWERED]
+
+    answer(agent, asked(agent, hosts, campaign), campaign)
+    collect()
+    sweep()
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.release_goal) == (("paused", 2) if then == "ask" else ("running", RELEASED_ALL))
+    if then == "ask":
+        lifecycle.widen(campaign.pk, "somebody", {"all": True})
+        campaign.refresh_from_db()
+    assert campaign.warnings == []
+
+
+# --- who joins late ----------------------------------------------------------------------------------------------
+
+
+def hash_of(host: Host) -> int:
+    return int(Host.objects.annotate(hash=Func("pk", function="hashint8")).get(pk=host.pk).hash)
+
+
+def joiner(campaign: Campaign, *, released: bool) -> Host:
+    """Let a host enroll that stands among the released hosts of a campaign, or behind them."""
+    while (hash_of(host := make_host()) <= campaign.released) != released:
+        host.delete()
+    return host
+
+
+def test_who_joins_among_the_released_counts_and_nobody_is_taken_back(agent: Meet) -> None:
+    hosts = make_hosts(8)
+    campaign = make_campaign(
+        *hosts, target={"all": True}, include_late_joiners=True, rollout={"canary": {"count": 4}, "then": "ask"}
+    )
+    before = campaign.released
+    near, far = joiner(campaign, released=True), joiner(campaign, released=False)
+    upkeep.add_late_joiners()
+
+    campaign.refresh_from_db()
+    assert (campaign.released_count, campaign.count_targeted) == (5, 10)
+    assert asked(agent, [near, far], campaign) == [near]
+    rollout.release(campaign, 2)
+    assert campaign.released == before
+    lifecycle.widen(campaign.pk, "somebody", {"count": 6})
+    sweep()
+    campaign.refresh_from_db()
+    assert campaign.released_count == 6
+
+
+def test_widening_to_all_means_those_who_join_before_it_is_done(agent: Meet) -> None:
+    campaign = make_campaign(
+        *make_hosts(3), target={"all": True}, include_late_joiners=True, rollout={"canary": {"count": 1}}
+    )
+    lifecycle.widen(campaign.pk, "somebody", {"all": True})
+    joined = [joiner(campaign, released=False) for _ in range(2)]
+    upkeep.add_late_joiners()
+
+    sweep()
+
+    assert asked(agent, joined, campaign) == joined
+    later = make_host()
+    upkeep.add_late_joiners()
+    assert asked(agent, [later], campaign) == [later]
+
+
+# --- bad orders --------------------------------------------------------------------------------------------------
 
 
 def test_what_was_never_released_ends_held_back(agent: Meet, collect: Callable[[], int], boss: APIClient) -> None:
@@ -312,6 +467,45 @@ def test_hosts_that_are_asked_and_stay_silent_pull_a_brake(agent: Meet, collect:
     campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=open_work.now() - timedelta(seconds=20))
 
     assert "silent_percent: 2 of 4 hosts were asked and stay silent" in braked(campaign)
+
+
+def test_one_answer_is_no_percentage_while_more_may_come(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(20)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 10}, "stop_if": {"failed_percent": 50}})
+    reached = asked(agent, hosts, campaign)
+    answer(agent, reached[:4], campaign, status=1, message="no")
+    collect()
+    assert braked(campaign) == ""
+
+    answer(agent, reached[4:5], campaign)
+    collect()
+
+    assert "failed_percent: 4 of 5 answers failed" in braked(campaign)
+
+
+@pytest.mark.parametrize("then", ["ask", "auto"])
+def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect: Callable[[], int], then: str) -> None:
+    hosts = make_hosts(20)
+    order = {"canary": {"count": 4}, "then": then, "stop_if": {"failed_percent": 50}}
+    campaign = make_campaign(*hosts, rollout=order)
+
+    answer(agent, asked(agent, hosts, campaign)[:1], campaign, status=1, message="no")
+    collect()
+    assert braked(campaign) == "", "three have it and may answer"
+    campaign.targets.filter(state="delivered").update(delivered_at=open_work.now() - timedelta(seconds=61))
+
+    assert "failed_percent: 1 of 1 answers failed" in braked(campaign)
+
+
+def test_brakes_are_looked_at_while_targets_are_being_written(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = [*make_hosts(2), make_host(id=80_000_000)]
+    order = Order("SELECT 1", {"all": True}, rollout={"stop_if": {"rows": 1}})
+    campaign = lifecycle.launch(order, make_user(admin=True))
+    write_range(campaign.pk, hosts[0].pk >> 16)
+    answer(agent, asked(agent, hosts[:2], campaign), campaign)
+    collect()
+
+    assert braked(campaign) == "brake rows: 2 rows, the limit is 1"
 
 
 def test_below_the_limits_nothing_is_stopped(agent: Meet, collect: Callable[[], int]) -> None:
