@@ -60,6 +60,12 @@ def beyond_quota(by: User, targets: int) -> str:
     return f"target selects {targets} hosts, allowed are {most}: more need the permission {UNLIMITED}"
 
 
+def room_for_targets(by: User, targeted: int) -> int | None:
+    """Give how many more hosts may join a campaign of this person; None = any number."""
+    most = _most_targets(by)
+    return max(0, most - targeted) if most and not by.has_perm(UNLIMITED) else None
+
+
 def _most_targets(by: User) -> int:
     """Give the limit of this person: the highest of their groups', or that of everybody. 0 = none."""
     of_groups: dict[str, int] = settings.TARGETS_PER_CAMPAIGN_BY_GROUP

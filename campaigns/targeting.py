@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents import open_work
 from agents.models import Host, HostQuerySet
-from campaigns import doorbell
+from campaigns import doorbell, quotas, rollout, support
 from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
 from campaigns.rollout import HASH, brakes_of
@@ -132,9 +132,10 @@ def open_hosts(campaign: Campaign, number: int) -> list[int]:
 
 
 def add_late_joiners(campaign_id: int) -> int:
-    """Write and release hosts that are meant since the campaign began; give their number. Safe to run twice.
+    """Write hosts that are meant since the campaign began, release those its rollout lets; give how many joined.
 
-    What is written and not released, because the process died between, the repair of the board releases.
+    Safe to run twice. What is written and not released, because the process died between, the repair of the board
+    releases. Nobody joins beyond what who launched may ask, and the campaign says so.
     """
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
@@ -142,13 +143,13 @@ def add_late_joiners(campaign_id: int) -> int:
             return 0
         known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
         meant = Selection.read(campaign.target).hosts(open_work.now()).exclude(Exists(known))
-        joined = list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE])
+        joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
         if not joined:
             return 0
         numbers = {host >> RANGE_BITS for host in joined}
         for number in numbers:
             TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
-        _write(campaign, Host.objects.filter(pk__in=joined))
+        _join(campaign, Host.objects.filter(pk__in=joined))
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING:
@@ -159,6 +160,29 @@ def add_late_joiners(campaign_id: int) -> int:
             except open_work.NoBoardError:
                 logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
     return len(joined)
+
+
+def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
+    """Leave out hosts beyond the quota of who launched, and let the campaign say that some were."""
+    by = campaign.created_by
+    room = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
+    if room is None or room >= len(hosts):
+        return hosts
+    warning = f"nobody joins any more: {campaign.count_targeted + room} hosts is the most that {by} may ask"
+    if warning not in campaign.warnings:
+        campaign.warnings.append(warning)
+        campaign.save(update_fields=["warnings"])
+        doorbell.ring(campaign.pk)
+    return hosts[:room]
+
+
+def _join(campaign: Campaign, hosts: HostQuerySet) -> None:
+    """Write hosts that join: they may be of kinds that nobody had at the launch, and some stand among the released."""
+    campaign.unsupported = support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
+    _write(campaign, hosts)
+    if campaign.rollout is not None:
+        campaign.released_count = rollout.count_released(campaign)
+    campaign.save(update_fields=["unsupported", "released_count"])
 
 
 def _analyze() -> None:

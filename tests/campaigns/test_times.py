@@ -16,7 +16,7 @@ from campaigns.models import Campaign, StreamCursor
 from campaigns.sweeps import sweep
 from campaigns.targeting import write_range
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host, make_label, make_user
+from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
@@ -164,6 +164,33 @@ def test_hosts_join_late_by_enrolling_or_by_a_label(agent: Meet, collect: Callab
     campaign.refresh_from_db()
     closed.refresh_from_db()
     assert (campaign.count_targeted, closed.count_targeted) == (3, 1)
+
+
+def test_a_late_joiner_of_a_kind_that_lacks_the_table_is_never_asked(agent: Meet) -> None:
+    learn("linux", "users")
+    learn("darwin", "apps")
+    first = make_host(osquery_version="5.23.0")
+    campaign = make_campaign(first, target={"all": True}, sql="SELECT name FROM users", include_late_joiners=True)
+    mac, linux = make_host(osquery_version="5.23.0", platform="darwin"), make_host(osquery_version="5.23.0")
+    upkeep.add_late_joiners()
+
+    assert campaign.targets.get(host=mac).error == "no such table: users"
+    assert agent(mac).read() == {}
+    assert list(agent(linux).read()["queries"]) == [f"c{campaign.pk}"]
+
+
+def test_nobody_joins_beyond_what_who_launched_may_ask(operator: User, settings: Any) -> None:
+    settings.TARGETS_PER_CAMPAIGN = 3
+    first = make_host()
+    campaign = make_campaign(first, target={"all": True}, by=operator, include_late_joiners=True)
+    make_hosts(4)
+
+    for _ in range(3):
+        upkeep.add_late_joiners()
+
+    campaign.refresh_from_db()
+    assert campaign.count_targeted == 3
+    assert campaign.warnings == ["nobody joins any more: 3 hosts is the most that operator may ask"]
 
 
 def test_a_late_joiner_of_another_range_is_asked(agent: Meet) -> None:
