@@ -14,6 +14,8 @@ from fleet.errors import BadInputError, ConflictError
 def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     """Launch a campaign's SQL over its hosts in these final states. Raise ConflictError while it has not ended.
 
+    Its rollout holds again, canary and brakes: what was held back is as many hosts as ever. Nobody joins late, since
+    the hosts are those that were.
     What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission.
     """
     wanted = _checked(parent, list(states))
@@ -22,6 +24,7 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
         target={"campaign": {"id": parent.pk, "states": wanted}},
         timeout=parent.timeout,
         answer_within=parent.answer_within,
+        rollout=parent.rollout,
         name=parent.name,
         reason=parent.reason,
         query=parent.query,

@@ -52,6 +52,18 @@ def test_only_the_hosts_in_these_states_are_asked_the_same_again(
     assert AuditRecord.objects.get(campaign_id=again.pk).target == body["target"]
 
 
+def test_its_rollout_holds_again_and_nobody_joins_late(operator: User, api: Api) -> None:
+    hosts = make_hosts(5)
+    order = {"canary": {"count": 1}, "stop_if": {"failed_percent": 10}}
+    first = end(make_campaign(*hosts, by=operator, rollout=order, include_late_joiners=True))
+
+    body = rerun(api(operator), first, "missed").json()
+
+    again = Campaign.objects.get(pk=body["id"])
+    assert (body["rollout"], again.released_count, again.expected) == (order, 1, 5)
+    assert not again.include_late_joiners
+
+
 def test_what_denylisted_hosts_will_do_is_said(api: Api, operator: User, ended: Campaign) -> None:
     warnings = rerun(api(operator), ended, "denylisted").json()["warnings"]
 
