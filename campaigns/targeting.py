@@ -13,7 +13,7 @@ from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from agents import open_work
-from agents.models import Host, HostQuerySet
+from agents.models import Host, HostQuerySet, online_since
 from campaigns import doorbell, quotas, rollout, support
 from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
@@ -24,6 +24,11 @@ from fleet.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 logger = logging.getLogger(__name__)
 
 LATE_JOINERS_AT_ONCE = 10_000
+
+COUNT_ONLINE = """
+SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
+WHERE target.campaign_id = %s AND presence.last_seen >= %s
+"""
 
 # The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
 WRITE = """
@@ -88,7 +93,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
             logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
             return
         if armed is None:
-            _end_as_closed(campaign)
+            end_as_closed(campaign)
             return
         if campaign.started_at is None:
             campaign.started_at, campaign.ends_at = armed
@@ -98,7 +103,23 @@ def _arm_targets(campaign_id: int, number: int) -> None:
             complete_if_over(campaign, _last_end(campaign) or armed.started_at)
         campaign.save(update_fields=["started_at", "ends_at", "status"])
         doorbell.ring(campaign_id)
+    if campaign.status != Status.TARGETING:
+        count_online(campaign)
     logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
+
+
+def count_online(campaign: Campaign) -> None:
+    """Count how many targets are online; first when all are known, since many a campaign ends within seconds.
+
+    Without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile. When it has
+    ended the last count stays: that many were there to be asked.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(timezone.now())])
+        online = cursor.fetchone()[0]
+    if online != campaign.count_online:
+        Campaign.objects.filter(pk=campaign.pk).update(count_online=online)
+        doorbell.ring(campaign.pk)
 
 
 def _last_end(campaign: Campaign) -> datetime | None:
@@ -107,7 +128,7 @@ def _last_end(campaign: Campaign) -> datetime | None:
     return last if last and campaign.started_at and last > campaign.started_at else None
 
 
-def _end_as_closed(campaign: Campaign) -> None:
+def end_as_closed(campaign: Campaign) -> None:
     """End what the board knows as closed: a stop got so far, and Postgres failed before it could keep it."""
     campaign.ended_by, campaign.ended_reason = "server", "a stop reached the board and could not be stored"
     campaign.save(update_fields=["ended_by", "ended_reason"])

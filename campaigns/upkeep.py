@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from django.db import connection, transaction
-from django.utils import timezone
+from django.db import transaction
 from redis.exceptions import RedisError
 
 from agents import open_work
-from agents.models import online_since
 from agents.open_work import RELEASED_ALL
-from campaigns import doorbell, targeting
+from campaigns import targeting
 from campaigns.collection import is_stored
 from campaigns.models import Campaign, Status
 from campaigns.targeting import open_hosts
@@ -28,11 +26,6 @@ from fleet.keyspace import seat_of
 logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 1.0
-
-COUNT_ONLINE = """
-SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
-WHERE target.campaign_id = %s AND presence.last_seen >= %s
-"""
 
 
 def _for_a_second(campaigns: Iterable[Campaign], step: Callable[[Campaign], None]) -> None:
@@ -113,17 +106,7 @@ def _add_late_joiners(campaign: Campaign) -> None:
 
 def refresh_online() -> None:
     """Count anew how many targets of the campaigns under way are online."""
-    _for_a_second(Campaign.objects.under_way(), _count_online)
-
-
-def _count_online(campaign: Campaign) -> None:
-    """Count without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile."""
-    with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(timezone.now())])
-        online = cursor.fetchone()[0]
-    if online != campaign.count_online:
-        Campaign.objects.filter(pk=campaign.pk).update(count_online=online)
-        doorbell.ring(campaign.pk)
+    _for_a_second(Campaign.objects.under_way(), targeting.count_online)
 
 
 # --- who goes --------------------------------------------------------------------------------------------------

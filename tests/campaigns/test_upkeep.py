@@ -54,10 +54,17 @@ def test_a_board_that_lacks_nothing_is_not_looked_at_host_by_host(
     assert not [query for query in asked if 'campaigns_target"' in query["sql"]]
 
 
+def test_who_is_online_is_known_of_a_campaign_that_ends_at_once() -> None:
+    hosts = make_hosts(2)
+    Presence.objects.create(host=hosts[0], last_seen=timezone.now())
+
+    assert make_campaign(*hosts).count_online == 1
+
+
 def test_what_there_was_no_time_for_has_its_turn_later(monkeypatch: Any) -> None:
     hosts = make_hosts(1)
-    Presence.objects.create(host=hosts[0], last_seen=timezone.now())
     campaigns = [make_campaign(*hosts) for _ in range(3)]
+    Presence.objects.create(host=hosts[0], last_seen=timezone.now())
     monkeypatch.setattr(upkeep, "RUN_SECONDS", 0.0)
 
     upkeep.refresh_online()
