@@ -156,13 +156,26 @@ def _pause(campaign: int, verb: str, ranges: list[int]) -> list[bytes]:
     return _call("pause", keys, [campaign, verb, bell(), *ranges])
 
 
-def braked(campaigns: list[int]) -> dict[int, int]:
-    """Name those of the campaigns whose denylisted hosts pulled the brake on the board, and how many those are."""
+class Standing(NamedTuple):
+    """How a campaign stands on the board."""
+
+    is_closed: bool
+    is_paused: bool
+    braked: int | None  # so many denylisted hosts pulled its brake
+
+
+def standings(campaigns: Iterable[int]) -> dict[int, Standing]:
+    """Give how these campaigns stand, in one round trip; those that the board does not know are left out."""
+    wanted = list(campaigns)
     pipe = client().pipeline(transaction=False)
-    for campaign in campaigns:
-        pipe.hmget(keyspace.campaign_key(campaign), "braked", "denylisted")
-    answers = zip(campaigns, pipe.execute(), strict=True)
-    return {campaign: int(denylisted) for campaign, (pulled, denylisted) in answers if pulled}
+    for campaign in wanted:
+        pipe.hmget(keyspace.campaign_key(campaign), "open", "paused", "braked", "denylisted")
+    answers = zip(wanted, pipe.execute(), strict=True)
+    return {
+        campaign: Standing(open_ == b"0", paused is not None, int(denylisted or 0) if braked else None)
+        for campaign, (open_, paused, braked, denylisted) in answers
+        if open_ is not None
+    }
 
 
 def take_offers(campaign: int, hosts: Iterable[int]) -> None:

@@ -41,6 +41,6 @@ def complete_if_over(campaign: Campaign, at: datetime) -> bool:
         return False
     campaign.status, campaign.ended_at = Status.COMPLETED, at
     campaign.ended_reason = "every host has a final state"
-    campaign.save(update_fields=["status", "ended_at", "ended_reason"])
+    campaign.save(update_fields=["status", "ended_at", "ended_reason", *campaign.forget_pause()])
     logger.info("campaign completed campaign=%s", campaign.pk)
     return True

@@ -211,6 +211,11 @@ class Campaign(models.Model):
         """Count the targets that can run the SQL."""
         return self.count_targeted - self.count_unsupported
 
+    def forget_pause(self) -> tuple[str, ...]:
+        """Let it be paused no more; give the fields that are to be saved."""
+        self.left, self.paused_by, self.paused_reason = None, "", ""
+        return "left", "paused_by", "paused_reason"
+
     def is_past(self, moment: datetime) -> bool:
         """Say whether the campaign had ended by then, as far as its end is known: an answer then is late."""
         end = self.ended_at or self.closed_at or self.ends_at

@@ -272,9 +272,8 @@ def go_on(campaign: Campaign) -> None:
     ends_at = open_work.resume(campaign.pk, list(campaign.ranges.values_list("number", flat=True)))
     if ends_at is None:
         return
-    campaign.status, campaign.ends_at, campaign.left = Status.RUNNING, ends_at, None
-    campaign.paused_by = campaign.paused_reason = ""
-    campaign.save(update_fields=["status", "ends_at", "left", "paused_by", "paused_reason"])
+    campaign.status, campaign.ends_at = Status.RUNNING, ends_at
+    campaign.save(update_fields=["status", "ends_at", *campaign.forget_pause()])
     doorbell.ring(campaign.pk)
     logger.info("campaign resumed campaign=%s", campaign.pk)
 

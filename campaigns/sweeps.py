@@ -4,7 +4,8 @@ Every step takes the campaign's lock, looks again and may run twice or beside an
 """
 
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
 from campaigns.rebuild import mend_board
 from campaigns.rollout import HASH
+from campaigns.targeting import end_as_closed
 from fleet import keyspace
 from fleet.errors import ConflictError
 from fleet.queue import enqueue
@@ -29,37 +31,47 @@ from fleet.queue import enqueue
 logger = logging.getLogger(__name__)
 
 SLICE = 10_000  # targets that get their final state in one transaction, well under a second
+STEP_SECONDS = 4.0  # that one of the steps which may take long has, so that brakes are watched all the time
 BRAKE = "brake"  # what a campaign was ended by when no person did
 STUCK_AFTER = timedelta(seconds=10)
 
 
 def sweep() -> None:
     """Do everything that is due. While the board is not whole nothing can be closed on it: that waits."""
-    told.note_sweep()
     send_stuck_ranges()
     if not mend_board():
         return
-    if not switch.follow():
+    is_on = switch.follow()
+    if watch():
+        told.note_sweep()
+    if not is_on:
         lifecycle.stop_all("kill switch")
     now = open_work.now()
-    _each(_ids(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), lifecycle.start)
-    pull_brakes()
+    _each(_in_time(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), lifecycle.start)
     running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None)
-    begun = Campaign.objects.filter(status__in=[Status.TARGETING, Status.RUNNING], ended_by="", closed_at=None)
-    _each(_ids(begun.exclude(rollout=None)), widen)
     _each(_ids(running.exclude(answer_within=None)), give_up)
     open_campaigns = Campaign.objects.under_way().filter(closed_at=None)
     _each(_ids(open_campaigns.filter(ends_at__lte=now) | open_campaigns.exclude(ended_by="")), close)
     _each(_ids(Campaign.objects.filter(status__in=OVER, closed_entry="")), close_finished)
-    _each(_ids(Campaign.objects.under_way().exclude(closed_at=None)), finish)
+    _each(_in_time(Campaign.objects.under_way().exclude(closed_at=None)), finish)
 
 
 def _ids(campaigns: Iterable[Campaign]) -> list[int]:
     return [campaign.pk for campaign in campaigns]
 
 
-def _each(ids: list[int], step: Callable[[int], None]) -> None:
-    """Take a step for each campaign; trouble with one is logged and keeps no other waiting."""
+def _in_time(campaigns: Iterable[Campaign]) -> Iterator[int]:
+    """Give as many as there is time for; the next sweep, which looks at brakes first, comes to the others."""
+    until = time.monotonic() + STEP_SECONDS
+    for campaign in campaigns:
+        yield campaign.pk
+        if time.monotonic() > until:
+            return
+
+
+def _each(ids: Iterable[int], step: Callable[[int], None]) -> bool:
+    """Take a step for each campaign, say whether all went well; trouble with one keeps no other waiting."""
+    well = True
     for campaign_id in ids:
         try:
             step(campaign_id)
@@ -67,6 +79,49 @@ def _each(ids: list[int], step: Callable[[int], None]) -> None:
             raise  # nothing can be done for the others either
         except Exception:
             logger.exception("sweep failed step=%s campaign=%s", step.__name__, campaign_id)
+            well = False
+    return well
+
+
+def watch() -> bool:
+    """Look at the brakes of every campaign and widen those that go on; say whether all of it was done.
+
+    Only then is the sweep's heartbeat written, without which the board hands out no campaign with a rollout. This comes
+    before what may take long.
+    """
+    under_way = Campaign.objects.under_way().filter(closed_at=None, ended_by="")
+    known = {campaign.pk: campaign for campaign in under_way}
+    standings = open_work.standings(known)
+    strayed = [pk for pk, standing in standings.items() if not _agree(known[pk], standing)]
+    braked = [pk for pk, standing in standings.items() if standing.braked is not None]
+    begun = under_way.filter(status__in=[Status.TARGETING, Status.RUNNING]).exclude(rollout=None)
+    done = [_each(strayed, bring_back), _each(braked, pull_brake), _each(_ids(begun), widen)]
+    return all(done)
+
+
+def _agree(campaign: Campaign, standing: open_work.Standing) -> bool:
+    """Say whether the board holds what Postgres does. A range that is not armed yet finds out by itself."""
+    if campaign.status == Status.TARGETING:
+        return True
+    return not standing.is_closed and standing.is_paused == (campaign.status == Status.PAUSED)
+
+
+def bring_back(campaign_id: int) -> None:
+    """Let the board follow Postgres: a pause, a resume or a stop got so far, and failed before it was committed."""
+    with transaction.atomic():
+        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+        if campaign is None or campaign.is_over or campaign.is_closed or campaign.ended_by:
+            return
+        standing = open_work.standings([campaign_id]).get(campaign_id)
+        if standing is None or _agree(campaign, standing) or campaign.is_past(open_work.now()):
+            return
+        logger.warning("the board strayed campaign=%s status=%s", campaign_id, campaign.status)
+        if standing.is_closed:
+            end_as_closed(campaign)
+        elif campaign.status == Status.PAUSED:
+            rollout.hold(campaign, campaign.paused_by, campaign.paused_reason)
+        else:
+            rollout.go_on(campaign)
 
 
 def close(campaign_id: int) -> None:
@@ -92,7 +147,8 @@ def finish(campaign_id: int) -> None:
         return
     if campaign.count_waiting and not campaign.ended_by and not told.all_told_since(campaign.closed_at):
         return  # a gateway may yet tell of a host that asked before the end
-    while _finish_slice(campaign_id):
+    until = time.monotonic() + STEP_SECONDS
+    while _finish_slice(campaign_id) and time.monotonic() < until:
         pass
 
 
@@ -112,7 +168,7 @@ def _finish_slice(campaign_id: int) -> bool:
             campaign.move(before, after, changed)
         if not campaign.open_targets:
             _end(campaign)
-        campaign.save_counts("status", "ended_at", "ended_reason")
+        campaign.save_counts("status", "ended_at", "ended_reason", "left", "paused_by", "paused_reason")
         doorbell.ring(campaign_id)
         return bool(campaign.open_targets)
 
@@ -151,6 +207,7 @@ def _final_state(campaign: Campaign, target: Open, reads: told.Reads | None) -> 
 
 def _end(campaign: Campaign) -> None:
     campaign.ended_at = campaign.closed_at
+    campaign.forget_pause()
     if campaign.ended_by:
         campaign.status = Status.STOPPED
     else:
@@ -158,12 +215,13 @@ def _end(campaign: Campaign) -> None:
     logger.info("campaign ended campaign=%s status=%s", campaign.pk, campaign.status)
 
 
-def pull_brakes() -> None:
-    """Stop the campaigns whose denylisted hosts pulled the brake on the board."""
-    running = {campaign.pk: campaign for campaign in Campaign.objects.under_way().filter(closed_at=None, ended_by="")}
-    for campaign_id, denylisted in open_work.braked(list(running)).items():
-        limit = rollout.brakes_of(running[campaign_id], settings.DENYLISTED_BRAKE).denylisted or 0
-        _pull(campaign_id, rollout.denylisted_sentence(denylisted, limit))
+def pull_brake(campaign_id: int) -> None:
+    """Stop a campaign whose denylisted hosts pulled the brake on the board."""
+    campaign = Campaign.objects.get(pk=campaign_id)
+    standing = open_work.standings([campaign_id]).get(campaign_id)
+    if standing is not None and standing.braked is not None:
+        limit = rollout.brakes_of(campaign, settings.DENYLISTED_BRAKE).denylisted or 0
+        _pull(campaign_id, rollout.denylisted_sentence(standing.braked, limit))
 
 
 def widen(campaign_id: int) -> None:

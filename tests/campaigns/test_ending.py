@@ -70,6 +70,23 @@ def test_a_host_that_asked_but_was_not_handed_the_sql_was_held_back(agent: MakeA
     assert state(campaign, host) == State.HELD_BACK
 
 
+def test_what_takes_long_keeps_no_sweep_from_looking_at_brakes(
+    agent: MakeAgent, board: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaigns = [make_campaign(*make_hosts(3)) for _ in range(2)]
+    for campaign in campaigns:
+        lifecycle.stop(campaign.pk, "somebody", "enough")
+    monkeypatch.setattr(sweeps, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps, "SLICE", 2)
+
+    open_after = []
+    for _ in range(4):
+        sweeps.sweep()
+        open_after.append(Target.objects.filter(state=State.WAITING).count())
+
+    assert open_after == [4, 3, 1, 0]
+
+
 def test_nothing_is_final_before_everything_in_the_stream_is_stored(agent: MakeAgent, collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)

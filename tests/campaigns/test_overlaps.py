@@ -135,6 +135,38 @@ def test_a_stop_that_reached_the_board_alone_ends_the_campaign(agent: MakeAgent)
     assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "server")
 
 
+@pytest.mark.parametrize(("verb", "status"), [("pause", Status.RUNNING), ("resume", Status.PAUSED)])
+def test_the_board_follows_postgres_after_a_pause_or_resume_that_was_not_committed(
+    agent: MakeAgent, verb: str, status: Status
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    if verb == "resume":
+        lifecycle.pause(campaign.pk, "somebody")
+    with transaction.atomic():
+        getattr(lifecycle, verb)(campaign.pk, "somebody")
+        transaction.set_rollback(True)  # the process dies after the board was written
+    assert bool(agent(host).read()) == (verb == "resume")
+
+    sweep()
+
+    campaign.refresh_from_db()
+    assert campaign.status == status
+    assert (campaign.ends_at is None, campaign.left is None) == (verb == "resume", verb == "pause")
+    assert open_work.standings([campaign.pk])[campaign.pk].is_paused == (verb == "resume")
+    assert bool(agent(host).read()) == (verb == "pause")
+
+
+def test_a_stop_that_was_not_committed_ends_a_running_campaign(agent: MakeAgent) -> None:
+    campaign = make_campaign(make_host())
+    open_work.close(campaign.pk, [campaign.ranges.get().number])
+
+    sweep()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "server")
+
+
 def test_trouble_with_one_campaign_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = make_campaign(*make_hosts(2), rollout={"canary": {"count": 1}})
     other = make_campaign(make_host())
