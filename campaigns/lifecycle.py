@@ -81,10 +81,7 @@ def launch(order: Order, by: User) -> Campaign:
         if order.start_at is None:
             _freeze(campaign, selection)
         else:
-            campaign.status = Status.SCHEDULED
-            campaign.expected = sum(ranges_of(selection.hosts(timezone.now())).values())
-            quotas.check_targets(by, campaign.expected)
-            campaign.save()
+            _schedule(campaign, selection)
         audit.begin(campaign)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
@@ -104,6 +101,29 @@ def _check_times(order: Order) -> None:
             raise BadInputError(f"start_at {order.start_at.isoformat()} is in the past", "start_at")
         if order.start_at > now + LATEST_START:
             raise BadInputError(f"start_at {order.start_at.isoformat()} is more than a year ahead", "start_at")
+
+
+def _schedule(campaign: Campaign, selection: Selection) -> None:
+    """Save a campaign that begins later, after all checks that can be made now; a label may be filled until then."""
+    if _is_nobody(selection):
+        raise BadInputError(f"target {json.dumps(campaign.target)} can never select a host", "target")
+    hosts = selection.hosts(timezone.now())
+    support.unsupported(campaign.sql, hosts)
+    campaign.status = Status.SCHEDULED
+    campaign.expected = hosts.count()
+    if campaign.created_by is not None:
+        quotas.check_targets(campaign.created_by, campaign.expected)
+    campaign.save()
+
+
+def _is_nobody(selection: Selection) -> bool:
+    """Say whether no host can ever be meant, whoever enrolls and whatever labels they bear: all lists are empty."""
+    group = (selection.labels is not None or selection.platforms is not None) and [] not in (
+        selection.labels,
+        selection.platforms,
+    )
+    earlier = selection.earlier is not None and selection.earlier.states != ()
+    return not (selection.everybody or group or selection.host_ids or selection.host_names or earlier)
 
 
 def _freeze(campaign: Campaign, selection: Selection) -> None:
@@ -228,6 +248,8 @@ def resume(campaign_id: int, by: str) -> Campaign:
         campaign = _open(campaign_id)
         if campaign.status != Status.PAUSED or campaign.ended_by:
             raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a paused one can be resumed")
+        if campaign.paused_by == rollout.ASKS:
+            raise ConflictError(f"campaign {campaign_id} waits since its first hosts were asked: widen it, or stop")
         switch.refuse_when_off()
         with _board_needed():
             rollout.go_on(campaign)
@@ -259,7 +281,7 @@ def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
 
 
 def disable_live_queries(by: User, reason: str = "") -> int:
-    """Hand out nothing any more and stop every campaign; give how many. The board comes first."""
+    """Hand out nothing any more and stop every campaign; give how many. What waits for Redis the sweep stops."""
     switch.turn(by, reason, on=False)
     return stop_all(by.get_username())
 
@@ -270,7 +292,7 @@ def stop_all(by: str) -> int:
     if not reason:
         return 0  # they were switched on again meanwhile
     for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
-        with suppress(ConflictError):  # it was over before its turn came
+        with suppress(ConflictError, RedisError):  # it was over before its turn came, or has a later turn
             stop(campaign_id, by, reason)
             stopped += 1
     return stopped

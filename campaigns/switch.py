@@ -5,6 +5,7 @@ import logging
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from redis.exceptions import RedisError
 
 from agents import open_work
 from campaigns.models import LiveQueries
@@ -39,17 +40,22 @@ def follow() -> bool:
     """Let the board follow the switch, also when it was changed where the server is set up; give whether it is on."""
     LiveQueries.objects.get_or_create(pk=1)
     with transaction.atomic():
-        LiveQueries.objects.select_for_update().get(pk=1)  # whoever turns it holds this row until the board is written
+        LiveQueries.objects.select_for_update().get(pk=1)  # one at a time: the last one has read the last turn
         on = is_on()
         open_work.switch_off(off=not on)
     return on
 
 
 def turn(by: User, reason: str, *, on: bool) -> None:
-    """Turn it, in Postgres and on the board: off means that nothing is handed out from now on."""
-    with transaction.atomic():
-        LiveQueries.objects.update_or_create(
-            pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}
-        )
-        open_work.switch_off(off=not on)
+    """Turn it, in Postgres and then on the board: off means that nothing is handed out from now on.
+
+    Without Redis nothing is handed out anyway, so that keeps nobody from turning it; the sweep lets the board follow.
+    """
+    LiveQueries.objects.update_or_create(
+        pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}
+    )
     logger.warning("live queries switched %s by=%s reason=%s", "on" if on else "off", by.pk, reason)
+    try:
+        follow()
+    except RedisError as error:
+        logger.warning("the board does not follow the switch yet reason=%s", error)

@@ -121,6 +121,9 @@ def test_ask_pauses_and_says_so_and_widening_goes_on(agent: Meet, collect: Calla
     assert shown["paused_reason"] == "2 of 10 hosts were asked first: widen, or stop"
     assert asked(agent, hosts, campaign) == []
 
+    resumed = act(boss, campaign, "resume")
+    assert resumed.status_code == 409
+    assert "its first hosts were asked: widen it, or stop" in resumed.json()["error"]
     assert act(boss, campaign, "widen", count=2).status_code == 400
     widened = act(boss, campaign, "widen", percent=50).json()
     assert widened["status"] == "running"
@@ -508,6 +511,22 @@ def test_brakes_are_looked_at_while_targets_are_being_written(agent: Meet, colle
     assert braked(campaign) == "brake rows: 2 rows, the limit is 1"
 
 
+def test_the_heartbeat_is_not_written_while_brakes_cannot_be_looked_at(
+    agent: Meet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host, rollout={"stop_if": {"rows": 1}})
+    redis: Any = open_work.client()
+    redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
+    with monkeypatch.context() as broken:
+        broken.setattr(rollout, "_pulled", lambda *_: 1 / 0)
+        sweep()
+    assert asked(agent, [host], campaign) == []
+
+    sweep()
+    assert asked(agent, [host], campaign) == [host]
+
+
 def test_below_the_limits_nothing_is_stopped(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = make_hosts(4)
     limits = {"failed_percent": 50, "rows": 100, "median_wall_ms": 500, "denylisted": 3, "silent_percent": 90}
@@ -543,6 +562,22 @@ def test_paused_time_does_not_count(agent: Meet, collect: Callable[[], int], bos
     assert campaign.ends_at is not None
     assert abs((campaign.ends_at - before) - timedelta(milliseconds=left)) < timedelta(seconds=1)
     assert asked(agent, others, campaign) == others
+
+
+def test_what_is_over_is_not_paused(agent: Meet, boss: APIClient, collect: Callable[[], int]) -> None:
+    host = make_host()
+    stopped, completed = make_campaign(host), make_campaign(host)
+    agent(host).read()
+    for campaign in (stopped, completed):
+        act(boss, campaign, "pause")
+    answer(agent, [host], completed)
+    collect()
+    act(boss, stopped, "stop")
+    sweep()
+
+    for campaign, status in ((stopped, "stopped"), (completed, "completed")):
+        shown = boss.get(f"/api/v1/campaigns/{campaign.pk}/").json()
+        assert (shown["status"], shown["paused_by"], shown["paused_reason"]) == (status, "", "")
 
 
 def test_a_pause_survives_a_lost_board(agent: Meet, boss: APIClient) -> None:
@@ -636,6 +671,27 @@ def test_the_kill_switch_stops_all_and_refuses_new_ones(
         assert "switched off by" in campaign.ended_reason
     boss.post("/api/v1/live-queries/enable/")
     assert boss.post("/api/v1/campaigns/", launch, format="json").status_code == 201
+
+
+def test_the_kill_switch_can_be_thrown_while_redis_is_away(
+    agent: Meet, boss: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    scheduled = lifecycle.launch(
+        Order("SELECT 1", {"all": True}, start_at=open_work.now() + timedelta(hours=1)), make_user(admin=True)
+    )
+    with monkeypatch.context() as away:
+        away.setattr(open_work, "client", lambda: keyspace.connect("redis://127.0.0.1:1"))
+        answer = boss.post("/api/v1/live-queries/disable/", {"reason": "now"}, format="json")
+
+    assert answer.json() == {"enabled": False, "stopped": 1}
+    assert not LiveQueries.objects.get().enabled
+    sweep()
+    assert open_work.client().exists(keyspace.OFF)
+    for stopped in (campaign, scheduled):
+        stopped.refresh_from_db()
+        assert (stopped.status, "switched off by" in stopped.ended_reason) == ("stopped", True)
 
 
 def test_the_kill_switch_alone_hands_out_nothing_and_survives_a_lost_board(

@@ -76,6 +76,26 @@ def test_who_is_meant_is_frozen_at_the_start_and_nobody_is_a_reason(boss: APICli
     assert campaign.ended_at is not None
 
 
+def test_what_a_launch_would_refuse_is_refused_for_later_too(boss: APIClient) -> None:
+    learn("linux", "users")
+    make_host(osquery_version="5.23.0")
+    make_label("empty")
+
+    wrong = launch(boss, start_at=in_an_hour(), sql="SELECT nam FROM users")
+    nobody = [
+        launch(boss, start_at=in_an_hour(), target=target)
+        for target in ({"hosts": []}, {"labels": [], "platforms": ["linux"]}, {"platforms": []})
+    ]
+    filled_by_then = launch(boss, start_at=in_an_hour(), target={"labels": ["empty"]})
+
+    assert (wrong.status_code, filled_by_then.status_code) == (400, 201)
+    assert "no such column: nam" in wrong.json()["error"]
+    for refused in nobody:
+        assert refused.status_code == 400
+        assert "can never select a host" in refused.json()["error"]
+    assert Campaign.objects.count() == 1
+
+
 def test_a_scheduled_campaign_can_be_stopped(boss: APIClient, agent: Meet) -> None:
     host = make_host()
     scheduled = launch(boss, start_at=in_an_hour()).json()["id"]
