@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 SLICE = 10_000  # targets that get their final state in one transaction, well under a second
 STEP_SECONDS = 4.0  # that one of the steps which may take long has, so that brakes are watched all the time
+# As one array: the ORM takes as long to write ten thousand numbers as PostgreSQL takes to change their rows.
+END = "UPDATE campaigns_target SET state = %s, ended_at = %s WHERE id = ANY(%s) AND state = %s"
 BRAKE = "brake"  # what a campaign was ended by when no person did
 STUCK_AFTER = timedelta(seconds=10)
 
@@ -164,13 +166,19 @@ def _finish_slice(campaign_id: int) -> bool:
             for pk, host, state, hash_ in targets.values_list("pk", "host_id", "state", "hash")[:SLICE]
         ]
         for (before, after), pks in _final_states(campaign, slice_).items():
-            changed = Target.objects.filter(pk__in=pks, state=before).update(state=after, ended_at=campaign.closed_at)
-            campaign.move(before, after, changed)
+            campaign.move(before, after, _change(pks, before, after, campaign.closed_at))
         if not campaign.open_targets:
             _end(campaign)
         campaign.save_counts("status", "ended_at", "ended_reason", "left", "paused_by", "paused_reason")
         doorbell.ring(campaign_id)
         return bool(campaign.open_targets)
+
+
+def _change(pks: list[int], before: str, after: str, at: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(END, [after, at, pks, before])
+        changed: int = cursor.rowcount
+        return changed
 
 
 class Open(NamedTuple):
