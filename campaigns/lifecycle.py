@@ -16,6 +16,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from agents import open_work, sql
+from agents.board import bitmap_of
 from agents.models import HostQuerySet
 from campaigns import audit, doorbell, estimates, quotas, rollout, support, switch
 from campaigns.ending import close_on_board
@@ -23,6 +24,7 @@ from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, Targ
 from campaigns.rollout import Rollout
 from campaigns.selection import Selection, sql_of
 from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, UnavailableError
+from fleet.keyspace import seat_of
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -134,13 +136,16 @@ def _freeze(campaign: Campaign, selection: Selection) -> None:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     campaign.unsupported = refused = support.unsupported(campaign.sql, hosts)
     campaign.goes_alone = estimates.goes_alone(campaign.sql)
-    campaign.expected = sum(ranges.values())
+    campaign.expected = sum(map(len, ranges.values()))
     if campaign.created_by is not None:
         quotas.check_targets(campaign.created_by, campaign.expected)
     campaign.status = Status.TARGETING
     rollout.begin(campaign, support.able(hosts, refused))
     campaign.save()
-    TargetRange.objects.bulk_create(TargetRange(campaign=campaign, number=number) for number in ranges)
+    TargetRange.objects.bulk_create(
+        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
+        for number, ids in ranges.items()
+    )
     for number in ranges:
         enqueue("campaigns.write_range", campaign.pk, number)
 
@@ -204,12 +209,12 @@ def _lock_key(by: User, key: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [key, by.pk])
 
 
-def ranges_of(hosts: HostQuerySet) -> dict[int, int]:
-    """Count the hosts by range of ids."""
+def ranges_of(hosts: HostQuerySet) -> dict[int, list[int]]:
+    """Name the hosts by range of ids."""
     text, params = sql_of(hosts, "pk")
     with connection.cursor() as cursor:
         # The query is the ORM's own; its values travel as parameters.
-        cursor.execute(f"SELECT id >> 16, count(*) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
+        cursor.execute(f"SELECT id >> 16, array_agg(id) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
         return dict(cursor.fetchall())
 
 

@@ -242,6 +242,9 @@ class TargetRange(models.Model):
 
     campaign = models.ForeignKey(Campaign, models.CASCADE, related_name="ranges")
     number = models.PositiveIntegerField(help_text="host id >> 16")
+    # Who was meant at the launch, as a bitmap like the board's, until they are written: labels, presence and what a
+    # sample holds may move meanwhile.
+    hosts = models.BinaryField(null=True)
     sent_at = models.DateTimeField(default=timezone.now)
     done_at = models.DateTimeField(null=True, blank=True)
 

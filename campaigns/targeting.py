@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, F, Func, IntegerField, Max, OuterRef, Value
 from django.utils import timezone
 
 from agents import open_work
@@ -54,15 +54,23 @@ def write_range(campaign_id: int, number: int) -> None:
 def _write_targets(campaign_id: int, number: int) -> bool:
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
-        todo = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None)
-        if campaign is None or not todo.exists():
+        range_ = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None).first()
+        if campaign is None or range_ is None:
             return False
-        first = number << RANGE_BITS
-        hosts = Selection.read(campaign.target).hosts(campaign.chosen_at)
-        written = _write(campaign, hosts.filter(pk__gte=first, pk__lt=first + RANGE_SIZE))
+        written = _write(campaign, _meant(range_))
     if written > 20_000:
         _analyze()
     return True
+
+
+def _meant(range_: TargetRange) -> HostQuerySet:
+    """Give the hosts of a range that were meant at the launch and are enrolled still."""
+    first = range_.number << RANGE_BITS
+    # Redis counts the bits of a byte from the left, PostgreSQL from the right.
+    bit = F("pk").bitand(RANGE_SIZE - 1).bitxor(7)
+    is_meant = Func(Value(range_.hosts), bit, function="get_bit", output_field=IntegerField())
+    hosts: HostQuerySet = Host.objects.enrolled().filter(pk__gte=first, pk__lt=first + RANGE_SIZE)
+    return hosts.annotate(is_meant=is_meant).filter(is_meant=1)
 
 
 def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
@@ -97,7 +105,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
             return
         if campaign.started_at is None:
             campaign.started_at, campaign.ends_at = armed
-        TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now())
+        TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
         if not campaign.ranges.filter(done_at=None).exists():
             campaign.status = Status.RUNNING
             complete_if_over(campaign, _last_end(campaign) or armed.started_at)

@@ -13,10 +13,11 @@ from agents.models import Host, Presence
 from campaigns import lifecycle, rebuild, rollout, targeting, upkeep
 from campaigns.lifecycle import Order, launch
 from campaigns.models import Campaign, State, Status, Target
+from campaigns.selection import Selection
 from campaigns.sweeps import sweep
 from fleet import keyspace
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host, make_hosts, make_user
+from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 MakeAgent = Callable[[Host], Agent]
@@ -121,6 +122,27 @@ def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_th
     answered = Target.objects.get(campaign=campaign, host=near)
     assert campaign.status == Status.COMPLETED
     assert campaign.ended_at == answered.answered_at
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"sample": {"count": 3}}, {"online": True}])
+def test_who_is_meant_is_frozen_however_late_the_worker_is(narrowed: Any) -> None:
+    hosts = [*make_hosts(4), *(make_host(id=90_000_000 + n) for n in range(4))]
+    Presence.objects.bulk_create(Presence(host=host, last_seen=open_work.now()) for host in hosts[2:6])
+    label = make_label("web", *hosts)
+    target = {"labels": ["web"], **narrowed}
+    meant = set(Selection.read(target).hosts(open_work.now()).values_list("pk", flat=True))
+    campaign = launch(Order(sql="SELECT 1", target=target), make_user(admin=True))
+
+    label.hosts.remove(*hosts[1:7])
+    label.hosts.add(*make_hosts(3))
+    Presence.objects.all().delete()
+    for number in campaign.ranges.values_list("number", flat=True):
+        targeting.write_range(campaign.pk, number)
+
+    campaign.refresh_from_db()
+    assert set(campaign.targets.values_list("host_id", flat=True)) == meant
+    assert campaign.expected == campaign.count_targeted == len(meant)
+    assert not campaign.ranges.exclude(hosts=None).exists(), "it is needed no more"
 
 
 def test_a_stop_that_reached_the_board_alone_ends_the_campaign(agent: MakeAgent) -> None:
