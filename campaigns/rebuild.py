@@ -73,7 +73,8 @@ def _kept(campaign: Campaign) -> anew.Kept:
     offer: dict[int, list[int]] = defaultdict(list)
     flight: dict[int, tuple[int, datetime]] = {}
     targets = Target.objects.filter(campaign=campaign).exclude(state__in=[*ANSWER_STATES, State.UNSUPPORTED])
-    targets = targets.annotate(hash=HASH).filter(hash__lte=campaign.released)
+    # Who was handed it was released, also when the process that did so died before it could commit that.
+    targets = targets.annotate(hash=HASH).filter(Q(hash__lte=campaign.released) | Q(delivered_at__isnull=False))
     for host, state, deliveries, delivered_at in targets.values_list(
         "host_id", "state", "deliveries", "delivered_at"
     ).iterator(10_000):

@@ -162,7 +162,7 @@ def _finish_slice(campaign_id: int) -> bool:
             return False
         targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES).annotate(hash=HASH)
         slice_ = [
-            Open(pk, host, state, hash_ <= campaign.released)
+            Open(pk, host, state, hash_ <= campaign.released or state == State.DELIVERED)
             for pk, host, state, hash_ in targets.values_list("pk", "host_id", "state", "hash")[:SLICE]
         ]
         for (before, after), pks in _final_states(campaign, slice_).items():

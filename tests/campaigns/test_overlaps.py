@@ -1,6 +1,7 @@
 """What overlaps: a stop while the board is away, a repair beside another task, a loss in the middle of a campaign."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Thread
 from time import sleep
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from agents import anew, open_work
+from agents import anew, open_work, told
 from agents.models import Host, Presence
 from campaigns import lifecycle, rebuild, rollout, targeting, upkeep
 from campaigns.lifecycle import Order, launch
 from campaigns.models import Campaign, State, Status, Target
+from campaigns.rollout import HASH
 from campaigns.selection import Selection
 from campaigns.sweeps import sweep
 from fleet import keyspace
@@ -155,6 +157,33 @@ def test_a_stop_that_reached_the_board_alone_ends_the_campaign(agent: MakeAgent)
 
     campaign.refresh_from_db()
     assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "server")
+
+
+def test_who_was_handed_it_by_a_release_that_was_not_committed_may_answer_and_was_not_held_back(
+    agent: MakeAgent, collect: Collect
+) -> None:
+    order: dict[str, Any] = {"canary": {"count": 1}, "per_second": 1}
+    campaign = make_campaign(*make_hosts(3), rollout=order)
+    ranked = campaign.targets.annotate(hash=HASH).order_by("hash").select_related("host")
+    answering, silent = hosts = [target.host for target in ranked[1:]]
+    Campaign.objects.update(release_goal=3, released_at=open_work.now() - timedelta(seconds=3))
+    with transaction.atomic():
+        rollout.advance(campaign.pk)
+        transaction.set_rollback(True)  # the process dies after the board was written
+    told.note_sweep()
+    for host in hosts:
+        assert agent(host).read()["queries"]
+    collect()
+    anew.begin()
+    assert rebuild.rebuild()
+
+    agent(answering).read()
+    agent(answering).write(campaign.pk, [])
+    collect()
+    lifecycle.stop(campaign.pk, "somebody", "enough")
+    sweep()
+
+    assert (state(campaign, answering), state(campaign, silent)) == (State.ANSWERED, State.STOPPED)
 
 
 @pytest.mark.parametrize(("verb", "status"), [("pause", Status.RUNNING), ("resume", Status.PAUSED)])
