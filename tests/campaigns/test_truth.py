@@ -1,7 +1,7 @@
 """At every moment states add up, and in the end every acknowledged answer is there once: driven at random.
 
-hypothesis interleaves what agents, operators, the collector, the sweep and accidents do to one campaign, on the real
-PostgreSQL and Redis, and compares with a model that knows only who was asked and who was acknowledged first.
+hypothesis interleaves what agents, operators, workers, the collector, the sweep and accidents do to one campaign, on
+the real PostgreSQL and Redis, and compares with a model that knows only who was asked and who was acknowledged first.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -21,25 +21,34 @@ from redis.client import Pipeline
 
 from agents import anew, open_work, told
 from agents.models import Host
-from campaigns import lifecycle, rebuild, sweeps, upkeep
+from campaigns import lifecycle, rebuild, sweeps, switch, targeting, upkeep
 from campaigns.collection import Collector
-from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, Result, Target
+from campaigns.lifecycle import Order
+from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, Result, State, Status, Target, TargetRange
 from campaigns.rollout import HASH
-from campaigns.targeting import write_range
 from fleet import keyspace
 from fleet.errors import FleetError
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host, make_user
+from tests.factories import make_host, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
 HOSTS = 6
+FAR = 90_000_000  # ids of another range
 hosts = st.integers(0, HOSTS - 1)
+RANGES = st.sampled_from([0, FAR >> 16])
 ROLLOUTS = st.sampled_from(
-    [None, {"canary": {"count": 2}}, {"canary": {"count": 1}, "then": "auto"}, {"per_second": 2, "then": "auto"}]
+    [
+        None,
+        {"canary": {"count": 2}},
+        {"canary": {"count": 1}, "then": "auto"},
+        {"canary": {"percent": 40}, "stop_if": {"denylisted": 1}},
+        {"per_second": 2, "then": "auto", "stop_if": {"denylisted": 2, "failed_percent": 60}},
+    ]
 )
-
-
+DENYLISTED = "distributed query is denylisted"
+SAID = st.sampled_from([(0, ""), (0, ""), (0, ""), (1, "no"), (1, DENYLISTED)])
+VERBS = st.sampled_from(["pause", "resume", "widen", "stop"])
 STEPS = st.integers(0, 12)
 
 
@@ -71,20 +80,27 @@ class OneCampaign(RuleBasedStateMachine):
 
     meet: ClassVar[Callable[[Host | int], Agent]]
 
-    @initialize(rollout=ROLLOUTS, late=st.booleans())
-    def launch(self, rollout: Any, late: bool) -> None:
+    @initialize(rollout=ROLLOUTS, late=st.booleans(), within=st.sampled_from([None, 10]), is_written=st.booleans())
+    def launch(self, rollout: Any, late: bool, within: int | None, is_written: bool) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE campaigns_campaign, campaigns_target, campaigns_result, agents_host CASCADE")
+            tables = "campaigns_campaign, campaigns_target, campaigns_result, campaigns_livequeries, agents_host"
+            cursor.execute(f"TRUNCATE {tables} CASCADE")
         open_work.client().flushdb()
         anew.finish({})
         told.note_sweep()
         anew.mark_stream("0-0")
         self.collected()
-        made = [make_host() for _ in range(HOSTS)]
+        made = [make_host(id=number + FAR * (number % 2)) for number in range(1, HOSTS + 1)]
         self.agents = [type(self).meet(host) for host in made]
-        options = {"target": {"all": True}, "rollout": rollout, "include_late_joiners": late}
-        self.campaign = make_campaign(*made, timeout=600, by=make_user(admin=True), **options)
+        self.boss = make_user(admin=True)
+        options = {"rollout": rollout, "answer_within": within, "include_late_joiners": late}
+        self.campaign = lifecycle.launch(Order("SELECT 1", {"all": True}, **options), self.boss)
         self.acknowledged: dict[int, str] = {}
+        self.hosts = HOSTS
+        self.armed: set[int] = set()
+        self.denylisted, self.brake = 0, int(((rollout or {}).get("stop_if") or {}).get("denylisted", 3))
+        for number in (0, FAR >> 16) if is_written else ():
+            self.worker_writes(number)
 
     # --- agents ---------------------------------------------------------------------------------------------------
 
@@ -96,19 +112,37 @@ class OneCampaign(RuleBasedStateMachine):
         if answer.get("queries"):
             assert host not in self.acknowledged
             assert self.is_released(host)
+            assert self.denylisted < self.brake
+            assert switch.is_on()
 
-    @rule(place=hosts, status=st.sampled_from([0, 0, 0, 1]), value=st.integers(0, 9))
-    def write(self, place: int, status: int, value: int) -> None:
+    @rule(place=hosts, said=SAID, value=st.integers(0, 9))
+    def write(self, place: int, said: tuple[int, str], value: int) -> None:
         """The first answer of a released host is taken, whatever else happened; every other one is dropped."""
         host, rows = self.agents[place].host, [{"value": str(value)}]
+        status, message = said
         gateway = self.agents[place].gateway
         before = gateway.counts["stored"]
-        while self.agents[place].write(self.campaign.pk, rows, status=status, message="no" * status) != {}:
+        while self.agents[place].write(self.campaign.pk, rows, status=status, message=message) != {}:
             self.refresh()  # "the board is being rebuilt, come again": the agent does
         stored = gateway.counts["stored"] > before
         assert stored == (host not in self.acknowledged and self.is_released(host))
         if stored:
             self.acknowledged[host] = str(value)
+            self.denylisted += message == DENYLISTED
+
+    @rule(seconds=st.sampled_from([1, 61]))
+    def time_passes(self, seconds: int) -> None:
+        """Hosts are due by the pace; those that hold the SQL take too long."""
+        past = open_work.now() - timedelta(seconds=seconds)
+        Campaign.objects.update(released_at=past)
+        if seconds > 10:
+            Target.objects.filter(state=State.DELIVERED).update(delivered_at=past)
+
+    @rule(place=hosts, is_far=st.booleans())
+    def enroll(self, place: int, is_far: bool) -> None:
+        """A host comes, in whose place another one is heard no more."""
+        self.hosts += 1
+        self.agents[place] = type(self).meet(make_host(id=self.hosts + FAR * is_far))
 
     @rule()
     def tell_reads(self) -> None:
@@ -130,17 +164,37 @@ class OneCampaign(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
+        """After it the board holds what Postgres does."""
         sweeps.sweep()
-        told.note_sweep()
+        self.campaign.refresh_from_db()
+        standing = open_work.standings([self.campaign.pk]).get(self.campaign.pk)
+        if standing is not None and self.campaign.status in (Status.RUNNING, Status.PAUSED):
+            assert standing.is_closed == self.campaign.is_closed
+            assert standing.is_closed or standing.is_paused == (self.campaign.status == Status.PAUSED)
+
+    @rule()
+    def two_sweep(self) -> None:
+        """The second finds nothing to do."""
+        sweeps.sweep()
+        before = self.seen()
+        sweeps.sweep()
+        assert self.seen() == before
 
     @rule(step=STEPS)
     def sweep_dies(self, step: int) -> None:
         with dying_at(step):
             sweeps.sweep()
 
-    @rule()
-    def message_comes_again(self) -> None:
-        write_range(self.campaign.pk, 0)
+    @rule(number=RANGES)
+    def worker_writes(self, number: int) -> None:
+        """A range is written, or its message comes again."""
+        targeting.write_range(self.campaign.pk, number)
+        self.note_armed()
+
+    @rule(number=RANGES)
+    def worker_dies(self, number: int) -> None:
+        """Between the two transactions of a range."""
+        targeting._write_targets(self.campaign.pk, number)
 
     @rule()
     def join_and_repair(self) -> None:
@@ -153,11 +207,28 @@ class OneCampaign(RuleBasedStateMachine):
         self.collected()
         open_work.client().delete(keyspace.EPOCH)
         assert set(self.agents[0].read()) == {"error"} or not self.agents[0].gateway.board.has_work(0)
-        rebuild.rebuild()
+        assert rebuild.rebuild()
+        self.campaign.refresh_from_db()
+        if self.campaign.started_at:
+            self.armed |= {host >> 16 for host in Target.objects.values_list("host_id", flat=True)}
 
     # --- operators ------------------------------------------------------------------------------------------------
 
-    @rule(verb=st.sampled_from(["pause", "resume", "widen", "stop"]))
+    @rule(verb=VERBS)
+    def operate_and_die(self, verb: str) -> None:
+        """After the board was written and before that was committed."""
+        with transaction.atomic():
+            self.operate(verb)
+            transaction.set_rollback(True)
+
+    @rule(on=st.booleans())
+    def turn_the_switch(self, on: bool) -> None:
+        if on:
+            lifecycle.enable_live_queries(self.boss)
+        else:
+            lifecycle.disable_live_queries(self.boss)
+
+    @rule(verb=VERBS)
     def operate(self, verb: str) -> None:
         with suppress(FleetError):
             if verb == "widen":
@@ -209,10 +280,24 @@ class OneCampaign(RuleBasedStateMachine):
         while Collector().collect():
             pass
 
+    def seen(self) -> list[Any]:
+        fields = "status", "ended_by", "released", "released_count", "release_goal", "paused_by", "warnings"
+        states = Target.objects.order_by("host_id").values_list("host_id", "state")
+        return [Campaign.objects.values(*fields).get(), list(states)]
+
+    def note_armed(self) -> None:
+        self.armed |= set(TargetRange.objects.exclude(done_at=None).values_list("number", flat=True))
+
     def is_released(self, host: int) -> bool:
+        """Say whether a host may answer. The board may be ahead of what the process that released could commit."""
         self.campaign.refresh_from_db()
-        hashed = Target.objects.annotate(hash=HASH).get(host_id=host).hash
-        return bool(hashed <= self.campaign.released)
+        self.note_armed()
+        target = Target.objects.annotate(hash=HASH).filter(host_id=host).first()
+        if target is None or host >> 16 not in self.armed:
+            return False
+        on_board = open_work.released_to(self.campaign.pk, [host >> 16])
+        far = max(self.campaign.released, *on_board.values())
+        return bool(target.hash <= far or target.delivered_at)
 
 
 def test_states_add_up_and_no_answer_is_lost_whatever_happens(agent: Callable[[Host | int], Agent]) -> None:
