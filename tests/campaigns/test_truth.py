@@ -216,12 +216,14 @@ class OneCampaign(RuleBasedStateMachine):
 
     # --- operators ------------------------------------------------------------------------------------------------
 
-    @rule(verb=VERBS)
-    def operate_and_die(self, verb: str) -> None:
+    @rule(verb=VERBS, is_swept=st.booleans())
+    def operate_and_die(self, verb: str, is_swept: bool) -> None:
         """After the board was written and before that was committed."""
         with transaction.atomic():
             self.operate(verb)
             transaction.set_rollback(True)
+        if is_swept:
+            self.sweep()
 
     @rule(off=RARELY)
     def turn_the_switch(self, off: bool) -> None:
