@@ -6,9 +6,11 @@ A socket keeps nothing but its place; what it sends comes from the campaign's re
 import asyncio
 import logging
 import time
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -47,7 +49,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         bearer = "bearer" in self.scope["subprotocols"]
         await self.accept("bearer" if bearer else None)
         try:
-            self._user = await self._who()
+            await self._check_rights()
             after = self._after()
             reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"])
         except RefusedError as refusal:
@@ -64,21 +66,19 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     # --- who --------------------------------------------------------------------------------------------------
 
-    async def _who(self) -> User:
-        """Give the signed-in user who may look. Raise RefusedError."""
+    async def _check_rights(self) -> None:
+        """Look up who looks, and whether they may, as of now. Raise RefusedError."""
         protocols = self.scope["subprotocols"]
         if protocols[:1] == ["bearer"]:
             user = await database_sync_to_async(_user_of_token)(protocols[1] if len(protocols) > 1 else "")
         else:
-            user = self.scope["user"]
             if not self._is_same_site():
                 raise RefusedError(NOT_ALLOWED)
+            user = await _user_of_session(self.scope["session"].session_key)
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             raise RefusedError(NOT_SIGNED_IN)
         if not await database_sync_to_async(_may_look)(user.pk):
             raise RefusedError(NOT_ALLOWED)
-        found: User = user
-        return found
 
     def _is_same_site(self) -> bool:
         """Say whether the page that opened the socket is ours: browsers send cookies along from anywhere."""
@@ -137,12 +137,17 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         )
         await self.close(ENDED)
 
-    async def _check_rights(self) -> None:
-        if not await database_sync_to_async(_may_look)(self._user.pk):
-            raise RefusedError(NOT_ALLOWED)
-
     async def _send(self, frame: dict[str, Any]) -> None:
         await self.send(encode(frame).decode())
+
+
+class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """Every address at which there is no socket."""
+
+    async def connect(self) -> None:
+        """Refuse as every socket does: accept, so that the close and its code arrive."""
+        await self.accept("bearer" if "bearer" in self.scope["subprotocols"] else None)
+        await self.close(NO_SUCH_CAMPAIGN)
 
 
 class Pace:
@@ -193,9 +198,16 @@ def _progress(state: dict[str, Any]) -> dict[str, Any]:
 
 def _user_of_token(token: str) -> User | None:
     try:
-        user: User = BearerAuthentication().authenticate_credentials(token.encode())[0]
+        user: User = BearerAuthentication().authenticate_credentials(token.encode(errors="replace"))[0]
     except AuthenticationFailed:
         return None
+    return user
+
+
+async def _user_of_session(key: str | None) -> User | AnonymousUser:
+    """Read the session anew: since the socket opened it may have ended, or its owner's password may have changed."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user: User | AnonymousUser = await get_user({"session": session})
     return user
 
 

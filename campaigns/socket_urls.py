@@ -1,7 +1,10 @@
 """Addresses of the viewers' sockets."""
 
-from django.urls import path
+from django.urls import path, re_path
 
-from campaigns.consumers import CampaignConsumer
+from campaigns.consumers import CampaignConsumer, NoSuchSocket
 
-websocket_urlpatterns = [path("ws/campaigns/<int:campaign_id>/", CampaignConsumer.as_asgi())]
+websocket_urlpatterns = [
+    path("ws/campaigns/<int:campaign_id>/", CampaignConsumer.as_asgi()),
+    re_path("", NoSuchSocket.as_asgi()),
+]

@@ -3,12 +3,15 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 
 from agents.models import Host
@@ -20,6 +23,7 @@ from tests.factories import answer, end, make_campaign, make_hosts
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
 ORIGIN = [(b"origin", b"https://testserver")]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 Make = Callable[..., Campaign]
 
 
@@ -59,12 +63,12 @@ class Viewer:
 
 @asynccontextmanager
 async def looking(
-    campaign: int, user: User | None = None, query: str = "", origin: Any = ORIGIN, bearer: str | None = None
+    campaign: int | str, user: User | None = None, query: str = "", origin: Any = ORIGIN, bearer: str | None = None
 ) -> AsyncIterator[Viewer]:
-    """Open a socket with a session, or with a token."""
+    """Open the socket of a campaign, or of a path, with a session or with a token."""
     scope = {
         "type": "websocket",
-        "path": f"/ws/campaigns/{campaign}/",
+        "path": campaign if isinstance(campaign, str) else f"/ws/campaigns/{campaign}/",
         "query_string": query.encode(),
         "headers": [*origin, *await cookie_of(user)],
         "subprotocols": [] if bearer is None else ["bearer", bearer],
@@ -144,6 +148,73 @@ async def test_rights_that_are_taken_away_close_the_socket(observer: User, monke
         await viewer.until(None)
 
     assert viewer.code == 4403
+
+
+async def test_a_token_that_is_taken_away_closes_its_sockets(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.05)
+    campaign = await campaign_with(0)
+
+    for change in (ApiToken.objects.all().delete, partial(ApiToken.objects.update, expiry=LONG_AGO)):
+        _, token = await sync_to_async(ApiToken.objects.create)(user=observer)
+        async with looking(campaign.pk, bearer=token, origin=[]) as viewer:
+            assert (await viewer.frame())["type"] == "snapshot"
+            await sync_to_async(change)()
+            await viewer.until(None)
+        assert viewer.code == 4401
+
+
+def log_out(user: User) -> None:
+    Session.objects.all().delete()
+
+
+def let_the_session_end(user: User) -> None:
+    Session.objects.update(expire_date=LONG_AGO)
+
+
+def change_the_password(user: User) -> None:
+    user.set_password("another")
+    user.save()
+
+
+def send_away(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize("change", [log_out, let_the_session_end, change_the_password, send_away])
+async def test_a_session_that_ends_closes_its_sockets(
+    observer: User, monkeypatch: pytest.MonkeyPatch, change: Callable[[User], None]
+) -> None:
+    monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.05)
+    campaign = await campaign_with(0)
+
+    async with looking(campaign.pk, observer) as viewer:
+        assert (await viewer.frame())["type"] == "snapshot"
+        await sync_to_async(change)(observer)
+        await viewer.until(None)
+
+    assert viewer.code == 4401
+
+
+@pytest.mark.parametrize("bearer", [None, "token"])
+@pytest.mark.parametrize(
+    "path", ["/ws/nope/", "/ws/campaigns/abc/", "/", "/api/osquery/distributed/write", f"/ws/campaigns/{'9' * 5000}/"]
+)
+async def test_where_no_socket_is_the_close_says_so(path: str, bearer: str | None) -> None:
+    async with looking(path, bearer=bearer) as viewer:
+        assert await viewer.frame() is None
+
+    assert viewer.code == 4404
+
+
+async def test_a_number_that_no_campaign_can_have_is_no_campaign(observer: User) -> None:
+    assert await refused_with(campaign=10**30, user=observer) == 4404
+
+
+@pytest.mark.parametrize("token", ["", "\xff", "\0", "\ud800", "x" * 5000])
+async def test_a_token_that_cannot_be_one_is_not_signed_in(observer: User, token: str) -> None:
+    campaign = await campaign_with(0)
+
+    assert await refused_with(campaign=campaign.pk, bearer=token, origin=[]) == 4401
 
 
 # --- what ------------------------------------------------------------------------------------------------------
