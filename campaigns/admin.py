@@ -40,6 +40,7 @@ from campaigns.models import (
     Target,
     TargetRange,
 )
+from campaigns.page_access import number_of
 from campaigns.pages import live_context, may_stop
 from fleet.errors import FleetError
 
@@ -191,8 +192,8 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return redirect("stop-campaign", int(object_id))
 
     def has_stop_campaign_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        """Offer Stop while there is something to stop, to who may."""
-        shown = Campaign.objects.filter(pk=object_id).first()
+        """Offer Stop while there is something to stop, to who may. An address may hold what is no number."""
+        shown = Campaign.objects.filter(pk=number_of(str(object_id))).first()
         return shown is not None and isinstance(request.user, User) and may_stop(request.user, shown)
 
     def _stop(self, request: HttpRequest, campaign_id: int) -> None:

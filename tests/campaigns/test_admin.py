@@ -49,6 +49,18 @@ LAUNCH = {"sql": "SELECT 1", "kind": "all", "timeout": "60", "name": "", "reason
 ADD, LIST = "/admin/campaigns/campaign/add/", "/admin/campaigns/campaign/"
 
 
+ADDRESSES = (
+    "abc/change/",
+    "abc/delete/",
+    "abc/history/",
+    "99999999999999999999/change/",
+    "%00/change/",
+    "abc/stop/",
+    "1_00/stop/",
+)
+QUESTIONS = ("?q=%00", "?q=abc", "?q=99999999999999999999", "?id=abc", "?id__exact=%00", "?p=abc", "?o=abc", "?all=%00")
+
+
 def text_of(response: HttpResponse) -> str:
     return " ".join(response.content.decode().split())
 
@@ -325,3 +337,11 @@ def test_a_label_is_given_sql_that_is_checked_and_asked(boss: Client) -> None:
     assert "SELECT 1" in text_of(boss.get(f"/admin/agents/label/{label.pk}/change/"))
     boss.post(f"/admin/agents/label/{label.pk}/delete/", {"post": "yes"})
     assert not HousekeepingQuery.objects.filter(kind="label").exists()
+
+
+@pytest.mark.parametrize("model", admin.site._registry)
+def test_an_address_that_makes_no_sense_is_missing(boss: Client, model: type) -> None:
+    page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+
+    for address in ADDRESSES + QUESTIONS:
+        assert boss.get(f"{page}{address}").status_code < 500, address
