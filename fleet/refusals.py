@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -25,6 +27,35 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     else:
         response.data = {"error": str(getattr(error, "detail", error))}
     return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer what Django itself refuses, such as a body that is too large."""
+    if not _is_of_api(request):
+        return defaults.bad_request(request, exception)
+    return _answer(400, "the server refuses this request: a header, or its size, is not what it may be")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer an address that nothing has."""
+    if not _is_of_api(request):
+        return defaults.page_not_found(request, exception)
+    return _answer(404, f"nothing is at {request.path!r}")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Answer what went wrong here, without a word of what: the log has it."""
+    if not _is_of_api(request):
+        return defaults.server_error(request)
+    return _answer(500, "the server failed to answer this; its log says why")
+
+
+def _is_of_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def _answer(status: int, sentence: str) -> JsonResponse:
+    return JsonResponse({"error": sentence}, status=status)
 
 
 def _headers(error: FleetError) -> dict[str, str]:

@@ -6,6 +6,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from fleet.readiness import livez, readyz
 
+handler400, handler404, handler500 = (f"fleet.refusals.{name}" for name in ("bad_request", "not_found", "server_error"))
+
 urlpatterns = [
     path("", include("agents.urls")),
     path("api/v1/", include("campaigns.api_urls")),
