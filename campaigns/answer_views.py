@@ -13,19 +13,10 @@ from campaigns import answers
 from campaigns.models import Campaign
 from campaigns.results import MOST_ITEMS
 from campaigns.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
-from fleet.errors import BadInputError
+from fleet.api import number_in
 
 PAGE_ITEMS = 100
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("offset", int)]
-
-
-def number_in(request: Request, name: str, default: int, most: int | None = None) -> int:
-    """Give a number of the query string. Raise BadInputError naming it."""
-    value = request.query_params.get(name, str(default))
-    if not value.isdecimal() or len(value) > 18 or (most is not None and not 1 <= int(value) <= most):
-        allowed = f"a number from 1 to {most}" if most else "a number"
-        raise BadInputError(f"{name} {value!r} is not {allowed}", name)
-    return int(value)
 
 
 class Window:

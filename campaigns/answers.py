@@ -18,6 +18,7 @@ from django.db.models import F, Func, QuerySet, TextField
 
 from campaigns.models import Campaign, Result, State
 from fleet.errors import BadInputError
+from fleet.text import is_text
 
 MOST_BY = 10  # columns of a group
 ROWS_OF_A_GROUP = 10  # of a whole answer, shown
@@ -160,7 +161,7 @@ class Key:
             by = None
         if not isinstance(by, list) or len(by) > MOST_BY or not all(isinstance(name, str) for name in by):
             by = None
-        if by is None or not re.fullmatch("[0-9a-f]{32}", digest) or any("\0" in name for name in by):
+        if by is None or not re.fullmatch("[0-9a-f]{32}", digest) or not all(map(is_text, by)):
             raise BadInputError(f"group {text!r} is not a key that groups/ gave", "group")
         return cls(tuple(by), digest)
 
@@ -242,8 +243,8 @@ def _host(host_id: int, hostname: str) -> dict[str, Any]:
 
 
 def _check_text(value: str) -> None:
-    if "\0" in value:
-        raise BadInputError(f"{value!r} holds a NUL character, which no answer has")
+    if not is_text(value):
+        raise BadInputError(f"{value!r} holds a NUL or a lone surrogate, which no answer has")
 
 
 def _names(campaign: Campaign) -> str:

@@ -32,7 +32,8 @@ from campaigns.serializers import (
     QuerySerializer,
     TokenSerializer,
 )
-from fleet.errors import BadInputError
+from fleet.api import refuse_body, text_in
+from fleet.errors import BadInputError, ConflictError
 
 IDS = "[0-9]{1,18}"
 
@@ -83,6 +84,7 @@ class LabelViewSet(ModelViewSet[Label]):
 
     def perform_destroy(self, instance: Label) -> None:
         """Delete it, its SQL first."""
+        refuse_body(self.request)
         labels.forget(instance)
 
     @extend_schema(methods=["GET"], responses=HostSerializer(many=True))
@@ -125,7 +127,7 @@ class SchemaView(APIView):
             raise BadInputError(
                 f"platform {platform!r} is unknown, allowed are {', '.join(Platform.values)}", "platform"
             )
-        found = schemas.tables(platform, request.query_params.get("search", ""))
+        found = schemas.tables(platform, text_in(request, "search"))
         return Response({"count": len(found), "next": None, "previous": None, "results": found})
 
 
@@ -139,6 +141,11 @@ class QueryViewSet(ModelViewSet[Query]):
     def perform_create(self, serializer: BaseSerializer[Query]) -> None:
         """Note who saved it."""
         serializer.save(created_by=self.request.user)
+
+    def perform_destroy(self, instance: Query) -> None:
+        """Delete it; campaigns that ran it keep its SQL."""
+        refuse_body(self.request)
+        instance.delete()
 
 
 class EnrollSecretViewSet(
@@ -163,6 +170,7 @@ class EnrollSecretViewSet(
 
     def perform_destroy(self, instance: EnrollSecret) -> None:
         """Revoke it: hosts that enrolled with it stay."""
+        refuse_body(self.request)
         instance.revoked_at = instance.revoked_at or timezone.now()
         instance.save(update_fields=["revoked_at"])
 
@@ -178,6 +186,11 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewS
     def get_queryset(self) -> QuerySet[ApiToken]:
         """Give one's own."""
         return cast(QuerySet[ApiToken], ApiToken.objects.filter(user=cast(User, self.request.user)))
+
+    def perform_destroy(self, instance: ApiToken) -> None:
+        """Take it away, at once."""
+        refuse_body(self.request)
+        instance.delete()
 
     @extend_schema(parameters=[OpenApiParameter("limit", int)], responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:

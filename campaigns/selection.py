@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
 from campaigns.earlier import Earlier
 from fleet.errors import BadInputError
+from fleet.text import is_text
 
 SELECTORS = ("all", "labels", "platforms", "hosts", "campaign")
 FILTERS = ("exclude_labels", "online", "sample")
@@ -177,7 +178,7 @@ def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[An
             raise BadInputError(f"target.{name} has {value!r}, which is not {wanted}", "target")
         if isinstance(value, int) and not 0 < value < 2**63:
             raise BadInputError(f"target.{name} has {value}, which is not the id of a host", "target")
-        if isinstance(value, str) and "\0" in value:
+        if isinstance(value, str) and not (value.strip() and is_text(value)):
             raise BadInputError(f"target.{name} has {value!r}, which is not a name", "target")
     return values
 

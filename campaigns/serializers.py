@@ -192,7 +192,7 @@ class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
         return earlier
 
 
-class LabelSerializer(serializers.ModelSerializer[Label]):
+class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
     """A group of hosts: by hand, by SQL (`queries`), or built in."""
 
     hosts_count = serializers.IntegerField(read_only=True)
@@ -231,7 +231,7 @@ class MembersSerializer(StrictSerializer):
     hosts = serializers.ListField(child=serializers.IntegerField(), max_length=100_000)
 
 
-class QuerySerializer(serializers.ModelSerializer[Query]):
+class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
     """Saved SQL with a name."""
 
     created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
@@ -243,7 +243,7 @@ class QuerySerializer(serializers.ModelSerializer[Query]):
         fields = ("id", "name", "sql", "description", "created_by", "created_at", "updated_at")
 
 
-class EnrollSecretSerializer(serializers.ModelSerializer[EnrollSecret]):
+class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):
     """An enroll secret without the secret itself, which is shown once, at creation."""
 
     created_at = Moment(read_only=True)
@@ -272,7 +272,7 @@ class EnrollSecretSerializer(serializers.ModelSerializer[EnrollSecret]):
         return secret
 
 
-class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
     """A token of the API without the token itself, which is shown once, at creation."""
 
     created = Moment(read_only=True)

@@ -27,9 +27,9 @@ from rest_framework.views import APIView
 
 from agents.models import Presence, online_since
 from campaigns import estimates, lifecycle, reruns, retention
-from campaigns.answer_views import PAGE_ITEMS, AnswerViews, number_in
-from campaigns.models import Campaign, State, Status, Target
-from campaigns.results import MOST_ITEMS, PAGE_BYTES, campaign_json, results_after, results_page
+from campaigns.answer_views import PAGE_ITEMS, AnswerViews
+from campaigns.models import Campaign, Result, State, Status, Target
+from campaigns.results import MOST_ITEMS, PAGE_BYTES, campaign_json, results_after, results_page, timestamp
 from campaigns.serializers import (
     CampaignChange,
     EstimateSerializer,
@@ -39,7 +39,9 @@ from campaigns.serializers import (
     TargetSerializer,
 )
 from campaigns.waiting import seconds_to_wait, waiting
+from fleet.api import number_in, refuse_body, text_in
 from fleet.errors import BadInputError
+from fleet.text import is_text
 
 LINES_A_CHUNK = 500
 RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
@@ -110,6 +112,8 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > 255:
             raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are 255")
+        if not is_text(key):
+            raise BadInputError(f"Idempotency-Key {key!r} holds a NUL or a lone surrogate, which no text has")
         if key:
             campaign, new = lifecycle.launch_once(order, self._user, key)
         else:
@@ -128,6 +132,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a campaign that ended so long ago that no late answer can come."""
+        refuse_body(request)
         retention.delete(self.get_object().pk, self._user.get_username())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -144,6 +149,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     def stop(self, request: Request, pk: str) -> Response:
         """Hand the campaign out no more. Whoever launched may always stop."""
         user, campaign = self._changer(pk, "stopping")
+        refuse_body(request)
         stopped = lifecycle.stop(campaign.pk, user.get_username(), f"stopped by {user.get_username()}")
         return Response(self._json(stopped), status=status.HTTP_202_ACCEPTED)
 
@@ -152,6 +158,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     def pause(self, request: Request, pk: str) -> Response:
         """Hand the campaign out no more until it is resumed; hosts that have it may answer."""
         user, campaign = self._changer(pk, "pausing")
+        refuse_body(request)
         return Response(self._json(lifecycle.pause(campaign.pk, user.get_username())))
 
     @extend_schema(request=None, responses=OBJECT)
@@ -159,6 +166,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     def resume(self, request: Request, pk: str) -> Response:
         """Go on handing a paused campaign out, for the time that was left."""
         user, campaign = self._changer(pk, "resuming")
+        refuse_body(request)
         return Response(self._json(lifecycle.resume(campaign.pk, user.get_username())))
 
     @extend_schema(request=OBJECT, responses=OBJECT)
@@ -217,7 +225,8 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
             if params["delivered"] not in ("true", "false"):
                 raise BadInputError(f"delivered {params['delivered']!r} is not true or false", "delivered")
             targets = targets.filter(delivered_at__isnull=params["delivered"] == "false")
-        return targets.filter(hostname__icontains=params["search"]) if params.get("search") else targets
+        search = text_in(self.request, "search")
+        return targets.filter(hostname__icontains=search) if search else targets
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def targets_csv(self, request: Request, pk: int) -> StreamingHttpResponse:

@@ -1,16 +1,32 @@
 """What every view of the API shares: who is asking, what a body may hold, how lists are paged."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import IO, Any
 
+import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed, ParseError
 from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.request import Request
+
+from fleet.errors import BadInputError
+from fleet.text import is_text
+
+DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
 class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox has no types
     """`Authorization: Bearer <token>`; the table holds digests."""
+
+    def authenticate_credentials(self, token: bytes) -> Any:
+        """Give the user and the token. Raise AuthenticationFailed, also for bytes that no token has."""
+        if not token.isalnum():
+            raise AuthenticationFailed("Invalid token.")
+        return super().authenticate_credentials(token)
 
 
 class BearerInDocs(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # found by drf-spectacular
@@ -30,11 +46,44 @@ class ModelPermissions(DjangoModelPermissions):
     perms_map = {**DjangoModelPermissions.perms_map, "GET": ["%(app_label)s.view_%(model_name)s"]}
 
 
-class Pages(LimitOffsetPagination):
-    """Lists answer `count`, `next`, `previous`, `results`, with `limit` up to 1000."""
+# --- bodies ----------------------------------------------------------------------------------------------------
 
-    default_limit = 100
-    max_limit = 1000
+
+class StrictJson(BaseParser):
+    """Bodies are JSON in UTF-8 to the letter: no NaN, no lone surrogates, no number or depth that nothing takes."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
+        """Give the content. Raise ParseError."""
+        try:
+            content = msgspec.json.decode(stream.read())
+        except RecursionError as error:
+            raise _too_deep() from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ParseError(f"the body is not JSON in UTF-8: {error}") from error
+        _check_levels(content)
+        return content
+
+
+def _check_levels(content: Any) -> None:
+    level, depth = [content], 0
+    while level:
+        if depth == DEEPEST_BODY:
+            raise _too_deep()
+        level, depth = [inner for value in level for inner in _within(value)], depth + 1
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ParseError(f"the body holds the number {value}, which takes more than 64 bits")
+    return value if isinstance(value, list) else ()
+
+
+def _too_deep() -> ParseError:
+    return ParseError(f"the body is nested deeper than {DEEPEST_BODY} levels")
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -45,8 +94,51 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
-                known = ", ".join(self.fields)
-                raise serializers.ValidationError(
-                    {name: [f"unknown member {name!r}, allowed are {known}"] for name in unknown}
-                )
+                allowed = [name for name, field in self.fields.items() if not field.read_only]
+                known = f"allowed are {', '.join(allowed)}" if allowed else "the body takes none"
+                raise serializers.ValidationError({name: [f"unknown member {name!r}, {known}"] for name in unknown})
         return super().to_internal_value(data)
+
+
+class NoMembers(StrictSerializer):
+    """The body of a call that takes none: left out, empty, or an empty object."""
+
+
+def refuse_body(request: Request) -> None:
+    """Raise ValidationError when the body says anything: whoever sent it expects it to matter."""
+    NoMembers(data=request.data).is_valid(raise_exception=True)
+
+
+# --- query strings ---------------------------------------------------------------------------------------------
+
+
+def number_in(request: Request, name: str, default: int, most: int | None = None) -> int:
+    """Give a number of the query string. Raise BadInputError naming it."""
+    value = request.query_params.get(name, str(default))
+    if not value.isdecimal() or len(value) > 18 or (most is not None and not 1 <= int(value) <= most):
+        allowed = f"a number from 1 to {most}" if most else "a number"
+        raise BadInputError(f"{name} {value!r} is not {allowed}", name)
+    return int(value)
+
+
+def text_in(request: Request, name: str) -> str:
+    """Give a text of the query string, "" = none. Raise BadInputError for what no text has."""
+    value = request.query_params.get(name, "")
+    if not is_text(value):
+        raise BadInputError(f"{name} {value!r} holds a NUL or a lone surrogate, which no text has", name)
+    return value
+
+
+class Pages(LimitOffsetPagination):
+    """Lists answer `count`, `next`, `previous`, `results`, with `limit` up to 1000."""
+
+    default_limit = 100
+    max_limit = 1000
+
+    def get_limit(self, request: Request) -> int:
+        """Give how many items are wanted. Raise BadInputError."""
+        return number_in(request, "limit", self.default_limit, self.max_limit)
+
+    def get_offset(self, request: Request) -> int:
+        """Give how many items come before. Raise BadInputError."""
+        return number_in(request, "offset", 0)
