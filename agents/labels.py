@@ -6,7 +6,7 @@ from django.db import transaction
 
 from agents import open_work
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, ConflictError
 from fleet.queue import enqueue
 
 
@@ -19,7 +19,7 @@ def set_membership(label: Label, host: Host, *, is_member: bool) -> None:
 
 
 def add(label: Label, hosts: HostQuerySet) -> None:
-    """Put hosts into a label by hand; some may be in it already. Raise BadInputError when it is not kept by hand."""
+    """Put hosts into a label by hand; some may be in it already. Raise ConflictError when it is not kept by hand."""
     check_by_hand(label)
     members = [LabelMembership(label=label, host_id=host) for host in hosts.values_list("pk", flat=True)]
     LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
@@ -36,20 +36,20 @@ def follow_platform(host: Host) -> None:
 
 
 def check_by_hand(label: Label) -> None:
-    """Raise BadInputError when hosts cannot be put into a label by hand."""
+    """Raise ConflictError when hosts cannot be put into a label by hand."""
     if label.built_in:
-        raise BadInputError(f"label {label.name!r} is built in: its hosts are those of its platform", "hosts")
+        raise ConflictError(f"label {label.name!r} is built in: its hosts are those of its platform", "hosts")
     if label.queries.exists():
-        raise BadInputError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
+        raise ConflictError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
 
 
 def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
     """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
 
-    Raise BadInputError for a built-in label or an unknown platform.
+    Raise ConflictError for a built-in label, BadInputError for an unknown platform.
     """
     if label.built_in:
-        raise BadInputError(f"label {label.name!r} is built in and has no SQL", "queries")
+        raise ConflictError(f"label {label.name!r} is built in and has no SQL", "queries")
     for platform in wanted:
         if platform not in Platform.values:
             allowed = ", ".join(Platform.values)
@@ -68,9 +68,9 @@ def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
 
 
 def forget(label: Label) -> None:
-    """Delete a label, its SQL first. Raise BadInputError for a built-in one."""
+    """Delete a label, its SQL first. Raise ConflictError for a built-in one."""
     if label.built_in:
-        raise BadInputError(f"label {label.name!r} is built in and stays")
+        raise ConflictError(f"label {label.name!r} is built in and stays")
     with transaction.atomic():
         for query in label.queries.all():
             _drop(query)

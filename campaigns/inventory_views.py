@@ -82,6 +82,13 @@ class LabelViewSet(ModelViewSet[Label]):
     lookup_value_regex = IDS
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
 
+    def perform_update(self, serializer: BaseSerializer[Label]) -> None:
+        """Change it. Raise ConflictError for a built-in one: others know it by its name."""
+        label = cast(Label, serializer.instance)
+        if label.built_in:
+            raise ConflictError(f"label {label.name!r} is built in and stays as it is")
+        serializer.save()
+
     def perform_destroy(self, instance: Label) -> None:
         """Delete it, its SQL first."""
         refuse_body(self.request)

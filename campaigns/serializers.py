@@ -212,6 +212,12 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         """Add `from`, which Python keeps for itself."""
         return {**super().get_fields(), "from": HostsOfCampaignField(required=False, write_only=True)}
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse hosts by hand beside SQL."""
+        if attrs.get("queries") and "from" in attrs:
+            raise BadInputError("a label has SQL or hosts of a campaign, not both: give queries or from", "from")
+        return attrs
+
     @transaction.atomic
     def save(self, **more: Any) -> Label:
         """Keep the label, put in who is given, and ask hosts its SQL."""

@@ -114,10 +114,20 @@ def test_hosts_are_not_put_by_hand_where_sql_or_platform_decides(admin: APIClien
 
     for label, sentence in ((by_sql, "has SQL"), (built_in, "is built in")):
         answer = admin.post(f"/api/v1/labels/{label}/hosts/", {"hosts": [host.pk]}, format="json")
-        assert answer.status_code == 400
+        assert answer.status_code == 409
         assert sentence in answer.json()["error"]
-    assert admin.delete(f"/api/v1/labels/{built_in}/").status_code == 400
-    assert Label.objects.filter(pk=built_in).exists()
+
+
+@pytest.mark.parametrize("body", [{"name": "penguins"}, {"description": "all"}, {"queries": {"linux": WEB}}])
+def test_a_built_in_label_stays_as_it_is(admin: APIClient, body: Any) -> None:
+    before = Label.objects.filter(built_in="linux").values().get()
+    address = f"/api/v1/labels/{before['id']}/"
+
+    changed, deleted = admin.patch(address, body, format="json"), admin.delete(address)
+
+    assert (changed.status_code, deleted.status_code) == (409, 409)
+    assert "is built in" in changed.json()["error"]
+    assert Label.objects.filter(built_in="linux").values().get() == before
 
 
 def test_sql_given_to_a_label_by_hand_takes_other_platforms_out(admin: APIClient) -> None:

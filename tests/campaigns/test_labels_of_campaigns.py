@@ -81,5 +81,5 @@ def test_a_label_is_kept_by_hand_or_by_sql(admin: APIClient, campaign: Campaign)
     refused = label(admin, {"campaign": campaign.pk, "states": ["failed"]}, queries={"linux": "SELECT 1"})
 
     assert refused.status_code == 400
-    assert "has SQL" in refused.json()["error"]
+    assert "has SQL or hosts of a campaign, not both" in refused.json()["error"]
     assert not Label.objects.filter(name="found").exists()
