@@ -30,7 +30,7 @@ GROUP_ORDERS = {
 }
 
 ROWS = """
-SELECT result.seq, result.host_id, result.hostname, item.row
+SELECT result.seq, result.host_id, result.hostname, item.row, result.truncated
 FROM campaigns_result AS result
 CROSS JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place)
 CROSS JOIN LATERAL (SELECT item.row ->> %s AS value) AS cell
@@ -95,7 +95,8 @@ def rows(campaign: Campaign, wanted: Wanted, limit: int, offset: int) -> list[di
         cursor.execute(query, [column, campaign.pk, *params, limit, offset])
         found = cursor.fetchall()
     return [
-        {"seq": seq, "host": _host(host_id, hostname), "row": json.loads(row)} for seq, host_id, hostname, row in found
+        {"seq": seq, "host": _host(host_id, hostname), "row": json.loads(row), "truncated": truncated}
+        for seq, host_id, hostname, row, truncated in found
     ]
 
 

@@ -127,4 +127,4 @@ def timestamp(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     utc = timezone.localtime(moment, timezone.get_default_timezone())
-    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -43,6 +43,7 @@ class RowSerializer(PlacedHostSerializer):
     """One row of a host's answer."""
 
     row = serializers.DictField(child=serializers.CharField())
+    truncated = serializers.BooleanField(help_text="the host answered more rows than were kept")
 
 
 class GroupSerializer(serializers.Serializer[Any]):
@@ -133,6 +134,7 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
 
     host = serializers.SerializerMethodField()
     online = serializers.BooleanField()
+    truncated = serializers.BooleanField(help_text="it answered more rows than were kept")
     delivered_at = Moment()
     answered_at = Moment()
 
@@ -140,7 +142,7 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
         model = Target
         fields = (
             *("host", "state", "late", "online", "deliveries", "delivered_at", "answered_at", "error", "row_count"),
-            *("wall_ms", "user_ms", "system_ms", "memory_bytes"),
+            *("wall_ms", "user_ms", "system_ms", "memory_bytes", "truncated"),
         )
 
     def get_host(self, target: Target) -> dict[str, Any]:
@@ -254,6 +256,8 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
 
     created_at = Moment(read_only=True)
     revoked_at = Moment(read_only=True)
+    valid_from = Moment(required=False, allow_null=True, help_text="null = at once")
+    valid_until = Moment(required=False, allow_null=True, help_text="null = until it is revoked")
 
     labels = serializers.SlugRelatedField[Label](
         slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)

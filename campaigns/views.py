@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any, cast
 
@@ -215,7 +216,9 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     def _targets(self) -> QuerySet[Target]:
         campaign, params = self.get_object(), self.request.query_params
         online = Presence.objects.filter(host_id=OuterRef("host_id"), last_seen__gte=online_since(timezone.now()))
-        targets = Target.objects.filter(campaign=campaign).annotate(online=Exists(online)).order_by("host_id")
+        cut = Result.objects.filter(campaign=campaign, host_id=OuterRef("host_id"), truncated=True)
+        targets = Target.objects.filter(campaign=campaign).order_by("host_id")
+        targets = targets.annotate(online=Exists(online), truncated=Exists(cut))
         if "state" in params:
             if params["state"] not in State.values:
                 allowed = ", ".join(State.values)
@@ -231,9 +234,10 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def targets_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every host of a campaign and its state as a table."""
-        names = [name for name in TargetSerializer.Meta.fields if name not in ("host", "online")]
+        names = [name for name in TargetSerializer.Meta.fields if name != "host"]
         targets = self._targets().values_list("host_id", "hostname", *names).iterator(2000)
-        return _attachment(request, _csv(["host_id", "hostname", *names], targets), pk, "targets.csv", "text/csv")
+        lines = _csv(["host_id", "hostname", *names], ([_plain(cell) for cell in target] for target in targets))
+        return _attachment(request, lines, pk, "targets.csv", "text/csv")
 
     @extend_schema(responses=OBJECT, parameters=[AFTER, OpenApiParameter("limit", int)])
     @action(detail=True)
@@ -247,23 +251,34 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def export_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give every row as a table; cells that a spreadsheet would run are quoted."""
-        campaign = self.get_object()
+        """Give every row as a table: `host`, the campaign's columns, and last `truncated`.
+
+        `truncated` is `true` in each row of a host that answered more rows than were kept, else `false`. Cells that a
+        spreadsheet would run are quoted.
+        """
+        columns = self.get_object().columns
         rows = (
-            [item["host"]["hostname"], *(row.get(name, "") for name in campaign.columns)] for item, row in _rows(pk)
+            [item["host"]["hostname"], *(row.get(name, "") for name in columns), _plain(item["truncated"])]
+            for item, row in _rows(pk)
         )
-        return _attachment(request, _csv(["host", *campaign.columns], rows), pk, "csv", "text/csv")
+        return _attachment(request, _csv(["host", *columns, "truncated"], rows), pk, "csv", "text/csv")
 
     @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
     def export_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give every row as a line of JSON."""
+        """Give every row as a line of JSON: `{"host": {"id", "hostname"}, "row": {…}, "truncated": false}`.
+
+        `truncated` is true in each row of a host that answered more rows than were kept.
+        """
         self.get_object()
-        lines = (json.dumps({"host": item["host"], "row": row}) + "\n" for item, row in _rows(pk))
+        lines = (
+            json.dumps({"host": item["host"], "row": row, "truncated": item["truncated"]}) + "\n"
+            for item, row in _rows(pk)
+        )
         return _attachment(request, lines, pk, "ndjson", "application/x-ndjson")
 
     @extend_schema(responses=OBJECT)
     def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give everything hosts sent as one JSON array."""
+        """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
         self.get_object()
         return _attachment(request, _json_array(pk), pk, "json", "application/json")
 
@@ -301,6 +316,13 @@ def _csv(names: list[str], rows: Any) -> Iterator[str]:
     yield cast(str, writer.writerow(names))
     for row in rows:
         yield cast(str, writer.writerow([_harmless(cell) for cell in row]))
+
+
+def _plain(cell: Any) -> Any:
+    """Write times and truth in a table as JSON has them."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return timestamp(cell) if isinstance(cell, datetime) else cell
 
 
 def _harmless(cell: Any) -> Any:

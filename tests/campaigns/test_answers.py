@@ -50,6 +50,7 @@ def test_rows_come_in_order_of_seq(get: Get, campaign: Campaign) -> None:
         "seq": 1,
         "host": {"id": items[0]["host"]["id"], "hostname": campaign.targets.order_by("host_id")[0].hostname},
         "row": {"name": "init", "mem": "9"},
+        "truncated": False,
     }
 
 

@@ -1,20 +1,24 @@
 """What can be taken away: pages by cursor, and files."""
 
+import csv
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.models import Host
+from agents.models import Host, Presence
 from campaigns.models import Campaign
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture
@@ -60,8 +64,9 @@ def test_a_page_that_cannot_be_is_refused_by_name(api: Api, observer: User, answ
 def test_a_table_quotes_what_a_spreadsheet_would_run(api: Api, observer: User, answered: Campaign) -> None:
     lines = text(get(api(observer), answered, "export.csv")).splitlines()
 
-    assert lines[0] == "host,cell"
-    assert [line.partition(",")[2] for line in lines[1:]] == ["plain", "'=cmd()", '"with, comma"']
+    assert lines[0] == "host,cell,truncated"
+    cells = [line.partition(",")[2].removesuffix(",false") for line in lines[1:]]
+    assert cells == ["plain", "'=cmd()", '"with, comma"']
 
 
 def test_lines_and_arrays_hold_every_row(api: Api, observer: User, answered: Campaign) -> None:
@@ -79,6 +84,37 @@ def test_targets_say_what_became_of_each_host(api: Api, observer: User, answered
     assert body["results"][0]["deliveries"] == 1
     assert text(get(api(observer), answered, "targets.csv")).count("answered") == 4  # with the column answered_at
     assert get(api(observer), answered, "targets/?state=lost").status_code == 400
+
+
+def test_what_was_cut_says_so_everywhere(api: Api, observer: User, answered: Campaign) -> None:
+    client = api(observer)
+    answered.results.filter(seq=2).update(truncated=True)
+    cut = [False, True, False]
+
+    lines = text(get(client, answered, "export.ndjson")).splitlines()
+    table = csv.DictReader(text(get(client, answered, "export.csv")).splitlines())
+    targets = csv.DictReader(text(get(client, answered, "targets.csv")).splitlines())
+
+    assert [item["truncated"] for item in get(client, answered, "rows/").json()["results"]] == cut
+    assert [json.loads(line)["truncated"] for line in lines] == cut
+    assert [row["truncated"] for row in table] == ["false", "true", "false"]
+    assert [item["truncated"] for item in json.loads(text(get(client, answered, "export.json")))] == cut
+    assert [target["truncated"] for target in get(client, answered, "targets/").json()["results"]] == cut
+    assert [target["truncated"] for target in targets] == ["false", "true", "false"]
+
+
+def test_the_table_of_targets_says_what_the_list_says(api: Api, observer: User, answered: Campaign) -> None:
+    Presence.objects.create(host=Host.objects.earliest("pk"), last_seen=timezone.now())
+    client = api(observer)
+
+    listed = get(client, answered, "targets/").json()["results"]
+    table = list(csv.DictReader(text(get(client, answered, "targets.csv")).splitlines()))
+
+    assert list(table[0]) == ["host_id", "hostname", *list(listed[0])[1:]]
+    assert [line["online"] for line in table] == ["true", "false", "false"]
+    for target, line in zip(listed, table, strict=True):
+        assert MOMENT.fullmatch(line["delivered_at"])
+        assert (line["delivered_at"], line["answered_at"]) == (target["delivered_at"], target["answered_at"])
 
 
 def test_strangers_see_nothing(api: Api, stranger: User, answered: Campaign) -> None:

@@ -154,6 +154,16 @@ def test_an_enroll_secret_is_shown_once_and_revoked_for_good(boss: APIClient) ->
     assert boss.get(f"/api/v1/enroll-secrets/{made['id']}/").json()["revoked_at"] is not None
 
 
+def test_an_enroll_secret_is_valid_between_moments_in_utc(boss: APIClient) -> None:
+    valid = {"valid_from": "2030-01-01T02:00:00.123456+02:00", "valid_until": None}
+
+    made = post(boss, "enroll-secrets/", name="laptops", **valid).json()
+
+    assert (made["valid_from"], made["valid_until"]) == ("2030-01-01T00:00:00.123Z", None)
+    for moment in ("soon", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert post(boss, "enroll-secrets/", name="phones", valid_from=moment).status_code == 400
+
+
 def test_the_name_of_an_enroll_secret_is_its_own(boss: APIClient) -> None:
     assert post(boss, "enroll-secrets/", name="laptops").status_code == 201
 
