@@ -1,0 +1,99 @@
+"""The whole API, driven by its own document: whatever is sent, never a 5xx, and every refusal says a sentence.
+
+Requests that fit the document and requests that do not, the same ones at every run.
+"""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from django.contrib.auth.models import User
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, settings
+from requests import Request
+from rest_framework.test import APIClient
+from schemathesis import Case
+
+from agents.models import EnrollSecret
+from campaigns.models import ApiToken, Query
+from tests.factories import answer, make_campaign, make_host, make_label, make_user
+
+pytestmark = pytest.mark.usefixtures("board")
+
+DOCUMENT = SchemaGenerator().get_schema(request=None, public=True)
+# Methods that an address does not have are all refused by the same line.
+CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"unexpected-methods": []}}})
+SAME_AT_EVERY_RUN = settings(
+    max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+api_document = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
+
+
+@pytest.fixture
+def boss() -> APIClient:
+    """Give an administrator's client."""
+    client = APIClient(raise_request_exception=False)
+    client.force_authenticate(make_user("boss", admin=True))
+    return client
+
+
+@pytest.fixture
+def ids(boss: APIClient) -> dict[str, int]:
+    """Give the id of one of each, by the first word of their addresses."""
+    host = make_host()
+    campaign = make_campaign(host, make_host())
+    answer(campaign, host, {"pid": "1", "name": "init"})
+    return {
+        "campaigns": campaign.pk,
+        "hosts": host.pk,
+        "labels": make_label("web", host).pk,
+        "queries": Query.objects.create(name="ports", sql="SELECT 1").pk,
+        "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough").pk,
+        "tokens": ApiToken.objects.create(user=User.objects.get(username="boss"))[0].pk,
+    }
+
+
+def fit(case: Case, ids: dict[str, int]) -> None:
+    """Let the request be of something that exists, or over everybody: most end at an unknown id or target."""
+    if "id" in case.path_parameters:
+        case.path_parameters["id"] = ids.get(case.path.split("/")[3], 1)
+    if isinstance(case.body, dict) and "target" in case.body:
+        case.body |= {"target": {"all": True}, "sql": "SELECT 1"}
+        case.query.pop("wait", None)
+
+
+def send(client: APIClient, case: Case) -> Any:
+    """Send what was generated, encoded as any client would."""
+    asked = Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+    headers = {name: value for name, value in asked.headers.items() if name not in ("Content-Length", "Content-Type")}
+    body = asked.body or b""
+    return client.generic(
+        asked.method, asked.path_url, body, content_type=asked.headers.get("Content-Type", ""), headers=headers
+    )
+
+
+def check(case: Case, boss: APIClient, ids: dict[str, int]) -> None:
+    """Send a request as it was generated and made to fit; look at the answers."""
+    as_generated = send(boss, case)
+    fit(case, ids)
+    fitting = send(boss, case)
+
+    for answered in (as_generated, fitting):
+        assert answered.status_code < 500
+        if answered.status_code >= 400:
+            assert set(answered.json()) <= {"error", "fields"}
+            assert isinstance(answered.json()["error"], str)
+
+
+@pytest.mark.django_db(transaction=True)  # these answer from the event loop
+@api_document.include(path="/api/v1/campaigns/").parametrize()
+@SAME_AT_EVERY_RUN
+def test_no_request_of_campaigns_is_too_much(case: Case, boss: APIClient, ids: dict[str, int]) -> None:
+    check(case, boss, ids)
+
+
+@pytest.mark.django_db
+@api_document.exclude(path="/api/v1/campaigns/").parametrize()
+@SAME_AT_EVERY_RUN
+def test_no_request_is_too_much(case: Case, boss: APIClient, ids: dict[str, int]) -> None:
+    check(case, boss, ids)
