@@ -5,7 +5,7 @@ which asks again with the tables that hosts of one kind told of, and with osquer
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,14 +22,15 @@ SCHEMAS_KEPT = 64  # databases with the tables of one kind of host, 100 to 300 K
 
 # What SQLite says of things that only the hosts know.
 _UNKNOWN_HERE = re.compile(r"no such (table|column|function|module|collation)|wrong number of arguments")
-# Text, quoted names and comments, in which a word is not a keyword.
-_OPAQUE = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\] | --[^\n]* | /\*.*?(?:\*/|\Z)""", re.X | re.S
+# SQLite's own rules of where a token ends (tokenize.c); nothing is tried twice, so it takes as long as the text is.
+_TOKEN = re.compile(
+    r"""(?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
+    | (?P<text> '[^']*(?:''[^']*)*(?:'|\Z) )
+    | (?P<name> "[^"]*(?:""[^"]*)*(?:"|\Z) | `[^`]*(?:``[^`]*)*(?:`|\Z) | \[[^\]]*(?:\]|\Z) )
+    | (?P<word> (?!\ufeff)[\w$\u0080-\U0010ffff]+ )
+    | (?P<mark> [^\s\ufeff] )""",
+    re.X | re.S | re.A,
 )
-_TEXT = re.compile(r"""'(?:[^']|'')*' | --[^\n]* | /\*.*?(?:\*/|\Z)""", re.X | re.S)
-_WORD = re.compile(r"\w+")
-_PARENTHESES = re.compile(r"\([^()]*\)")
-_CHANGES = re.compile(rf"\b({'|'.join(CHANGING)})\b", re.I)
 
 # Functions and collations that osquery adds to SQLite (osquery/sql/sqlite_*.cpp).
 OSQUERY_FUNCTIONS = (
@@ -51,6 +52,60 @@ class Checked(NamedTuple):
     restricted: list[str]
 
 
+class Token(NamedTuple):
+    """A word, a mark, a text in '…' or a name in other quotes; what is in quotes is given without them."""
+
+    kind: str
+    content: str
+    start: int
+    end: int
+
+    def says(self, *words: str) -> bool:
+        """Say whether it is one of these keywords; in quotes it is none."""
+        return self.kind == "word" and self.content.upper() in words
+
+
+class Statement(NamedTuple):
+    """One statement, where it starts in the whole text, and its tokens; comments are none."""
+
+    text: str
+    start: int
+    tokens: list[Token]
+
+    @property
+    def is_explained(self) -> bool:
+        """Say whether it asks how SQLite would go about it."""
+        return self.tokens[0].says("EXPLAIN")
+
+    @property
+    def verb(self) -> str:
+        """Give the keyword that says what it does: behind WITH and EXPLAIN, which do nothing by themselves."""
+        tokens = self.tokens
+        if self.is_explained:
+            tokens = tokens[3 if len(tokens) > 1 and tokens[1].says("QUERY") else 1 :]
+        first = tokens[0].content.upper() if tokens else ""
+        return first if first != "WITH" else _behind_with(tokens) or first
+
+    def without(self, text: str) -> "Statement":
+        """Give the statement with a blob in place of this text, wherever it has it."""
+        said, ends = "", 0
+        for token in self.tokens:
+            if token.kind == "text" and token.content.lower() == text:
+                said, ends = f"{said}{self.text[ends : token.start]}x''", token.end
+        return self._replace(text=said + self.text[ends:])
+
+
+def _behind_with(tokens: list[Token]) -> str:
+    """Give the first word that follows the parentheses of a WITH; AS follows the names of columns."""
+    depth, before = 0, ""
+    for token in tokens:
+        if not depth and before == ")" and token.kind == "word" and not token.says("AS"):
+            return token.content.upper()
+        before = token.content if token.kind == "mark" else ""
+        depth += {"(": 1, ")": -1}.get(before, 0)
+    return ""
+
+
 def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
     """Give the SQL to send, without outer blanks. Raise BadInputError with SQLite's sentence and the place."""
     text = sql.strip()
@@ -61,12 +116,13 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
     statements = list(_statements(text))
     if not statements:
         raise BadInputError(f"sql {excerpt(text)} is empty: there is nothing to ask", "sql")
-    with apsw.Connection(":memory:") as connection:
+    with _connection() as connection:
         for statement in statements:
             error = _prepare(connection, text, statement)
             if error is not None and not _UNKNOWN_HERE.search(error):
                 raise BadInputError(f"sql {excerpt(text)} is wrong: {error}", "sql")
-    return Checked(text, list(_restrictions(text, statements, restricted_tables)))
+        restricted = list(_restrictions(connection, text, statements, restricted_tables))
+    return Checked(text, restricted)
 
 
 def check_reading(sql: str) -> str:
@@ -79,9 +135,9 @@ def check_reading(sql: str) -> str:
 
 def trouble_on(text: str, schema: TableSchema) -> str | None:
     """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
-    connection = _database_of(schema.pk, schema.learned_at and schema.learned_at.timestamp())
+    database = _database_of(schema.pk, schema.learned_at and schema.learned_at.timestamp())
     for statement in _statements(text):
-        error = _prepare(connection, text, statement)
+        error = _prepare(database, text, statement)
         if error is not None:
             return error
     return None
@@ -90,7 +146,7 @@ def trouble_on(text: str, schema: TableSchema) -> str | None:
 @lru_cache(maxsize=SCHEMAS_KEPT)
 def _database_of(schema_id: int, _learned_at: float | None) -> apsw.Connection:
     """Make an empty database with the tables of one kind of host; made anew when they are learned anew."""
-    connection = apsw.Connection(":memory:")
+    connection = _connection()
     for table, columns in TableSchema.objects.get(pk=schema_id).tables.items():
         listed = ", ".join(f"{_quoted(name)} {_quoted(kind)}" for name, kind, _ in columns)
         connection.execute(f"CREATE TABLE IF NOT EXISTS {_quoted(table)} ({listed})")
@@ -101,20 +157,35 @@ def _database_of(schema_id: int, _learned_at: float | None) -> apsw.Connection:
     return connection
 
 
+def _connection() -> apsw.Connection:
+    """Open an empty database that runs no PRAGMA: some act while they are prepared, and on the whole process."""
+    connection = apsw.Connection(":memory:")
+    connection.authorizer = _no_pragma
+    return connection
+
+
+def _no_pragma(action: int, *_: Any) -> int:
+    return apsw.SQLITE_DENY if action == apsw.SQLITE_PRAGMA else apsw.SQLITE_OK
+
+
 def _never_run(*_: Any) -> int:
     raise NotImplementedError("SQL is prepared here, never run")
 
 
-def _prepare(connection: apsw.Connection, text: str, statement: re.Match[str]) -> str | None:
+def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> str | None:
     """Let SQLite parse one statement; give its sentence, and where in the whole text, when it refuses."""
-    said = statement[0]
-    explained = said if said.lstrip()[:7].upper() == "EXPLAIN" else f"EXPLAIN {said}"
+    said = statement.text
+    explained = said if statement.is_explained else f"EXPLAIN {said}"
     try:
         connection.execute(explained)
+    except apsw.AuthError:
+        return None  # a PRAGMA, which its verb refuses
     except apsw.Error as error:
         sentence = str(error).partition(": ")[2] if str(error).startswith("SQLError: ") else str(error)
         place = getattr(error, "error_offset", -1) - (len(explained.encode()) - len(said.encode()))
-        return sentence if place < 0 else f"{sentence} ({_place(text, statement.start(), place)})"
+        if sentence == "incomplete input":
+            place = len(said.encode())
+        return sentence if place < 0 else f"{sentence} ({_place(text, statement.start, place)})"
     return None
 
 
@@ -125,36 +196,57 @@ def _place(text: str, start: int, offset: int) -> str:
     return f"line {line}, column {len(before) - before.rfind(chr(10))}"
 
 
-def _statements(text: str) -> Iterator[re.Match[str]]:
+def _statements(text: str) -> Iterator[Statement]:
     """Split a text where semicolons end statements; those that say nothing are left out."""
-    bare = _bare(text)
-    for found in re.finditer(r"[^;]+", bare):
-        if found[0].strip():
-            yield re.compile(".*", re.S).match(text, found.start(), found.end())  # type: ignore[misc]  # matches all
+    start, tokens = 0, []
+    for token in _tokens(text):
+        if (token.kind, token.content) != ("mark", ";"):
+            tokens.append(token._replace(start=token.start - start, end=token.end - start))
+            continue
+        if tokens:
+            yield Statement(text[start : token.start], start, tokens)
+        start, tokens = token.end, []
+    if tokens:
+        yield Statement(text[start:], start, tokens)
 
 
-def _bare(text: str) -> str:
-    """Blank out whatever is no SQL word, every character in its place."""
-    return _OPAQUE.sub(lambda found: " " * len(found[0]) if found[0][:1] in "-/" else "x" * len(found[0]), text)
+def _tokens(text: str) -> Iterator[Token]:
+    for found in _TOKEN.finditer(text):
+        kind, content = str(found.lastgroup), found[0]
+        if kind in ("text", "name"):
+            mark = {"[": "]"}.get(content[0], content[0])
+            content = content[1:].removesuffix(mark).replace(mark * 2, mark)
+        if kind != "comment":
+            yield Token(kind, content, *found.span())
 
 
-def _restrictions(text: str, statements: list[re.Match[str]], tables: Collection[str]) -> Iterator[str]:
+def _restrictions(
+    connection: apsw.Connection, text: str, statements: list[Statement], tables: Collection[str]
+) -> Iterator[str]:
     if len(statements) > 1:
         yield f"sql {excerpt(text)} has {len(statements)} statements"
     for statement in statements:
-        bare = _bare(statement[0]).strip()
-        first = bare.lstrip("( \n\t").split(None, 1)[0].upper()
-        outside = bare
-        while _PARENTHESES.search(outside):
-            outside = _PARENTHESES.sub(" ", outside)
-        if first in CHANGING or (first == "WITH" and _CHANGES.search(outside)):
-            yield f"sql {excerpt(statement[0].strip())} does not only read"
-        elif not first.startswith(READING):
+        if statement.verb in CHANGING:
+            yield f"sql {excerpt(statement.text.strip())} does not only read"
+        elif statement.verb not in READING:
             allowed = ", ".join(READING)
             raise BadInputError(f"sql {excerpt(text)} does not only read: allowed are {allowed}", "sql")
-    named = {word.lower() for word in _WORD.findall(_TEXT.sub(" ", text))}
-    for table in sorted(named & {name.lower() for name in tables}):
+    restricted = {name.lower() for name in tables}
+    for table in sorted(set().union(*(_named(connection, statement, restricted) for statement in statements))):
         yield f"sql uses {table!r}, which is one of RESTRICTED_TABLES"
+
+
+def _named(connection: apsw.Connection, statement: Statement, tables: set[str]) -> Iterable[str]:
+    """Give which of these tables and functions a statement may mean: more than it does rather than less."""
+    for kind in ("word", "name", "text"):
+        for table in tables & {token.content.lower() for token in statement.tokens if token.kind == kind}:
+            if kind != "text" or _is_name(connection, statement, table):
+                yield table
+
+
+def _is_name(connection: apsw.Connection, statement: Statement, text: str) -> bool:
+    """Say whether a text is a name where it stands, as in FROM 'curl'. A blob can stand for values alone."""
+    return "syntax error" in (_prepare(connection, statement.text, statement.without(text)) or "")
 
 
 def _quoted(name: str) -> str:

@@ -1,5 +1,8 @@
 """SQL is checked by SQLite before anything is sent: without a schema, and with what hosts of one kind told."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from django.utils import timezone
 
@@ -18,6 +21,8 @@ from fleet.errors import BadInputError
         'SELECT "INSERT" FROM [update]',
         "SELECT ';' /* ; */",
         "EXPLAIN SELECT 1",
+        "/* why */ EXPLAIN QUERY PLAN SELECT 1",
+        "WITH x(a) AS (SELECT name FROM programs) SELECT replace(a, 'b', 'c') FROM x",
         "VALUES (1)",
     ],
 )
@@ -29,13 +34,19 @@ def test_sql_that_only_hosts_can_judge_is_sent(text: str) -> None:
     ("text", "sentence"),
     [
         ("SELECT FROM", r'near "FROM": syntax error \(line 1, column 8\)'),
-        ("SELECT (1", "is wrong: incomplete input"),
+        ("SELECT (1", r"is wrong: incomplete input \(line 1, column 10\)"),
+        ("SELECT 1 FROM processes\nWHERE; SELECT 2", r"incomplete input \(line 2, column 6\)"),
         ("SELECT 1\n  FRM users, x", r'near "users": syntax error \(line 2, column 7\)'),
         ("SELECT 'ü' || || 1", r'near "\|\|": syntax error \(line 1, column 15\)'),
         ("SELECT 1; SELEC 2", r'near "SELEC": syntax error \(line 1, column 11\)'),
         ("ATTACH 'x' AS y", "does not only read"),
         ("PRAGMA user_version = 3", "does not only read"),
         ("CREATE TABLE x (y)", "does not only read"),
+        ("/* why */ DETACH y", "does not only read"),
+        ("EXPLAIN PRAGMA user_version = 3", "does not only read"),
+        ("EXPLAIN QUERY PLAN VACUUM", "does not only read"),
+        ("SELECT 'carves", r"unrecognized token: \"'carves\" \(line 1, column 8\)"),
+        ('SELECT 1 AS "carves', "unrecognized token"),
         ("x\0y", "NUL"),
         (" ; -- nothing\n", "is empty"),
         ("SELECT '" + "x" * 70_000 + "'", "allowed are 65536"),
@@ -51,6 +62,10 @@ def test_sql_that_is_wrong_everywhere_is_refused_with_the_place(text: str, sente
     [
         ("DELETE FROM users", "does not only read"),
         ("WITH x AS (SELECT 1) DELETE FROM users", "does not only read"),
+        ("/* why */ DELETE FROM users", "does not only read"),
+        ("EXPLAIN DELETE FROM users", "does not only read"),
+        ("WITH replace(a) AS MATERIALIZED (SELECT ')'), b AS (SELECT 1) UPDATE x SET a = 0", "does not only read"),
+        ("WITH [--] AS (SELECT 1) /* ( */ REPLACE INTO users VALUES (1)", "does not only read"),
         ("SELECT 1; SELECT 2", "has 2 statements"),
         ("SELECT * FROM Carves WHERE path = 1", "uses 'carves'"),
         ('SELECT * FROM "carves"', "uses 'carves'"),
@@ -62,8 +77,67 @@ def test_sql_that_changes_hosts_needs_a_permission(text: str, reason: str) -> No
     assert reason in restricted
 
 
-def test_the_name_of_a_restricted_table_in_a_text_is_only_a_word() -> None:
-    assert sql.check("SELECT 'carves' -- carves", ["carves"]).restricted == []
+@pytest.mark.parametrize(
+    "text",
+    [
+        'SELECT 1 AS "a--", carve(name) FROM processes',
+        "SELECT 1 AS [a--], carve(name) FROM processes",
+        "SELECT 1 AS `a--`, carve(name) FROM processes",
+        "SELECT 1 AS '--', carve(name) FROM processes",
+        'SELECT 1 AS "/*", carve(name) FROM processes',
+        """SELECT 1 AS "'", carve(name) FROM processes WHERE path = '/'""",
+        """SELECT 1 AS "a""--", carve(name) FROM processes""",
+        "SELECT 1 AS 'a''--', carve(name) FROM processes",
+        "SELECT /* /* */ carve(name) FROM processes",
+        "SELECT 1 -- *\n, carve(name) FROM processes",
+        'SELECT "Carve"(name) FROM processes',
+        "SELECT [CARVE](name) FROM processes",
+        "SELECT name FROM processes ORDER BY `carve`(name)",
+        "SELECT 1 FROM processes WHERE (SELECT max(carve(path)) FROM file)",
+        "SELECT path FROM file\ufeff/**/,\ufeffcarve",
+        "SELECT * FROM main.carve",
+        "SELECT * FROM main.'CARVE'",
+        "SELECT * FROM 'carve'",
+        "SELECT * FROM file JOIN'carve'",
+        "SELECT * FROM file, 'carve' AS harmless WHERE file.path = 'carve'",
+        "SELECT * FROM 'carve'('https://example.com/')",
+        "SELECT * FROM carve('https://example.com/')",
+        "SELECT path IN 'carve' FROM file",
+        "WITH harmless AS (SELECT * FROM 'carve') SELECT * FROM harmless",
+        "WITH carve AS (SELECT 1) SELECT * FROM carve",
+        "EXPLAIN SELECT carve(name) FROM processes",
+    ],
+)
+def test_no_spelling_hides_what_is_restricted(text: str) -> None:
+    assert sql.check(text, ["carve"]).restricted == ["sql uses 'carve', which is one of RESTRICTED_TABLES"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'carve' -- carve",
+        "SELECT name FROM processes WHERE name IN ('curl', 'carve') OR path LIKE 'carve' ESCAPE '/' /* carve",
+        "SELECT group_concat(name, 'carve') FROM processes",
+        "SELECT 'from carve', '\\u0063arve' FROM carves_of_ours",
+        "SELECT * FROM carveé",
+    ],
+)
+def test_the_name_of_what_is_restricted_in_a_text_is_only_a_word(text: str) -> None:
+    assert sql.check(text, ["carve"]).restricted == []
+
+
+@pytest.mark.parametrize("many", ["'", '"', "`", "[", "]", "(", ")", "-", "/", "/*", "*/", ";", "a,", "x;", "'carve',"])
+def test_the_check_takes_as_long_as_the_sql_is(many: str) -> None:
+    def taken(size: int) -> float:
+        text = f"SELECT {many * (size // len(many))}"
+        began = time.process_time()
+        with suppress(BadInputError):
+            sql.check(text, ["carve"])
+        return time.process_time() - began
+
+    half, whole = (min(taken(size) for _ in range(3)) for size in (32_000, 64_000))
+
+    assert whole < 3 * half + 0.1
 
 
 @pytest.fixture
