@@ -5,6 +5,7 @@ which asks again with the tables that hosts of one kind told of, and with osquer
 """
 
 import re
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -136,15 +137,23 @@ def check_reading(sql: str) -> str:
 def trouble_on(text: str, schema: TableSchema) -> str | None:
     """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
     database = _database_of(schema.pk, schema.learned_at and schema.learned_at.timestamp())
-    for statement in _statements(text):
-        error = _prepare(database, text, statement)
-        if error is not None:
-            return error
+    with database.lock:
+        for statement in _statements(text):
+            error = _prepare(database.connection, text, statement)
+            if error is not None:
+                return error
     return None
 
 
+class _Database(NamedTuple):
+    """What launches share; a connection of SQLite serves one thread at a time."""
+
+    connection: apsw.Connection
+    lock: threading.Lock
+
+
 @lru_cache(maxsize=SCHEMAS_KEPT)
-def _database_of(schema_id: int, _learned_at: float | None) -> apsw.Connection:
+def _database_of(schema_id: int, _learned_at: float | None) -> _Database:
     """Make an empty database with the tables of one kind of host; made anew when they are learned anew."""
     connection = _connection()
     for table, columns in TableSchema.objects.get(pk=schema_id).tables.items():
@@ -154,7 +163,7 @@ def _database_of(schema_id: int, _learned_at: float | None) -> apsw.Connection:
         connection.create_scalar_function(name, _never_run, -1)
     for name in OSQUERY_COLLATIONS:
         connection.create_collation(name, _never_run)
-    return connection
+    return _Database(connection, threading.Lock())
 
 
 def _connection() -> apsw.Connection:
@@ -173,14 +182,17 @@ def _never_run(*_: Any) -> int:
 
 
 def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> str | None:
-    """Let SQLite parse one statement; give its sentence, and where in the whole text, when it refuses."""
+    """Let SQLite parse one statement; give its sentence, and where in the whole text, when it refuses.
+
+    Raise what says nothing of the SQL: that memory is short, say.
+    """
     said = statement.text
     explained = said if statement.is_explained else f"EXPLAIN {said}"
     try:
         connection.execute(explained)
     except apsw.AuthError:
         return None  # a PRAGMA, which its verb refuses
-    except apsw.Error as error:
+    except (apsw.SQLError, apsw.BindingsError, apsw.TooBigError) as error:
         sentence = str(error).partition(": ")[2] if str(error).startswith("SQLError: ") else str(error)
         place = getattr(error, "error_offset", -1) - (len(explained.encode()) - len(said.encode()))
         if sentence == "incomplete input":

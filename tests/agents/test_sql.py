@@ -1,8 +1,10 @@
 """SQL is checked by SQLite before anything is sent: without a schema, and with what hosts of one kind told."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import apsw
 import pytest
 from django.utils import timezone
 
@@ -172,3 +174,22 @@ def test_a_schema_that_was_learned_anew_is_used(schema: TableSchema) -> None:
     schema.refresh_from_db()
 
     assert sql.trouble_on("SELECT 1 FROM apps", schema) is None
+
+
+def test_launches_at_the_same_time_share_the_tables(schema: TableSchema) -> None:
+    texts = [f"SELECT {', '.join(['name <> pid'] * many)} FROM processes" for many in range(500, 900)]  # noqa: S608
+    sql.trouble_on(texts[0], schema)
+
+    with ThreadPoolExecutor(8) as threads:
+        troubles = set(threads.map(lambda text: sql.trouble_on(text, schema), texts))
+
+    assert troubles == {None}
+
+
+def test_what_says_nothing_of_the_sql_is_no_verdict(schema: TableSchema) -> None:
+    assert schema.learned_at is not None
+    sql._database_of(schema.pk, schema.learned_at.timestamp()).connection.close()
+
+    with pytest.raises(apsw.ConnectionClosedError):
+        sql.trouble_on("SELECT pid FROM processes", schema)
+    sql._database_of.cache_clear()
