@@ -1,8 +1,10 @@
-"""What a launch would mean, without launching: who is meant now, and what the same SQL cost before."""
+"""What a launch would mean, without launching: who is meant now, who of them cannot run the SQL, what it cost."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -11,15 +13,16 @@ from django.utils import timezone
 
 from agents import sql
 from agents.models import online_since
-from campaigns import quotas
+from campaigns import quotas, support
 from campaigns.selection import Selection, sql_of
 
 SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
 
 # The selected hosts' query is the ORM's own and stands in for {}.
 COUNT_MEANT = """
-SELECT platform, count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
-FROM ({}) AS meant (id, platform, last_seen) GROUP BY 1 ORDER BY 2 DESC
+SELECT platform, version, extensions,
+    count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
+FROM ({}) AS meant (platform, version, extensions, last_seen) GROUP BY 1, 2, 3
 """
 # Bounded, so that it takes as long for a hundred earlier campaigns over everybody as for one over a few.
 COST = """
@@ -39,6 +42,14 @@ SELECT (SELECT count(*) FROM earlier), (SELECT coalesce(sum(count_denylisted), 0
     percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY memory_bytes)
 FROM target
 """
+
+
+class Meant(NamedTuple):
+    """How many hosts of one kind are meant."""
+
+    hosts: int
+    online: int
+    seen_last_day: int
 
 
 @dataclass(frozen=True)
@@ -72,34 +83,40 @@ def _median_and_p95(values: list[int] | None) -> dict[str, int | None]:
 def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
     """Count who a selection means now: all, online, seen within a day, by platform; and the cost of the SQL, if given.
 
-    Raise BadInputError for what a launch would refuse; warn of what it would need a permission for.
+    Raise BadInputError for what a launch would refuse; warn of what it would need a permission for, and of hosts that
+    it would not ask.
     """
     selection = Selection.read(target)
     warnings = selection.check_names()
-    platforms = _count(selection)
-    targeted = sum(row[1] for row in platforms)
+    meant = _count(selection)
+    platforms: Counter[str] = Counter()
+    for (platform, *_), counted in meant.items():
+        platforms[platform] += counted.hosts
+    targeted = platforms.total()
     cost = None
     warnings += filter(None, [quotas.beyond_quota(by, targeted)])
     if text:
         checked = sql.check(text, settings.RESTRICTED_TABLES)
         cost = cost_of(checked.text)
+        warnings += _unsupported(checked.text, {kind: counted.hosts for kind, counted in meant.items()})
         warnings += [*_refusals(cost), *(f"{reason}: it needs a permission" for reason in checked.restricted)]
     return {
         "targeted": targeted,
-        "online": sum(row[2] for row in platforms),
-        "seen_last_day": sum(row[3] for row in platforms),
-        "platforms": {row[0]: row[1] for row in platforms},
+        "online": sum(counted.online for counted in meant.values()),
+        "seen_last_day": sum(counted.seen_last_day for counted in meant.values()),
+        "platforms": dict(platforms.most_common()),
         "cost": cost.as_json() if cost else None,
         "warnings": warnings,
     }
 
 
-def _count(selection: Selection) -> list[tuple[str, int, int, int]]:
+def _count(selection: Selection) -> dict[support.Kind, Meant]:
     now = timezone.now()
-    text, params = sql_of(selection.hosts(now), "pk", "platform", "presence__last_seen")
+    fields = ("platform", "osquery_version", "extensions", "presence__last_seen")
+    text, params = sql_of(selection.hosts(now), *fields)
     with connection.cursor() as cursor:
         cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - timedelta(days=1), *params])
-        return list(cursor.fetchall())
+        return {row[:3]: Meant(*row[3:]) for row in cursor.fetchall()}
 
 
 def cost_of(text: str) -> Cost:
@@ -114,6 +131,15 @@ def goes_alone(text: str) -> bool:
     """Say whether nothing else shall wait, or die, with this SQL: it was slow or denylisted before."""
     cost = cost_of(text)
     return bool(cost.denylisted) or (cost.wall_ms is not None and cost.wall_ms[1] >= SLOW_MS)
+
+
+def _unsupported(text: str, hosts: Mapping[support.Kind, int]) -> Iterator[str]:
+    """Say how many hosts of a platform lack what the SQL asks for, the most first."""
+    lacking: Counter[tuple[str, str]] = Counter()
+    for kind in support.unsupported_among(text, hosts):
+        lacking[kind.platform, kind.error] += hosts[kind[:3]]
+    for (platform, error), many in lacking.most_common():
+        yield f"{many} {platform} hosts cannot run it and would not be asked: {error}"
 
 
 def _refusals(cost: Cost) -> list[str]:

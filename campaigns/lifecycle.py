@@ -57,11 +57,16 @@ class Order:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def estimate(order: Order, by: User) -> dict[str, Any]:
+    """Say what a launch would mean; its SQL may be "" = not known yet. Raise BadInputError as the launch would."""
+    _check_shape(order)
+    return estimates.estimate(order.target, by, order.sql)
+
+
 def launch(order: Order, by: User) -> Campaign:
     """Check the order, freeze who is meant range by range, and start. Raise BadInputError, nothing half-done."""
     switch.refuse_when_off()
-    _check_times(order)
-    Rollout.read(order.rollout)
+    _check_shape(order)
     text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)
     campaign = Campaign(
@@ -87,6 +92,11 @@ def launch(order: Order, by: User) -> Campaign:
         audit.begin(campaign)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
+
+
+def _check_shape(order: Order) -> None:
+    _check_times(order)
+    Rollout.read(order.rollout)
 
 
 def _check_times(order: Order) -> None:

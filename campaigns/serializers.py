@@ -102,12 +102,11 @@ def _saved(query_id: int | None) -> Query | None:
 
 
 class EstimateSerializer(OrderSerializer):
-    """The body of an estimate: that of a launch, of which the target and the SQL count. The SQL may be left out."""
+    """The body of an estimate: that of a launch. The SQL may be left out."""
 
-    def text(self) -> str:
-        """Give the SQL, "" = none. Raise BadInputError for an unknown query."""
-        query = _saved(self.validated_data.get("query"))
-        return query.sql if query else self.validated_data.get("sql", "")
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take no SQL for empty SQL."""
+        return attrs if attrs.get("query") is not None else {"sql": "", **attrs}
 
 
 class SwitchSerializer(StrictSerializer):

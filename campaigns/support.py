@@ -1,6 +1,6 @@
 """Which kinds of host cannot run a campaign's SQL, as SQLite says with the tables that such hosts told of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import connection
@@ -28,7 +28,11 @@ class Unsupported(NamedTuple):
 
 def unsupported(text: str, hosts: HostQuerySet) -> list[Unsupported]:
     """Name the kinds among `hosts` that cannot run the SQL. Raise BadInputError when that is every one of them."""
-    kinds = _kinds_of(hosts)
+    return unsupported_among(text, _kinds_of(hosts))
+
+
+def unsupported_among(text: str, kinds: Mapping[Kind, int]) -> list[Unsupported]:
+    """Name those of these kinds, of which there are so many hosts, that cannot run the SQL. Raise BadInputError."""
     refused = _refused(text, kinds)
     if refused and len(refused) == len(kinds):
         most = max(refused, key=lambda kind: kinds[kind[:3]])
@@ -51,7 +55,7 @@ def able(hosts: HostQuerySet, refused: Sequence[Unsupported]) -> HostQuerySet:
 
 
 def _refused(text: str, kinds: Iterable[Kind]) -> list[Unsupported]:
-    schemas = {_kind(schema): schema for schema in TableSchema.objects.exclude(learned_at=None)}
+    schemas = {_kind(schema): schema for schema in TableSchema.objects.exclude(learned_at=None).defer("tables")}
     troubles = {kind: sql.trouble_on(text, schemas[kind]) for kind in kinds if kind in schemas}
     return [Unsupported(*kind, trouble) for kind, trouble in troubles.items() if trouble is not None]
 

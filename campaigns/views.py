@@ -27,7 +27,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents.models import Presence, online_since
-from campaigns import estimates, lifecycle, reruns, retention
+from campaigns import lifecycle, reruns, retention
 from campaigns.answer_views import PAGE_ITEMS, AnswerViews
 from campaigns.models import Campaign, Result, State, Status, Target
 from campaigns.results import MOST_ITEMS, PAGE_BYTES, campaign_json, results_after, results_page, timestamp
@@ -143,7 +143,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
         """Count who a target means, without launching."""
         body = EstimateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(estimates.estimate(body.validated_data["target"], self._user, body.text()))
+        return Response(lifecycle.estimate(body.order(), self._user))
 
     @extend_schema(request=None, responses={202: OBJECT})
     @action(detail=True, methods=["post"], permission_classes=[])

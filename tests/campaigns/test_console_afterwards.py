@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from agents.models import Host
+from agents.models import Host, TableSchema
 from campaigns.models import Campaign, State
 from tests.factories import answer, end, make_campaign, make_hosts
 
@@ -136,3 +136,18 @@ def test_the_form_says_what_the_same_sql_cost(as_: As, operator: User, campaign:
         page = text_of(as_(operator).post("/ask/estimate/", {**form, "sql": typed}))
         assert "5</b> hosts" in page
         assert "took" not in page
+
+
+def test_the_form_counts_also_what_cannot_run_the_sql(as_: As, operator: User, hosts: list[Host]) -> None:
+    TableSchema.objects.create(platform="linux", tables={"apps": [["name", "TEXT", False]]}, learned_at=timezone.now())
+    form = {"kind": "all", "timeout": "600", "page": "p1"}
+
+    known, unknown = (
+        text_of(as_(operator).post("/ask/estimate/", {**form, "sql": sql}))
+        for sql in ("SELECT * FROM apps", "SELECT * FROM app")
+    )
+
+    assert "5</b> hosts" in known
+    assert "cannot" not in known
+    assert "5</b> hosts" in unknown
+    assert "is wrong on every host that is meant: no such table: app" in unknown

@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents import open_work
-from agents.models import Presence
+from agents.models import Presence, TableSchema
 from campaigns import lifecycle, rebuild
 from campaigns.estimates import SLOW_MS, estimate
 from campaigns.models import Campaign, Query, State
@@ -87,6 +87,46 @@ def test_what_a_launch_would_refuse_is_refused_or_warned_of(api: Api, operator: 
     assert ask(api(operator), target={"labels": ["lost"]}).json()["error"] == "unknown label: 'lost'"
 
 
+@pytest.mark.parametrize(
+    ("member", "sentence"),
+    [
+        ({"timeout": 1}, "timeout 1 is below the minimum of 10 seconds"),
+        ({"answer_within": 3_000_000}, "answer_within 3000000 is above the maximum of 30 days"),
+        ({"start_at": "2020-01-01T00:00:00Z"}, "is in the past"),
+        ({"rollout": {"x": 1}}, "rollout has an unknown member 'x'"),
+        ({"rollout": {"canary": {"percent": 101}}}, "rollout.canary has percent 101"),
+        ({"query": 1, "sql": "SELECT 1"}, "give either sql or query"),
+    ],
+)
+def test_what_a_launch_refuses_of_the_body_an_estimate_refuses(
+    api: Api, operator: User, member: dict[str, Any], sentence: str
+) -> None:
+    make_host()
+
+    answer = ask(api(operator), **{"sql": "SELECT 1", **member})
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+
+
+def test_hosts_that_cannot_run_the_sql_are_counted(api: Api, operator: User) -> None:
+    make_hosts(2, platform="windows", osquery_version="5.1.0")
+    make_host(platform="windows", osquery_version="5.2.0")
+    make_host(osquery_version="5.2.0")
+    make_host(platform="darwin", osquery_version="5.2.0")  # of a kind that has not told its tables
+    for platform, version, table in (("windows", "5.1.0", "p"), ("windows", "5.2.0", "p"), ("linux", "5.2.0", "apps")):
+        tables = {table: [["name", "TEXT", False]]}
+        TableSchema.objects.create(platform=platform, osquery_version=version, tables=tables, learned_at=timezone.now())
+
+    body = ask(api(operator), sql="SELECT name FROM apps").json()
+    nobody = ask(api(operator), sql="SELECT name FROM apps", target={"platforms": ["windows"]})
+
+    assert body["platforms"] == {"windows": 3, "linux": 1, "darwin": 1}
+    assert body["warnings"] == ["3 windows hosts cannot run it and would not be asked: no such table: apps"]
+    assert nobody.status_code == 400
+    assert "is wrong on every host that is meant: no such table: apps" in nobody.json()["error"]
+
+
 def test_an_estimate_takes_a_few_queries_whatever_the_number_of_hosts() -> None:
     hosts = make_hosts(30)
     make_label("ours", *hosts)
@@ -102,7 +142,7 @@ def test_an_estimate_takes_a_few_queries_whatever_the_number_of_hosts() -> None:
     with CaptureQueriesContext(connection) as queries:
         assert estimate(target, admin, SLOW)["targeted"] == 20
 
-    assert len(queries) == 5, "labels, campaign, hosts by name, the count, the cost"
+    assert len(queries) == 6, "labels, campaign, hosts by name, the count, the cost, tables of each kind"
 
 
 def test_sql_that_was_slow_before_shares_no_read(agent: Callable[[Any], Agent]) -> None:
