@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
@@ -100,8 +101,7 @@ class Selection:
         for name in self.platforms or []:
             if name not in Platform.values:
                 raise BadInputError(f"platform {name!r} is unknown, allowed are {', '.join(Platform.values)}", "target")
-        wanted = (self.labels or []) + self.exclude_labels
-        _all_known("label", wanted, Label.objects.filter(name__in=wanted).values_list("name", flat=True))
+        _all_known("label", [*(self.labels or []), *self.exclude_labels], self._label_ids)
         if self.earlier is not None:
             self.earlier.check("target")
         enrolled = Host.objects.enrolled()
@@ -119,11 +119,21 @@ class Selection:
         several = [name for name in dict.fromkeys(self.host_names) if borne[name] > 1]
         return [f"{borne[name]} hosts are called {name!r}: all of them are meant" for name in several]
 
+    @cached_property
+    def _label_ids(self) -> dict[str, int]:
+        """Look up the labels by name. With their ids in the query Postgres knows how many members each has."""
+        named = Label.objects.filter(name__in=[*(self.labels or []), *self.exclude_labels])
+        return dict(named.values_list("name", "pk"))
+
+    def _members(self, labels: list[str]) -> Any:
+        ids = [self._label_ids[name] for name in labels if name in self._label_ids]
+        return LabelMembership.objects.filter(label_id__in=ids).values("host_id")
+
     def hosts(self, now: datetime) -> HostQuerySet:
         """Give the enrolled hosts this selection means now, as one query."""
         group = Q(pk__in=[]) if self.labels is None and self.platforms is None else Q()
         if self.labels is not None:
-            group &= Q(pk__in=_members(self.labels))
+            group &= Q(pk__in=self._members(self.labels))
         if self.platforms is not None:
             group &= Q(platform__in=self.platforms)
         chosen = group | Q(pk__in=self.host_ids) | self._named()
@@ -131,7 +141,7 @@ class Selection:
             chosen |= self.earlier.hosts()
         hosts: HostQuerySet = Host.objects.enrolled().filter(Q() if self.everybody else chosen)
         if self.exclude_labels:
-            hosts = hosts.exclude(pk__in=_members(self.exclude_labels))
+            hosts = hosts.exclude(pk__in=self._members(self.exclude_labels))
         if self.online:
             hosts = hosts.online(now)
         return self.sample.of(hosts) if self.sample else hosts
@@ -149,10 +159,6 @@ def sql_of(hosts: HostQuerySet, *fields: str) -> tuple[str, tuple[Any, ...]]:
     query = hosts.order_by().values(*fields).query
     text, params = query.get_compiler(hosts.db, elide_empty=False).as_sql()
     return text, tuple(params)
-
-
-def _members(labels: list[str]) -> Any:
-    return LabelMembership.objects.filter(label__name__in=labels).values("host_id")
 
 
 def _true(target: dict[str, Any], name: str) -> bool:

@@ -150,6 +150,8 @@ def test_whoever_is_meant_is_found_by_one_query(more: dict[str, Any]) -> None:
         }
     )
 
+    selection.check_names()  # it looks labels up
+
     with CaptureQueriesContext(connection) as queries:
         list(selection.hosts(timezone.now()))
 
