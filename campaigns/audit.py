@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from agents import open_work
+from campaigns.collection import stored_until
 from campaigns.models import OVER, AuditRecord, Campaign
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def keep() -> None:
     """Write the records of campaigns that ended, and those whose late answers are over."""
     over = Campaign.objects.filter(status__in=OVER)
     _write_all(over, AuditRecord.Stage.OPEN, AuditRecord.Stage.ENDED)
-    settled = over.filter(ended_at__lt=open_work.now() - open_work.late_time())
+    settled = over.filter(ended_at__lt=stored_until() - open_work.late_time())
     _write_all(settled, AuditRecord.Stage.ENDED, AuditRecord.Stage.FINAL)
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from redis.exceptions import RedisError
@@ -101,6 +102,12 @@ def cursor_entry() -> str:
 def is_stored(entry: str) -> bool:
     """Say whether everything up to this entry of the stream is in Postgres."""
     return keyspace.entry_order(cursor_entry()) >= keyspace.entry_order(entry)
+
+
+def stored_until() -> datetime:
+    """Give the moment up to which everything that hosts sent is in Postgres."""
+    now = open_work.now()
+    return now if is_stored(open_work.last_entry()) else open_work.moment(keyspace.entry_ms(cursor_entry()))
 
 
 def read_after(entry: str) -> list[Entry]:

@@ -17,10 +17,9 @@ from redis.exceptions import RedisError
 from agents import carves, open_work
 from agents.carve_models import Carve
 from campaigns import audit
-from campaigns.collection import cursor_entry, is_stored
+from campaigns.collection import stored_until
 from campaigns.models import OVER, AuditRecord, Campaign, DeadLetter
 from fleet.errors import ConflictError, UnavailableError
-from fleet.keyspace import entry_ms
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def _check(campaign: Campaign) -> None:
             f"campaign {campaign.pk} takes late answers until {settled_at:%Y-%m-%d %H:%M:%S} UTC"
             f" ({settings.LATE_ANSWER_SECONDS} seconds after its end): it can be deleted then"
         )
-    if entry_ms(cursor_entry()) <= open_work.in_ms(settled_at) and not is_stored(open_work.last_entry()):
+    if settled_at >= stored_until():
         raise ConflictError(f"campaign {campaign.pk} stays until the answers that were sent are stored: try again")
 
 

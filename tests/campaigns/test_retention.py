@@ -216,6 +216,29 @@ def test_late_answers_come_onto_the_record() -> None:
     assert record.counts["answered"] == 1
 
 
+def test_no_record_is_final_while_late_answers_wait_to_be_stored(
+    agent: Callable[[Host], Agent], collect: Callable[[], int]
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+    collect()
+    campaign.refresh_from_db()
+    end(campaign)
+    audit.keep()
+    agent(host).write(campaign.pk, [{"a": "1"}])
+    Campaign.objects.update(ended_at=open_work.now() - open_work.late_time())
+
+    audit.keep()
+    waiting = AuditRecord.objects.get().stage
+    collect()
+    audit.keep()
+
+    record = AuditRecord.objects.get()
+    assert (waiting, record.stage) == (AuditRecord.Stage.ENDED, AuditRecord.Stage.FINAL)
+    assert record.hosts == {"answered": str(host.pk)}
+
+
 def test_the_admin_shows_records_and_changes_none(client: Client) -> None:
     campaign = ended(make_host(), sql="SELECT 'on record'")
     client.force_login(make_user(admin=True))
