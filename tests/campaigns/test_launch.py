@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from agents import open_work
 from campaigns import lifecycle
-from campaigns.models import Campaign, State, Status, Target, TargetRange
+from campaigns.models import Campaign, Query, State, Status, Target, TargetRange
 from campaigns.rebuild import rebuild
 from campaigns.targeting import write_range
 from tests.conftest import Agent
@@ -110,6 +110,24 @@ def test_the_same_idempotency_key_launches_once(api: Api, operator: User, observ
     assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
     assert first.json()["id"] == again.json()["id"]
     assert Campaign.objects.count() == 1
+
+
+def test_a_saved_query_that_was_edited_is_the_same_body(api: Api, operator: User) -> None:
+    make_host()
+    query = Query.objects.create(name="ours", sql="SELECT 1")
+    other = Query.objects.create(name="theirs", sql="SELECT 1")
+    client = api(operator)
+
+    def order(query: Query) -> Any:
+        body = {"query": query.pk, "target": {"all": True}}
+        return client.post("/api/v1/campaigns/", body, format="json", headers={"Idempotency-Key": "k"})
+
+    first = order(query)
+    Query.objects.filter(pk=query.pk).update(sql="SELECT 2")
+    again = order(query)
+
+    assert (first.status_code, again.status_code, order(other).status_code) == (201, 200, 409)
+    assert (again.json()["id"], again.json()["sql"]) == (first.json()["id"], "SELECT 1")
 
 
 ORDER = {"sql": "SELECT 1", "target": {"all": True}}
