@@ -7,6 +7,7 @@ millions, follow in transactions that lock nothing but the rows they delete; the
 import logging
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -18,7 +19,8 @@ from agents import carves, open_work
 from agents.carve_models import Carve
 from campaigns import audit
 from campaigns.collection import stored_until
-from campaigns.models import OVER, AuditRecord, Campaign, DeadLetter
+from campaigns.lifecycle import KEY_LIFETIME
+from campaigns.models import OVER, AuditRecord, Campaign, DeadLetter, IdempotencyKey
 from fleet.errors import ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,8 @@ SECONDS = 0.3  # that one purge takes from the sweeper, and deleting by hand fro
 CAMPAIGNS = 20  # deleted by one purge
 # The statement that deletes one slice, and its size: results are large.
 SLICE = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} WHERE campaign_id = %s LIMIT %s)"
-SLICES = {"campaigns_result": 100, "campaigns_target": 2000}
+SLICES = {"campaigns_result": 100, "campaigns_target": 2000, "campaigns_deadletter": 100}
+OLD_ROWS = 100  # the same of what goes by age alone
 
 
 def delete(campaign_id: int, by: str) -> None:
@@ -44,7 +47,6 @@ def delete(campaign_id: int, by: str) -> None:
             open_work.forget(campaign_id)
             audit.write(campaign, AuditRecord.Stage.DELETING)
             AuditRecord.objects.filter(campaign_id=campaign_id).update(deleted_by=by, deleted_at=timezone.now())
-            DeadLetter.objects.filter(campaign_id=campaign_id).delete()
             campaign.delete()
     except (RedisError, OSError) as error:
         raise UnavailableError(f"campaign {campaign_id} stays: the board does not answer ({error})") from error
@@ -94,7 +96,7 @@ def _purge_first(found: QuerySet[Carve]) -> bool:
 def purge() -> None:
     """Delete campaigns that ended more than CAMPAIGN_RETENTION_DAYS ago and are not pinned, and rows that are left.
 
-    Does what fits a third of a second; the next run goes on.
+    Idempotency keys go after a day. Does what fits a third of a second; the next run goes on.
     """
     until = time.monotonic() + SECONDS
     left = AuditRecord.objects.filter(stage=AuditRecord.Stage.DELETING).order_by("campaign_id")
@@ -102,13 +104,21 @@ def purge() -> None:
         _delete_rows_of(campaign_id, until)
         if time.monotonic() > until:
             return
+    _delete_rows(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEY_LIFETIME), until)
     if settings.CAMPAIGN_RETENTION_DAYS:
         _delete_old(until)
 
 
+def _delete_rows(old: QuerySet[Any], until: float) -> None:
+    """Delete rows that nothing refers to, the first ones first, slice by slice as long as there is time."""
+    while old.filter(pk__in=old.order_by("pk").values("pk")[:OLD_ROWS]).delete()[0]:
+        if time.monotonic() > until:
+            return
+
+
 def _delete_old(until: float) -> None:
     before = timezone.now() - timedelta(days=settings.CAMPAIGN_RETENTION_DAYS)
-    DeadLetter.objects.filter(created_at__lt=before).delete()
+    _delete_rows(DeadLetter.objects.filter(created_at__lt=before), until)
     unnamed = Carve.objects.filter(campaign_id=None, begun_at__lt=before)  # no answer ever named them
     while _purge_first(unnamed) and time.monotonic() < until:
         pass

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from agents import open_work
 from agents.models import Host
 from campaigns import audit, lifecycle, retention
-from campaigns.models import AuditRecord, Campaign, DeadLetter, Result, State, Status, Target
+from campaigns.models import AuditRecord, Campaign, DeadLetter, IdempotencyKey, Result, State, Status, Target
 from fleet import keyspace
 from tests.conftest import Agent
 from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_user
@@ -148,6 +148,38 @@ def test_rows_go_in_slices_and_a_later_run_goes_on(settings: Any, monkeypatch: p
 
     assert left == [(5, 0), (3, 0), (1, 0), (0, 0), (0, 0)]
     assert AuditRecord.objects.get().stage == AuditRecord.Stage.DELETED
+
+
+def test_what_goes_by_age_alone_goes_in_slices(settings: Any, monkeypatch: pytest.MonkeyPatch, operator: User) -> None:
+    settings.CAMPAIGN_RETENTION_DAYS = 30
+    monkeypatch.setattr(retention, "OLD_ROWS", 2)
+    monkeypatch.setattr(retention, "SECONDS", 0.0)
+    campaign = make_campaign(make_host())
+    for number in range(4):
+        IdempotencyKey.objects.create(user=operator, key=str(number), body_digest="d", campaign=campaign)
+        DeadLetter.objects.create(stream="s", entry=f"1-{number}", reason="broken", fields=b"{}")
+    IdempotencyKey.objects.exclude(key="3").update(created_at=timezone.now() - timedelta(hours=25))
+    DeadLetter.objects.exclude(entry="1-3").update(created_at=timezone.now() - timedelta(days=31))
+
+    left = []
+    for _ in range(3):
+        retention.purge()
+        left.append((IdempotencyKey.objects.count(), DeadLetter.objects.count()))
+
+    assert left == [(2, 2), (1, 1), (1, 1)]
+    assert IdempotencyKey.objects.get().key == "3"
+    assert DeadLetter.objects.get().entry == "1-3"
+
+
+def test_dead_letters_of_a_campaign_go_with_its_rows() -> None:
+    campaign = ended(make_host())
+    for number, campaign_id in enumerate((campaign.pk, None)):
+        letter = {"entry": f"1-{number}", "campaign_id": campaign_id}
+        DeadLetter.objects.create(stream="s", reason="broken", fields=b"{}", **letter)
+
+    retention.delete(campaign.pk, "somebody")
+
+    assert DeadLetter.objects.get().campaign_id is None
 
 
 def test_a_purge_waits_for_no_row_of_others(settings: Any) -> None:
