@@ -28,7 +28,6 @@ from agents.models import (
     Presence,
     TableSchema,
     digest_of,
-    online_since,
 )
 from agents.revocation import revoke
 from fleet.errors import BadInputError
@@ -69,11 +68,11 @@ class OnlineFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Host]) -> QuerySet[Host]:
         """Narrow by presence."""
-        since = online_since(timezone.now())
+        online = Presence.objects.online(timezone.now()).values("host_id")
         if self.value() == "yes":
-            return queryset.filter(presence__last_seen__gte=since)
+            return queryset.filter(pk__in=online)
         if self.value() == "no":
-            return queryset.filter(Q(presence=None) | Q(presence__last_seen__lt=since))
+            return queryset.exclude(pk__in=online)
         return queryset
 
 

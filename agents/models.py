@@ -12,6 +12,8 @@ from agents.carve_models import Carve, CarveBlock
 
 __all__ = ["Carve", "CarveBlock"]  # the rest is meant by name; these live in a module of their own
 
+BUSY = timedelta(minutes=10)  # a host that was handed SQL longer ago, and has not asked since, is taken for gone
+
 
 class Platform(models.TextChoices):
     """What osquery calls the family of the operating system; the distribution is a fact of the host."""
@@ -81,8 +83,8 @@ class HostQuerySet(models.QuerySet["Host"]):
         return self.filter(revoked_at=None)
 
     def online(self, now: datetime) -> "HostQuerySet":
-        """Hosts that asked within the last ONLINE_SECONDS."""
-        return self.filter(presence__last_seen__gte=online_since(now))
+        """Hosts that asked lately, or cannot ask because they run a query."""
+        return self.filter(presence_is_online(now, "presence__"))
 
 
 class Host(models.Model):
@@ -128,8 +130,17 @@ class Host(models.Model):
         return presence.last_seen if presence else None
 
     def is_online(self, now: datetime) -> bool:
-        """Say whether it asked within the last ONLINE_SECONDS."""
-        return self.last_seen is not None and self.last_seen >= online_since(now)
+        """Say whether it asked lately, or cannot ask because it runs a query."""
+        presence: Presence | None = getattr(self, "presence", None)
+        return presence is not None and presence.is_online(now)
+
+
+class PresenceQuerySet(models.QuerySet["Presence"]):
+    """Who is there."""
+
+    def online(self, now: datetime) -> "PresenceQuerySet":
+        """Presences of hosts that asked lately, or cannot ask because they run a query."""
+        return self.filter(presence_is_online(now))
 
 
 class Presence(models.Model):
@@ -137,12 +148,19 @@ class Presence(models.Model):
 
     host = models.OneToOneField(Host, models.CASCADE, primary_key=True, db_constraint=False)
     last_seen = models.DateTimeField()
+    busy_since = models.DateTimeField(null=True, blank=True, help_text="when it was handed SQL; it has not asked since")
+
+    objects: ClassVar = PresenceQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "presence"
 
     def __str__(self) -> str:
         return f"host {self.host_id} at {self.last_seen:%Y-%m-%d %H:%M:%S}"
+
+    def is_online(self, now: datetime) -> bool:
+        """Say whether it asked lately, or cannot ask because it runs a query."""
+        return self.last_seen >= online_since(now) or (self.busy_since is not None and self.busy_since >= now - BUSY)
 
 
 class LabelMembership(models.Model):
@@ -232,6 +250,12 @@ class ConfigDocument(models.Model):
 def digest_of(secret: str) -> str:
     """Give the hex SHA-256 of a secret; they are long and random, so a slow hash would add nothing."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def presence_is_online(now: datetime, path: str = "") -> models.Q:
+    """Give the condition that a presence, to which `path` leads, is online: an agent asks nothing while it runs SQL."""
+    seen, busy = {f"{path}last_seen__gte": online_since(now)}, {f"{path}busy_since__gte": now - BUSY}
+    return models.Q(**seen) | models.Q(**busy)
 
 
 def online_since(now: datetime) -> datetime:

@@ -1,15 +1,17 @@
-"""Carry when hosts last asked from the board to Postgres, where selections, estimates and lists use it."""
+"""Carry when hosts last asked, and which are busy, from the board to Postgres: for selections, estimates and lists."""
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents import told
-from agents.models import Host
+from agents import open_work, told
+from agents.models import BUSY, Host
+from fleet import keyspace
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,18 @@ ON CONFLICT (host_id) DO UPDATE SET last_seen = excluded.last_seen
 WHERE agents_presence.last_seen < excluded.last_seen
 """
 
+# The clocks of a read and of its delivery are Redis' own, but the read's is reckoned from its age: a little slack.
+NOTE_BUSY = """
+UPDATE agents_presence AS presence SET busy_since = told.busy_since
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS told (host_id, busy_since)
+WHERE presence.host_id = told.host_id AND presence.busy_since IS DISTINCT FROM told.busy_since
+AND presence.last_seen <= told.busy_since + interval '1 second'
+"""
+FORGET_BUSY = """
+UPDATE agents_presence SET busy_since = NULL
+WHERE busy_since IS NOT NULL AND (host_id <> ALL (%s) OR last_seen > busy_since + interval '1 second')
+"""
+
 
 def carry() -> int:
     """Bring the presence table up to date; give how many rows changed. Running twice changes nothing more."""
@@ -31,9 +45,31 @@ def carry() -> int:
     reads = iter(told.all_last_reads())
     while batch := list(islice(reads, HOSTS_A_STATEMENT)):
         changed += _write(batch)
+    _carry_busy()
     told.forget_silent_gateways()
     carry_doubts()
     return changed
+
+
+def _carry_busy() -> None:
+    """Mark who was handed SQL and has not asked since. Who was so lately is online by its last read anyway."""
+    now = open_work.now()
+    earliest, latest = now - BUSY, now - timedelta(seconds=settings.ONLINE_SECONDS / 2)
+    busy = dict(sorted((host, at) for host, at in _in_flight() if earliest < at < latest))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('agents.carry_busy'))")
+        if cursor.fetchone()[0]:
+            cursor.execute(FORGET_BUSY, [list(busy)])
+            cursor.execute(NOTE_BUSY, [list(busy), list(busy.values())])
+
+
+def _in_flight() -> Iterable[tuple[int, datetime]]:
+    """Walk over the deliveries without an answer or a further read: host and when it was handed the SQL."""
+    for campaign in open_work.known():
+        for host, record in open_work.client().hscan_iter(keyspace.flight_key(campaign), count=2000):
+            _, delivered_at, _, further_at = record.split()
+            if further_at == b"0":
+                yield int(host), open_work.moment(delivered_at)
 
 
 def carry_doubts() -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents import sql
-from agents.models import online_since
+from agents.models import BUSY, online_since
 from campaigns import quotas, support
 from campaigns.selection import Selection, sql_of
 
@@ -21,8 +21,8 @@ SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
 # The selected hosts' query is the ORM's own and stands in for {}.
 COUNT_MEANT = """
 SELECT platform, version, extensions,
-    count(*), count(*) FILTER (WHERE last_seen >= %s), count(*) FILTER (WHERE last_seen >= %s)
-FROM ({}) AS meant (platform, version, extensions, last_seen) GROUP BY 1, 2, 3
+    count(*), count(*) FILTER (WHERE last_seen >= %s OR busy_since >= %s), count(*) FILTER (WHERE last_seen >= %s)
+FROM ({}) AS meant (platform, version, extensions, last_seen, busy_since) GROUP BY 1, 2, 3
 """
 # Bounded, so that it takes as long for a hundred earlier campaigns over everybody as for one over a few.
 COST = """
@@ -112,10 +112,10 @@ def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
 
 def _count(selection: Selection) -> dict[support.Kind, Meant]:
     now = timezone.now()
-    fields = ("platform", "osquery_version", "extensions", "presence__last_seen")
+    fields = ("platform", "osquery_version", "extensions", "presence__last_seen", "presence__busy_since")
     text, params = sql_of(selection.hosts(now), *fields)
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - timedelta(days=1), *params])
+        cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - BUSY, now - timedelta(days=1), *params])
         return {row[:3]: Meant(*row[3:]) for row in cursor.fetchall()}
 
 

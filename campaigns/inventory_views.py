@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
 from agents import labels, schemas
-from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence, online_since
+from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
 from campaigns.models import ApiToken, Query, Result
 from campaigns.results import timestamp
 from campaigns.serializers import (
@@ -40,7 +40,7 @@ IDS = "[0-9]{1,18}"
 
 def hosts_with_presence() -> QuerySet[Host]:
     """Give hosts with what their lists show, in three queries whatever their number."""
-    online = Presence.objects.filter(host_id=OuterRef("pk"), last_seen__gte=online_since(timezone.now()))
+    online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("pk"))
     hosts = Host.objects.annotate(online=Exists(online))
     return cast(QuerySet[Host], hosts.select_related("presence").prefetch_related("labels").order_by("id"))
 

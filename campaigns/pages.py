@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agents.models import Host, Presence, online_since
+from agents.models import Host, Presence
 from agents.open_work import RELEASED_ALL
 from campaigns import answers, lifecycle, reruns, wording
 from campaigns.carving import carves_of
@@ -184,7 +184,7 @@ def _hosts_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     known = None if search else shown.counts[state or "targeted"]
     page = _page_of(targets, request, known)
     ids = [target.host_id for target in page]
-    online = Presence.objects.filter(host_id__in=ids, last_seen__gte=online_since(timezone.now()))
+    online = Presence.objects.online(timezone.now()).filter(host_id__in=ids)
     return {
         "targets_form": form,
         "page": page,

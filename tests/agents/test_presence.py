@@ -1,0 +1,91 @@
+"""Who counts as online: who asked lately, and who cannot ask because osqueryd runs one thing at a time."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from agents import anew, open_work, presence
+from agents.models import Host, Presence
+from campaigns.estimates import estimate
+from campaigns.models import Campaign
+from fleet import keyspace
+from tests.conftest import Agent
+from tests.factories import make_campaign, make_host, make_user
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+
+
+@pytest.fixture
+def host() -> Host:
+    """Give a host that the presence table knows since it enrolled."""
+    made = make_host()
+    Presence.objects.create(host=made, last_seen=timezone.now() - timedelta(days=1))
+    return made
+
+
+def hand_out(campaign: Campaign, host: Host, ago: timedelta, further: bool = False) -> None:
+    """Leave the board as a read that began so long ago, and was handed the SQL, leaves it."""
+    at = open_work.in_ms(open_work.now() - ago)
+    anew.restore_reads([(host.pk, open_work.moment(at - 5))])
+    record = f"1 {at} 7 {at + 1 if further else 0}"
+    open_work.client().hset(keyspace.flight_key(campaign.pk), str(host.pk), record)
+
+
+def is_online(host: Host) -> bool:
+    """Ask everywhere, and let all say the same."""
+    presence.carry()
+    now = timezone.now()
+    found = Host.objects.select_related("presence").get(pk=host.pk).is_online(now)
+    assert Host.objects.online(now).exists() == found
+    assert Presence.objects.online(now).exists() == found
+    assert estimate({"all": True}, make_user(admin=True))["online"] == int(found)
+    assert estimate({"all": True, "online": True}, make_user(admin=True))["targeted"] == int(found)
+    return found
+
+
+def test_a_host_that_runs_a_query_for_minutes_is_online(host: Host) -> None:
+    hand_out(make_campaign(host), host, timedelta(minutes=9))
+
+    assert is_online(host)
+    assert presence.carry() == 0
+
+
+def test_a_host_that_was_handed_a_query_ten_minutes_ago_is_taken_for_gone(host: Host) -> None:
+    hand_out(make_campaign(host), host, timedelta(minutes=10, seconds=1))
+
+    assert not is_online(host)
+
+
+def test_a_host_that_asked_again_and_went_is_offline(host: Host) -> None:
+    hand_out(make_campaign(host), host, timedelta(minutes=5), further=True)
+
+    assert not is_online(host)
+
+
+def test_a_host_that_asked_again_while_the_campaign_is_paused_is_offline_when_it_goes(host: Host) -> None:
+    campaign = make_campaign(host)
+    hand_out(campaign, host, timedelta(minutes=5))
+    presence.carry()
+
+    open_work.client().delete(keyspace.READS)
+    anew.restore_reads([(host.pk, timezone.now() - timedelta(minutes=2))])
+
+    assert not is_online(host)
+
+
+def test_a_host_is_busy_from_the_read_that_got_the_query_to_the_answer(
+    host: Host, agent: Callable[[Host], Agent], settings: Any
+) -> None:
+    settings.ONLINE_SECONDS = 0  # whoever is online is so because it is busy
+    campaign, asks = make_campaign(host), agent(host)
+
+    asks.read()
+    asks._loop.run_until_complete(asks.gateway._tell_reads())
+    busy = is_online(host)
+    asks.write(campaign.pk, [])
+
+    assert busy
+    assert not is_online(host)
