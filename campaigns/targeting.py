@@ -13,7 +13,7 @@ from django.db.models import Exists, F, Func, IntegerField, Max, OuterRef, Value
 from django.utils import timezone
 
 from agents import open_work
-from agents.models import Host, HostQuerySet, online_since
+from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell, quotas, rollout, support
 from campaigns.ending import close_on_board, complete_if_over
 from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
@@ -27,7 +27,7 @@ LATE_JOINERS_AT_ONCE = 10_000
 
 COUNT_ONLINE = """
 SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
-WHERE target.campaign_id = %s AND presence.last_seen >= %s
+WHERE target.campaign_id = %s AND (presence.last_seen >= %s OR presence.busy_since >= %s)
 """
 
 # The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
@@ -122,8 +122,9 @@ def count_online(campaign: Campaign) -> None:
     Without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile. When it has
     ended the last count stays: that many were there to be asked.
     """
+    now = timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(timezone.now())])
+        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(now), now - BUSY])
         online = cursor.fetchone()[0]
     if online != campaign.count_online:
         Campaign.objects.filter(pk=campaign.pk).update(count_online=online)

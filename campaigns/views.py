@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents.models import Presence, online_since
+from agents.models import Presence
 from campaigns import lifecycle, reruns, retention
 from campaigns.answer_views import PAGE_ITEMS, AnswerViews
 from campaigns.models import Campaign, Result, State, Status, Target
@@ -215,7 +215,7 @@ class CampaignViewSet(mixins.ListModelMixin, AnswerViews):
 
     def _targets(self) -> QuerySet[Target]:
         campaign, params = self.get_object(), self.request.query_params
-        online = Presence.objects.filter(host_id=OuterRef("host_id"), last_seen__gte=online_since(timezone.now()))
+        online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("host_id"))
         cut = Result.objects.filter(campaign=campaign, host_id=OuterRef("host_id"), truncated=True)
         targets = Target.objects.filter(campaign=campaign).order_by("host_id")
         targets = targets.annotate(online=Exists(online), truncated=Exists(cut))

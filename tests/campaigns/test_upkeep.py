@@ -19,15 +19,17 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def test_hosts_that_asked_lately_are_counted_as_online() -> None:
-    hosts = make_hosts(3)
+    hosts = make_hosts(4)
     campaign = make_campaign(*hosts)
-    Presence.objects.create(host=hosts[0], last_seen=timezone.now())
-    Presence.objects.create(host=hosts[1], last_seen=timezone.now() - timedelta(hours=1))
+    now = timezone.now()
+    Presence.objects.create(host=hosts[0], last_seen=now)
+    Presence.objects.create(host=hosts[1], last_seen=now - timedelta(hours=1))
+    Presence.objects.create(host=hosts[2], last_seen=now - timedelta(minutes=5), busy_since=now - timedelta(minutes=5))
 
     upkeep.refresh_online()
 
     campaign.refresh_from_db()
-    assert campaign.counts["online"] == 1
+    assert campaign.counts["online"] == 2
 
 
 def test_counting_who_is_online_takes_no_campaigns_lock() -> None:
