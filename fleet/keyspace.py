@@ -24,7 +24,7 @@
 | campaign:C           | hash   | arm, close, restore   | claim, accept          | LATE_ANSWER_SECONDS after its end  |
 | owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
 | offer:C:R            | bitmap | arm, claim, accept    | claim, gateways        | when the campaign is closed        |
-| flight:C             | hash   | claim, accept, give_back | claim, presence     | when the campaign is closed        |
+| flight:C             | hash   | claim, accept, give_back | claim, give_back, presence | when that is closed         |
 | results              | stream | claim, accept, give_back | collector           | entries: when stored in Postgres   |
 | board:rang:N         | pubsub | whoever raises the version | gateways          |                                    |
 | doorbell*            | pubsub | channels              | sockets                |                                    |
