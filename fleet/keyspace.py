@@ -14,7 +14,8 @@
 | board:doubts         | hash   | gateways, each second | presence               | fields: when carried to Postgres   |
 | board:old_secrets    | hash   | gateways, each second | /readyz                | never: two fields per secret       |
 | board:config         | string | config document       | gateways               | never                              |
-| log:seen:H           | set    | gateways              | gateways               | two hours after its first line     |
+| log:seen:H           | set    | gateways              | gateways               | two hours after its last line      |
+| log:claim:D          | string | gateways              | gateways               | when written, or after 30 seconds  |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:held           | hash   | gateways, each second | gateways               | fields: when silent for a minute   |
@@ -33,7 +34,8 @@
 C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
 nor flight. R is a range of 65,536 host ids (`host >> 16`), N the number of the Redis database, because pub/sub knows no
 databases. Bit B of a bitmap is the host `R << 16 | B`. *owed*: this host may still answer; *offer*: it may still be
-handed the SQL. A is an IP address, H an hour of Unix time. Times are milliseconds of Redis' own clock.
+handed the SQL. A is an IP address, H an hour of Unix time, D the digest of a log line; log:* lie in LOG_SINK's
+Redis when it names one. Times are milliseconds of Redis' own clock.
 """
 
 from functools import cache
@@ -98,9 +100,20 @@ def log_seen_key(hour: int) -> str:
     return f"log:seen:{hour}"
 
 
+def log_claim_key(digest: bytes) -> str:
+    """Name what says that a gateway is writing a log line just now."""
+    return f"log:claim:{digest.hex()}"
+
+
 def piece_field(campaign: int, number: int) -> str:
     """Name the field of PIECES that holds the version of one bitmap."""
     return f"{campaign}:{number}"
+
+
+def server_of(redis_url: str) -> tuple[str, int, str]:
+    """Name the server behind an address, whichever of its databases it is: host, port and path of the socket."""
+    parts = redis.connection.parse_url(redis_url)  # type: ignore[no-untyped-call]
+    return parts.get("host", "localhost"), parts.get("port", 6379), parts.get("path", "")
 
 
 def bell_channel(redis_url: str) -> str:

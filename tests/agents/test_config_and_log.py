@@ -1,7 +1,11 @@
 """The config that agents are served, and where their log lines go."""
 
+import asyncio
+import fcntl
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +14,18 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from agents import config_document, open_work
+from agents import config_document, log_sink, open_work
 from agents.gateway import Gateway
-from agents.log_sink import LogSink, LogSinkError
+from agents.log_sink import LinesUnderWayError, LogSink, LogSinkError
 from agents.models import ConfigDocument, Host
 from campaigns.rebuild import rebuild
+from fleet import keyspace
+from fleet.embedded import EmbeddedRedis
 from fleet.errors import BadInputError
 from tests.conftest import Agent
+from tests.end_to_end.conftest import wait_for
 from tests.factories import make_host, make_user
+from tests.servers import open_folder
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
@@ -103,6 +111,25 @@ def log(agent: Agent, lines: Any = LINES, kind: Any = "result") -> Any:
     return agent.post("log", {"node_key": agent.key, "log_type": kind, "data": lines})
 
 
+@pytest.fixture(scope="module")
+def logs() -> Iterator[EmbeddedRedis]:
+    """Start a Redis for log lines."""
+    server = EmbeddedRedis(open_folder() / "logs")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def stream(logs: EmbeddedRedis) -> Iterator[Any]:
+    """Give its client, and the setting that names it."""
+    client = keyspace.connect(logs.url)
+    client.flushdb()
+    client.setting = f"{logs.url}#osquery-logs"
+    yield client
+    client.close()
+
+
 @pytest.fixture
 def sink(gateway: Gateway) -> Callable[[str], Gateway]:
     """Give the gateway a sink."""
@@ -129,13 +156,14 @@ def test_lines_are_in_the_file_when_they_are_acknowledged(
     assert (tmp_path / "osquery.ndjson").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_same_line_of_two_hosts_is_two_lines(agent: Meet, sink: Callable[[str], Gateway]) -> None:
-    sink("redis-stream://osquery-logs")
+def test_the_same_line_of_two_hosts_is_two_lines(agent: Meet, sink: Callable[[str], Gateway], stream: Any) -> None:
+    sink(stream.setting)
     for _ in range(2):
         for host in (make_host(), make_host()):
             log(agent(host), LINES[:1])
 
-    assert open_work.client().xlen("osquery-logs") == 4
+    assert stream.xlen("osquery-logs") == 4
+    assert not open_work.client().keys("log:*"), "the board's Redis does not hear of them"
 
 
 def test_a_sink_that_fails_keeps_the_lines_with_the_agent(
@@ -150,13 +178,128 @@ def test_a_sink_that_fails_keeps_the_lines_with_the_agent(
     assert len((tmp_path / "away" / "osquery.ndjson").read_text().splitlines()) == 2
 
 
+def append(sink: LogSink, *lines: bytes) -> Awaitable[int]:
+    return sink.append(7, "result", lines)
+
+
+async def two_sinks(address: str) -> tuple[LogSink, LogSink]:
+    """Give the ends of two gateways."""
+    return LogSink(address, settings.REDIS_URL), LogSink(address, settings.REDIS_URL)
+
+
+async def test_of_two_gateways_that_get_a_batch_at_once_one_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await two_sinks(f"file://{tmp_path}/osquery.ndjson")
+    write, under_way, go_on = first._write, asyncio.Event(), asyncio.Event()
+
+    async def write_slowly(entries: list[bytes]) -> None:
+        under_way.set()
+        await go_on.wait()
+        await write(entries)
+
+    monkeypatch.setattr(first, "_write", write_slowly)
+    appending = asyncio.ensure_future(append(first, b"1", b"2"))
+    await under_way.wait()
+
+    with pytest.raises(LinesUnderWayError, match="2 of 3 log lines"):
+        await append(second, b"1", b"2", b"3")
+    go_on.set()
+    assert await appending == 2
+    assert await append(second, b"1", b"2", b"3") == 0, "it came again"
+
+    kept = [json.loads(line)["line"] for line in (tmp_path / "osquery.ndjson").read_text().splitlines()]
+    assert sorted(kept) == [1, 2, 3]
+    await first.close()
+    await second.close()
+
+
+async def test_lines_of_a_gateway_that_failed_are_free_for_the_other(tmp_path: Path) -> None:
+    first, second = await two_sinks(f"file://{tmp_path}/away/osquery.ndjson")
+    with pytest.raises(FileNotFoundError):
+        await append(first, b"1")
+
+    (tmp_path / "away").mkdir()
+
+    assert await append(second, b"1") == 1
+    assert not open_work.client().keys("log:claim:*")
+    await first.close()
+    await second.close()
+
+
+async def test_lines_of_a_gateway_that_died_are_free_after_a_while(tmp_path: Path) -> None:
+    first, second = await two_sinks(f"file://{tmp_path}/osquery.ndjson")
+    await first._claim([log_sink._digest(7, b"1")])
+    (claim,) = open_work.client().keys("log:claim:*")
+    assert 0 < open_work.client().ttl(claim) <= log_sink.CLAIM_SECONDS
+
+    open_work.client().delete(claim)
+
+    assert await append(second, b"1") == 1
+    await first.close()
+    await second.close()
+
+
+async def test_a_flood_of_lines_stops_being_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_sink, "MOST_SEEN", 2)
+    sink, other = await two_sinks(f"file://{tmp_path}/osquery.ndjson")
+
+    assert [await append(sink, line) for line in (b"1", b"2", b"3", b"3", b"1")] == [1, 1, 1, 1, 0]
+    await sink.close()
+    await other.close()
+
+
+def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+    log_sink._append(path, b'{"a":1}\n')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="only 4 of 8 bytes"):
+            log_sink._append(path, b'{"b":2}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    log_sink._append(path, b'{"c":3}\n')
+
+    assert path.read_bytes() == b'{"a":1}\n{"c":3}\n'
+
+
+def test_half_a_line_of_a_gateway_that_was_killed_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+    path.write_bytes(b'{"a":1}\n{"b"')
+
+    log_sink._append(path, b'{"c":3}\n')
+
+    assert path.read_bytes() == b'{"a":1}\n{"b"\n{"c":3}\n'
+
+
+def someone_waits_for(path: Path) -> bool:
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any("->" in lock and f":{path.stat().st_ino} " in lock for lock in locks)
+
+
+def test_gateways_take_turns_at_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+    log_sink._append(path, b"1\n")
+    with path.open("rb") as other, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        appending = pool.submit(log_sink._append, path, b"2\n")
+        wait_for(lambda: someone_waits_for(path), 10)
+        assert path.read_bytes() == b"1\n"
+        fcntl.flock(other, fcntl.LOCK_UN)
+        appending.result(10)
+
+    assert path.read_bytes() == b"1\n2\n"
+
+
 @pytest.mark.parametrize("body", [{"log_type": "other", "data": LINES}, {"data": 7}, {"log_type": "result"}, {}])
-def test_what_is_no_log_is_dropped(agent: Meet, sink: Callable[[str], Gateway], body: Any) -> None:
-    sink("redis-stream://osquery-logs")
+def test_what_is_no_log_is_dropped(agent: Meet, sink: Callable[[str], Gateway], stream: Any, body: Any) -> None:
+    sink(stream.setting)
     asked = agent(make_host())
 
     assert asked.post("log", {"node_key": asked.key, **body}) == {}
-    assert not open_work.client().exists("osquery-logs")
+    assert not stream.exists("osquery-logs")
 
 
 def test_without_a_sink_lines_are_counted(agent: Meet) -> None:
@@ -165,16 +308,32 @@ def test_without_a_sink_lines_are_counted(agent: Meet) -> None:
     assert asked.gateway.counts["log batches"] == 1
 
 
-@pytest.mark.parametrize("address", ["osquery.log", "file://", "http://example.org"])
+ADDRESSES = [
+    "osquery.log",
+    "file://",
+    "http://example.org",
+    "redis-stream://key",
+    "redis://host:6379/0",
+    "redis://h:x#k",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_a_sink_that_is_none_is_named(address: str) -> None:
     with pytest.raises(LogSinkError, match=address):
         LogSink(address, settings.REDIS_URL)
 
 
-def test_the_setting_reaches_the_gateway(loop: Any) -> None:
+def test_the_redis_that_answers_go_through_is_no_sink_whichever_of_its_databases() -> None:
+    with pytest.raises(LogSinkError, match="log lines would fill it") as refusal:
+        LogSink("redis://:s3cret@fleet.example/7#osquery-logs", "redis://fleet.example:6379/0")
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_the_setting_reaches_the_gateway(loop: Any, stream: Any) -> None:
     from tests.conftest import gateway_settings
 
-    made = Gateway(replace(gateway_settings(), log_sink="redis-stream://osquery-logs"), cold=None)  # type: ignore[arg-type]
+    made = Gateway(replace(gateway_settings(), log_sink=stream.setting), cold=None)  # type: ignore[arg-type]
     loop.run_until_complete(made.start())
     assert made._sink is not None
     loop.run_until_complete(made.stop())
