@@ -6,7 +6,6 @@ in while an answer of this host to such a campaign is still to be stored, and ti
 answer and announcement are stored in one transaction, so there is no moment between. Protocol notes, section 6.
 """
 
-import base64
 import binascii
 import logging
 import re
@@ -226,8 +225,9 @@ def take(carve: Carve, body: dict[str, Any]) -> None:
     number, data = _number(body, "block_id"), _bytes(body.get("data"))
     if number >= (carve.block_count or 0):
         raise CarveRefusedError(f"block_id {number} is not below the block_count of {carve.block_count}")
-    if len(data) > (carve.block_size or 0):
-        raise CarveRefusedError(f"block {number} has {len(data)} bytes, announced were {carve.block_size}")
+    announced = _size_of_block(carve, number)
+    if len(data) != announced:
+        raise CarveRefusedError(f"block {number} has {len(data)} bytes, announced were {announced}")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(KEEP_ALIVE, [carve.pk])  # a purge waits for blocks under way; announcements do not
         if not cursor.rowcount:
@@ -237,6 +237,12 @@ def take(carve: Carve, body: dict[str, Any]) -> None:
             carve_store.write(carve, number, data)
             CarveBlock.objects.create(carve=carve, number=number, size=len(data))
             _count(carve, len(data))
+
+
+def _size_of_block(carve: Carve, number: int) -> int:
+    """Give a block's bytes: only the last is shorter. A wrong one that were taken would shut out the right one."""
+    block_size = carve.block_size or 0
+    return min(block_size, (carve.carve_size or 0) - number * block_size)
 
 
 def _count(carve: Carve, size: int) -> None:
@@ -256,7 +262,7 @@ def _number(body: dict[str, Any], name: str) -> int:
 
 def _bytes(data: Any) -> bytes:
     try:
-        return base64.b64decode(data, validate=True)
+        return binascii.a2b_base64(data, strict_mode=True)  # b64decode takes too much padding
     except (TypeError, ValueError, binascii.Error) as error:
         raise CarveRefusedError(f"data is not base64: {error}") from error
 

@@ -212,6 +212,24 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
     assert Carve.objects.get().received_bytes == BLOCK
 
 
+def test_a_short_block_does_not_shut_out_the_whole_one(begun: tuple[Carver, str]) -> None:
+    carver, session = begun
+    assert not is_accepted(carver.block(session, 1, b"short"))
+
+    for number in range(3):
+        assert carver.block(session, number) == b"{}"
+
+    assert b"".join(carve_store.pieces(Carve.objects.get())) == CONTENT
+
+
+def test_a_carve_may_end_with_an_empty_block(announced: Carver) -> None:
+    session = announced.begin(block_count=2, carve_size=BLOCK)["session_id"]
+
+    assert announced.block(session, 0) == announced.block(session, 1, b"") == b"{}"
+
+    assert Carve.objects.get().state == CarveState.COMPLETE
+
+
 def test_what_a_dead_process_left_of_a_block_is_replaced(begun: tuple[Carver, str], carves_folder: Path) -> None:
     carver, session = begun
     carve_store.write(Carve.objects.get(), 0, b"half")
@@ -360,7 +378,13 @@ def test_an_empty_carve_is_complete_at_once(announced: Carver) -> None:
         (0, "é", "base64"),
         (0, None, "base64"),
         (0, 5, "base64"),
+        (0, base64.b64encode(BLOCKS[0]).decode() + "=", "base64"),
+        (0, base64.b64encode(BLOCKS[0]).decode() + "====", "base64"),
+        (0, "=" + base64.b64encode(BLOCKS[0]).decode(), "base64"),
         (0, base64.b64encode(b"x" * (BLOCK + 1)).decode(), "1025"),
+        (0, base64.b64encode(b"x" * (BLOCK - 1)).decode(), "1023"),
+        (1, "", "0 bytes"),
+        (2, base64.b64encode(b"x" * BLOCK).decode(), "announced were 512"),
     ],
 )
 def test_a_wrong_block_is_refused_with_what_is_no_json(
@@ -444,7 +468,8 @@ def test_trouble_that_may_pass_is_no_json_so_that_the_agent_comes_again(
 
     monkeypatch.setattr(carves, "begin", down)
     monkeypatch.setattr(carve_store, "write", down)
-    body = {**START, "node_key": carver.key, "session_id": session, "block_id": 0, "data": "AA=="}
+    data = base64.b64encode(BLOCKS[0]).decode()
+    body = {**START, "node_key": carver.key, "session_id": session, "block_id": 0, "data": data}
 
     assert not is_accepted(carver.raw(verb, body))
     monkeypatch.undo()
@@ -473,11 +498,11 @@ def test_the_digest_is_compared_with_that_of_the_carves_table(
     assert carve.campaign_id == first, "whoever asked for it keeps it"
 
 
-def test_blocks_that_fall_short_of_the_announced_size_are_seen(begun: tuple[Carver, str]) -> None:
+def test_bytes_that_fall_short_of_the_announced_size_are_seen(begun: tuple[Carver, str]) -> None:
     carver, session = begun
-    for number in (0, 1):
+    for number in range(3):
         carver.block(session, number)
-    carver.block(session, 2, b"short")
+    Carve.objects.update(received_bytes=len(CONTENT) - 1)
 
     carves.check()
 
