@@ -46,6 +46,9 @@ def check_by_hand(label: Label) -> None:
 def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
     """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
 
+    New SQL is a new question, with an id of its own on the board: what hosts still answer to the old one is dropped,
+    and who was a member stays one until it answers the new one.
+
     Raise ConflictError for a built-in label, BadInputError for an unknown platform.
     """
     if label.built_in:
@@ -55,16 +58,15 @@ def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
             allowed = ", ".join(Platform.values)
             raise BadInputError(f"platform {platform!r} is unknown, allowed are {allowed}", "queries")
     with transaction.atomic():
-        for query in label.queries.exclude(platform__in=wanted):
+        Label.objects.select_for_update().get(pk=label.pk)
+        known = {(query.platform, query.sql): query for query in label.queries.all()}
+        for query in (known[one] for one in known.keys() - wanted.items()):
             _drop(query)
         if wanted:
             LabelMembership.objects.filter(label=label).exclude(host__platform__in=wanted).delete()
-        for platform, sql in wanted.items():
-            if not label.queries.filter(platform=platform, sql=sql).exists():
-                query, _ = HousekeepingQuery.objects.update_or_create(
-                    label=label, platform=platform, defaults={"kind": HousekeepingQuery.Kind.LABEL, "sql": sql}
-                )
-                enqueue("agents.ask_everybody", query.pk)
+        for platform, sql in sorted(wanted.items() - known.keys()):
+            query = label.queries.create(platform=platform, kind=HousekeepingQuery.Kind.LABEL, sql=sql)
+            enqueue("agents.ask_everybody", query.pk)
 
 
 def forget(label: Label) -> None:

@@ -73,6 +73,41 @@ def test_changed_sql_is_asked_again_and_dropped_sql_is_not(admin: APIClient, age
     assert agent(host).read() == {}
 
 
+def test_an_answer_to_the_sql_before_a_change_says_nothing_of_the_new(
+    admin: APIClient, agent: Meet, collect: Callable[[], int]
+) -> None:
+    stays, leaves = make_host(hostname="stays"), make_host(hostname="leaves")
+    label = make(admin, queries={"linux": WEB}).json()["id"]
+    ask_all()
+    tell(agent(stays), [{"1": "1"}])
+    collect()
+    ask_all()
+    (old,) = agent(stays).read()["queries"]
+    agent(leaves).read()
+
+    admin.patch(f"/api/v1/labels/{label}/", {"queries": {"linux": "SELECT 2"}}, format="json")
+    ask_all()
+    for host, rows in ((stays, []), (leaves, [{"1": "1"}])):
+        body = {"node_key": agent(host).key, "queries": {old: rows}}
+        assert agent(host).post("distributed/write", body) == {}
+    collect()
+
+    assert members(label) == {"stays"}, "as it was told last"
+    tell(agent(stays), [])
+    tell(agent(leaves), [{"1": "1"}])
+    collect()
+    assert members(label) == {"leaves"}
+
+
+def test_sql_that_stays_as_it_was_is_not_asked_anew(admin: APIClient) -> None:
+    label = make(admin, queries={"linux": WEB, "darwin": WEB}).json()["id"]
+    before = HousekeepingQuery.objects.get(platform="linux").pk
+
+    admin.patch(f"/api/v1/labels/{label}/", {"queries": {"linux": WEB, "darwin": "SELECT 2"}}, format="json")
+
+    assert HousekeepingQuery.objects.get(platform="linux").pk == before
+
+
 def test_an_answer_to_a_deleted_label_changes_nothing(
     admin: APIClient, agent: Meet, collect: Callable[[], int]
 ) -> None:
