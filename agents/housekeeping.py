@@ -1,8 +1,8 @@
 """What hosts are asked on the server's own behalf: facts about themselves, membership in labels, their tables.
 
 The questions travel over the same board and stream as campaigns, as negative numbers, and never in one read with live
-work. Every host belongs to one minute of the hour; when it comes, its bits are set. So nothing has to be remembered of
-when a host was asked, and the work is spread.
+work. Every question of a host belongs to one minute of the hour; when it comes, its bit is set. So nothing has to be
+remembered of when a host was asked, and the work is spread, over hosts and for each of them.
 """
 
 import logging
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Mod
 from redis.exceptions import RedisError
 
@@ -40,12 +41,12 @@ def prepare() -> None:
     for kind, sql in ((HousekeepingQuery.Kind.DETAILS, facts.SQL), (HousekeepingQuery.Kind.SCHEMA, schemas.SQL)):
         HousekeepingQuery.objects.update_or_create(kind=kind, label=None, defaults={"sql": sql})
     for platform in Platform:
-        if platform != Platform.OTHER:
+        if platform != Platform.OTHER and not Label.objects.filter(built_in=platform).exists():
             Label.objects.update_or_create(name=platform.label, defaults={"built_in": platform})
 
 
 def ask_due() -> int:
-    """Ask the hosts whose minute came since the last time; give how many questions were put on the board."""
+    """Ask hosts what is due since the last time; give how many questions were put on the board."""
     period = settings.HOUSEKEEPING_MINUTES
     if not period:
         return 0
@@ -54,8 +55,10 @@ def ask_due() -> int:
     minutes = {minute % period for minute in range(last + 1, now + 1)}
     if not minutes:
         return 0
-    due = Host.objects.enrolled().annotate(minute=Mod("pk", period)).filter(minute__in=minutes)
-    asked = sum(ask(query, due) for query in _regular())
+    asked = 0
+    for query in _regular():
+        due = Host.objects.enrolled().annotate(minute=Mod(F("pk") + query.pk, period)).filter(minute__in=minutes)
+        asked += ask(query, due)
     open_work.note_housekept(now)
     return asked
 

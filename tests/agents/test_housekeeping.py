@@ -1,7 +1,8 @@
 """What hosts are asked on the server's own behalf: over the same wire, in reads of its own, at most hourly."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from agents import facts, housekeeping, open_work, schemas
 from agents.board import hosts_in
 from agents.enrollment import Application, enroll
+from agents.labels import set_queries
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, TableSchema
 from campaigns.models import DeadLetter
 from fleet import keyspace
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_host
+from tests.factories import make_campaign, make_host, make_label
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,7 +80,7 @@ def test_only_hosts_whose_minute_came_are_asked(board: None) -> None:
     minute = int(open_work.now().timestamp() // 60)
     open_work.note_housekept(minute - 2)
     hosts = [make_host() for _ in range(60)]
-    due = {host.pk for host in hosts if host.pk % 60 in {(minute - 1) % 60, minute % 60}}
+    due = {host.pk for host in hosts if (host.pk + details().pk) % 60 in {(minute - 1) % 60, minute % 60}}
 
     housekeeping.ask_due()
 
@@ -86,6 +88,27 @@ def test_only_hosts_whose_minute_came_are_asked(board: None) -> None:
     open_work.withdraw(details().board_id)
     housekeeping.ask_due()
     assert asked_hosts(details()) == set(), "the same minute again asks nobody"
+
+
+def test_the_questions_of_one_host_are_spread_over_the_hour(board: None) -> None:
+    make_host()
+    label = make_label("web")
+    set_queries(label, {"linux": "SELECT 1"})
+    asked = {}
+    for minute in range(60):
+        open_work.note_housekept(minute)
+        with time_of(minute + 1):
+            asked[minute] = housekeeping.ask_due()
+
+    assert sorted(asked.values())[-3:] == [0, 1, 1], "the details in one minute, the label's SQL in another"
+
+
+@contextmanager
+def time_of(minute: int) -> Iterator[None]:
+    """Let the board's clock stand at a minute of Unix time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(open_work, "now", lambda: datetime.fromtimestamp(minute * 60, UTC))
+        yield
 
 
 def test_after_a_long_pause_everybody_is_asked_once(board: None) -> None:
@@ -217,6 +240,16 @@ def test_the_questions_and_built_in_labels_survive_another_migration(db: None) -
         "Windows",
         "FreeBSD",
     }
+
+
+def test_a_built_in_label_that_was_renamed_is_not_made_again(db: None) -> None:
+    Label.objects.filter(built_in="linux").update(name="All Linux")
+    before = Label.objects.count()
+
+    housekeeping.prepare()
+
+    assert Label.objects.get(built_in="linux").name == "All Linux"
+    assert Label.objects.count() == before
 
 
 def test_no_board_leaves_the_minute_for_later(board: None) -> None:
