@@ -9,7 +9,9 @@ SQL = """SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_ser
  o.name AS os_name, o.version AS os_version,
  (SELECT value FROM osquery_flags WHERE name = 'distributed_interval') AS distributed_interval,
  (SELECT group_concat(name || ' ' || version, char(10)) FROM
-  (SELECT name, version FROM osquery_extensions WHERE type = 'extension' ORDER BY name, version)) AS extensions
+  (SELECT name, version FROM osquery_extensions WHERE type = 'extension' ORDER BY name, version)) AS extensions,
+ (SELECT group_concat(address, char(10)) FROM (SELECT DISTINCT address FROM interface_addresses WHERE address <> '::1'
+  AND address NOT LIKE '127.%' AND address NOT LIKE 'fe80:%' ORDER BY address LIMIT 50)) AS addresses
  FROM osquery_info AS i, system_info AS s, os_version AS o"""
 
 TEXTS = {
@@ -21,6 +23,7 @@ TEXTS = {
     "os_version": 200,
     "osquery_version": 50,
     "extensions": 10_000,
+    "addresses": 2500,
 }
 NUMBERS = {"physical_memory": 2**63, "distributed_interval": 2**31}
 

@@ -104,6 +104,7 @@ class Host(models.Model):
     distributed_interval = models.PositiveIntegerField(null=True, blank=True, help_text="seconds between its reads")
     details_at = models.DateTimeField(null=True, blank=True, help_text="when it told these facts last")
     address = models.GenericIPAddressField(null=True, blank=True, help_text="the peer that enrolled")
+    addresses = models.TextField(blank=True, default="", help_text="of its interfaces, one per line, at most 50")
     details = models.JSONField(default=dict, blank=True, help_text="host_details as sent when it enrolled")
     enroll_secret = models.ForeignKey(EnrollSecret, models.SET_NULL, null=True, blank=True)
     enrolled_at = models.DateTimeField(default=timezone.now)

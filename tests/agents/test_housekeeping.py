@@ -31,6 +31,7 @@ TOLD = {
     "os_version": "12",
     "distributed_interval": "2",
     "extensions": "",
+    "addresses": "10.1.2.3\n2001:db8::7",
 }
 TABLES = [
     {"table": "processes", "column": "pid", "type": "BIGINT", "hidden": "0"},
@@ -72,6 +73,8 @@ def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callab
 
     host.refresh_from_db()
     assert (host.hostname, host.physical_memory, host.os_version) == ("web-1", 17179869184, "12")
+    assert host.addresses.split() == ["10.1.2.3", "2001:db8::7"]
+    assert host.address == "192.0.2.7", "the peer that enrolled, which may be a router"
     assert host.details_at is not None
     assert [label.name for label in host.labels.all()] == ["Linux"]
 

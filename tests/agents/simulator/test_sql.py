@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from agents import facts
 from agents.simulator.made_up import MadeUpHost
 from agents.simulator.schema import SCHEMAS
 from agents.simulator.sql import Answer, Limits, execute
@@ -41,6 +42,19 @@ def test_every_table_can_be_read(host: MadeUpHost) -> None:
         assert answer.status == 0, (table, answer.message)
         visible = [each.name for each in columns if each.type != "HIDDEN"]
         assert all(list(row) == visible for row in answer.rows), table
+
+
+def test_a_pretend_host_tells_of_itself_what_every_host_is_asked(host: MadeUpHost) -> None:
+    (row,) = ask(host, facts.SQL).rows
+
+    assert row["addresses"] == host.address
+    assert {*facts.TEXTS, *facts.NUMBERS} == set(row)
+
+
+def test_addresses_that_lead_nowhere_else_are_not_told() -> None:
+    (row,) = ask(ThisMachine(), facts.SQL).rows
+
+    assert not [address for address in row["addresses"].split() if address.startswith(("127.", "fe80:", "::1"))]
 
 
 def test_joins_groups_and_functions_are_sqlite_s(host: MadeUpHost) -> None:
