@@ -1,5 +1,6 @@
 """The admin of hosts: facts that hosts told are read-only; people keep labels and enroll secrets, and revoke."""
 
+import json
 import re
 import secrets
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
@@ -378,12 +380,39 @@ class TableSchemaAdmin(ReadOnlyAdmin):
     search_fields = ["osquery_version", "extensions"]
 
 
+class _PatientDecoder(json.JSONDecoder):
+    """Reads JSON; for what is nested or numbered beyond Python's limits it raises as for what is none."""
+
+    def decode(self, s: str, *args: Any, **more: Any) -> Any:
+        """Give the value. Raise JSONDecodeError."""
+        try:
+            return super().decode(s, *args, **more)
+        except json.JSONDecodeError:
+            raise
+        except (RecursionError, ValueError) as error:
+            raise json.JSONDecodeError(str(error), s, 0) from None
+
+
+class _ConfigField(forms.JSONField):
+    """JSON that is shown again as it was typed: what was refused may have no text at all."""
+
+    default_error_messages = {"invalid": "This is no JSON, or is nested or has numbers beyond what can be read."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "decoder": _PatientDecoder})
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Give what was typed."""
+        return InvalidJSONInput("" if data is None else data)
+
+
 class ConfigDocumentForm(forms.ModelForm[ConfigDocument]):
     """The document, checked as agents will."""
 
     class Meta:
         model = ConfigDocument
         fields = ["document"]
+        field_classes = {"document": _ConfigField}
 
     def clean_document(self) -> Any:
         """Refuse what agents would refuse."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import fcntl
+import html
 import json
+import re
 import resource
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +79,16 @@ def test_a_gateway_that_knows_no_config_yet_says_so(agent: Meet) -> None:
         ({"node_invalid": False}, "member 'node_invalid'"),
         ({"options": {"a": 1.5}}, "option a is 1.5"),
         ({"options": []}, "options are list"),
-        ({"views": {"v": "x" * 2**20}}, "agents take at most 1048576"),
+        ({"views": {"v": "x" * 2**20}}, "as it is served, agents take less than 1048576"),
+        ({"views": {"v": "x" * (2**20 - 60)}}, "has 1048614 bytes as it is served"),
+        ({"views": {"v": "\ud800"}}, "half of a surrogate pair"),
+        ({"options": {"\ud800": 1.5}}, "half of a surrogate pair"),
+        ({"views": {"v": "a\0b"}}, "the character .u0000"),
+        ({"views": {"\0": 1}}, "the character .u0000"),
+        ({"views": {"v": float("nan")}}, "has NaN, Infinity"),
+        ({"views": {"v": float("-inf")}}, "has NaN, Infinity"),
+        ({"views": {"v": 10**5000}}, "has NaN, Infinity or a number as large"),
+        ({"a": json.loads("[" * 900 + "]" * 900)}, "nested 901 levels deep"),
         (json.loads("[" * 40 + "]" * 40), "not a JSON object"),
         ({"a": json.loads("[" * 32 + "]" * 32)}, "nested 33 levels deep"),
     ],
@@ -86,6 +97,78 @@ def test_what_agents_would_refuse_is_refused(document: Any, sentence: str) -> No
     with pytest.raises(BadInputError, match=sentence):
         config_document.keep(document, by="alex")
     assert not ConfigDocument.objects.exists()
+
+
+def test_text_that_only_looks_odd_is_kept(board: None) -> None:
+    document = {"views": {"v": "\\u0000 \\\\u0000 \U0001f600 \x01 é"}}
+
+    config_document.keep(document, by="alex")
+
+    assert config_document.current() == document
+
+
+ODD_DOCUMENTS = [
+    ('{"a": "\\ud800"}', "half of a surrogate pair"),
+    ('{"a": "\\u0000"}', "which PostgreSQL does not keep"),
+    ('{"a": NaN}', "has NaN, Infinity"),
+    ('{"a": 1e999}', "has NaN, Infinity"),
+    ('{"a": %s}' % ("9" * 5000), "This is no JSON, or is nested"),
+    (f'{{"a": {"[" * 500}{"]" * 500}}}', "nested 501 levels deep"),
+    (f'{{"a": {"[" * 990}{"]" * 990}}}', "levels deep|This is no JSON, or is nested"),
+    ("[" * 100_000, "This is no JSON, or is nested"),
+    ("{", "This is no JSON"),
+    ("", "This field is required"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), ODD_DOCUMENTS)
+def test_the_form_refuses_odd_documents_with_a_sentence_and_shows_them_again(
+    client: Client, text: str, sentence: str
+) -> None:
+    client.force_login(make_user(admin=True))
+
+    page = client.post("/admin/agents/configdocument/add/", {"document": text})
+
+    assert page.status_code == 200
+    shown = html.unescape(page.content.decode())
+    assert re.search(sentence, shown)
+    assert text in shown
+    assert not ConfigDocument.objects.exists()
+
+
+def warnings_of(**options: Any) -> list[str]:
+    return list(config_document.warnings_of({"options": options}))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"disable_distributed": True}, "disable_distributed turns live queries off"),
+        ({"disable_distributed": "T"}, "disable_distributed turns live queries off"),
+        ({"disable_distributed": "yes"}, "disable_distributed turns live queries off"),
+        ({"disable_distributed": 1}, "disable_distributed turns live queries off"),
+        ({"distributed_plugin": "filesystem"}, "distributed_plugin 'filesystem' keeps hosts"),
+        ({"distributed_tls_read_endpoint": "/api/fleet/read"}, "read_endpoint '/api/fleet/read' is not answered here"),
+        ({"distributed_tls_write_endpoint": ""}, "write_endpoint '' is not answered here"),
+        ({"distributed_interval": 10}, "distributed_interval 10 replaces"),
+        ({"distributed_interval": "60"}, "distributed_interval 60 replaces"),
+    ],
+)
+def test_what_stops_or_slows_live_queries_is_warned_of(options: dict[str, Any], sentence: str) -> None:
+    (warning,) = warnings_of(**options)
+    assert sentence in warning
+
+
+def test_what_is_served_anyway_is_not_warned_of() -> None:
+    assert not warnings_of(
+        disable_distributed="f",
+        distributed_interval=2,
+        distributed_plugin="tls",
+        distributed_tls_read_endpoint="/api/osquery/distributed/read",
+        distributed_tls_write_endpoint="/api/v1/osquery/distributed/write",
+        distributed_tls_max_attempts=3,
+    )
+    assert not warnings_of(distributed_interval="2", disable_distributed=False)
 
 
 def test_options_against_held_reads_are_warned_of(client: Client) -> None:
