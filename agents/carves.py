@@ -134,7 +134,7 @@ class Start:
         """Read the body. Raise CarveRefusedError naming what is missing or odd."""
         carve_id, request_id = body.get("carve_id"), body.get("request_id")
         if not isinstance(carve_id, str) or not IDENTIFIER.fullmatch(carve_id):
-            raise CarveRefusedError(f"carve_id {str(carve_id)[:80]!r} is not 1 to 64 letters, digits, - or _")
+            raise CarveRefusedError(f"carve_id {_shown(carve_id)} is not 1 to 64 letters, digits, - or _")
         request = request_id if isinstance(request_id, str) and IDENTIFIER.fullmatch(request_id) else ""
         sizes = (_number(body, name) for name in ("block_count", "block_size", "carve_size"))
         return cls(carve_id, request, *sizes)
@@ -256,8 +256,13 @@ def _count(carve: Carve, size: int) -> None:
 def _number(body: dict[str, Any], name: str) -> int:
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise CarveRefusedError(f"{name} {str(value)[:80]!r} is not a whole number from 0")
+        raise CarveRefusedError(f"{name} {_shown(value)} is not a whole number from 0")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Give a value for a sentence; a list or an object, which may be deep, by its kind."""
+    return repr(str(value)[:80]) if not isinstance(value, list | dict) else f"(a {type(value).__name__})"
 
 
 def _bytes(data: Any) -> bytes:

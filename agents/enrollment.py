@@ -149,6 +149,6 @@ def facts_of(application: Application) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Give a text PostgreSQL takes: NUL and lone surrogates it refuses."""
-    text = "" if value is None else str(value)
+    """Give a text PostgreSQL takes: NUL and lone surrogates it refuses. A list or an object, however deep, is none."""
+    text = str(value) if isinstance(value, str | int | float) else ""
     return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -134,6 +134,12 @@ def test_a_secret_gives_labels(secret: EnrollSecret) -> None:
     assert {label.name for label in Host.objects.get().labels.all()} == {"laptops", "Linux"}
 
 
+@pytest.mark.parametrize("identifier", ["", None, [], ["U-1"], {"U": 1}, "\0", "x" * 256])
+def test_what_is_no_name_names_no_host(identifier: Any) -> None:
+    assert "host_identifier has" in refusal(identifier=identifier)
+    assert not Host.objects.exists()
+
+
 def test_wrong_secrets_are_counted_by_address_and_right_ones_pass() -> None:
     with override_settings(WRONG_SECRETS_PER_MINUTE=3):
         sentences = [refusal(secret=f"wrong {number}") for number in range(5)]
