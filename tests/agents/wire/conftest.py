@@ -9,15 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 
 from agents import open_work
+from agents.asgi_types import App
 from agents.gateway import Gateway
 from agents.node_key import NodeKeys
 from fleet import keyspace
@@ -192,9 +195,9 @@ class Served:
     def __init__(self) -> None:
         self._opened: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def start(self, **changes: Any) -> Wire:
-        """Serve a gateway with changed settings."""
-        gateway = Gateway(gateway_settings(**changes), cold=no_cold_app)
+    def start(self, cold: App = no_cold_app, **changes: Any) -> Wire:
+        """Serve a gateway with changed settings, and an app behind it."""
+        gateway = Gateway(gateway_settings(**changes), cold=cold)
         app = Application(gateway, people=False)
         config = uvicorn.Config(app, port=0, http="httptools", loop="asyncio", log_config=None, access_log=False)
         server = uvicorn.Server(config)
@@ -263,3 +266,29 @@ def wire(plain: Wire, board: None) -> Wire:
     plain.gateway.counts.clear()
     plain.refresh()
     return plain
+
+
+@pytest.fixture(scope="module")
+def plain_whole() -> Iterator[Wire]:
+    """Serve one gateway with Django behind it, on this process' database, for all tests of a file."""
+    served = Served()
+    yield served.start(cold=get_asgi_application())
+    served.stop()
+
+
+@pytest.fixture
+def whole(plain_whole: Wire, transactional_db: None, board: None, settings: Any) -> Wire:
+    """Give a gateway that takes enrollments and carves as well, and has seen nothing yet."""
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "fleet.example"]
+    plain_whole.gateway.counts.clear()
+    plain_whole.refresh()
+    return plain_whole
+
+
+def at_once(wires: Sequence[Server], content: bytes) -> list[Reply]:
+    """Send the same bytes on as many connections, each whole before the first answer is read."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(wire.connect()) for wire in wires]
+        for connection in connections:
+            connection.sendall(content)
+        return [reply(received(connection)) for connection in connections]
