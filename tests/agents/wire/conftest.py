@@ -277,9 +277,8 @@ def plain_whole() -> Iterator[Wire]:
 
 
 @pytest.fixture
-def whole(plain_whole: Wire, transactional_db: None, board: None, settings: Any) -> Wire:
+def whole(plain_whole: Wire, transactional_db: None, board: None) -> Wire:
     """Give a gateway that takes enrollments and carves as well, and has seen nothing yet."""
-    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "fleet.example"]
     plain_whole.gateway.counts.clear()
     plain_whole.refresh()
     return plain_whole

@@ -10,7 +10,7 @@ from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
 
-from agents import facts, open_work, presence
+from agents import facts, open_work, presence, views
 from agents.models import EnrollSecret, Host
 from fleet import keyspace
 from tests.agents.wire.conftest import Wire, at_once, eventually, request
@@ -218,6 +218,15 @@ def test_a_host_enrolls_under_whatever_name_leads_it_here(whole: Wire, host: byt
     content = request("enroll", BODY).replace(b"fleet.example:8412", host)
 
     assert set(whole.send(content).answer) == {"node_key"}
+
+
+def test_pages_of_the_framework_never_reach_an_agent(whole: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> Host:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(views, "enroll", broken)
+
+    assert set(whole.post("enroll", BODY)) == {"error"}
 
 
 def test_odd_heads_keep_nobody_from_enrolling(whole: Wire) -> None:
