@@ -16,7 +16,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError
-from django.http.request import validate_host
+from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
 from campaigns.models import Campaign
@@ -84,7 +84,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         """Say whether the page that opened the socket is ours: browsers send cookies along from anywhere."""
         origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
         allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-        return validate_host(urlsplit(origin).hostname or "", allowed)
+        return validate_host(split_domain_port(urlsplit(origin).netloc)[0], allowed)
 
     def _after(self) -> int | None:
         """Give the seq after which results are wanted; None = only what comes after the snapshot."""

@@ -128,6 +128,15 @@ async def test_a_page_from_elsewhere_cannot_use_the_session(observer: User, orig
     assert await refused_with(campaign=campaign, user=observer, origin=origin) == 4403
 
 
+@pytest.mark.parametrize("origin", [b"https://[::1]:8412", b"https://FLEET.example"])
+async def test_a_page_of_our_own_uses_the_session(observer: User, settings: Any, origin: bytes) -> None:
+    settings.ALLOWED_HOSTS = ["[::1]", "fleet.example"]
+    campaign = await campaign_with(0)
+
+    async with looking(campaign.pk, user=observer, origin=[(b"origin", origin)]) as viewer:
+        assert (await viewer.frame())["type"] == "snapshot"
+
+
 async def test_a_token_needs_no_origin(observer: User) -> None:
     campaign = await campaign_with(1)
     _, token = await sync_to_async(ApiToken.objects.create)(user=observer, name="dashboard")
