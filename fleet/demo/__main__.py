@@ -1,6 +1,7 @@
 """`python -m fleet.demo`: start everything, say where it is, keep it running until Ctrl-C or SIGTERM."""
 
 import argparse
+import errno
 import fcntl
 import json
 import os
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 
-from fleet.demo import secrets
+from fleet.demo import address, secrets
 from fleet.demo.certificates import Certificates
+from fleet.demo.options import ROOT, read_options
 from fleet.demo.supervisor import Process, Supervisor, say
 from fleet.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, die_with_parent
 
-ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
 
 
@@ -42,14 +43,13 @@ class Demo:
     @property
     def origin(self) -> str:
         """Give the address people and agents use."""
-        bind = self.options.bind
-        return f"https://{'127.0.0.1' if bind == '0.0.0.0' else bind}:{self.options.port}"  # noqa: S104
+        return address.origin(self.options.bind, self.options.port)
 
     def prepare(self) -> None:
         """Check what could be in the way, start the servers, make the secrets. Raise CannotStartError."""
         self._take_folder()
         self._check_port()
-        if self.options.bind not in ("127.0.0.1", "localhost", "::1"):
+        if not address.is_private(self.options.bind):
             say(f"it listens on {self.options.bind}: other machines can reach it")
         self.certificates = Certificates(self.folder / "certificates")
         self.certificates.make(self.options.bind)
@@ -81,14 +81,14 @@ class Demo:
 
     def _check_port(self) -> None:
         bind, port = self.options.bind, self.options.port
-        with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((bind, port))
-            except OSError as error:
-                raise CannotStartError(
-                    f"port {port} on {bind} cannot be used ({error.strerror}): choose another with --port"
-                ) from error
+        try:
+            for family, kind, _, _, place in socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM):
+                _try_to_listen(family, kind, place)
+        except OSError as error:
+            other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--bind"
+            raise CannotStartError(
+                f"port {port} on {bind} cannot be used ({error.strerror}): choose another with {other}"
+            ) from error
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {
@@ -97,7 +97,7 @@ class Demo:
             "REDIS_URL": self.redis.url,
             "SECRET_KEY": secrets.read(self.folder, "secret-key"),
             "NODE_KEY_SECRETS": secrets.read(self.folder, "node-key-secrets"),
-            "ALLOWED_HOSTS": f"localhost,127.0.0.1,{socket.gethostname()},{self.options.bind}",
+            "ALLOWED_HOSTS": ",".join(map(address.in_url, address.known_as(self.options.bind))),
             "CSRF_TRUSTED_ORIGINS": self.origin,
             "PUBLIC_URL": self.origin,
             "CARVES_DIR": str(self.folder / "carves"),
@@ -227,15 +227,12 @@ class Demo:
         self.postgres.stop()
 
 
-def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
-    parser.add_argument("--hosts", type=int, default=200, help="simulated hosts; 0 = none, not even this machine")
-    parser.add_argument("--json", action="store_true", help="print addresses and secrets as one line of JSON")
-    parser.add_argument("--port", type=int, default=8412)
-    parser.add_argument("--bind", default="127.0.0.1")
-    parser.add_argument("--data-dir", type=Path, default=ROOT / ".demo")
-    return parser.parse_args(arguments)
+def _try_to_listen(family: int, kind: int, place: Any) -> None:
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as the server's own will be
+        probe.bind(place)
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fleet.demo.address import is_address, known_as
 
 CA_DAYS, SERVER_DAYS, RENEW_DAYS = 3650, 397, 30
 
@@ -59,21 +60,10 @@ class Certificates:
 
 
 def _names(bind: str) -> list[x509.GeneralName]:
-    """Name what the server may be called: localhost, this machine, and the address it listens on."""
-    addresses = {"127.0.0.1", "::1"} | ({bind} if _is_address(bind) and bind not in ("0.0.0.0", "::") else set())  # noqa: S104
-    hosts = {"localhost", socket.gethostname()} | (set() if _is_address(bind) else {bind})
     return [
-        *(x509.DNSName(name) for name in sorted(hosts)),
-        *(x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(addresses)),
+        x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name)
+        for name in known_as(bind)
     ]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_good(pem: bytes, names: list[x509.GeneralName]) -> bool:

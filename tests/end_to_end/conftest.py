@@ -25,17 +25,22 @@ READY_SECONDS = 120
 
 
 class RunningFleet:
-    """One demo without hosts, and its API."""
+    """One demo without hosts, unless told otherwise, and its API."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "fleet.demo", "--json", "--hosts", "0", "--port", str(port)]
+        command += ["--data-dir", str(folder), *arguments]
         bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
         self.log = (folder / "demo.log").open("w+")
         self.process = subprocess.Popen(
-            [*command, "--data-dir", str(folder)], stdout=subprocess.PIPE, stderr=self.log, text=True, env=bare
+            [*command, "--data-dir", str(folder), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=bare,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

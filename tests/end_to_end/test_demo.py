@@ -85,8 +85,21 @@ def test_what_it_cannot_use_is_said() -> None:
         assert f"port {port} on 127.0.0.1 cannot be used" in refused(
             "--port", str(port), "--data-dir", str(folder / "one")
         )
+    wrong = refused("--bind", "999.1.1.1", "--data-dir", str(folder / "one"))
+    assert "on 999.1.1.1 cannot be used" in wrong
+    assert wrong.strip().endswith("choose another with --bind")
     (folder / "file").write_text("")
     assert "cannot be written" in refused("--data-dir", str(folder / "file" / "two"))
+
+
+def test_people_and_hosts_reach_it_at_an_ipv6_address() -> None:
+    fleet = RunningFleet(open_folder(), "--bind", "::1", "--hosts", "2")
+    try:
+        assert fleet.facts["console"].startswith("https://[::1]:")
+        assert fleet.http.get("/login/").status_code == 200
+        wait_for(lambda: fleet.hosts() == 3, 30)
+    finally:
+        fleet.stop()
 
 
 def test_secrets_are_for_their_owner_only(running_fleet: RunningFleet) -> None:
