@@ -13,16 +13,18 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 from urllib.error import HTTPError, URLError
 
 from fleet.demo import address, secrets
 from fleet.demo.certificates import Certificates
 from fleet.demo.options import ROOT, read_options
+from fleet.demo.show import launch_quietly, show
 from fleet.demo.supervisor import Process, Supervisor, say
 from fleet.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, die_with_parent
 
 READY_SECONDS = 90.0
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class CannotStartError(Exception):
@@ -220,6 +222,18 @@ class Demo:
             "pids": pids,
         }
 
+    def welcome(self) -> None:
+        """Start the hosts; say where everything is, and show the first campaign or launch it quietly."""
+        if self.options.hosts:
+            self.start_hosts()
+        if not self.options.json:
+            show(self)
+            return
+        sys.stdout.write(json.dumps(self.facts()) + "\n")
+        sys.stdout.flush()
+        if self.options.hosts:
+            launch_quietly(self)
+
     def stop(self) -> None:
         """End everything, the servers last."""
         self.supervisor.stop()
@@ -237,41 +251,41 @@ def _try_to_listen(family: int, kind: int, place: Any) -> None:
 
 def main() -> int:
     """Run the demo until it is told to stop."""
-    from fleet.demo.show import launch_first, show
-
     die_with_parent()
-    demo = Demo(read_options())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    options = read_options()
+    for number in ENDING:
         signal.signal(number, _interrupt)
     try:
-        demo.prepare()
-        demo.start()
-        demo.wait_until_ready()
-        if demo.options.hosts:
-            demo.start_hosts()
-        if demo.options.json:
-            sys.stdout.write(json.dumps(demo.facts()) + "\n")
-            sys.stdout.flush()
-            if demo.options.hosts:
-                launch_first(demo)
-        else:
-            show(demo)
-        while True:
-            demo.look_after_all()
-            time.sleep(0.1)
+        _run(Demo(options))
     except (CannotStartError, EmbeddedError) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _run(demo: Demo) -> NoReturn:
+    try:
+        demo.prepare()
+        demo.start()
+        demo.wait_until_ready()
+        demo.welcome()
+        while True:
+            demo.look_after_all()
+            time.sleep(0.1)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         demo.stop()
 
 
 def _interrupt(*_: object) -> None:
+    _ignore_signals()  # an impatient second Ctrl-C would end this process and not what it started
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

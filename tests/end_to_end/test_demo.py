@@ -34,6 +34,38 @@ def refused(*arguments: str) -> str:
     return ended.stderr
 
 
+def shown(folder: Path, *arguments: str) -> str:
+    """Give what a demo shows at the terminal until it is at its end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+    command = [sys.executable, "-m", "fleet.demo", "--port", port, "--data-dir", str(folder), *arguments]
+    with subprocess.Popen(command, env=bare, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    return "".join(lines)
+
+
+def test_only_the_first_start_asks_a_first_question() -> None:
+    folder = open_folder()
+    first = shown(folder, "--hosts", "3")
+    second = shown(folder, "--hosts", "1")
+
+    login = f"Login    admin / {(folder / 'admin-password').read_text()}"
+    assert "os_version → 4 hosts" in first
+    assert "the campaign is " in first
+    assert login in first
+    assert "os_version" not in second
+    assert login in second
+    assert "earlier campaigns: https://127.0.0.1:" in second
+
+
 def test_a_second_start_keeps_the_data_and_the_secrets() -> None:
     folder = open_folder()
     first = RunningFleet(folder)
