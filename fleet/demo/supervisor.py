@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.embedded import die_with_parent
+from fleet.embedded import die_with_parent, open_log
 
 GRACE_SECONDS = 8.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -30,7 +30,7 @@ class Process:
 
     def start(self) -> None:
         """Start it in a session of its own: a Ctrl-C in the terminal reaches the supervisor alone."""
-        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        with open_log(self.log) as output:
             self.child = subprocess.Popen(  # noqa: S603 - our own commands
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -39,6 +39,7 @@ class Process:
                 env=self.environment,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
+                umask=0o077,  # the schedule of beat, for one, would be for everybody's eyes
             )
         self.started = time.monotonic()
 

@@ -34,13 +34,16 @@ def refused(*arguments: str) -> str:
     return ended.stderr
 
 
-def shown(folder: Path, *arguments: str) -> str:
-    """Give what a demo shows at the terminal until it is at its end."""
+def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+        return str(probe.getsockname()[1])
+
+
+def shown(folder: Path, *arguments: str) -> str:
+    """Give what a demo shows at the terminal until it is at its end."""
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
-    command = [sys.executable, "-m", "fleet.demo", "--port", port, "--data-dir", str(folder), *arguments]
+    command = [sys.executable, "-m", "fleet.demo", "--port", free_port(), "--data-dir", str(folder), *arguments]
     with subprocess.Popen(command, env=bare, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = []
@@ -108,6 +111,19 @@ def test_a_killed_demo_leaves_nothing_and_the_next_one_starts() -> None:
         second.stop()
 
 
+def test_an_interrupted_first_start_is_not_in_the_way_of_the_next() -> None:
+    folder = open_folder()
+    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+    command = [sys.executable, "-m", "fleet.demo", "--hosts", "0", "--port", free_port(), "--data-dir", str(folder)]
+    first = subprocess.Popen(command, env=bare, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(folder.glob("postgres/data*/PG_VERSION")), 20)
+    first.send_signal(signal.SIGTERM)
+
+    assert first.communicate(timeout=20)[1] == ""
+    assert first.returncode == 0
+    RunningFleet(folder).stop()
+
+
 def test_what_it_cannot_use_is_said() -> None:
     folder = open_folder()
     with socket.socket() as taken:
@@ -143,3 +159,11 @@ def test_secrets_are_for_their_owner_only(running_fleet: RunningFleet) -> None:
             content = path.read_bytes()
             if any(each.encode() in content for each in secret) or b"PRIVATE KEY" in content:
                 assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_every_file_is_for_its_owner_only(running_fleet: RunningFleet) -> None:
+    folder = Path(running_fleet.facts["data_dir"])
+    wait_for(lambda: list(folder.glob("beat-schedule*")), 20)
+
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "demo.log"]  # that is the test's own
+    assert [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
