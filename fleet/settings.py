@@ -62,7 +62,8 @@ MAX_RESULT_BYTES = env.int("MAX_RESULT_BYTES", default=8 * 2**20)  # of one host
 STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at which no new work is handed out
 DENYLISTED_BRAKE = env.int("DENYLISTED_BRAKE", default=3)  # hosts that died running the SQL and stop it; 0 = none
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
-# Where log lines of agents go: file:///path/of.ndjson, redis-stream://key, or nowhere.
+# Where log lines of agents go: file:///path/of.ndjson, a stream of a Redis that is not the board's as
+# redis://host:port/db#key, or nowhere.
 LOG_SINK = env.str("LOG_SINK", default="")
 ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
 WRONG_SECRETS_PER_MINUTE = env.int("WRONG_SECRETS_PER_MINUTE", default=20)  # per address; those above it are not logged

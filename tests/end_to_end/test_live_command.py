@@ -28,9 +28,9 @@ class Ended:
 
 @pytest.fixture
 def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
-    """Start the command as a shell beside the server would."""
+    """Start the command as a shell anywhere would: it knows an address and a token, no secret of the server."""
     facts = running_fleet.facts
-    settings = {"DATABASE_URL": "postgres:///unused", "SECRET_KEY": "unused", "NODE_KEY_SECRETS": "unused"}
+    settings = {"DATABASE_URL": "postgres:///unused"}
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
 
@@ -104,3 +104,21 @@ def test_what_is_wrong_is_said(
 
     assert sentence in ended.err
     assert (ended.status, ended.out) == (status, "")
+
+
+def test_a_reader_that_has_enough_is_no_trouble_of_the_server(
+    live: Callable[..., "subprocess.Popen[str]"], pretend: Callable[..., Hosts]
+) -> None:
+    hosts = ",".join(pretend(3, seed=64).target["hosts"])
+
+    for shape in ("table", "csv", "ndjson"):
+        process = live(SQL, "--hosts", hosts, "--format", shape)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        process.stderr.close()
+
+        assert process.wait(90) == 1, shape
+        assert "Broken pipe" not in said
+        assert "Exception ignored" not in said

@@ -1,4 +1,4 @@
-"""The servers of `make demo` and `make test`: what they write is theirs alone, and a broken-off start is no obstacle."""
+"""The servers of `make demo` and `make test`: what they write is theirs alone, a broken-off start is no obstacle."""
 
 import shutil
 import stat

@@ -52,6 +52,9 @@ class Command(BaseCommand):
         except StoppedError as stopped:
             self.stderr.write(str(stopped))
             status = stopped.status
+        except BrokenPipeError:  # who reads the rows has enough: `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go either
+            status = TROUBLE
         except (httpx.HTTPError, OSError) as error:
             self.stderr.write(f"no answer from {options['url'] or 'the server'}: {error}")
             status = TROUBLE
