@@ -190,7 +190,8 @@ def _decide(campaign: Campaign, rollout: Rollout) -> str | None:
 def _release_at_pace(campaign: Campaign, per_second: int | None) -> None:
     """Release what is due since the last time, however often that is looked at; without a pace all that may go."""
     by, now = campaign.count_targeted, open_work.now()
-    since = max(campaign.released_at or campaign.started_at or now, now - MAKES_GOOD)
+    # Never ahead of now: another Redis, whose clock is behind, may have taken over.
+    since = min(now, max(campaign.released_at or campaign.started_at or now, now - MAKES_GOOD))
     campaign.released_at = now
     if per_second is not None:
         by = int(per_second * (now - since).total_seconds())
