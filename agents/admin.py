@@ -17,8 +17,11 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from agents import carves, config_document, labels, sql
-from agents.carve_models import Carve
+from agents.carving import carves
+from agents.carving.models import Carve
+from agents.enrolling import config_document
+from agents.enrolling.revocation import revoke
+from agents.inventory import labels, sql
 from agents.models import (
     ConfigDocument,
     EnrollSecret,
@@ -31,7 +34,6 @@ from agents.models import (
     TableSchema,
     digest_of,
 )
-from agents.revocation import revoke
 from fleet.errors import BadInputError
 
 MEMBERS_A_PAGE = 25

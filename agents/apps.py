@@ -1,5 +1,6 @@
 """The agents app."""
 
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -14,13 +15,18 @@ class AgentsConfig(AppConfig):
     name = "agents"
     verbose_name = "Hosts"
 
+    def import_models(self) -> None:
+        """Load the models that lie in the room they belong to as well."""
+        super().import_models()
+        import_module("agents.carving.models")
+
     def ready(self) -> None:
         """Keep the server's own questions and labels up to date after each migration."""
         post_migrate.connect(_prepare, sender=self)
 
 
 def _prepare(apps: Apps = installed, **_: Any) -> None:
-    from agents import housekeeping
+    from agents.inventory import housekeeping
 
     if "housekeepingquery" in apps.all_models["agents"]:  # a migration backwards ends before it existed
         housekeeping.prepare()

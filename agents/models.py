@@ -8,10 +8,6 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from agents.carve_models import Carve, CarveBlock
-
-__all__ = ["Carve", "CarveBlock"]  # the rest is meant by name; these live in a module of their own
-
 BUSY = timedelta(minutes=10)  # a host that was handed SQL longer ago, and has not asked since, is taken for gone
 
 

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from agents import carves, housekeeping, presence
+from agents.carving import carves
+from agents.inventory import housekeeping, presence
 from agents.models import Host, HousekeepingQuery
 
 

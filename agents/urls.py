@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from agents.carve_views import begin_carve, take_block
-from agents.views import enroll_host
+from agents.carving.views import begin_carve, take_block
+from agents.enrolling.views import enroll_host
 
 urlpatterns = [
     path("api/osquery/enroll", enroll_host),

@@ -25,8 +25,11 @@ from unfold.widgets import (
 )
 
 from agents.admin import ReadOnlyAdmin
-from campaigns import lifecycle, wording
-from campaigns.forms import LaunchForm
+from campaigns.console import wording
+from campaigns.console.access import number_of
+from campaigns.console.campaign_pages import live_context, may_stop
+from campaigns.console.forms import LaunchForm
+from campaigns.launching import launch
 from campaigns.models import (
     ApiToken,
     AuditRecord,
@@ -40,8 +43,6 @@ from campaigns.models import (
     Target,
     TargetRange,
 )
-from campaigns.page_access import number_of
-from campaigns.pages import live_context, may_stop
 from fleet.errors import FleetError
 
 ROWS_SHOWN = 20  # of one host's result
@@ -61,7 +62,7 @@ class AdminLaunchForm(LaunchForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["sql"].label = "SQL"
-        self.fields["timeout"].initial = lifecycle.DEFAULT_TIMEOUT
+        self.fields["timeout"].initial = launch.DEFAULT_TIMEOUT
         widgets = {
             "kind": UnfoldAdminRadioSelectWidget(),
             "labels": UnfoldAdminCheckboxSelectMultipleWidget(),
@@ -198,7 +199,7 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def _stop(self, request: HttpRequest, campaign_id: int) -> None:
         try:
-            lifecycle.stop(campaign_id, request.user.get_username(), "stopped in the admin")
+            launch.stop(campaign_id, request.user.get_username(), "stopped in the admin")
         except FleetError as error:
             messages.error(request, error.sentence)
         else:
@@ -380,8 +381,8 @@ class LiveQueriesAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         obj.pk = 1
         by = cast(User, request.user)
         if obj.enabled:
-            lifecycle.enable_live_queries(by)
+            launch.enable_live_queries(by)
             messages.success(request, "Live queries are enabled.")
         else:
-            stopped = lifecycle.disable_live_queries(by, obj.reason)
+            stopped = launch.disable_live_queries(by, obj.reason)
             messages.warning(request, f"Live queries are switched off, {stopped} campaigns were stopped.")

@@ -17,8 +17,8 @@ from django.db.models.functions import MD5
 from django.utils import timezone
 from knox.models import AbstractAuthToken
 
+from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import Host
-from agents.open_work import RELEASED_ALL
 
 
 class State(models.TextChoices):
@@ -263,7 +263,7 @@ class Target(models.Model):
     written in a third of the time and nine updates in ten touch no index.
     """
 
-    # Rows of a deleted campaign go slice by slice (campaigns.retention).
+    # Rows of a deleted campaign go slice by slice (campaigns.answers.retention).
     campaign = models.ForeignKey(
         Campaign, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="targets"
     )

@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
-from agents import told
-from campaigns import audit, retention, sweeps, targeting, upkeep
+from agents.board import heartbeats
+from campaigns.answers import audit, retention
+from campaigns.running import sweeps, targeting, upkeep
 
 
 @shared_task(name="campaigns.write_range")
@@ -45,7 +46,7 @@ def forget() -> None:
 @shared_task(name="campaigns.note_worker")
 def note_worker() -> None:
     """Tell that launches find a worker."""
-    told.note_worker()
+    heartbeats.note_worker()
 
 
 @shared_task(name="campaigns.keep_audit")

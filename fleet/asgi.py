@@ -13,12 +13,12 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from agents.asgi_types import App, Receive, Scope, Send
-from agents.gateway import Gateway, GatewaySettings, verb_of
+from agents.gateway.app import Gateway, GatewaySettings, verb_of
+from agents.gateway.asgi_types import App, Receive, Scope, Send
 
 _django: Any = get_asgi_application()
 
-from campaigns.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
+from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
 _sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 

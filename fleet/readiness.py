@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis.exceptions import RedisError, ResponseError
 
-from fleet import keyspace
+from agents.board import keyspace
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}

@@ -76,7 +76,7 @@ CARVE_MAX_BYTES = env.int("CARVE_MAX_BYTES", default=2**30)  # of one carve
 CARVE_MAX_BLOCK_BYTES = env.int("CARVE_MAX_BLOCK_BYTES", default=8 * 2**20)  # of one block, before base64
 CARVE_SESSION_SECONDS = env.int("CARVE_SESSION_SECONDS", default=86_400)  # without a block, then the carve is over
 # Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
-CARVES_EXPECTED_BY = "campaigns.carving.expects_carves_of"
+CARVES_EXPECTED_BY = "campaigns.answers.carves.expects_carves_of"
 CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # since the end, unless pinned; 0 = for ever
 # Quotas; 0 = no limit. Who has the permission campaigns.launch_unlimited is free of the two in the middle.
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person, administrators excepted
@@ -108,6 +108,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "agents",
     "campaigns",
+    "campaigns.console",  # for its templates, filters and static files alone
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

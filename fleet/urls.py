@@ -10,11 +10,11 @@ handler400, handler404, handler500 = (f"fleet.refusals.{name}" for name in ("bad
 
 urlpatterns = [
     path("", include("agents.urls")),
-    path("api/v1/", include("campaigns.api_urls")),
+    path("api/v1/", include("campaigns.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
-    path("", include("campaigns.urls")),
+    path("", include("campaigns.console.urls")),
 ]

@@ -12,17 +12,17 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from agents import anew, open_work
-from agents.gateway import Gateway, GatewaySettings
+from agents.board import operator_verbs, rebuilding
+from agents.gateway.app import Gateway, GatewaySettings
 from agents.models import Host
-from agents.node_key import NodeKeys
-from campaigns.collection import Collector
+from agents.protocol.node_key import NodeKeys
+from campaigns.collecting.collector import Collector
 from tests.factories import make_user
 
 
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 @pytest.fixture
 def board() -> None:
     """Make the board whole and empty."""
-    anew.finish({})
+    rebuilding.finish({})
 
 
 @pytest.fixture

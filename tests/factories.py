@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from agents.models import Host, Label, LabelMembership, TableSchema
-from campaigns.lifecycle import Order, launch
+from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, State, Status, Target
-from campaigns.targeting import write_range
+from campaigns.running.targeting import write_range
 
 _numbers = count(1)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents.simulator.agent import Agent, Manner
 from agents.simulator.machine import Machine
-from agents.simulator.made_up import MadeUpHost
+from agents.simulator.simulated_tables import MadeUpHost
 from agents.simulator.this_machine import ThisMachine
 from agents.simulator.wire import Endpoint, Wire
 

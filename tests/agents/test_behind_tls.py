@@ -23,14 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.db import connection
 
-from agents import carve_store, carves
-from agents.carve_models import Carve, CarveState, Integrity
+from agents.carving import carves, store
+from agents.carving.models import Carve, CarveState, Integrity
 from agents.models import EnrollSecret, Host
-from agents.node_key import NodeKeys
+from agents.protocol.node_key import NodeKeys
 from agents.simulator import agent as simulated
 from agents.simulator.agent import Agent
-from agents.simulator.made_up import MadeUpHost
 from agents.simulator.response import BrokenError
+from agents.simulator.simulated_tables import MadeUpHost
 from agents.simulator.wire import Endpoint, Wire
 from fleet.demo.certificates import Certificates, _builder, _pem, _subject
 from tests.end_to_end.conftest import wait_for
@@ -169,7 +169,7 @@ def test_a_pretend_host_carves_all_the_way(
 
     carve = Carve.objects.get()
     assert (carve.state, carve.campaign_id, carve.path) == (CarveState.COMPLETE, campaign.pk, "/etc/hosts")
-    content = b"".join(carve_store.pieces(carve))
+    content = b"".join(store.pieces(carve))
     assert machine.carver.carves[0].sha256 == carve.sha256 == hashlib.sha256(content).hexdigest()
     assert carve.integrity == Integrity.UNKNOWN
     assert carve.block_count is not None

@@ -1,6 +1,6 @@
 """The gateway's copy of the board: one bit looked at, no I/O, and no new work hidden."""
 
-from agents.board import PIECE_BYTES, Board, bitmap_of, hosts_in
+from agents.board.copy import PIECE_BYTES, Board, bitmap_of, hosts_in
 
 BOTH = {(1, 0): b"1", (2, 0): b"1"}
 

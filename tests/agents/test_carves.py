@@ -15,11 +15,11 @@ from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
 
-from agents import carve_store, carves
-from agents.carve_models import Carve, CarveState, Integrity
-from agents.gateway import Gateway
+from agents.carving import carves, store
+from agents.carving.models import Carve, CarveState, Integrity
+from agents.enrolling.revocation import revoke
+from agents.gateway.app import Gateway
 from agents.models import Host
-from agents.revocation import revoke
 from campaigns.models import Campaign
 from tests.conftest import Agent, gateway_settings
 from tests.end_to_end.conftest import wait_for
@@ -148,7 +148,7 @@ def test_a_carve_that_was_announced_arrives_whole(announced: Carver, prefix: str
         Campaign.objects.get().pk,
         "/etc/hosts",
     )
-    assert b"".join(carve_store.pieces(carve)) == CONTENT
+    assert b"".join(store.pieces(carve)) == CONTENT
     assert carves.check() == 1
     carve.refresh_from_db()
     assert (carve.sha256, carve.integrity) == (hashlib.sha256(CONTENT).hexdigest(), Integrity.UNKNOWN)
@@ -165,7 +165,7 @@ def test_blocks_come_in_any_order_and_more_than_once(begun: tuple[Carver, str]) 
     assert (carve.state, carve.received_blocks, carve.missing_blocks) == (CarveState.UPLOADING, 2, [1])
     assert carver.block(session, 1) == b"{}"
     assert carver.block(session, 1) == b"{}", "a resend after the last one"
-    assert b"".join(carve_store.pieces(Carve.objects.get())) == CONTENT
+    assert b"".join(store.pieces(Carve.objects.get())) == CONTENT
 
 
 def test_the_first_of_two_different_copies_of_a_block_stays(begun: tuple[Carver, str]) -> None:
@@ -176,7 +176,7 @@ def test_the_first_of_two_different_copies_of_a_block_stays(begun: tuple[Carver,
 
     for number in (1, 2):
         carver.block(session, number)
-    assert b"".join(carve_store.pieces(Carve.objects.get())) == CONTENT
+    assert b"".join(store.pieces(Carve.objects.get())) == CONTENT
 
 
 def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
@@ -184,7 +184,7 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
 ) -> None:
     _, session = begun
     body = {"block_id": 0, "session_id": session, "data": base64.b64encode(BLOCKS[0]).decode()}
-    write, written, under_way = carve_store.write, [], threading.Event()
+    write, written, under_way = store.write, [], threading.Event()
 
     def write_once_the_twin_waits(*args: Any) -> None:
         under_way.set()
@@ -202,7 +202,7 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
         carves.take(carves.session(session), body)
         connection.close()
 
-    monkeypatch.setattr(carve_store, "write", write_once_the_twin_waits)
+    monkeypatch.setattr(store, "write", write_once_the_twin_waits)
     second = threading.Thread(target=twin)
     second.start()
     carves.take(carves.session(session), body)
@@ -219,7 +219,7 @@ def test_a_short_block_does_not_shut_out_the_whole_one(begun: tuple[Carver, str]
     for number in range(3):
         assert carver.block(session, number) == b"{}"
 
-    assert b"".join(carve_store.pieces(Carve.objects.get())) == CONTENT
+    assert b"".join(store.pieces(Carve.objects.get())) == CONTENT
 
 
 def test_a_carve_may_end_with_an_empty_block(announced: Carver) -> None:
@@ -232,7 +232,7 @@ def test_a_carve_may_end_with_an_empty_block(announced: Carver) -> None:
 
 def test_what_a_dead_process_left_of_a_block_is_replaced(begun: tuple[Carver, str], carves_folder: Path) -> None:
     carver, session = begun
-    carve_store.write(Carve.objects.get(), 0, b"half")
+    store.write(Carve.objects.get(), 0, b"half")
 
     assert carver.block(session, 0) == b"{}"
 
@@ -467,7 +467,7 @@ def test_trouble_that_may_pass_is_no_json_so_that_the_agent_comes_again(
         raise OSError("the disk is full")
 
     monkeypatch.setattr(carves, "begin", down)
-    monkeypatch.setattr(carve_store, "write", down)
+    monkeypatch.setattr(store, "write", down)
     data = base64.b64encode(BLOCKS[0]).decode()
     body = {**START, "node_key": carver.key, "session_id": session, "block_id": 0, "data": data}
 

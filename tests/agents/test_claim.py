@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents import anew, distributed, open_work
-from agents.board import Board
-from agents.distributed import Claim, NoBoardError, Store
-from agents.protocol import Answer
-from fleet import keyspace
+from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding
+from agents.board.copy import Board
+from agents.board.gateway_verbs import Claim, NoBoardError, Store
+from agents.protocol.messages import Answer
 
 HOST = 70_001  # of the second range
 BIT = HOST & 0xFFFF
@@ -39,16 +38,18 @@ def gate(board: None, loop: asyncio.AbstractEventLoop, settings: object) -> Iter
 
 
 def arm(campaign: int, *hosts: int, timeout: int = 60) -> None:
-    open_work.arm(campaign, HOST >> 16, [host & 0xFFFF for host in hosts or (HOST,)], f"SELECT {campaign}", timeout)
+    operator_verbs.arm(
+        campaign, HOST >> 16, [host & 0xFFFF for host in hosts or (HOST,)], f"SELECT {campaign}", timeout
+    )
 
 
 def entries(kind: bytes) -> int:
-    return sum(fields[b"k"] == kind for _, fields in open_work.client().xrange(keyspace.STREAM))
+    return sum(fields[b"k"] == kind for _, fields in operator_verbs.client().xrange(keyspace.STREAM))
 
 
 def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a host be offered its work again at once, instead of five seconds after its first further read."""
-    monkeypatch.setattr(distributed, "OFFER_AGAIN_MS", 0)
+    monkeypatch.setattr(gateway_verbs, "OFFER_AGAIN_MS", 0)
 
 
 def test_a_host_that_is_owed_gets_the_sql_and_the_delivery_is_in_the_stream(gate: Gate) -> None:
@@ -94,7 +95,7 @@ def test_work_is_offered_three_times_and_then_given_up(gate: Gate, monkeypatch: 
     assert gate.claim(1).never == [1]
     assert entries(b"d") == 3
     assert entries(b"n") == 1
-    assert open_work.client().getbit(keyspace.owed_key(1, HOST >> 16), BIT), "it may still answer late"
+    assert operator_verbs.client().getbit(keyspace.owed_key(1, HOST >> 16), BIT), "it may still answer late"
 
 
 def test_the_sibling_of_a_read_sent_twice_takes_the_delivery_over_uncounted(gate: Gate) -> None:
@@ -146,7 +147,7 @@ def test_the_next_delivery_comes_when_the_pause_is_over_and_not_before(
     arm(1)
     gate.claim(1)
     gate.claim(1)
-    monkeypatch.setattr(distributed, "OFFER_AGAIN_MS", 60)
+    monkeypatch.setattr(gateway_verbs, "OFFER_AGAIN_MS", 60)
     soon = gate.claim(1).again_in
     assert soon is not None
     assert 0 < soon <= 0.06
@@ -187,7 +188,7 @@ def test_a_further_read_that_gets_other_work_is_a_further_read_all_the_same(gate
 def test_slow_sql_goes_alone(gate: Gate) -> None:
     for campaign in (1, 2, 3):
         arm(campaign)
-    open_work.client().hset(keyspace.campaign_key(2), "alone", "1")
+    operator_verbs.client().hset(keyspace.campaign_key(2), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [1, 3], "nothing waits for it"
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [2]
@@ -196,7 +197,7 @@ def test_slow_sql_goes_alone(gate: Gate) -> None:
 def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None:
     for campaign in (1, 2):
         arm(campaign)
-    open_work.client().hset(keyspace.campaign_key(1), "alone", "1")
+    operator_verbs.client().hset(keyspace.campaign_key(1), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [1]
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [2]
@@ -204,11 +205,11 @@ def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None
 
 def flight(campaign: int) -> list[bytes]:
     """Give the record in flight: deliveries, delivered_at, began, further_at."""
-    return (open_work.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
+    return (operator_verbs.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
 
 
 def delivered_at(campaign: int) -> bytes:
-    (entry,) = (entry for entry, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == b"d")
+    (entry,) = (entry for entry, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"d")
     return entry.split(b"-")[0]
 
 
@@ -216,12 +217,12 @@ def move_delivery_back(campaign: int, milliseconds: int) -> None:
     """Let the delivery have happened earlier."""
     deliveries, at, holder, further = map(int, flight(campaign))
     record = f"{deliveries} {at - milliseconds} {holder} {further}"
-    open_work.client().hset(keyspace.flight_key(campaign), HOST, record)
+    operator_verbs.client().hset(keyspace.flight_key(campaign), HOST, record)
 
 
 def wait_for_redis(seconds: float) -> None:
     """Return when Redis' own clock has gone on."""
-    client = open_work.client()
+    client = operator_verbs.client()
     end = keyspace.now_ms(client) + seconds * 1000
     while keyspace.now_ms(client) <= end:
         pass
@@ -239,7 +240,7 @@ def test_at_most_three_queries_go_with_one_read(gate: Gate) -> None:
 
 def test_housekeeping_goes_three_at_a_time_as_well(gate: Gate) -> None:
     for query in range(1, 6):
-        open_work.ask(-query, f"SELECT {query}", [HOST])
+        operator_verbs.ask(-query, f"SELECT {query}", [HOST])
 
     first = gate.claim(*range(-1, -6, -1))
 
@@ -250,21 +251,21 @@ def test_housekeeping_goes_three_at_a_time_as_well(gate: Gate) -> None:
 def test_what_is_closed_or_out_of_time_is_handed_out_to_nobody(gate: Gate) -> None:
     arm(1)
     arm(2, timeout=0)  # its end is Redis' now: no sweep is needed
-    open_work.close(1, [HOST >> 16])
+    operator_verbs.close(1, [HOST >> 16])
 
     assert gate.claim(1, 2).never == [1, 2]
 
 
 def test_a_paused_campaign_is_held_without_a_time(gate: Gate) -> None:
     arm(1)
-    open_work.client().hset(keyspace.campaign_key(1), "paused", "1")
+    operator_verbs.client().hset(keyspace.campaign_key(1), "paused", "1")
 
     assert gate.claim(1) == Claim([], accelerate=0, at_once=False, again_in=None, never=[])
 
 
 def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:
     arm(1)
-    anew.begin()
+    rebuilding.begin()
 
     with pytest.raises(NoBoardError):
         gate.claim(1)
@@ -272,7 +273,7 @@ def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:
 
 def test_a_board_of_another_epoch_than_the_copy_knows_says_nothing(gate: Gate) -> None:
     arm(1)
-    open_work.client().set(keyspace.EPOCH, "another:1")
+    operator_verbs.client().set(keyspace.EPOCH, "another:1")
 
     with pytest.raises(NoBoardError):
         gate.claim(1)
@@ -298,8 +299,8 @@ def test_a_call_that_cannot_be_written_fails_and_keeps_nobody_waiting(gate: Gate
 
 def test_arming_twice_does_not_ask_again_who_answered(gate: Gate) -> None:
     arm(1, HOST, HOST + 1)
-    open_work.client().setbit(keyspace.owed_key(1, HOST >> 16), BIT, 0)
-    open_work.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
+    operator_verbs.client().setbit(keyspace.owed_key(1, HOST >> 16), BIT, 0)
+    operator_verbs.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
 
     arm(1, HOST, HOST + 1)
 
@@ -322,7 +323,7 @@ def test_a_closed_campaign_leaves_the_copy(gate: Gate) -> None:
     arm(1)
     gate.look()
 
-    open_work.close(1, [HOST >> 16])
+    operator_verbs.close(1, [HOST >> 16])
     gate.look()
 
     assert not gate.board.has_work(HOST)
@@ -332,12 +333,12 @@ def test_the_interleaving_of_a_never_with_a_refresh_hides_no_work(gate: Gate) ->
     """A claim is sent; the host's bit is set again and the copy refreshed; then the old answer arrives."""
     arm(1)
     gate.look()
-    open_work.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
+    operator_verbs.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
     generation = gate.board.generation
     never = gate.claim(1).never
     assert never == [1]
 
-    assert open_work.arm_again(1, HOST >> 16, [BIT], anew.mark_stream("0-0")) == 1
+    assert operator_verbs.arm_again(1, HOST >> 16, [BIT], rebuilding.mark_stream("0-0")) == 1
     gate.look()
     gate.board.clear(HOST, never, generation)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agents.asgi_types import App
-from agents.body import Budget, ClientGoneError
-from agents.cold import Cold, refusal
-from agents.protocol import error
+from agents.gateway.asgi_types import App
+from agents.gateway.body import Budget, ClientGoneError
+from agents.gateway.django_bridge import Cold, refusal
+from agents.protocol.messages import error
 
 LIMIT = 1000
 Answer = Callable[..., bytes]

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from agents import protocol
-from agents.cutting import Cutter
-from agents.repair import repaired
+from agents.gateway.cutting import Cutter
+from agents.protocol import messages
+from agents.protocol.repair import repaired
 
 ROW = b'{"pid":"1","cmdline":"a \\"b\\" {c} [d] \\\\"}'
 
@@ -20,9 +20,9 @@ def cut(body: bytes, limit: int = 2**30, most: int = 2**30, step: int = 7) -> by
     return bytes(cutter.content())
 
 
-def answers(body: bytes) -> list[protocol.Answer]:
-    members = protocol.members_of(body)
-    return [] if members is None else protocol.answers_of(members)
+def answers(body: bytes) -> list[messages.Answer]:
+    members = messages.members_of(body)
+    return [] if members is None else messages.answers_of(members)
 
 
 def write(*rows: bytes, after: bytes = b'"statuses":{"c1":0}') -> bytes:
@@ -37,10 +37,10 @@ def test_what_fits_comes_out_as_it_went_in(step: int) -> None:
     )
 
     assert read(answers(cut(body, step=step))) == read(answers(body))
-    assert protocol.node_key_of(protocol.members_of(cut(body, step=step)) or {}, b"") == "k"
+    assert messages.node_key_of(messages.members_of(cut(body, step=step)) or {}, b"") == "k"
 
 
-def read(answers: list[protocol.Answer]) -> list[object]:
+def read(answers: list[messages.Answer]) -> list[object]:
     return [(*answer._replace(rows=b""), json.loads(answer.rows)) for answer in answers]
 
 
@@ -48,8 +48,8 @@ def read(answers: list[protocol.Answer]) -> list[object]:
 def test_rows_are_kept_whole_up_to_the_limit(step: int) -> None:
     limit = 3 * len(ROW) + len(b"[,,]")
 
-    assert answers(cut(write(*[ROW] * 3), limit, step=step))[0] == protocol.Answer(1, 0, "", b"{}", array(ROW, 3))
-    assert answers(cut(write(*[ROW] * 3), limit - 1, step=step))[0] == protocol.Answer(
+    assert answers(cut(write(*[ROW] * 3), limit, step=step))[0] == messages.Answer(1, 0, "", b"{}", array(ROW, 3))
+    assert answers(cut(write(*[ROW] * 3), limit - 1, step=step))[0] == messages.Answer(
         1, 0, "", b"{}", array(ROW, 2), truncated=True
     )
     assert answers(cut(write(*[ROW] * 500), limit, step=step))[0].rows == array(ROW, 3)
@@ -75,8 +75,8 @@ def test_a_single_value_above_the_limit_is_never_held(value: bytes) -> None:
 
     assert most < 1200
     assert answers(bytes(cutter.content())) == [
-        protocol.Answer(1, 0, "", b"{}", b"[]", truncated=True),
-        protocol.Answer(2, 0, "", b"{}", b"[1]"),
+        messages.Answer(1, 0, "", b"{}", b"[]", truncated=True),
+        messages.Answer(2, 0, "", b"{}", b"[1]"),
     ]
 
 
@@ -95,7 +95,7 @@ def test_above_the_bodys_own_limit_rows_are_left_out_and_the_small_members_read_
     assert (first.truncated, second.truncated) == (True, True)
     assert len(first.rows) < 600
     assert (second.rows, second.status) == (b"[]", 1)
-    assert protocol.node_key_of(protocol.members_of(kept) or {}, b"") == "k"
+    assert messages.node_key_of(messages.members_of(kept) or {}, b"") == "k"
 
 
 def test_what_is_nobodys_answer_is_not_held() -> None:
@@ -105,19 +105,19 @@ def test_what_is_nobodys_answer_is_not_held() -> None:
     kept = cut(body)
 
     assert len(kept) < 100
-    assert answers(kept) == [protocol.Answer(1, 0, "m", b"{}", b"[1]")]
+    assert answers(kept) == [messages.Answer(1, 0, "m", b"{}", b"[1]")]
 
 
 def test_a_small_member_that_is_not_small_is_left_out() -> None:
     body = write(ROW, after=b'"messages":{"c1":"%s"}' % (b"x" * 2**20))
 
-    assert answers(cut(body, step=60_000)) == [protocol.Answer(1, 0, "", b"{}", array(ROW, 1))]
+    assert answers(cut(body, step=60_000)) == [messages.Answer(1, 0, "", b"{}", array(ROW, 1))]
 
 
 def test_very_many_answers_are_not_all_held() -> None:
     body = b'{"queries":{' + b",".join(b'"c%d":[]' % number for number in range(1, 20_000)) + b"}}"
 
-    assert len(answers(cut(body, step=1000))) == protocol.MOST_ANSWERS
+    assert len(answers(cut(body, step=1000))) == messages.MOST_ANSWERS
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_very_many_answers_are_not_all_held() -> None:
     ],
 )
 def test_what_is_no_object_leaves_nothing(body: bytes) -> None:
-    assert protocol.members_of(cut(body)) is None
-    assert protocol.members_of(cut(body, step=1)) is None
+    assert messages.members_of(cut(body)) is None
+    assert messages.members_of(cut(body, step=1)) is None
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_no_megabyte_costs_more_than_moments(evil: bytes) -> None:
 
     began = time.process_time()
     cut(body, step=65_536)
-    protocol.members_of(body)
+    messages.members_of(body)
     repaired(body)
 
     assert time.process_time() - began < 5, "quadratic would be hours"

@@ -12,10 +12,10 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents.board import operator_verbs
+from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host
-from agents.node_key import NodeKeys
-from agents.revocation import revoke
+from agents.protocol.node_key import NodeKeys
 from tests.conftest import Agent
 from tests.factories import make_label, make_user
 
@@ -152,7 +152,7 @@ def test_wrong_secrets_are_counted_by_address_and_right_ones_pass() -> None:
 
 
 def test_only_a_trusted_proxy_says_where_a_request_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents import views
+    from agents.enrolling import views
 
     views._peers.cache_clear()
     with override_settings(TRUSTED_PROXIES=["10.0.0.0/8"]):
@@ -184,9 +184,9 @@ def test_a_takeover_is_refused_while_the_host_is_alive(agent: Meet) -> None:
         asked._loop.run_until_complete(asked.gateway._tell_reads())
         assert "asked within the last minute" in refusal()
         assert "node_key" in enroll(identifier="another")
-        reads = open_work.client().hget("board:reads", asked.host).split()
+        reads = operator_verbs.client().hget("board:reads", asked.host).split()
         old = b" ".join(b"%d" % (int(moment) - 61_000) for moment in reads)
-        open_work.client().hset("board:reads", asked.host, old)
+        operator_verbs.client().hset("board:reads", asked.host, old)
         assert "node_key" in enroll()
 
 
@@ -214,7 +214,7 @@ def test_secrets_of_node_keys_are_changed_without_enrolling_again(agent: Meet) -
     assert "node_invalid" not in asked.read()
     asked._loop.run_until_complete(gateway._tell_reads())
 
-    used = {int(place): int(times) for place, times in open_work.client().hgetall("board:old_secrets").items()}
+    used = {int(place): int(times) for place, times in operator_verbs.client().hgetall("board:old_secrets").items()}
     assert used[1] >= 1
     gateway._keys = NodeKeys(settings.NODE_KEY_SECRETS)
     assert asked.read() == {"node_invalid": True}

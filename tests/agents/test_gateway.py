@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from agents import open_work, protocol
-from agents.gateway import Gateway, verb_of
-from agents.node_key import NodeKeys
-from agents.repair import repaired
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs
+from agents.gateway.app import Gateway, verb_of
+from agents.protocol import messages
+from agents.protocol.node_key import NodeKeys
+from agents.protocol.repair import repaired
 from tests.conftest import Agent, gateway_settings, no_cold_app
 
 HOST = 12
@@ -21,15 +21,15 @@ MakeAgent = Callable[[int], Agent]
 
 
 def arm(campaign: int, *hosts: int) -> None:
-    open_work.arm(campaign, 0, hosts or (HOST,), f"SELECT {campaign}", 60)
+    operator_verbs.arm(campaign, 0, hosts or (HOST,), f"SELECT {campaign}", 60)
 
 
 def answers_in_stream() -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == b"a"]
+    return [fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"a"]
 
 
 def commands() -> int:
-    return int(open_work.client().info("stats")["total_commands_processed"])
+    return int(operator_verbs.client().info("stats")["total_commands_processed"])
 
 
 def test_a_host_that_is_owed_nothing_gets_an_empty_object(agent: MakeAgent) -> None:
@@ -67,7 +67,7 @@ def test_a_mass_of_unknown_hosts_is_not_told_to_enroll_all_at_once(agent: MakeAg
 
 def test_a_key_below_the_floor_is_refused_and_a_newer_one_served(agent: MakeAgent, gateway: Gateway) -> None:
     host = agent(HOST)
-    open_work.set_floor(HOST, 2)
+    operator_verbs.set_floor(HOST, 2)
 
     assert host.read() == {"node_invalid": True}
     host.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(HOST, 2)
@@ -131,7 +131,7 @@ def test_a_host_that_was_not_asked_cannot_answer(agent: MakeAgent) -> None:
 def test_a_late_answer_of_a_host_that_was_asked_is_taken(agent: MakeAgent) -> None:
     arm(1)
     agent(HOST).read()
-    open_work.close(1, [0])
+    operator_verbs.close(1, [0])
 
     assert agent(HOST).write(1, [{"a": "1"}]) == {}
     assert len(answers_in_stream()) == 1
@@ -168,7 +168,7 @@ def test_an_answer_larger_than_the_limit_is_cut_and_marked(
 def test_without_a_whole_board_answers_are_kept_by_the_agent(agent: MakeAgent) -> None:
     arm(1)
     agent(HOST).read()
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
 
     assert "error" in agent(HOST).write(1, [{"a": "1"}])
     assert "error" in agent(HOST).post("distributed/read", {"node_key": agent(HOST).key}), "its bit is set in the copy"
@@ -238,7 +238,7 @@ def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop:
     small = Gateway(gateway_settings(hold_seconds=5.0, max_held_reads=4), cold=no_cold_app)
     loop.run_until_complete(small.start())
     host = Agent(small, loop, HOST)
-    redis = open_work.client()
+    redis = operator_verbs.client()
 
     def interval(*, held_elsewhere: int) -> int:
         current = keyspace.now_ms(redis)
@@ -321,7 +321,7 @@ def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
         read = asyncio.ensure_future(agent(HOST).posting("distributed/read", {"node_key": agent(HOST).key}))
         while not len(gateway.hold):
             await asyncio.sleep(0)
-        open_work.set_floor(HOST, 2)
+        operator_verbs.set_floor(HOST, 2)
         arm(5)
         return await read
 
@@ -329,7 +329,7 @@ def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
 
 
 def test_a_gateway_that_has_seen_no_board_acknowledges_nothing(loop: asyncio.AbstractEventLoop) -> None:
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
     blind = Gateway(gateway_settings(), cold=no_cold_app)
     loop.run_until_complete(blind.start())
     unseen = Agent(blind, loop, HOST)
@@ -345,7 +345,7 @@ def test_a_body_that_is_no_json_is_repaired_for_known_hosts_only(
     known, looked_at = agent(HOST), []
     arm(5)
     known.read()
-    monkeypatch.setattr(protocol, "repaired", lambda body: looked_at.append(body) or repaired(body))
+    monkeypatch.setattr(messages, "repaired", lambda body: looked_at.append(body) or repaired(body))
     body = b'{"node_key": "%s", "queries": {"c5": [{"a": NaN}]}}'
 
     assert known.post("distributed/write", body % b"12.1.made-up") == {"node_invalid": True}

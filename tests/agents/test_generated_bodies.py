@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import protocol
-from agents.cutting import Cutter
+from agents.gateway.cutting import Cutter
+from agents.protocol import messages
 
 BODIES_A_SEED = 12_500
 SEEDS = range(8)
@@ -44,19 +44,19 @@ def test_mutated_bodies_are_read_or_dropped(seed: int) -> None:
     chance = random.Random(seed)
     readable = 0
     for body in generated(chance):
-        members = protocol.members_of(body)
-        for answer in protocol.answers_of(members) if members is not None else ():
+        members = messages.members_of(body)
+        for answer in messages.answers_of(members) if members is not None else ():
             read_as_the_collector_does(answer)
         readable += assert_cut(body, chance.choice([0, 2, 30, 10**6]), chance.choice([1, 5, 64, 10**6]))
 
     assert BODIES_A_SEED / 3 < readable < BODIES_A_SEED, "some are JSON and some are not"
 
 
-def read_as_the_collector_does(answer: protocol.Answer) -> None:
-    protocol.stats_of(answer.stats)
+def read_as_the_collector_does(answer: messages.Answer) -> None:
+    messages.stats_of(answer.stats)
     assert "\0" not in answer.message
     try:
-        rows = protocol.rows_of(answer.rows)
+        rows = messages.rows_of(answer.rows)
     except ValueError:
         return
     assert (
@@ -71,21 +71,21 @@ def assert_cut(body: bytes, limit: int, step: int) -> bool:
         cutter.feed(body[start : start + step])
     try:
         plain = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except protocol.UNREADABLE:
+    except messages.UNREADABLE:
         return False
-    kept = protocol.members_of(cutter.content())
+    kept = messages.members_of(cutter.content())
     assert kept is not None
-    assert protocol.node_key_of(kept, b"") == protocol.node_key_of(plain, b"")
-    expected = [cut(answer, limit) for answer in protocol.answers_of(plain)]
-    assert [cut(answer, 2**30) for answer in protocol.answers_of(kept)] == expected
+    assert messages.node_key_of(kept, b"") == messages.node_key_of(plain, b"")
+    expected = [cut(answer, limit) for answer in messages.answers_of(plain)]
+    assert [cut(answer, 2**30) for answer in messages.answers_of(kept)] == expected
     return True
 
 
-def cut(answer: protocol.Answer, limit: int) -> protocol.Answer:
+def cut(answer: messages.Answer, limit: int) -> messages.Answer:
     """Cut an answer the simple way, the white space between its rows left out."""
     try:
         elements = [bytes(row) for row in msgspec.json.decode(answer.rows, type=list[msgspec.Raw])]
-    except protocol.UNREADABLE:
+    except messages.UNREADABLE:
         return answer if len(answer.rows) <= limit else answer._replace(rows=b"[]", truncated=True)
     many = len(elements)
     while elements and len(b"[" + b",".join(elements) + b"]") > limit:

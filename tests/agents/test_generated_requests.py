@@ -9,12 +9,14 @@ from django.core.exceptions import ValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import carves, config_document, protocol
-from agents.carve_models import Carve
-from agents.carves import CarveRefusedError, Start
-from agents.enrollment import Application, EnrollmentRefusedError, facts_of
-from agents.log_sink import _entry
+from agents.carving import carves
+from agents.carving.carves import CarveRefusedError, Start
+from agents.carving.models import Carve
+from agents.enrolling import config_document
+from agents.enrolling.enrollment import Application, EnrollmentRefusedError, facts_of
+from agents.gateway.log_sink import _entry
 from agents.models import Host
+from agents.protocol import messages
 from fleet.errors import BadInputError
 
 hundreds = settings(max_examples=300, deadline=None)
@@ -37,8 +39,8 @@ def bodies(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
 
 def read(body: bytes) -> dict[str, Any] | None:
     """Take a body apart as the views do."""
-    members = protocol.members_of(body)
-    return None if members is None else {name: protocol.value_of(raw) for name, raw in members.items()}
+    members = messages.members_of(body)
+    return None if members is None else {name: messages.value_of(raw) for name, raw in members.items()}
 
 
 def tried(parse: Callable[[], Any], refusal: type[Exception]) -> Any:
@@ -56,8 +58,8 @@ lines = st.lists(st.dictionaries(odd_text, values, max_size=3), max_size=4)
 @hundreds
 @given(bodies(log_type=st.sampled_from(["result", "status"]), data=lines))
 def test_log_batches(body: bytes) -> None:
-    members = protocol.members_of(body)
-    batch = None if members is None else protocol.log_lines_of(members)
+    members = messages.members_of(body)
+    batch = None if members is None else messages.log_lines_of(members)
 
     for line in batch[1] if batch else ():
         entry = _entry(7, batch[0], line)  # type: ignore[index]
@@ -155,7 +157,7 @@ documents = st.fixed_dictionaries({}, optional={"options": options | values, "sc
 def test_config_documents(document: Any) -> None:
     if tried(lambda: [config_document.check(document)], BadInputError) is None:
         return
-    served = protocol.config(config_document.text_of(document).encode(), 2)
+    served = messages.config(config_document.text_of(document).encode(), 2)
     assert len(served) < config_document.MOST_BYTES
     assert b"\\u0000" not in served.replace(b"\\\\", b"")
     assert isinstance(json.loads(served)["options"], dict)

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from agents import anew, open_work
-from agents.distributed import NoBoardError
-from agents.gateway import Gateway
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board.gateway_verbs import NoBoardError
+from agents.gateway.app import Gateway
 from tests.agents.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
 from tests.conftest import Agent, gateway_settings
 
@@ -31,7 +30,7 @@ def test_a_first_delivery_given_back_leaves_no_record_and_is_taken_back_in_the_s
     assert give_back(gate, gate.claim(1)) == 1
 
     assert flight(1) == []
-    assert [fields[b"k"] for _, fields in open_work.client().xrange(keyspace.STREAM)] == [b"d", b"g"]
+    assert [fields[b"k"] for _, fields in operator_verbs.client().xrange(keyspace.STREAM)] == [b"d", b"g"]
     assert gate.claim(1).work, "and not held, as after a delivery that may have arrived"
 
 
@@ -45,7 +44,7 @@ def test_a_second_delivery_given_back_leaves_the_first(gate: Gate, monkeypatch: 
     give_back(gate, gate.claim(1))
 
     assert flight(1) == first
-    (taken_back,) = (fields for _, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == b"g")
+    (taken_back,) = (fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"g")
     assert (taken_back[b"n"], taken_back[b"p"]) == (b"1", first[1])
 
 
@@ -66,7 +65,7 @@ def test_a_delivery_that_was_taken_over_is_not_given_back_by_the_dead_twin(gate:
 def test_what_was_answered_meanwhile_stays_answered(gate: Gate) -> None:
     arm(1)
     claim = gate.claim(1)
-    open_work.client().hdel(keyspace.flight_key(1), HOST)  # as accept does
+    operator_verbs.client().hdel(keyspace.flight_key(1), HOST)  # as accept does
 
     assert give_back(gate, claim) == 0
     assert entries(b"g") == 0
@@ -83,7 +82,7 @@ def test_several_deliveries_of_one_read_are_given_back_together(gate: Gate) -> N
 def test_without_a_whole_board_nothing_is_given_back(gate: Gate) -> None:
     arm(1)
     claim = gate.claim(1)
-    anew.begin()
+    rebuilding.begin()
 
     with pytest.raises(NoBoardError):
         give_back(gate, claim)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents.board import PIECE_BYTES, bitmap_of
-from agents.hold import WAKE_EVERY_SECONDS, Hold
+from agents.board.copy import PIECE_BYTES, bitmap_of
+from agents.gateway.held_reads import WAKE_EVERY_SECONDS, Hold
 
 EVERYBODY = {0: b"\xff" * PIECE_BYTES}
 

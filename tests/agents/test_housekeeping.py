@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from agents import facts, housekeeping, open_work, schemas
-from agents.board import hosts_in
-from agents.enrollment import Application, enroll
-from agents.labels import set_queries
+from agents.board import keyspace, operator_verbs
+from agents.board.copy import hosts_in
+from agents.enrolling.enrollment import Application, enroll
+from agents.inventory import facts, housekeeping, schemas
+from agents.inventory.labels import set_queries
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, TableSchema
 from campaigns.models import DeadLetter
-from fleet import keyspace
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_label
 
@@ -80,15 +80,15 @@ def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callab
 
 
 def test_only_hosts_whose_minute_came_are_asked(board: None) -> None:
-    minute = int(open_work.now().timestamp() // 60)
-    open_work.note_housekept(minute - 2)
+    minute = int(operator_verbs.now().timestamp() // 60)
+    operator_verbs.note_housekept(minute - 2)
     hosts = [make_host() for _ in range(60)]
     due = {host.pk for host in hosts if (host.pk + details().pk) % 60 in {(minute - 1) % 60, minute % 60}}
 
     housekeeping.ask_due()
 
     assert asked_hosts(details()) & {host.pk for host in hosts} == due
-    open_work.withdraw(details().board_id)
+    operator_verbs.withdraw(details().board_id)
     housekeeping.ask_due()
     assert asked_hosts(details()) == set(), "the same minute again asks nobody"
 
@@ -99,7 +99,7 @@ def test_the_questions_of_one_host_are_spread_over_the_hour(board: None) -> None
     set_queries(label, {"linux": "SELECT 1"})
     asked = {}
     for minute in range(60):
-        open_work.note_housekept(minute)
+        operator_verbs.note_housekept(minute)
         with time_of(minute + 1):
             asked[minute] = housekeeping.ask_due()
 
@@ -110,12 +110,12 @@ def test_the_questions_of_one_host_are_spread_over_the_hour(board: None) -> None
 def time_of(minute: int) -> Iterator[None]:
     """Let the board's clock stand at a minute of Unix time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(open_work, "now", lambda: datetime.fromtimestamp(minute * 60, UTC))
+        patch.setattr(operator_verbs, "now", lambda: datetime.fromtimestamp(minute * 60, UTC))
         yield
 
 
 def test_after_a_long_pause_everybody_is_asked_once(board: None) -> None:
-    open_work.note_housekept(1)
+    operator_verbs.note_housekept(1)
     hosts = {make_host().pk for _ in range(5)}
 
     housekeeping.ask_due()
@@ -124,7 +124,7 @@ def test_after_a_long_pause_everybody_is_asked_once(board: None) -> None:
 
 
 def asked_hosts(query: HousekeepingQuery) -> set[int]:
-    return set(hosts_in(0, open_work.offered(query.board_id, 0)))
+    return set(hosts_in(0, operator_verbs.offered(query.board_id, 0)))
 
 
 def test_live_work_and_housekeeping_never_share_a_read(agent: Meet, collect: Callable[[], int]) -> None:
@@ -201,7 +201,7 @@ def test_when_the_first_of_a_kind_is_silent_the_next_is_asked(agent: Meet, colle
     housekeeping.ask(details(), Host.objects.all())
     tell(agent(hosts[0]), details(), [TOLD])
     collect()
-    TableSchema.objects.update(asked_at=open_work.now() - timedelta(minutes=11))
+    TableSchema.objects.update(asked_at=operator_verbs.now() - timedelta(minutes=11))
 
     tell(agent(hosts[1]), details(), [TOLD])
     collect()
@@ -257,10 +257,10 @@ def test_a_built_in_label_that_was_renamed_is_not_made_again(db: None) -> None:
 
 def test_no_board_leaves_the_minute_for_later(board: None) -> None:
     make_host()
-    open_work.note_housekept(1)
-    open_work.client().delete(keyspace.EPOCH)
+    operator_verbs.note_housekept(1)
+    operator_verbs.client().delete(keyspace.EPOCH)
 
-    with pytest.raises(open_work.NoBoardError):
+    with pytest.raises(operator_verbs.NoBoardError):
         housekeeping.ask_due()
 
-    assert open_work.housekept() == 1
+    assert operator_verbs.housekept() == 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.node_key import NodeKeys
+from agents.protocol.node_key import NodeKeys
 
 
 def test_a_key_says_who_it_was_made_for() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import protocol
-from agents.repair import repaired
+from agents.protocol import messages
+from agents.protocol.repair import repaired
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -18,9 +18,9 @@ anything = st.recursive(
 members = ("queries", "statuses", "messages", "stats", "node_key")
 
 
-def answers(body: bytes) -> list[protocol.Answer]:
-    read = protocol.members_of(body)
-    return [] if read is None else protocol.answers_of(read)
+def answers(body: bytes) -> list[messages.Answer]:
+    read = messages.members_of(body)
+    return [] if read is None else messages.answers_of(read)
 
 
 def test_a_write_of_a_current_agent_is_read_whole() -> None:
@@ -29,7 +29,7 @@ def test_a_write_of_a_current_agent_is_read_whole() -> None:
         b'"stats":{"c7":{"wall_time_ms":3}},"node_key":"k"}'
     )
 
-    assert answers(body) == [protocol.Answer(7, 0, "", b'{"wall_time_ms":3}', b'[{"pid":"1"}]')]
+    assert answers(body) == [messages.Answer(7, 0, "", b'{"wall_time_ms":3}', b'[{"pid":"1"}]')]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_names_that_are_not_ours_are_left_out(name: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"null", b"1", b'"ok"', b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": }'])
 def test_a_body_that_is_no_object_is_nothing(body: bytes) -> None:
-    assert protocol.members_of(body) is None
+    assert messages.members_of(body) is None
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_a_body_that_is_no_object_is_nothing(body: bytes) -> None:
     ],
 )
 def test_odd_rows_are_read_and_one_bad_cell_costs_no_neighbour(sent: bytes, rows: list[dict[str, str]]) -> None:
-    assert protocol.rows_of(sent) == rows
+    assert messages.rows_of(sent) == rows
 
 
 def test_rows_that_are_not_json_even_after_repair_are_refused_with_their_beginning() -> None:
     with pytest.raises(ValueError, match="rows are not JSON: b'nonsense'"):
-        protocol.rows_of(b"nonsense")
+        messages.rows_of(b"nonsense")
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
@@ -96,10 +96,10 @@ def test_rows_may_nest_twenty_levels_and_no_more(opening: bytes) -> None:
     def nested(levels: int) -> bytes:
         return b'[{"a": ' + opening * levels + b"1" + closing * levels + b"}]"
 
-    assert len(protocol.rows_of(nested(20))) == 1
+    assert len(messages.rows_of(nested(20))) == 1
     for levels in (21, 900, 1100, 100_000):
         with pytest.raises(ValueError, match="deeper than 20 levels"):
-            protocol.rows_of(nested(levels))
+            messages.rows_of(nested(levels))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_numbers_beyond_json_stay_the_text_they_are(number: str, cell: str) -> N
 
     (answer,) = answers(sent)
 
-    assert protocol.rows_of(answer.rows) == [{"a": cell, "b": "1"}]
+    assert messages.rows_of(answer.rows) == [{"a": cell, "b": "1"}]
 
 
 @pytest.mark.parametrize("message", [b'"no \\ud800 table"', b'"no \xff table"', b'"no \x01 table"'])
@@ -145,39 +145,39 @@ def test_odd_statuses_are_numbers_that_can_be_stored(sent: str, kept: int) -> No
 
 def test_of_members_with_one_name_the_last_counts() -> None:
     assert answers(b'{"queries": {"c1": []}, "queries": {"c2": [1], "c2": [2]}}') == [
-        protocol.Answer(2, 0, "", b"{}", b"[2]")
+        messages.Answer(2, 0, "", b"{}", b"[2]")
     ]
 
 
 def test_a_write_of_very_many_answers_is_read_as_far_as_anybody_could_have_been_asked() -> None:
     body = json.dumps({"queries": {f"c{number}": [] for number in range(1, 20_000)}}).encode()
 
-    assert len(answers(body)) == protocol.MOST_ANSWERS
+    assert len(answers(body)) == messages.MOST_ANSWERS
 
 
 def test_stats_may_be_strings_missing_or_nonsense() -> None:
-    assert protocol.stats_of(b'{"wall_time_ms": "3", "user_time": null, "memory": 99999999999999999999}') == (
+    assert messages.stats_of(b'{"wall_time_ms": "3", "user_time": null, "memory": 99999999999999999999}') == (
         3,
         None,
         None,
         None,
     )
-    assert protocol.stats_of(b"[]") == protocol.stats_of(b"{") == (None, None, None, None)
+    assert messages.stats_of(b"[]") == messages.stats_of(b"{") == (None, None, None, None)
 
 
 def test_work_and_errors_are_objects_agents_understand() -> None:
-    assert json.loads(protocol.work([(7, "SELECT 1")])) == {"queries": {"c7": "SELECT 1"}}
-    assert json.loads(protocol.work([(7, "SELECT 1")], 60))["accelerate"] == 60
-    assert json.loads(protocol.error("later")) == {"error": "later"}
-    assert "error" not in json.loads(protocol.config(b"{}", 2))
+    assert json.loads(messages.work([(7, "SELECT 1")])) == {"queries": {"c7": "SELECT 1"}}
+    assert json.loads(messages.work([(7, "SELECT 1")], 60))["accelerate"] == 60
+    assert json.loads(messages.error("later")) == {"error": "later"}
+    assert "error" not in json.loads(messages.config(b"{}", 2))
 
 
 @settings(max_examples=2000, deadline=None)
 @given(st.dictionaries(st.sampled_from(members), anything))
 def test_every_object_is_read_without_an_error(body: dict[str, object]) -> None:
     for answer in answers(json.dumps(body).encode()):
-        protocol.stats_of(answer.stats)
-        assert all(isinstance(cell, str) for row in protocol.rows_of(answer.rows) for cell in row.values())
+        messages.stats_of(answer.stats)
+        assert all(isinstance(cell, str) for row in messages.rows_of(answer.rows) for cell in row.values())
 
 
 @settings(max_examples=2000, deadline=None)
@@ -185,7 +185,7 @@ def test_every_object_is_read_without_an_error(body: dict[str, object]) -> None:
 def test_no_bytes_raise(body: bytes) -> None:
     for answer in answers(body):
         try:
-            rows = protocol.rows_of(answer.rows)
+            rows = messages.rows_of(answer.rows)
         except ValueError:
             continue
         assert "\0" not in msgspec.json.encode(rows).decode()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents.gateway import Gateway
+from agents.gateway.app import Gateway
 from tests.conftest import Agent, gateway_settings, no_cold_app
 
 NOBODY = "redis://127.0.0.1:1/0"

@@ -8,7 +8,7 @@ import apsw
 import pytest
 from django.utils import timezone
 
-from agents import sql
+from agents.inventory import sql
 from agents.models import TableSchema
 from fleet.errors import BadInputError
 

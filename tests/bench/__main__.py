@@ -19,18 +19,17 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents import anew, open_work
-from agents.board import Board
-from agents.distributed import Store
+from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board.copy import Board
+from agents.board.gateway_verbs import Store
 from agents.models import Host, Label
-from agents.node_key import NodeKeys
-from agents.protocol import Answer
-from campaigns import sweeps
-from campaigns.estimates import estimate
-from campaigns.lifecycle import Order, launch
+from agents.protocol.messages import Answer
+from agents.protocol.node_key import NodeKeys
+from campaigns.launching.estimates import estimate
+from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign
-from campaigns.targeting import write_range
-from fleet import keyspace
+from campaigns.running import sweeps
+from campaigns.running.targeting import write_range
 from tests.bench.serving import served
 
 ROUNDS, REQUESTS, AT_ONCE = 5, 3000, 50
@@ -78,7 +77,7 @@ def ratio(name: str, measured: Callable[[], float], base: Callable[[], float]) -
 def idle() -> None:
     """Compare idle check-ins with a constant answer, and with 250 open campaigns."""
     key = NodeKeys(settings.NODE_KEY_SECRETS).issue(77, 1)
-    anew.finish({})
+    rebuilding.finish({})
     with served("fleet.asgi:gateway") as gateway, served("tests.bench.constant:application") as constant:
         for app in (gateway, constant):
             rate(app.port, key)
@@ -94,7 +93,7 @@ def idle() -> None:
         )
         quiet = [rate(gateway.port, key) for _ in range(ROUNDS)]
         for campaign in range(1, 251):
-            open_work.arm(campaign, 0, range(1000, 60_000), "SELECT 1", 600)
+            operator_verbs.arm(campaign, 0, range(1000, 60_000), "SELECT 1", 600)
         time.sleep(2)  # the copy is refreshed within a second
         busy = [rate(gateway.port, key) for _ in range(ROUNDS)]
         values = statistics.median(busy) / statistics.median(quiet)
@@ -103,7 +102,7 @@ def idle() -> None:
 
 def commands() -> int:
     """Count the commands Redis has run."""
-    return int(open_work.client().info("stats")["total_commands_processed"])
+    return int(operator_verbs.client().info("stats")["total_commands_processed"])
 
 
 def statements() -> int:
@@ -137,9 +136,9 @@ def writes() -> None:
         return many / taken
 
     def measured(*, shared: bool) -> float:
-        open_work.client().flushdb()
-        anew.finish({})
-        open_work.arm(1, 0, range(1000, 1000 + many), "SELECT 1", 600)
+        operator_verbs.client().flushdb()
+        rebuilding.finish({})
+        operator_verbs.arm(1, 0, range(1000, 1000 + many), "SELECT 1", 600)
         return asyncio.run(run(shared=shared))
 
     ratio(
@@ -151,8 +150,8 @@ def writes() -> None:
 
 def launches() -> None:
     """Time 100,000 hosts from launch to armed, against a bare INSERT of as many rows of the same shape."""
-    open_work.client().flushdb()
-    anew.finish({})
+    operator_verbs.client().flushdb()
+    rebuilding.finish({})
     hosts = (Host(host_identifier=f"bench-{n}", hostname=f"host-{n}", platform="linux") for n in range(HOSTS))
     Host.objects.bulk_create(hosts, batch_size=5000)
     with connection.cursor() as cursor:
@@ -204,8 +203,10 @@ def _estimates(campaign: Campaign) -> None:
 def _ends(campaign: Campaign) -> None:
     """Time the end of a campaign whose time is up while all of its targets are open."""
     campaign.refresh_from_db()
-    open_work.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", open_work.in_ms(open_work.now()))
-    Campaign.objects.update(ends_at=open_work.now())
+    operator_verbs.client().hset(
+        keyspace.campaign_key(campaign.pk), "ends_at", operator_verbs.in_ms(operator_verbs.now())
+    )
+    Campaign.objects.update(ends_at=operator_verbs.now())
     began = time.perf_counter()
     sweeps.sweep()
     taken = time.perf_counter() - began

@@ -30,12 +30,12 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents import anew, open_work
+from agents.board import operator_verbs, rebuilding
 from agents.models import EnrollSecret, Host
-from campaigns.collection import Collector
-from campaigns.lifecycle import Order, launch
+from campaigns.collecting.collector import Collector
+from campaigns.launching.launch import Order, launch
 from campaigns.models import State, Target
-from campaigns.targeting import write_range
+from campaigns.running.targeting import write_range
 from fleet.demo.certificates import Certificates
 
 SQL = "SELECT name, version, platform FROM os_version"
@@ -131,8 +131,8 @@ def main() -> None:
     thread = threading.Thread(target=collector.run)
     try:
         call_command("migrate", verbosity=0)
-        open_work.client().flushdb()
-        anew.finish({})
+        operator_verbs.client().flushdb()
+        rebuilding.finish({})
         EnrollSecret.objects.offer("bench", "bench")
         by = User.objects.create_superuser("bench")
         thread.start()

@@ -22,9 +22,8 @@ django.setup()
 
 from django.conf import settings
 
-from agents import anew, open_work
-from agents.node_key import NodeKeys
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs, rebuilding
+from agents.protocol.node_key import NodeKeys
 from tests.bench.serving import Served, served
 
 READS = 15_000
@@ -41,7 +40,7 @@ def resident(pid: int) -> int:
 
 def held() -> int:
     """Give how many reads the gateway says it holds."""
-    return sum(int(value.split()[0]) for value in open_work.client().hvals(keyspace.HELD))
+    return sum(int(value.split()[0]) for value in operator_verbs.client().hvals(keyspace.HELD))
 
 
 async def until(is_so: Any) -> None:
@@ -79,7 +78,7 @@ async def measure(gateway: Served, many: int) -> None:
     grown = resident(gateway.pid) - before
     print(f"memory for each held read: {grown / many / 1024:.1f} KiB ({many:,} reads, {grown / 2**20:.0f} MiB)")
     began = time.perf_counter()
-    await asyncio.to_thread(open_work.arm, 1, 0, hosts, "SELECT 1", 600)
+    await asyncio.to_thread(operator_verbs.arm, 1, 0, hosts, "SELECT 1", 600)
     answers = await asyncio.gather(*(reader.read() for reader, _ in connections))
     taken = time.perf_counter() - began
     handed_out = sum(b'"c1":"SELECT 1"' in answer for answer in answers)
@@ -95,7 +94,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 100_000), hard))
     os.environ["WAKE_PER_SECOND"] = str(many * 10)
     try:
-        anew.finish({})
+        rebuilding.finish({})
         with served("fleet.asgi:gateway") as gateway:
             asyncio.run(measure(gateway, many))
     finally:

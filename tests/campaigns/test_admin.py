@@ -9,9 +9,9 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from agents import open_work
+from agents.board import keyspace, operator_verbs
+from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, LabelMembership, Presence
-from agents.revocation import revoke
 from campaigns.models import (
     ApiToken,
     Campaign,
@@ -24,7 +24,6 @@ from campaigns.models import (
     Target,
     TargetRange,
 )
-from fleet import keyspace
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -253,7 +252,7 @@ def test_revoking_refuses_the_hosts_keys_at_once(boss: Client) -> None:
     other.refresh_from_db()
     assert host.revoked_at is not None
     assert host.epoch_floor == 4
-    assert open_work.client().hgetall(keyspace.FLOORS) == {str(host.pk).encode(): b"4"}
+    assert operator_verbs.client().hgetall(keyspace.FLOORS) == {str(host.pk).encode(): b"4"}
     assert other.revoked_at is None
     assert host.hostname not in text_of(boss.get("/admin/agents/host/"))
     assert host.hostname in text_of(boss.get("/admin/agents/host/?enrolled=no"))

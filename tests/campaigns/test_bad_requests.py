@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents import schemas
+from agents.inventory import schemas
 from campaigns.models import Campaign
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 

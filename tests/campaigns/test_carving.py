@@ -13,10 +13,10 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import carve_store, carves
-from agents.carve_models import Carve, CarveBlock
-from campaigns import retention
-from campaigns.carving import expects_carves_of
+from agents.carving import carves, store
+from agents.carving.models import Carve, CarveBlock
+from campaigns.answers import retention
+from campaigns.answers.carves import expects_carves_of
 from campaigns.models import Campaign, State, Target
 from tests.factories import end, make_campaign, make_host
 
@@ -42,7 +42,7 @@ def make_carve(campaign: Campaign | None = None, received: int = 3, **changes: A
         **facts,
     )
     for number, block in enumerate(CONTENT[:received]):
-        carve_store.write(carve, number, block)
+        store.write(carve, number, block)
         CarveBlock.objects.create(carve=carve, number=number, size=len(block))
     return carve
 
@@ -113,7 +113,7 @@ async def test_over_asgi_the_bytes_are_the_same(downloader: User) -> None:
 
 def test_a_packed_archive_is_called_what_it_is(api: Api, downloader: User) -> None:
     carve = make_carve()
-    carve_store.write(carve, 0, b"\x28\xb5\x2f\xfdpacked")
+    store.write(carve, 0, b"\x28\xb5\x2f\xfdpacked")
 
     answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
 

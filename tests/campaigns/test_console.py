@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from agents.models import Host, Presence
-from campaigns import lifecycle, wording
+from campaigns.console import wording
+from campaigns.launching import launch
 from campaigns.models import Campaign, Query, Result, State, Status, Target
-from campaigns.targeting import write_range
+from campaigns.running.targeting import write_range
 from fleet.errors import ConflictError
 from tests.factories import make_campaign, make_host, make_hosts, make_label
 
@@ -376,7 +377,7 @@ def test_an_observer_may_not_stop(as_: Callable[[User], Client], observer: User)
 
 def test_stopping_twice_goes_back_to_the_campaign(as_: Callable[[User], Client], operator: User) -> None:
     campaign = make_campaign(make_host(), by=operator)
-    lifecycle.stop(campaign.pk, "somebody", "earlier")
+    launch.stop(campaign.pk, "somebody", "earlier")
 
     response = as_(operator).post(f"/campaigns/{campaign.pk}/stop/")
 
@@ -393,7 +394,7 @@ def test_a_stop_that_comes_too_late_is_said(
     def too_late(*_: object) -> None:
         raise ConflictError(f"campaign {campaign.pk} is completed already")
 
-    monkeypatch.setattr(lifecycle, "stop", too_late)
+    monkeypatch.setattr(launch, "stop", too_late)
 
     response = as_(operator).post(f"/campaigns/{campaign.pk}/stop/")
 

@@ -11,12 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents.board import keyspace, operator_verbs
 from agents.models import Presence, TableSchema
-from campaigns import lifecycle, rebuild
-from campaigns.estimates import SLOW_MS, estimate
+from campaigns.launching import launch
+from campaigns.launching.estimates import SLOW_MS, estimate
 from campaigns.models import Campaign, Query, State
-from fleet import keyspace
+from campaigns.running import rebuild
 from tests.conftest import Agent
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -149,7 +149,7 @@ def test_sql_that_was_slow_before_shares_no_read(agent: Callable[[Any], Agent]) 
     host = make_host()
     before = make_campaign(host, sql=SLOW)
     answer(before, host, wall_ms=SLOW_MS)
-    lifecycle.stop(before.pk, "somebody", "enough")
+    launch.stop(before.pk, "somebody", "enough")
     slow = make_campaign(host, sql=SLOW)
     quick = make_campaign(host, sql="SELECT 2")
 
@@ -166,7 +166,7 @@ def test_sql_that_was_denylisted_before_shares_no_read_even_when_the_board_was_l
     host = make_host()
     answer(make_campaign(host, sql=SLOW), host, state=State.DENYLISTED)
     quick, deadly = make_campaign(host, sql="SELECT 2"), make_campaign(host, sql=SLOW)
-    open_work.client().delete(keyspace.EPOCH)
+    operator_verbs.client().delete(keyspace.EPOCH)
     assert rebuild.rebuild()
 
     assert set(agent(host).read()["queries"]) == {f"c{quick.pk}"}

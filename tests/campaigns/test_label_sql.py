@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents.board import operator_verbs
 from agents.models import Host, HousekeepingQuery, Label, TableSchema
 from agents.tasks import ask_everybody
 from tests.conftest import Agent
@@ -203,4 +203,4 @@ def test_the_learned_tables_are_given_by_name(admin: APIClient) -> None:
     }
     assert macs["count"] == 1
     assert admin.get("/api/v1/schema/?platform=amiga").status_code == 400
-    assert open_work.housekept() is None, "reading asks nobody"
+    assert operator_verbs.housekept() is None, "reading asks nobody"

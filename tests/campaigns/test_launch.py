@@ -7,11 +7,11 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from agents import open_work
-from campaigns import lifecycle
+from agents.board import operator_verbs
+from campaigns.launching import launch
 from campaigns.models import Campaign, Query, State, Status, Target, TargetRange
-from campaigns.rebuild import rebuild
-from campaigns.targeting import write_range
+from campaigns.running.rebuild import rebuild
+from campaigns.running.targeting import write_range
 from tests.conftest import Agent
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -197,18 +197,18 @@ def test_hosts_of_several_ranges_are_all_asked() -> None:
 
     assert campaign.ranges.count() == 2
     assert campaign.count_targeted == 2
-    assert open_work.offered(campaign.pk, 200_000 >> 16)
+    assert operator_verbs.offered(campaign.pk, 200_000 >> 16)
 
 
 def test_a_range_that_comes_after_the_stop_asks_nobody() -> None:
     host = make_host()
-    campaign = lifecycle.launch(lifecycle.Order("SELECT 1", {"hosts": [host.pk]}), make_campaign(host).created_by)
-    lifecycle.stop(campaign.pk, "somebody", "a mistake")
+    campaign = launch.launch(launch.Order("SELECT 1", {"hosts": [host.pk]}), make_campaign(host).created_by)
+    launch.stop(campaign.pk, "somebody", "a mistake")
 
     write_range(campaign.pk, host.pk >> 16)
 
     assert not campaign.targets.exists()
-    assert not open_work.offered(campaign.pk, host.pk >> 16)
+    assert not operator_verbs.offered(campaign.pk, host.pk >> 16)
 
 
 @pytest.mark.parametrize("text", ["SELECT 1; SELECT 2", "DELETE FROM users", "SELECT * FROM carves"])

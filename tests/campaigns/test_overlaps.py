@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from agents import anew, open_work, told
+from agents.board import heartbeats, keyspace, operator_verbs, rebuilding
 from agents.models import Host, Presence
-from campaigns import lifecycle, rebuild, rollout, targeting, upkeep
-from campaigns.lifecycle import Order, launch
+from campaigns.launching import launch as lifecycle
+from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, State, Status, Target
-from campaigns.rollout import HASH
-from campaigns.selection import Selection
-from campaigns.sweeps import sweep
-from fleet import keyspace
+from campaigns.running import rebuild, rollout, targeting, upkeep
+from campaigns.running.rollout import HASH
+from campaigns.running.sweeps import sweep
+from campaigns.selecting.selection import Selection
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -35,7 +35,7 @@ def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new
 ) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    anew.begin()
+    rebuilding.begin()
     lifecycle.stop(campaign.pk, "somebody", "enough")
 
     assert rebuild.rebuild()
@@ -49,26 +49,26 @@ def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new
 
 def test_a_new_board_is_off_before_it_is_whole(agent: MakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     lifecycle.disable_live_queries(make_user(admin=True))
-    open_work.client().flushdb()
-    finish = anew.finish
+    operator_verbs.client().flushdb()
+    finish = rebuilding.finish
 
     def finish_when_off(*args: Any) -> None:
-        assert open_work.client().exists(keyspace.OFF)
+        assert operator_verbs.client().exists(keyspace.OFF)
         finish(*args)
 
-    monkeypatch.setattr(anew, "finish", finish_when_off)
+    monkeypatch.setattr(rebuilding, "finish", finish_when_off)
     assert rebuild.rebuild()
 
 
 def test_hosts_that_asked_before_redis_was_emptied_were_not_missed(agent: MakeAgent, collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    Presence.objects.create(host=host, last_seen=open_work.now())
-    open_work.client().flushdb()
+    Presence.objects.create(host=host, last_seen=operator_verbs.now())
+    operator_verbs.client().flushdb()
     assert rebuild.rebuild()
 
     collect()
-    Campaign.objects.filter(pk=campaign.pk).update(ends_at=open_work.now())
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=operator_verbs.now())
     sweep()
 
     assert state(campaign, host) == State.HELD_BACK
@@ -81,7 +81,7 @@ def test_a_host_that_is_waited_for_no_more_is_not_asked_again_by_the_repair(agen
     repaired = Thread(target=upkeep_elsewhere)
     with transaction.atomic():
         Campaign.objects.locked([campaign.pk])
-        open_work.take_offers(campaign.pk, [host.pk])
+        operator_verbs.take_offers(campaign.pk, [host.pk])
         repaired.start()
         wait_for_blocked_session()
         Target.objects.filter(campaign=campaign).update(state=State.NO_ANSWER)
@@ -116,7 +116,7 @@ def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_th
     agent(near).read()
     agent(near).write(campaign.pk, [])
     collect()
-    Host.objects.filter(pk=far.pk).update(revoked_at=open_work.now())
+    Host.objects.filter(pk=far.pk).update(revoked_at=operator_verbs.now())
 
     targeting.write_range(campaign.pk, second)
 
@@ -129,10 +129,10 @@ def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_th
 @pytest.mark.parametrize("narrowed", [{}, {"sample": {"count": 3}}, {"online": True}])
 def test_who_is_meant_is_frozen_however_late_the_worker_is(narrowed: Any) -> None:
     hosts = [*make_hosts(4), *(make_host(id=90_000_000 + n) for n in range(4))]
-    Presence.objects.bulk_create(Presence(host=host, last_seen=open_work.now()) for host in hosts[2:6])
+    Presence.objects.bulk_create(Presence(host=host, last_seen=operator_verbs.now()) for host in hosts[2:6])
     label = make_label("web", *hosts)
     target = {"labels": ["web"], **narrowed}
-    meant = set(Selection.read(target).hosts(open_work.now()).values_list("pk", flat=True))
+    meant = set(Selection.read(target).hosts(operator_verbs.now()).values_list("pk", flat=True))
     campaign = launch(Order(sql="SELECT 1", target=target), make_user(admin=True))
 
     label.hosts.remove(*hosts[1:7])
@@ -150,7 +150,7 @@ def test_who_is_meant_is_frozen_however_late_the_worker_is(narrowed: Any) -> Non
 def test_a_stop_that_reached_the_board_alone_ends_the_campaign(agent: MakeAgent) -> None:
     campaign = launch(Order(sql="SELECT 1", target={"hosts": [make_host().pk]}), make_user(admin=True))
     number = campaign.ranges.get().number
-    open_work.close(campaign.pk, [number])
+    operator_verbs.close(campaign.pk, [number])
 
     targeting.write_range(campaign.pk, number)
     sweep()
@@ -166,15 +166,15 @@ def test_who_was_handed_it_by_a_release_that_was_not_committed_may_answer_and_wa
     campaign = make_campaign(*make_hosts(3), rollout=order)
     ranked = campaign.targets.annotate(hash=HASH).order_by("hash").select_related("host")
     answering, silent = hosts = [target.host for target in ranked[1:]]
-    Campaign.objects.update(release_goal=3, released_at=open_work.now() - timedelta(seconds=3))
+    Campaign.objects.update(release_goal=3, released_at=operator_verbs.now() - timedelta(seconds=3))
     with transaction.atomic():
         rollout.advance(campaign.pk)
         transaction.set_rollback(True)  # the process dies after the board was written
-    told.note_sweep()
+    heartbeats.note_sweep()
     for host in hosts:
         assert agent(host).read()["queries"]
     collect()
-    anew.begin()
+    rebuilding.begin()
     assert rebuild.rebuild()
 
     agent(answering).read()
@@ -204,13 +204,13 @@ def test_the_board_follows_postgres_after_a_pause_or_resume_that_was_not_committ
     campaign.refresh_from_db()
     assert campaign.status == status
     assert (campaign.ends_at is None, campaign.left is None) == (verb == "resume", verb == "pause")
-    assert open_work.standings([campaign.pk])[campaign.pk].is_paused == (verb == "resume")
+    assert operator_verbs.standings([campaign.pk])[campaign.pk].is_paused == (verb == "resume")
     assert bool(agent(host).read()) == (verb == "pause")
 
 
 def test_a_stop_that_was_not_committed_ends_a_running_campaign(agent: MakeAgent) -> None:
     campaign = make_campaign(make_host())
-    open_work.close(campaign.pk, [campaign.ranges.get().number])
+    operator_verbs.close(campaign.pk, [campaign.ranges.get().number])
 
     sweep()
 
@@ -222,7 +222,7 @@ def test_trouble_with_one_campaign_keeps_no_other_from_its_end(monkeypatch: pyte
     broken = make_campaign(*make_hosts(2), rollout={"canary": {"count": 1}})
     other = make_campaign(make_host())
     monkeypatch.setattr(rollout, "advance", lambda _: 1 / 0)
-    Campaign.objects.filter(pk=other.pk).update(ends_at=open_work.now())
+    Campaign.objects.filter(pk=other.pk).update(ends_at=operator_verbs.now())
 
     sweep()
 

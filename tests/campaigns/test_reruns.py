@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from agents.models import Host
 from campaigns.models import AuditRecord, Campaign, State
-from campaigns.targeting import write_range
+from campaigns.running.targeting import write_range
 from tests.factories import answer, end, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

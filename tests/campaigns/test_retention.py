@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents.board import keyspace, operator_verbs
 from agents.models import Host
-from campaigns import audit, lifecycle, retention
+from campaigns.answers import audit, retention
+from campaigns.launching import launch
 from campaigns.models import AuditRecord, Campaign, DeadLetter, IdempotencyKey, Result, State, Status, Target
-from fleet import keyspace
 from tests.conftest import Agent
 from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_user
 
@@ -49,7 +49,7 @@ def test_only_what_ended_long_enough_ago_can_be_deleted(api: Api) -> None:
     assert "is running: only what has ended can be deleted" in answers[0].json()["error"]
     assert "takes late answers until" in answers[1].json()["error"]
     assert admin.get(f"/api/v1/campaigns/{settled.pk}/").status_code == 404
-    assert open_work.known() == {running.pk, fresh.pk}
+    assert operator_verbs.known() == {running.pk, fresh.pk}
     assert rows_left() == (4, 1)
 
 
@@ -79,13 +79,13 @@ def test_an_answer_that_comes_after_the_deletion_is_dropped(
 
 def test_nothing_is_deleted_while_answers_wait_to_be_stored(api: Api) -> None:
     campaign = ended(make_host())
-    open_work.client().xadd(keyspace.STREAM, {"k": "a", "c": campaign.pk, "h": 1})
+    operator_verbs.client().xadd(keyspace.STREAM, {"k": "a", "c": campaign.pk, "h": 1})
 
     refused = api(make_user(admin=True)).delete(f"/api/v1/campaigns/{campaign.pk}/")
 
     assert refused.status_code == 409
     assert "until the answers that were sent are stored" in refused.json()["error"]
-    assert open_work.known() == {campaign.pk}, "its answers are still taken"
+    assert operator_verbs.known() == {campaign.pk}, "its answers are still taken"
 
 
 def test_without_the_board_nothing_is_deleted(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_without_the_board_nothing_is_deleted(api: Api, monkeypatch: pytest.Monk
     def away(_: int) -> None:
         raise ConnectionRefusedError("nobody listens")
 
-    monkeypatch.setattr(open_work, "forget", away)
+    monkeypatch.setattr(operator_verbs, "forget", away)
 
     refused = api(make_user(admin=True)).delete(f"/api/v1/campaigns/{campaign.pk}/")
 
@@ -203,7 +203,7 @@ def test_a_launch_is_on_record_before_anybody_is_asked(operator: User) -> None:
     host = make_host()
     target = {"hosts": [host.pk]}
 
-    campaign = lifecycle.launch(lifecycle.Order("SELECT 1", target, reason="ticket 7"), operator)
+    campaign = launch.launch(launch.Order("SELECT 1", target, reason="ticket 7"), operator)
 
     record = AuditRecord.objects.get()
     assert (record.campaign_id, record.launched_by, record.sql) == (campaign.pk, "operator", "SELECT 1")
@@ -259,7 +259,7 @@ def test_no_record_is_final_while_late_answers_wait_to_be_stored(
     end(campaign)
     audit.keep()
     agent(host).write(campaign.pk, [{"a": "1"}])
-    Campaign.objects.update(ended_at=open_work.now() - open_work.late_time())
+    Campaign.objects.update(ended_at=operator_verbs.now() - operator_verbs.late_time())
 
     audit.keep()
     waiting = AuditRecord.objects.get().stage

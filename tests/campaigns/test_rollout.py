@@ -11,16 +11,17 @@ from django.db.models import Func
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents import open_work, presence, told
+from agents.board import heartbeats, keyspace, operator_verbs
+from agents.board.operator_verbs import RELEASED_ALL
+from agents.inventory import presence
 from agents.models import Host
-from agents.open_work import RELEASED_ALL
-from campaigns import lifecycle, rollout, upkeep
-from campaigns.lifecycle import Order
+from campaigns.launching import launch
+from campaigns.launching.launch import Order
 from campaigns.models import Campaign, LiveQueries
-from campaigns.rebuild import rebuild
-from campaigns.sweeps import sweep
-from campaigns.targeting import write_range
-from fleet import keyspace
+from campaigns.running import rollout, upkeep
+from campaigns.running.rebuild import rebuild
+from campaigns.running.sweeps import sweep
+from campaigns.running.targeting import write_range
 from tests.conftest import Agent
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_user
 
@@ -31,7 +32,7 @@ Api = Callable[[User | None], APIClient]
 
 @pytest.fixture(autouse=True)
 def _swept(board: None) -> None:
-    told.note_sweep()
+    heartbeats.note_sweep()
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_a_release_that_comes_twice_asks_nobody_again(agent: Meet, collect: Call
     answer(agent, asked(agent, hosts, campaign), campaign)
     campaign.refresh_from_db()
 
-    open_work.release(campaign.pk, 0, [host.pk for host in hosts], campaign.released)
+    operator_verbs.release(campaign.pk, 0, [host.pk for host in hosts], campaign.released)
 
     assert asked(agent, hosts, campaign) == []
 
@@ -222,7 +223,7 @@ def test_who_answered_a_release_that_was_never_committed_is_not_asked_again(
 
 def pass_by(campaign: Campaign, time: timedelta) -> None:
     """Let so much time have passed since hosts were released."""
-    Campaign.objects.filter(pk=campaign.pk).update(released_at=open_work.now() - time)
+    Campaign.objects.filter(pk=campaign.pk).update(released_at=operator_verbs.now() - time)
 
 
 def test_hosts_that_cannot_run_it_are_no_canary(agent: Meet, collect: Callable[[], int]) -> None:
@@ -241,7 +242,7 @@ def test_hosts_that_cannot_run_it_are_no_canary(agent: Meet, collect: Callable[[
     assert len(reached) == 1
     campaign.refresh_from_db()
     assert campaign.paused_reason == "1 of 4 hosts were asked first: widen, or stop"
-    lifecycle.widen(campaign.pk, "somebody", {"count": 3})
+    launch.widen(campaign.pk, "somebody", {"count": 3})
     sweep()
     assert len(asked(agent, hosts, campaign)) == 2
 
@@ -269,7 +270,7 @@ def test_without_a_single_answer_it_goes_no_further_and_says_so(
     campaign.refresh_from_db()
     assert (campaign.status, campaign.release_goal) == (("paused", 2) if then == "ask" else ("running", RELEASED_ALL))
     if then == "ask":
-        lifecycle.widen(campaign.pk, "somebody", {"all": True})
+        launch.widen(campaign.pk, "somebody", {"all": True})
         campaign.refresh_from_db()
     assert campaign.warnings == []
 
@@ -302,7 +303,7 @@ def test_who_joins_among_the_released_counts_and_nobody_is_taken_back(agent: Mee
     assert asked(agent, [near, far], campaign) == [near]
     rollout.release(campaign, 2)
     assert campaign.released == before
-    lifecycle.widen(campaign.pk, "somebody", {"count": 6})
+    launch.widen(campaign.pk, "somebody", {"count": 6})
     sweep()
     campaign.refresh_from_db()
     assert campaign.released_count == 6
@@ -312,7 +313,7 @@ def test_widening_to_all_means_those_who_join_before_it_is_done(agent: Meet) -> 
     campaign = make_campaign(
         *make_hosts(3), target={"all": True}, include_late_joiners=True, rollout={"canary": {"count": 1}}
     )
-    lifecycle.widen(campaign.pk, "somebody", {"all": True})
+    launch.widen(campaign.pk, "somebody", {"all": True})
     joined = [joiner(campaign, released=False) for _ in range(2)]
     upkeep.add_late_joiners()
 
@@ -343,9 +344,9 @@ def test_what_was_never_released_ends_held_back(agent: Meet, collect: Callable[[
 def test_a_lost_board_is_rebuilt_with_the_canary_alone(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = make_hosts(8)
     campaign = make_campaign(*hosts, rollout={"canary": {"count": 3}})
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
     assert rebuild()
-    told.note_sweep()
+    heartbeats.note_sweep()
     upkeep.repair_board()
 
     assert len(asked(agent, hosts, campaign)) == 3
@@ -355,12 +356,12 @@ def test_nothing_with_brakes_is_handed_out_while_nobody_watches(agent: Meet) -> 
     host = make_host()
     watched = make_campaign(host, rollout={"stop_if": {"failed_percent": 50}})
     free = make_campaign(host)
-    redis: Any = open_work.client()
+    redis: Any = operator_verbs.client()
     redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
 
     assert list(agent(host).read()["queries"]) == [f"c{free.pk}"]
     answer(agent, [host], free)
-    told.note_sweep()
+    heartbeats.note_sweep()
     assert list(agent(host).read()["queries"]) == [f"c{watched.pk}"]
 
 
@@ -482,7 +483,7 @@ def test_hosts_that_are_asked_and_stay_silent_pull_a_brake(agent: Meet, collect:
     collect()
     assert braked(campaign) == ""
 
-    campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=open_work.now() - timedelta(seconds=20))
+    campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=operator_verbs.now() - timedelta(seconds=20))
 
     assert "silent_percent: 2 of 4 hosts were asked and stay silent" in braked(campaign)
 
@@ -510,7 +511,7 @@ def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect
     answer(agent, asked(agent, hosts, campaign)[:1], campaign, status=1, message="no")
     collect()
     assert braked(campaign) == "", "three have it and may answer"
-    campaign.targets.filter(state="delivered").update(delivered_at=open_work.now() - timedelta(seconds=61))
+    campaign.targets.filter(state="delivered").update(delivered_at=operator_verbs.now() - timedelta(seconds=61))
 
     assert "failed_percent: 1 of 1 answers failed" in braked(campaign)
 
@@ -518,7 +519,7 @@ def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect
 def test_brakes_are_looked_at_while_targets_are_being_written(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = [*make_hosts(2), make_host(id=80_000_000)]
     order = Order("SELECT 1", {"all": True}, rollout={"stop_if": {"rows": 1}})
-    campaign = lifecycle.launch(order, make_user(admin=True))
+    campaign = launch.launch(order, make_user(admin=True))
     write_range(campaign.pk, hosts[0].pk >> 16)
     answer(agent, asked(agent, hosts[:2], campaign), campaign)
     collect()
@@ -531,7 +532,7 @@ def test_the_heartbeat_is_not_written_while_brakes_cannot_be_looked_at(
 ) -> None:
     host = make_host()
     campaign = make_campaign(host, rollout={"stop_if": {"rows": 1}})
-    redis: Any = open_work.client()
+    redis: Any = operator_verbs.client()
     redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
     with monkeypatch.context() as broken:
         broken.setattr(rollout, "_pulled", lambda *_: 1 / 0)
@@ -570,8 +571,8 @@ def test_paused_time_does_not_count(agent: Meet, collect: Callable[[], int], bos
     collect()
     assert counts(campaign) == {"targeted": 3, "waiting": 2, "answered": 1}
 
-    left = int(open_work.client().hget(keyspace.campaign_key(campaign.pk), "paused"))
-    before = open_work.now()
+    left = int(operator_verbs.client().hget(keyspace.campaign_key(campaign.pk), "paused"))
+    before = operator_verbs.now()
     act(boss, campaign, "resume")
     campaign.refresh_from_db()
     assert campaign.ends_at is not None
@@ -599,7 +600,7 @@ def test_a_pause_survives_a_lost_board(agent: Meet, boss: APIClient) -> None:
     host = make_host()
     campaign = make_campaign(host)
     act(boss, campaign, "pause")
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
     assert rebuild()
 
     assert asked(agent, [host], campaign) == []
@@ -617,9 +618,9 @@ def test_a_host_that_read_while_it_was_paused_ends_held_back(
     agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
     act(boss, campaign, "resume")
     key = keyspace.campaign_key(campaign.pk)
-    over = keyspace.now_ms(open_work.client())
-    open_work.client().hset(key, "ends_at", over)
-    Campaign.objects.update(ends_at=open_work.moment(over))
+    over = keyspace.now_ms(operator_verbs.client())
+    operator_verbs.client().hset(key, "ends_at", over)
+    Campaign.objects.update(ends_at=operator_verbs.moment(over))
     sweep()
     agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
     sweep()
@@ -646,7 +647,7 @@ def test_what_the_status_does_not_allow_is_a_conflict(boss: APIClient) -> None:
 
 def test_without_a_board_a_pause_is_not_half_done(boss: APIClient) -> None:
     campaign = make_campaign(make_host())
-    open_work.client().delete(keyspace.EPOCH)
+    operator_verbs.client().delete(keyspace.EPOCH)
 
     assert act(boss, campaign, "pause").status_code == 503
     campaign.refresh_from_db()
@@ -693,17 +694,17 @@ def test_the_kill_switch_can_be_thrown_while_redis_is_away(
 ) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    scheduled = lifecycle.launch(
-        Order("SELECT 1", {"all": True}, start_at=open_work.now() + timedelta(hours=1)), make_user(admin=True)
+    scheduled = launch.launch(
+        Order("SELECT 1", {"all": True}, start_at=operator_verbs.now() + timedelta(hours=1)), make_user(admin=True)
     )
     with monkeypatch.context() as away:
-        away.setattr(open_work, "client", lambda: keyspace.connect("redis://127.0.0.1:1"))
+        away.setattr(operator_verbs, "client", lambda: keyspace.connect("redis://127.0.0.1:1"))
         answer = boss.post("/api/v1/live-queries/disable/", {"reason": "now"}, format="json")
 
     assert answer.json() == {"enabled": False, "stopped": 1}
     assert not LiveQueries.objects.get().enabled
     sweep()
-    assert open_work.client().exists(keyspace.OFF)
+    assert operator_verbs.client().exists(keyspace.OFF)
     for stopped in (campaign, scheduled):
         stopped.refresh_from_db()
         assert (stopped.status, "switched off by" in stopped.ended_reason) == ("stopped", True)
@@ -715,7 +716,7 @@ def test_the_kill_switch_alone_hands_out_nothing_and_survives_a_lost_board(
     host = make_host()
     campaign = make_campaign(host)
     LiveQueries.objects.create(pk=1, enabled=False)
-    open_work.client().flushdb()
+    operator_verbs.client().flushdb()
     assert rebuild()
 
     assert asked(agent, [host], campaign) == []

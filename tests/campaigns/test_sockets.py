@@ -15,8 +15,9 @@ from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 
 from agents.models import Host
-from campaigns import consumers, doorbell, readers
+from campaigns import doorbell
 from campaigns.models import ApiToken, Campaign, Result
+from campaigns.watching import consumers, readers
 from fleet.asgi import console
 from tests.factories import answer, end, make_campaign, make_hosts
 

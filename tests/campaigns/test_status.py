@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work, told
+from agents.board import heartbeats, operator_verbs
 from agents.models import Presence
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host
@@ -30,7 +30,7 @@ def test_it_counts_hosts_campaigns_and_what_waits(api: Api, stranger: User, agen
     assert found["hosts"] == {"enrolled": 2, "online": 1}
     assert found["campaigns"] == {"open": 1}
     assert found["live_queries"] == {"enabled": True, "reason": ""}
-    assert (found["board"]["held_reads"], found["board"]["answers_waiting"]) == (0, told.load().answers_waiting)
+    assert (found["board"]["held_reads"], found["board"]["answers_waiting"]) == (0, heartbeats.load().answers_waiting)
     assert found["board"]["bytes_waiting"] > 0
     assert found["ready"] is False
     assert any("nothing was swept yet" in trouble for trouble in found["troubles"])
@@ -38,9 +38,9 @@ def test_it_counts_hosts_campaigns_and_what_waits(api: Api, stranger: User, agen
 
 def test_without_redis_it_says_so(api: Api, stranger: User, monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
-        open_work.client.cache_clear()
+        operator_verbs.client.cache_clear()
         found = api(stranger).get("/api/v1/status/")
-    open_work.client.cache_clear()
+    operator_verbs.client.cache_clear()
 
     assert found.status_code == 200
     assert found.json()["board"] is None

@@ -9,12 +9,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents import open_work
+from agents.board import operator_verbs
 from agents.models import Host
-from campaigns import upkeep
 from campaigns.models import Campaign, StreamCursor
-from campaigns.sweeps import sweep
-from campaigns.targeting import write_range
+from campaigns.running import upkeep
+from campaigns.running.sweeps import sweep
+from campaigns.running.targeting import write_range
 from tests.conftest import Agent
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -38,7 +38,7 @@ def in_an_hour() -> str:
 
 def come(campaign: int) -> Campaign:
     """Let the time of a scheduled campaign come."""
-    Campaign.objects.filter(pk=campaign).update(start_at=open_work.now() - timedelta(seconds=1))
+    Campaign.objects.filter(pk=campaign).update(start_at=operator_verbs.now() - timedelta(seconds=1))
     sweep()
     found = Campaign.objects.get(pk=campaign)
     for number in found.ranges.values_list("number", flat=True):
@@ -133,7 +133,7 @@ def test_a_host_that_takes_too_long_is_waited_for_no_more(agent: Meet, collect: 
         agent(host).read()
     agent(quick).write(campaign.pk, [])
     collect()
-    campaign.targets.filter(host=slow).update(delivered_at=open_work.now() - timedelta(seconds=11))
+    campaign.targets.filter(host=slow).update(delivered_at=operator_verbs.now() - timedelta(seconds=11))
     sweep()
 
     campaign.refresh_from_db()
@@ -153,9 +153,9 @@ def test_nobody_is_given_up_while_answers_wait_to_be_stored(agent: Meet, collect
     campaign = make_campaign(host, answer_within=10)
     agent(host).read()
     collect()
-    now = open_work.now()
+    now = operator_verbs.now()
     campaign.targets.update(delivered_at=now - timedelta(seconds=11))
-    StreamCursor.objects.update(entry=f"{open_work.in_ms(now - timedelta(seconds=5))}-0")
+    StreamCursor.objects.update(entry=f"{operator_verbs.in_ms(now - timedelta(seconds=5))}-0")
     agent(host).write(campaign.pk, [])
 
     sweep()
@@ -227,7 +227,7 @@ def test_a_late_joiner_whose_release_was_lost_is_released_by_the_repair(
     campaign = make_campaign(make_host(), target={"platforms": ["linux"]}, include_late_joiners=True)
     late = make_host()
     upkeep.add_late_joiners()
-    open_work.take_offers(campaign.pk, [late.pk])
+    operator_verbs.take_offers(campaign.pk, [late.pk])
     assert agent(late).read() == {}
 
     upkeep.repair_board()

@@ -20,14 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from redis.client import Pipeline
 
-from agents import anew, open_work, told
+from agents.board import heartbeats, keyspace, operator_verbs, rebuilding
 from agents.models import Host
-from campaigns import lifecycle, rebuild, sweeps, switch, targeting, upkeep
-from campaigns.collection import Collector
-from campaigns.lifecycle import Order
+from campaigns.collecting.collector import Collector
+from campaigns.launching import kill_switch, launch
+from campaigns.launching.launch import Order
 from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, Result, State, Status, Target, TargetRange
-from campaigns.rollout import HASH
-from fleet import keyspace
+from campaigns.running import rebuild, sweeps, targeting, upkeep
+from campaigns.running.rollout import HASH
 from fleet.errors import FleetError
 from tests.conftest import Agent
 from tests.factories import make_host, make_user
@@ -88,16 +88,16 @@ class OneCampaign(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             tables = "campaigns_campaign, campaigns_target, campaigns_result, campaigns_livequeries, agents_host"
             cursor.execute(f"TRUNCATE {tables} CASCADE")
-        open_work.client().flushdb()
-        anew.finish({})
-        told.note_sweep()
-        anew.mark_stream("0-0")
+        operator_verbs.client().flushdb()
+        rebuilding.finish({})
+        heartbeats.note_sweep()
+        rebuilding.mark_stream("0-0")
         self.collected()
         made = [make_host(id=number + FAR * (number % 2)) for number in range(1, HOSTS + 1)]
         self.agents = [type(self).meet(host) for host in made]
         self.boss = make_user(admin=True)
         options = {"rollout": rollout, "answer_within": within, "include_late_joiners": late}
-        self.campaign = lifecycle.launch(Order("SELECT 1", {"all": True}, **options), self.boss)
+        self.campaign = launch.launch(Order("SELECT 1", {"all": True}, **options), self.boss)
         self.acknowledged: dict[int, str] = {}
         self.hosts = HOSTS
         self.armed: set[int] = set()
@@ -116,7 +116,7 @@ class OneCampaign(RuleBasedStateMachine):
             assert host not in self.acknowledged
             assert self.is_released(host)
             assert self.denylisted < self.brake
-            assert switch.is_on()
+            assert kill_switch.is_on()
 
     @rule(place=hosts, said=SAID, value=st.integers(0, 9))
     def write(self, place: int, said: tuple[int, str], value: int) -> None:
@@ -136,7 +136,7 @@ class OneCampaign(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 61]))
     def time_passes(self, seconds: int) -> None:
         """Hosts are due by the pace; those that hold the SQL take too long."""
-        past = open_work.now() - timedelta(seconds=seconds)
+        past = operator_verbs.now() - timedelta(seconds=seconds)
         Campaign.objects.update(released_at=past)
         if seconds > 10:
             Target.objects.filter(state=State.DELIVERED).update(delivered_at=past)
@@ -170,7 +170,7 @@ class OneCampaign(RuleBasedStateMachine):
         """After it the board holds what Postgres does."""
         sweeps.sweep()
         self.campaign.refresh_from_db()
-        standing = open_work.standings([self.campaign.pk]).get(self.campaign.pk)
+        standing = operator_verbs.standings([self.campaign.pk]).get(self.campaign.pk)
         if standing is not None and self.campaign.status in (Status.RUNNING, Status.PAUSED):
             assert standing.is_closed == self.campaign.is_closed
             assert standing.is_closed or standing.is_paused == (self.campaign.status == Status.PAUSED)
@@ -180,7 +180,7 @@ class OneCampaign(RuleBasedStateMachine):
         """The second finds nothing to do, when it comes at once as far as the pace can tell."""
         sweeps.sweep()
         before = self.seen()
-        Campaign.objects.exclude(rollout=None).update(released_at=open_work.now() + timedelta(seconds=60))
+        Campaign.objects.exclude(rollout=None).update(released_at=operator_verbs.now() + timedelta(seconds=60))
         sweeps.sweep()
         assert self.seen() == before
 
@@ -209,7 +209,7 @@ class OneCampaign(RuleBasedStateMachine):
     def board_is_lost(self) -> None:
         """Redis restarts with what it had: nobody is told anything until the board is written anew."""
         self.collected()
-        open_work.client().delete(keyspace.EPOCH)
+        operator_verbs.client().delete(keyspace.EPOCH)
         assert set(self.agents[0].read()) == {"error"} or not self.agents[0].gateway.board.has_work(0)
         assert rebuild.rebuild()
         self.campaign.refresh_from_db()
@@ -230,26 +230,26 @@ class OneCampaign(RuleBasedStateMachine):
     @rule(off=RARELY)
     def turn_the_switch(self, off: bool) -> None:
         if off:
-            lifecycle.disable_live_queries(self.boss)
+            launch.disable_live_queries(self.boss)
         else:
-            lifecycle.enable_live_queries(self.boss)
+            launch.enable_live_queries(self.boss)
 
     @rule(verb=VERBS)
     def operate(self, verb: str) -> None:
         with suppress(FleetError):
             if verb == "widen":
-                lifecycle.widen(self.campaign.pk, "somebody", {"all": True})
+                launch.widen(self.campaign.pk, "somebody", {"all": True})
             elif verb == "stop":
-                lifecycle.stop(self.campaign.pk, "somebody", "enough")
+                launch.stop(self.campaign.pk, "somebody", "enough")
             else:
-                getattr(lifecycle, verb)(self.campaign.pk, "somebody")
+                getattr(launch, verb)(self.campaign.pk, "somebody")
 
     @rule(is_so=RARELY)
     def time_is_up(self, is_so: bool) -> None:
         self.campaign.refresh_from_db()
         if is_so and self.campaign.ends_at is not None and not self.campaign.is_over:
-            now = open_work.now()
-            open_work.client().hset(keyspace.campaign_key(self.campaign.pk), "ends_at", open_work.in_ms(now))
+            now = operator_verbs.now()
+            operator_verbs.client().hset(keyspace.campaign_key(self.campaign.pk), "ends_at", operator_verbs.in_ms(now))
             Campaign.objects.update(ends_at=now)
 
     # --- what must hold -------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ class OneCampaign(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end everything is final, and what was acknowledged is there, once, as it was said first."""
         with suppress(FleetError):
-            lifecycle.stop(self.campaign.pk, "somebody", "enough")
+            launch.stop(self.campaign.pk, "somebody", "enough")
         for _ in range(3):
             self.collected()
             self.tell_reads()
@@ -301,7 +301,7 @@ class OneCampaign(RuleBasedStateMachine):
         target = Target.objects.annotate(hash=HASH).filter(host_id=host).first()
         if target is None or host >> 16 not in self.armed:
             return False
-        on_board = open_work.released_to(self.campaign.pk, [host >> 16])
+        on_board = operator_verbs.released_to(self.campaign.pk, [host >> 16])
         far = max(self.campaign.released, *on_board.values())
         return bool(target.hash <= far or target.delivered_at)
 

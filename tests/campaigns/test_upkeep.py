@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.models import Presence
-from campaigns import upkeep
 from campaigns.models import Campaign
+from campaigns.running import upkeep
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_hosts
 

@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 from agents.models import Host
 from campaigns import doorbell
 from campaigns.models import Campaign
-from campaigns.readers import readers
-from campaigns.targeting import write_range
+from campaigns.running.targeting import write_range
+from campaigns.watching.readers import readers
 from tests.factories import answer, end, make_host, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

@@ -6,8 +6,7 @@ import pytest
 from django.test import Client, override_settings
 from redis import Redis
 
-from agents import open_work
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs
 from fleet.readiness import check_redis
 
 pytestmark = pytest.mark.django_db
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def healthy(board: None) -> "Redis[bytes]":
     """Give Redis as it is while every kind of process lives."""
-    redis: Redis[bytes] = open_work.client()
+    redis: Redis[bytes] = operator_verbs.client()
     now = keyspace.now_ms(redis)
     redis.set(keyspace.SWEPT, now)
     redis.set(keyspace.WORKED, now)

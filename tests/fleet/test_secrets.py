@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.node_key import NodeKeys
+from agents.protocol.node_key import NodeKeys
 
 ROOT = Path(__file__).parents[2]
 START = """

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from campaigns.collection import Collector
+from campaigns.collecting.collector import Collector
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from campaigns.rebuild import rebuild
+from campaigns.running.rebuild import rebuild
 
 
 class Command(BaseCommand):

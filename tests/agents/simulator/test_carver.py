@@ -14,8 +14,8 @@ import pytest
 
 from agents.simulator import carver
 from agents.simulator.carver import Carve, Upload
-from agents.simulator.made_up import MadeUpHost
 from agents.simulator.response import BrokenError
+from agents.simulator.simulated_tables import MadeUpHost
 from agents.simulator.sql import execute
 from agents.simulator.this_machine import ThisMachine
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from agents import facts
-from agents.simulator.made_up import MadeUpHost
+from agents.inventory import facts
 from agents.simulator.schema import SCHEMAS
+from agents.simulator.simulated_tables import MadeUpHost
 from agents.simulator.sql import Answer, Limits, execute
 from agents.simulator.this_machine import ThisMachine
 

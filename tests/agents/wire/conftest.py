@@ -19,11 +19,10 @@ import uvicorn
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from agents import open_work
-from agents.asgi_types import App
-from agents.gateway import Gateway
-from agents.node_key import NodeKeys
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs
+from agents.gateway.app import Gateway
+from agents.gateway.asgi_types import App
+from agents.protocol.node_key import NodeKeys
 from fleet.asgi import Application
 from tests.conftest import gateway_settings, no_cold_app
 
@@ -93,7 +92,7 @@ class Wire(Server):
     def arm(self, *campaigns: int, hosts: tuple[int, ...] = (HOST,)) -> None:
         """Open campaigns over hosts, and let the gateway see them."""
         for campaign in campaigns:
-            open_work.arm(campaign, 0, hosts, f"SELECT {campaign}", 60)
+            operator_verbs.arm(campaign, 0, hosts, f"SELECT {campaign}", 60)
         self.refresh()
 
     def refresh(self) -> None:
@@ -178,7 +177,7 @@ def reply(content: bytes) -> Reply:
 
 def entries(kind: bytes = b"a") -> list[dict[bytes, bytes]]:
     """Give the stream's entries of a kind."""
-    return [fields for _, fields in open_work.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
+    return [fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
 
 
 def eventually(is_so: Callable[[], bool]) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from agents import anew, open_work, protocol
-from agents.node_key import NodeKeys
+from agents.board import operator_verbs, rebuilding
+from agents.protocol import messages
+from agents.protocol.node_key import NodeKeys
 from tests.agents.wire.conftest import HOST, Wire, entries
 
 
@@ -15,7 +16,7 @@ def stored(wire: Wire, members: bytes) -> list[dict[str, str]]:
     wire.arm(1)
     assert wire.write(members) == {}
     (entry,) = entries()
-    return protocol.rows_of(entry[b"r"])
+    return messages.rows_of(entry[b"r"])
 
 
 def status_of(wire: Wire, members: bytes) -> tuple[int, str]:
@@ -99,7 +100,7 @@ def test_messages_may_be_anything(wire: Wire, sent: bytes, message: str) -> None
 def test_stats_may_be_anything(wire: Wire, sent: bytes) -> None:
     stored(wire, b'"queries":{"c1":[]},"stats":{"c1":%s}' % sent)
 
-    assert all(value is None or value >= 0 for value in protocol.stats_of(entries()[0][b"t"]))
+    assert all(value is None or value >= 0 for value in messages.stats_of(entries()[0][b"t"]))
 
 
 def test_a_status_without_rows_is_an_answer(wire: Wire) -> None:
@@ -120,9 +121,9 @@ def test_an_answer_as_another_copy_of_it_came_first_stays_the_first(wire: Wire) 
 
 def test_several_answers_in_one_write_are_taken_as_far_as_each_is_owed(wire: Wire) -> None:
     wire.arm(1, 2, 3)
-    open_work.arm(4, 0, [HOST + 1], "SELECT 4", 60)
-    open_work.arm(5, 0, [HOST], "SELECT 5", 60)
-    open_work.forget(5)
+    operator_verbs.arm(4, 0, [HOST + 1], "SELECT 4", 60)
+    operator_verbs.arm(5, 0, [HOST], "SELECT 5", 60)
+    operator_verbs.forget(5)
     wire.write(b'"queries":{"c3":[]}')
 
     names = b'"c1":[],"c2":[{"a":"1"}],"c3":[],"c4":[],"c5":[],"c999":[],"detail":[],"c1/x":[],"":[],"c01":[],"\xe6":[]'
@@ -161,7 +162,7 @@ def test_what_nests_too_deep_is_refused_without_a_crash(wire: Wire, levels: int)
     assert wire.gateway.counts["failed"] == 0
     for entry in entries():
         with pytest.raises(ValueError, match="deeper than 20 levels"):
-            protocol.rows_of(entry[b"r"])
+            messages.rows_of(entry[b"r"])
 
 
 SCALARS = [
@@ -190,7 +191,7 @@ def test_a_body_that_is_no_object_is_answered_with_one(wire: Wire, verb: str, bo
 
 def test_without_a_board_nothing_is_acknowledged(wire: Wire) -> None:
     wire.arm(1)
-    anew.begin()
+    rebuilding.begin()
 
     assert set(wire.write(b'"queries":{"c1":[]}')) == {"error"}
     assert set(wire.read()) == {"error"}
@@ -255,7 +256,7 @@ def test_the_key_of_the_body_goes_before_the_heads(wire: Wire) -> None:
 
 def test_what_was_refused_under_an_old_key_is_taken_under_the_new(wire: Wire, settings: Any) -> None:
     wire.arm(1)
-    open_work.set_floor(HOST, 2)
+    operator_verbs.set_floor(HOST, 2)
     wire.refresh()
     assert wire.write(b'"queries":{"c1":[]}') == {"node_invalid": True}
 

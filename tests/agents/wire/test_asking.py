@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from agents import open_work
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs
 from tests.agents.wire.conftest import HOST, Wire, entries, eventually, request
 
 ODD_SQL = [
@@ -21,7 +20,7 @@ ODD_SQL = [
 
 @pytest.mark.parametrize("sql", ODD_SQL)
 def test_sql_of_any_text_arrives_as_it_was_written(wire: Wire, sql: str) -> None:
-    open_work.arm(1, 0, [HOST], sql, 60)
+    operator_verbs.arm(1, 0, [HOST], sql, 60)
     wire.refresh()
 
     assert wire.read() == {"queries": {"c1": sql}}
@@ -33,10 +32,10 @@ def test_a_host_that_restarts_answers_what_is_over_and_nothing_is_taken(wire: Wi
     """osqueryd keeps what it was asked on its disk and runs it whenever it starts again."""
     wire.arm(1, 2, 3)
     assert set(wire.read()["queries"]) == {"c1", "c2", "c3"}
-    open_work.close(1, [0])
-    open_work.forget(1)
-    redis = open_work.client()
-    redis.unlink(*open_work.keys_of(2))  # as if the server had been set up anew
+    operator_verbs.close(1, [0])
+    operator_verbs.forget(1)
+    redis = operator_verbs.client()
+    redis.unlink(*operator_verbs.keys_of(2))  # as if the server had been set up anew
 
     assert wire.write(b'"queries":{"c1":[{"a":"1"}],"c2":[],"c3":[{"a":"3"}]}') == {}
 
@@ -47,7 +46,7 @@ def test_a_host_that_restarts_answers_what_is_over_and_nothing_is_taken(wire: Wi
 def test_a_campaign_that_ended_a_moment_ago_takes_the_answer_of_a_host_that_was_asked(wire: Wire) -> None:
     wire.arm(1)
     wire.read()
-    open_work.close(1, [0])
+    operator_verbs.close(1, [0])
 
     assert wire.write(b'"queries":{"c1":[{"a":"late"}]}') == {}
 
@@ -63,7 +62,7 @@ def test_an_answer_nobody_read_off_the_connection_is_not_taken_for_silence(wire:
         eventually(lambda: len(entries(b"d")) == 1)
 
     assert wire.read() in ({}, {"queries": {"c1": "SELECT 1"}}), "it may be running, or was given back"
-    assert open_work.client().getbit(keyspace.owed_key(1, 0), HOST) == 1
+    assert operator_verbs.client().getbit(keyspace.owed_key(1, 0), HOST) == 1
     assert wire.write(b'"queries":{"c1":[%s]}' % json.dumps({"a": "1"}).encode()) == {}
 
     assert len(entries()) == 1

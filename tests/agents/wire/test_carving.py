@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import carve_store, carves
-from agents.carve_models import Carve, CarveState
+from agents.carving import carves, store
+from agents.carving.models import Carve, CarveState
 from agents.models import Host
-from agents.node_key import NodeKeys
+from agents.protocol.node_key import NodeKeys
 from tests.agents.wire.conftest import Reply, Wire, at_once, eventually, request
 from tests.factories import make_campaign, make_host
 
@@ -72,7 +72,7 @@ def is_accepted(reply: Reply) -> bool:
 
 def kept() -> bytes:
     """Give the bytes of the only carve."""
-    return b"".join(carve_store.pieces(Carve.objects.get()))
+    return b"".join(store.pieces(Carve.objects.get()))
 
 
 @pytest.fixture

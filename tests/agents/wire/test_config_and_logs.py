@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agents import config_document, open_work
+from agents.board import operator_verbs
+from agents.enrolling import config_document
 from tests.agents.wire.conftest import HOST, Wire, at_once, request
 
 Listen = Callable[..., Wire]
@@ -84,8 +85,8 @@ def test_before_any_config_is_known_an_agent_keeps_the_one_it_has(wire: Wire) ->
 def test_a_config_that_cannot_be_read_wipes_no_schedule(wire: Wire) -> None:
     """It was put on the board by something else than the form."""
     for text in (b"", b"{", b"[]", b'{"options": 5}', b"1"):
-        open_work.client().set("board:config", text)
-        open_work.client().incr("board:version")
+        operator_verbs.client().set("board:config", text)
+        operator_verbs.client().incr("board:version")
         wire.refresh()
 
         answer = wire.post("config", {"node_key": wire.key()})

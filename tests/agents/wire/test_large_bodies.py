@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from agents import open_work, protocol
-from agents.node_key import NodeKeys
+from agents.board import operator_verbs
+from agents.protocol import messages
+from agents.protocol.node_key import NodeKeys
 from tests.agents.wire.conftest import (
     HOST,
     GatewayProcess,
@@ -46,7 +47,7 @@ def most_memory(process: GatewayProcess) -> float:
 
 def test_sixty_megabytes_are_cut_to_whole_rows_and_the_memory_stays_bounded(own_process: StartProcess) -> None:
     process = own_process(hold_seconds=0)
-    open_work.arm(1, 0, [HOST, HOST + 1], "SELECT 1", 60)
+    operator_verbs.arm(1, 0, [HOST, HOST + 1], "SELECT 1", 60)
     assert process.send(write(1000, host=HOST + 1)).answer == {}
     before = most_memory(process)
 
@@ -136,4 +137,4 @@ def test_a_large_body_that_is_no_object_is_dropped(wire: Wire, body: bytes) -> N
 
     assert wire.post("distributed/write", body) == {}
     assert entries() == []
-    assert protocol.members_of(body[:1000]) is None
+    assert messages.members_of(body[:1000]) is None

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents import open_work
-from fleet import keyspace
+from agents.board import keyspace, operator_verbs
 from tests.agents.wire.conftest import HOST, Wire, entries, eventually, received, reply, request
 
 ANSWER = b'"queries":{"c1":[{"a":"1"}]},"statuses":{"c1":0}'
@@ -99,7 +98,7 @@ def test_a_client_that_leaves_while_it_is_held_is_handed_nothing(listen: Listen)
 
 def test_a_client_that_leaves_during_the_claim_gives_the_delivery_back(wire: Wire) -> None:
     wire.arm(1)
-    client = open_work.client()
+    client = operator_verbs.client()
     client.execute_command("CLIENT", "PAUSE", 5000, "WRITE")
     before = int(client.info("clients")["blocked_clients"])
     with wire.connect() as connection:
@@ -146,7 +145,7 @@ def test_bytes_may_come_one_by_one(wire: Wire) -> None:
 
 @pytest.mark.parametrize("size", [0, 10, 100_000])
 def test_a_body_that_never_arrives_is_not_waited_for(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("agents.body.ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr("agents.gateway.body.ARRIVAL_SECONDS", 0.2)
     with wire.connect() as connection:
         connection.sendall(request("distributed/write", b"{" + b" " * 200_000)[: size - 200_001])
 

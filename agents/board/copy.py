@@ -1,0 +1,114 @@
+"""The gateway's copy of the board: who still has to be offered something, in memory.
+
+For each open campaign and range one piece of bitmap; for each range their union. An idle check-in looks at one bit of
+the union and costs no I/O, however many campaigns are open. Never writes to Redis.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from agents.board.keyspace import RANGE_SIZE, Seat, seat_of
+
+PIECE_BYTES = RANGE_SIZE // 8
+Place = tuple[int, int]  # (campaign, range)
+
+
+class Board:
+    """Pieces and union. `generation` counts the refreshes, so that an old *never* cannot hide new work."""
+
+    def __init__(self) -> None:
+        self.epoch: bytes | None = None
+        self.version: bytes | None = None
+        self.generation = 0
+        self.versions: dict[Place, bytes] = {}
+        self.floors: dict[int, int] = {}
+        self.config: bytes | None = None  # the last one known, as people wrote it
+        self._pieces: dict[int, dict[int, bytearray]] = defaultdict(dict)  # range -> campaign -> piece
+        self._union: dict[int, bytearray] = {}
+
+    def has_revoked(self, host: int, epoch: int) -> bool:
+        """Say whether a key of this epoch is refused."""
+        return epoch < self.floors.get(host, 0)
+
+    def has_work(self, host: int) -> bool:
+        """Say whether some campaign may have something for this host. No I/O."""
+        union = self._union.get(host >> 16)
+        return union is not None and bool(union[(host & 0xFFFF) >> 3] & (0x80 >> (host & 7)))
+
+    def campaigns_for(self, host: int) -> list[int]:
+        """Name the campaigns whose bit is set for this host, oldest first; housekeeping, which is negative, last."""
+        seat = seat_of(host)
+        found = [campaign for campaign, piece in self._pieces[seat.number].items() if _bit(piece, seat)]
+        return sorted(found, key=lambda campaign: (campaign < 0, abs(campaign)))
+
+    def changed(self, versions: Mapping[Place, bytes]) -> list[Place]:
+        """Name the pieces that have another version than those held here."""
+        return [place for place, version in versions.items() if self.versions.get(place) != version]
+
+    def replace(self, versions: Mapping[Place, bytes], pieces: Mapping[Place, bytes]) -> dict[int, bytes]:
+        """Take over the changed `pieces` and drop those that `versions` names no more.
+
+        Gives, for each range, the bitmap of hosts that have a bit now which they had not before: those to wake.
+        """
+        touched = {number for _, number in pieces}
+        for campaign, number in self.versions.keys() - versions.keys():
+            del self._pieces[number][campaign]
+            touched.add(number)
+        fresh: dict[int, int] = defaultdict(int)
+        for (campaign, number), piece in pieces.items():
+            new = piece.ljust(PIECE_BYTES, b"\0")
+            old = self._pieces[number].get(campaign, b"")
+            self._pieces[number][campaign] = bytearray(new)
+            fresh[number] |= _number(new) & ~_number(bytes(old).ljust(PIECE_BYTES, b"\0"))
+        self.versions = dict(versions)
+        self.generation += 1
+        for number in touched:
+            self._unite(number)
+        return {number: bits.to_bytes(PIECE_BYTES) for number, bits in fresh.items() if bits}
+
+    def clear(self, host: int, campaigns: Iterable[int], generation: int) -> None:
+        """Forget the host's bits of these campaigns, unless the copy was refreshed since `generation`."""
+        if generation != self.generation:
+            return
+        seat = seat_of(host)
+        pieces = self._pieces[seat.number]
+        mask = 0x80 >> (seat.bit & 7)
+        for campaign in campaigns:
+            if campaign in pieces:
+                pieces[campaign][seat.bit >> 3] &= ~mask
+        if seat.number in self._union and not any(_bit(piece, seat) for piece in pieces.values()):
+            self._union[seat.number][seat.bit >> 3] &= ~mask
+
+    def _unite(self, number: int) -> None:
+        bits = 0
+        for piece in self._pieces[number].values():
+            bits |= _number(piece)
+        if bits:
+            self._union[number] = bytearray(bits.to_bytes(PIECE_BYTES))
+        else:
+            self._union.pop(number, None)
+
+
+def hosts_in(number: int, bitmap: bytes) -> Iterator[int]:
+    """Name the hosts whose bits are set in the bitmap of a range."""
+    for place, byte in enumerate(bitmap):
+        if byte:
+            for bit in range(8):
+                if byte & (0x80 >> bit):
+                    yield number << 16 | place << 3 | bit
+
+
+def bitmap_of(bits: Iterable[int]) -> bytes:
+    """Give the bitmap, as Redis counts bits, in which these are set."""
+    bitmap = bytearray(PIECE_BYTES)
+    for bit in bits:
+        bitmap[bit >> 3] |= 0x80 >> (bit & 7)
+    return bytes(bitmap)
+
+
+def _bit(piece: bytearray, seat: Seat) -> bool:
+    return bool(piece[seat.bit >> 3] & (0x80 >> (seat.bit & 7)))
+
+
+def _number(piece: bytes | bytearray) -> int:
+    return int.from_bytes(piece)

@@ -1,0 +1,94 @@
+"""What gateways and other processes told of themselves and of hosts on the board, read by the sweep and by people."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from agents.board import keyspace, operator_verbs
+
+GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
+GATEWAY_FORGOTTEN_MS = 60_000
+
+
+class Reads(NamedTuple):
+    """When a host asked: the last time, the one before, and since when without a pause of a minute."""
+
+    last: datetime
+    before: datetime
+    streak: datetime
+
+    def between(self, start: datetime, end: datetime) -> bool:
+        """Say whether the host asked between two moments, as far as three times can tell.
+
+        Asking on both sides of [start, end] without a long pause counts as asking within.
+        """
+        if any(start <= moment <= end for moment in self):
+            return True
+        return self.streak < start and self.last > end
+
+
+def all_told_since(when: datetime) -> bool:
+    """Say whether every living gateway has told since `when` which hosts asked it."""
+    current, since = operator_verbs.in_ms(operator_verbs.now()), operator_verbs.in_ms(when)
+    told = [int(at) for at in operator_verbs.client().hvals(keyspace.GATEWAYS)]
+    return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
+
+
+def note_sweep() -> None:
+    """Tell that the sweep is alive."""
+    operator_verbs.client().set(keyspace.SWEPT, operator_verbs.in_ms(operator_verbs.now()))
+
+
+def note_worker() -> None:
+    """Tell that a worker of launches is alive."""
+    operator_verbs.client().set(keyspace.WORKED, operator_verbs.in_ms(operator_verbs.now()))
+
+
+class Load(NamedTuple):
+    """How much gateways hold, and how much waits to be stored."""
+
+    gateways: int
+    held_reads: int
+    answers_waiting: int
+    bytes_waiting: int
+
+
+def load() -> Load:
+    """Look at what gateways told within a minute, and at the stream."""
+    pipe = operator_verbs.client().pipeline(transaction=False)
+    pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
+    held, answers, size = pipe.execute()
+    return Load(len(held), sum(int(value.split()[0]) for value in held), answers, size or 0)
+
+
+def forget_silent_gateways() -> None:
+    """Drop gateways that told nothing for a minute."""
+    oldest = operator_verbs.in_ms(operator_verbs.now()) - GATEWAY_FORGOTTEN_MS
+    silent = [name for name, at in operator_verbs.client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
+    if silent:
+        operator_verbs.client().pipeline().hdel(keyspace.GATEWAYS, *silent).hdel(keyspace.HELD, *silent).execute()
+
+
+def reads_of(hosts: list[int]) -> dict[int, Reads]:
+    """Give when these hosts asked; hosts that never did are left out."""
+    if not hosts:
+        return {}
+    told = operator_verbs.client().hmget(keyspace.READS, [str(host) for host in hosts])
+    return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
+
+
+def all_last_reads() -> Iterable[tuple[int, datetime]]:
+    """Walk over every host and when it asked last."""
+    for host, value in operator_verbs.client().hscan_iter(keyspace.READS, count=2000):
+        yield int(host), _reads(value).last
+
+
+def _reads(value: bytes) -> Reads:
+    return Reads(*(operator_verbs.moment(part) for part in value.split()))
+
+
+def take_doubts() -> dict[int, str]:
+    """Take what gateways told of hosts whose key is used by a second machine: host -> how it was noticed."""
+    pipe = operator_verbs.client().pipeline()
+    doubts = pipe.hgetall(keyspace.DOUBTS).delete(keyspace.DOUBTS).execute()[0]
+    return {int(host): reason.decode() for host, reason in doubts.items()}

@@ -1,0 +1,62 @@
+"""Where the bytes of carves lie: a file for each block, through Django's storage `carves`.
+
+A file for each block, because a storage cannot write into the middle of one: blocks come twice and out of order, and
+nothing is ever copied together. What is in them is never looked into: they are read to be hashed or sent away.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage, storages
+
+from agents.carving.models import Carve
+
+PIECE_BYTES = 1 << 20
+
+
+def _storage() -> Storage:
+    return storages["carves"]
+
+
+def _folder(carve: Carve) -> str:
+    return str(carve.pk)
+
+
+def _name(carve: Carve, number: int) -> str:
+    return f"{carve.pk}/{number}"
+
+
+def write(carve: Carve, number: int, data: bytes) -> None:
+    """Write a block; what a process that died left of it is replaced."""
+    name = _name(carve, number)
+    _storage().delete(name)
+    written = _storage().save(name, ContentFile(data))
+    if written != name:
+        raise OSError(f"the storage wrote block {number} of carve {carve.pk} as {written!r}")
+
+
+def pieces(carve: Carve) -> Iterator[bytes]:
+    """Read the carve from its first byte to its last, at most a megabyte at a time. Raise OSError when one is gone."""
+    for number in range(carve.block_count or 0):
+        with _storage().open(_name(carve, number)) as block:
+            while piece := block.read(PIECE_BYTES):
+                yield piece
+
+
+def digest(carve: Carve) -> str:
+    """Give the hex SHA-256 of the carve's bytes."""
+    hashed = hashlib.sha256()
+    for piece in pieces(carve):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def delete(carve: Carve) -> None:
+    """Delete every file of the carve; those that are gone already are no trouble."""
+    with suppress(FileNotFoundError):
+        _, names = _storage().listdir(_folder(carve))
+        for name in names:
+            _storage().delete(f"{_folder(carve)}/{name}")
+        _storage().delete(_folder(carve))

@@ -1,0 +1,43 @@
+"""What a host tells of itself, at most hourly: the detail query and the fields of Host it fills."""
+
+from datetime import datetime
+
+from agents.inventory.labels import follow_platform
+from agents.models import Host
+
+SQL = """SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_serial, s.cpu_brand, s.physical_memory,
+ o.name AS os_name, o.version AS os_version,
+ (SELECT value FROM osquery_flags WHERE name = 'distributed_interval') AS distributed_interval,
+ (SELECT group_concat(name || ' ' || version, char(10)) FROM
+  (SELECT name, version FROM osquery_extensions WHERE type = 'extension' ORDER BY name, version)) AS extensions,
+ (SELECT group_concat(address, char(10)) FROM (SELECT DISTINCT address FROM interface_addresses WHERE address <> '::1'
+  AND address NOT LIKE '127.%' AND address NOT LIKE 'fe80:%' ORDER BY address LIMIT 50)) AS addresses
+ FROM osquery_info AS i, system_info AS s, os_version AS o"""
+
+TEXTS = {
+    "hostname": 255,
+    "uuid": 64,
+    "hardware_serial": 128,
+    "cpu_brand": 200,
+    "os_name": 100,
+    "os_version": 200,
+    "osquery_version": 50,
+    "extensions": 10_000,
+    "addresses": 2500,
+}
+NUMBERS = {"physical_memory": 2**63, "distributed_interval": 2**31}
+
+
+def update(host: Host, row: dict[str, str], at: datetime) -> None:
+    """Write the facts of one row to a host; what it left empty stays as it was, but extensions may go."""
+    for name, longest in TEXTS.items():
+        text = row.get(name, "").replace("\0", "")[:longest]
+        if text or name == "extensions":
+            setattr(host, name, text)
+    for name, limit in NUMBERS.items():
+        text = row.get(name, "")
+        if text.isdecimal() and int(text) < limit:
+            setattr(host, name, int(text))
+    host.details_at = at
+    host.save(update_fields=[*TEXTS, *NUMBERS, "details_at"])
+    follow_platform(host)

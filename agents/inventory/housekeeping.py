@@ -1,0 +1,129 @@
+"""What hosts are asked on the server's own behalf: facts about themselves, membership in labels, their tables.
+
+The questions travel over the same board and stream as campaigns, as negative numbers, and never in one read with live
+work. Every question of a host belongs to one minute of the hour; when it comes, its bit is set. So nothing has to be
+remembered of when a host was asked, and the work is spread, over hosts and for each of them.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Mod
+from redis.exceptions import RedisError
+
+from agents.board import operator_verbs
+from agents.inventory import facts, schemas
+from agents.inventory.labels import set_membership
+from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, Platform
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ERROR = 1000  # characters kept of what a host reported
+
+
+class Told(NamedTuple):
+    """What one host answered to one housekeeping query."""
+
+    query_id: int
+    host_id: int
+    status: int
+    message: str
+    rows: list[dict[str, str]]
+    at: datetime
+
+
+def prepare() -> None:
+    """Keep the questions that every fleet needs, and the built-in labels, as this version has them."""
+    for kind, sql in ((HousekeepingQuery.Kind.DETAILS, facts.SQL), (HousekeepingQuery.Kind.SCHEMA, schemas.SQL)):
+        HousekeepingQuery.objects.update_or_create(kind=kind, label=None, defaults={"sql": sql})
+    for platform in Platform:
+        if platform != Platform.OTHER and not Label.objects.filter(built_in=platform).exists():
+            Label.objects.update_or_create(name=platform.label, defaults={"built_in": platform})
+
+
+def ask_due() -> int:
+    """Ask hosts what is due since the last time; give how many questions were put on the board."""
+    period = settings.HOUSEKEEPING_MINUTES
+    if not period:
+        return 0
+    now = int(operator_verbs.now().timestamp() // 60)
+    last = max(operator_verbs.housekept() or now - 1, now - period)
+    minutes = {minute % period for minute in range(last + 1, now + 1)}
+    if not minutes:
+        return 0
+    asked = 0
+    for query in _regular():
+        due = Host.objects.enrolled().annotate(minute=Mod(F("pk") + query.pk, period)).filter(minute__in=minutes)
+        asked += ask(query, due)
+    operator_verbs.note_housekept(now)
+    return asked
+
+
+def ask(query: HousekeepingQuery, hosts: HostQuerySet) -> int:
+    """Put one question to those of `hosts` that it is for; give their number. Raise NoBoardError."""
+    if query.platform:
+        hosts = hosts.filter(platform=query.platform)
+    ids = list(hosts.values_list("pk", flat=True))
+    operator_verbs.ask(query.board_id, query.sql, ids)
+    return len(ids)
+
+
+def ask_all(host_id: int) -> None:
+    """Ask one host everything at its next read: it just enrolled. When the board is away its minute will come."""
+    try:
+        for query in _regular():
+            ask(query, Host.objects.filter(pk=host_id))
+    except (operator_verbs.NoBoardError, RedisError) as error:
+        logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
+
+
+def _regular() -> Sequence[HousekeepingQuery]:
+    return list(HousekeepingQuery.objects.exclude(kind=HousekeepingQuery.Kind.SCHEMA))
+
+
+def store(told: Iterable[Told]) -> None:
+    """Write down what hosts answered. Answers to a query that is gone, or of a host that is gone, are dropped."""
+    told = list(told)
+    queries = HousekeepingQuery.objects.select_related("label").in_bulk({one.query_id for one in told})
+    hosts = Host.objects.select_for_update(no_key=True).order_by("pk").in_bulk({one.host_id for one in told})
+    intervals: dict[int, int] = {}
+    for one in told:
+        query, host = queries.get(one.query_id), hosts.get(one.host_id)
+        if query is None or host is None:
+            continue
+        if one.status:
+            _note_error(query, f"{host.hostname}: {one.message}")
+        elif query.kind == HousekeepingQuery.Kind.LABEL and query.label is not None:
+            set_membership(query.label, host, is_member=bool(one.rows))
+        elif query.kind == HousekeepingQuery.Kind.SCHEMA:
+            schemas.learn(host, one.rows, one.at)
+        elif one.rows:
+            facts.update(host, one.rows[0], one.at)
+            intervals[host.pk] = host.distributed_interval or 0
+            if schemas.is_wanted(host, one.at):
+                ask_later(schemas.query(), host.pk)
+    if intervals:
+        transaction.on_commit(lambda: operator_verbs.note_interval(intervals))
+
+
+def ask_later(query: HousekeepingQuery, host_id: int) -> None:
+    """Ask one host when the transaction under way is committed."""
+
+    def ask_it() -> None:
+        try:
+            operator_verbs.ask(query.board_id, query.sql, [host_id])
+        except (operator_verbs.NoBoardError, RedisError) as error:
+            logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
+
+    transaction.on_commit(ask_it)
+
+
+def _note_error(query: HousekeepingQuery, error: str) -> None:
+    query.last_error = error[:LONGEST_ERROR]
+    query.save(update_fields=["last_error"])
+    logger.warning("housekeeping failed query=%s error=%s", query, query.last_error)

@@ -1,0 +1,85 @@
+"""Who is in a label: by hand, by SQL that hosts answer, or by platform."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from agents.board import operator_verbs
+from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
+from fleet.errors import BadInputError, ConflictError
+from fleet.queue import enqueue
+
+
+def set_membership(label: Label, host: Host, *, is_member: bool) -> None:
+    """Put a host into a label or take it out; both may be true already."""
+    if is_member:
+        LabelMembership.objects.get_or_create(label=label, host=host)
+    else:
+        LabelMembership.objects.filter(label=label, host=host).delete()
+
+
+def add(label: Label, hosts: HostQuerySet) -> None:
+    """Put hosts into a label by hand; some may be in it already. Raise ConflictError when it is not kept by hand."""
+    check_by_hand(label)
+    members = [LabelMembership(label=label, host_id=host) for host in hosts.values_list("pk", flat=True)]
+    LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
+
+
+def follow_platform(host: Host) -> None:
+    """Put a host into the built-in label of its platform, and out of the others."""
+    LabelMembership.objects.filter(host=host).exclude(label__built_in="").exclude(
+        label__built_in=host.platform
+    ).delete()
+    label = Label.objects.filter(built_in=host.platform).first()
+    if label is not None:
+        set_membership(label, host, is_member=True)
+
+
+def check_by_hand(label: Label) -> None:
+    """Raise ConflictError when hosts cannot be put into a label by hand."""
+    if label.built_in:
+        raise ConflictError(f"label {label.name!r} is built in: its hosts are those of its platform", "hosts")
+    if label.queries.exists():
+        raise ConflictError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
+
+
+def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
+    """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
+
+    New SQL is a new question, with an id of its own on the board: what hosts still answer to the old one is dropped,
+    and who was a member stays one until it answers the new one.
+
+    Raise ConflictError for a built-in label, BadInputError for an unknown platform.
+    """
+    if label.built_in:
+        raise ConflictError(f"label {label.name!r} is built in and has no SQL", "queries")
+    for platform in wanted:
+        if platform not in Platform.values:
+            allowed = ", ".join(Platform.values)
+            raise BadInputError(f"platform {platform!r} is unknown, allowed are {allowed}", "queries")
+    with transaction.atomic():
+        Label.objects.select_for_update().get(pk=label.pk)
+        known = {(query.platform, query.sql): query for query in label.queries.all()}
+        for query in (known[one] for one in known.keys() - wanted.items()):
+            _drop(query)
+        if wanted:
+            LabelMembership.objects.filter(label=label).exclude(host__platform__in=wanted).delete()
+        for platform, sql in sorted(wanted.items() - known.keys()):
+            query = label.queries.create(platform=platform, kind=HousekeepingQuery.Kind.LABEL, sql=sql)
+            enqueue("agents.ask_everybody", query.pk)
+
+
+def forget(label: Label) -> None:
+    """Delete a label, its SQL first. Raise ConflictError for a built-in one."""
+    if label.built_in:
+        raise ConflictError(f"label {label.name!r} is built in and stays")
+    with transaction.atomic():
+        for query in label.queries.all():
+            _drop(query)
+        label.delete()
+
+
+def _drop(query: HousekeepingQuery) -> None:
+    board_id = query.board_id
+    query.delete()
+    transaction.on_commit(lambda: operator_verbs.withdraw(board_id))

@@ -1,0 +1,87 @@
+"""Carry when hosts last asked, and which are busy, from the board to Postgres: for selections, estimates and lists."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import islice
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from agents.board import heartbeats, keyspace, operator_verbs
+from agents.models import BUSY, Host
+
+logger = logging.getLogger(__name__)
+
+HOSTS_A_STATEMENT = 10_000
+
+# Hosts that are not in the table (enrolled in another life of the database) are left out.
+CARRY = """
+INSERT INTO agents_presence (host_id, last_seen)
+SELECT host_id, last_seen FROM unnest(%s::bigint[], %s::timestamptz[]) AS told (host_id, last_seen)
+WHERE EXISTS (SELECT FROM agents_host WHERE agents_host.id = told.host_id)
+ON CONFLICT (host_id) DO UPDATE SET last_seen = excluded.last_seen
+WHERE agents_presence.last_seen < excluded.last_seen
+"""
+
+# The clocks of a read and of its delivery are Redis' own, but the read's is reckoned from its age: a little slack.
+NOTE_BUSY = """
+UPDATE agents_presence AS presence SET busy_since = told.busy_since
+FROM unnest(%s::bigint[], %s::timestamptz[]) AS told (host_id, busy_since)
+WHERE presence.host_id = told.host_id AND presence.busy_since IS DISTINCT FROM told.busy_since
+AND presence.last_seen <= told.busy_since + interval '1 second'
+"""
+FORGET_BUSY = """
+UPDATE agents_presence SET busy_since = NULL
+WHERE busy_since IS NOT NULL AND (host_id <> ALL (%s) OR last_seen > busy_since + interval '1 second')
+"""
+
+
+def carry() -> int:
+    """Bring the presence table up to date; give how many rows changed. Running twice changes nothing more."""
+    changed = 0
+    reads = iter(heartbeats.all_last_reads())
+    while batch := list(islice(reads, HOSTS_A_STATEMENT)):
+        changed += _write(batch)
+    _carry_busy()
+    heartbeats.forget_silent_gateways()
+    carry_doubts()
+    return changed
+
+
+def _carry_busy() -> None:
+    """Mark who was handed SQL and has not asked since. Who was so lately is online by its last read anyway."""
+    now = operator_verbs.now()
+    earliest, latest = now - BUSY, now - timedelta(seconds=settings.ONLINE_SECONDS / 2)
+    busy = dict(sorted((host, at) for host, at in _in_flight() if earliest < at < latest))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('agents.carry_busy'))")
+        if cursor.fetchone()[0]:
+            cursor.execute(FORGET_BUSY, [list(busy)])
+            cursor.execute(NOTE_BUSY, [list(busy), list(busy.values())])
+
+
+def _in_flight() -> Iterable[tuple[int, datetime]]:
+    """Walk over the deliveries without an answer or a further read: host and when it was handed the SQL."""
+    for campaign in operator_verbs.known():
+        for host, record in operator_verbs.client().hscan_iter(keyspace.flight_key(campaign), count=2000):
+            _, delivered_at, _, further_at = record.split()
+            if further_at == b"0":
+                yield int(host), operator_verbs.moment(delivered_at)
+
+
+def carry_doubts() -> None:
+    """Mark the hosts whose key is used by a second machine; a mark that stands keeps its time and reason."""
+    now = timezone.now()
+    for host, reason in heartbeats.take_doubts().items():
+        marked = Host.objects.filter(pk=host, in_doubt_since=None).update(in_doubt_since=now, in_doubt_reason=reason)
+        if marked:
+            logger.warning("identity in doubt host=%s reason=%s", host, reason)
+
+
+def _write(batch: Iterable[tuple[int, datetime]]) -> int:
+    latest = dict(sorted(batch))  # a scan may name a host twice
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CARRY, [list(latest), list(latest.values())])
+        return int(cursor.rowcount)

@@ -1,0 +1,75 @@
+"""What is kept of every campaign for good: who asked what, of exactly which hosts, why, and what came of it.
+
+A record is begun with the launch, in its transaction, written again when the campaign ended, and once more when no late
+answer can come any more. It refers to nothing, so it outlives the rows.
+"""
+
+import logging
+from typing import Any
+
+from django.db import connection, transaction
+
+from agents.board import operator_verbs
+from campaigns.collecting.collector import stored_until
+from campaigns.models import OVER, AuditRecord, Campaign
+
+logger = logging.getLogger(__name__)
+
+# The ids of hosts in each state as ranges, "1-500,502": neighbours mostly share their fate.
+HOSTS = """
+SELECT state, string_agg(CASE WHEN first = last THEN first::text ELSE first || '-' || last END, ',' ORDER BY first)
+FROM (
+    SELECT state, min(host_id) AS first, max(host_id) AS last
+    FROM (
+        SELECT state, host_id, host_id - row_number() OVER (PARTITION BY state ORDER BY host_id) AS island
+        FROM campaigns_target WHERE campaign_id = %s
+    ) AS placed GROUP BY state, island
+) AS span GROUP BY state
+"""
+
+
+def begin(campaign: Campaign) -> None:
+    """Note who launches what. The caller's transaction is the launch."""
+    write(campaign, AuditRecord.Stage.OPEN)
+
+
+def write(campaign: Campaign, stage: AuditRecord.Stage) -> None:
+    """Write what is known of a campaign now. The caller holds its lock."""
+    outcome: dict[str, Any] = {
+        "stage": stage,
+        "hosts": _hosts_of(campaign),
+        **{name: getattr(campaign, name) for name in ("status", "ended_reason", "ended_by", "ended_at", "counts")},
+    }
+    # Who launched is not written again: the person may be gone by then.
+    launched = {
+        "launched_by": campaign.created_by.get_username() if campaign.created_by else "",
+        "launched_at": campaign.created_at,
+        **{name: getattr(campaign, name) for name in ("name", "sql", "target", "reason")},
+    }
+    AuditRecord.objects.update_or_create(
+        campaign_id=campaign.pk, defaults=outcome, create_defaults={**launched, **outcome}
+    )
+
+
+def _hosts_of(campaign: Campaign) -> dict[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute(HOSTS, [campaign.pk])
+        return dict(cursor.fetchall())
+
+
+def keep() -> None:
+    """Write the records of campaigns that ended, and those whose late answers are over."""
+    over = Campaign.objects.filter(status__in=OVER)
+    _write_all(over, AuditRecord.Stage.OPEN, AuditRecord.Stage.ENDED)
+    settled = over.filter(ended_at__lt=stored_until() - operator_verbs.late_time())
+    _write_all(settled, AuditRecord.Stage.ENDED, AuditRecord.Stage.FINAL)
+
+
+def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Stage) -> None:
+    waiting = AuditRecord.objects.filter(stage=before).values("campaign_id")
+    for campaign_id in campaigns.filter(pk__in=waiting).values_list("pk", flat=True):
+        with transaction.atomic():
+            campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+            if campaign is not None:
+                write(campaign, after)
+                logger.info("audit record written campaign=%s stage=%s", campaign_id, after)

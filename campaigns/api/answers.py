@@ -1,0 +1,97 @@
+"""The API of what hosts answered, row by row and in groups. Pages have no count: counting costs as much as reading."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.viewsets import GenericViewSet
+
+from campaigns.answers import groups
+from campaigns.answers.results import MOST_ITEMS
+from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
+from campaigns.models import Campaign
+from fleet.api import number_in
+
+PAGE_ITEMS = 100
+PAGING = [OpenApiParameter("limit", int), OpenApiParameter("offset", int)]
+
+
+class Window:
+    """The part of a list that a request asks for, by `limit` and `offset`."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.limit = number_in(request, "limit", PAGE_ITEMS, MOST_ITEMS)
+        self.offset = number_in(request, "offset", 0)
+
+    @property
+    def one_more(self) -> int:
+        """How many items to read, so that one sees whether more follow."""
+        return self.limit + 1
+
+    def page(self, items: list[Any]) -> Response:
+        """Answer with the items, of which there may be one more than the page holds."""
+        more = len(items) > self.limit
+        return Response(
+            {
+                "next": self._at(self.offset + self.limit) if more else None,
+                "previous": self._at(max(0, self.offset - self.limit)) if self.offset else None,
+                "results": items[: self.limit],
+            }
+        )
+
+    def _at(self, offset: int) -> str:
+        return replace_query_param(self._request.build_absolute_uri(), "offset", offset)
+
+
+class AnswerViews(GenericViewSet[Campaign]):
+    """What a campaign's hosts answered."""
+
+    @extend_schema(
+        responses=page_of(RowSerializer),
+        parameters=[
+            *PAGING,
+            OpenApiParameter("search", str, description="part of a value or a hostname"),
+            OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
+            OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
+        ],
+    )
+    @action(detail=True)
+    def rows(self, request: Request, pk: str) -> Response:
+        """Give rows, filtered and sorted: numbers as numbers, then text."""
+        asked, window = request.query_params, Window(request)
+        wanted = groups.Wanted(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
+        return window.page(groups.rows(self.get_object(), wanted, window.one_more, window.offset))
+
+    @extend_schema(
+        responses=page_of(GroupSerializer),
+        parameters=[
+            *PAGING,
+            OpenApiParameter(
+                "by", str, description="columns with commas between; without it whole answers are compared"
+            ),
+            OpenApiParameter("order", str, enum=list(groups.GROUP_ORDERS), default="-hosts"),
+        ],
+    )
+    @action(detail=True)
+    def groups(self, request: Request, pk: str) -> Response:
+        """Give what hosts have in common, counted by hosts."""
+        asked, window = request.query_params, Window(request)
+        by, order = asked.get("by", ""), asked.get("order", "-hosts")
+        return window.page(groups.groups(self.get_object(), by, order, window.one_more, window.offset))
+
+    @extend_schema(responses=page_of(PlacedHostSerializer), parameters=PAGING)
+    @action(detail=True, url_path="groups/(?P<key>[^/]+)/hosts", url_name="group-hosts")
+    def group_hosts(self, request: Request, pk: str, key: str) -> Response:
+        """Give the hosts of a group, by the key that `groups/` gave."""
+        window, campaign = Window(request), self.get_object()
+        found = groups.members(campaign.pk, groups.Key.read(key)).values_list("seq", "host_id", "hostname")
+        return window.page(
+            [
+                {"seq": seq, "host": {"id": host_id, "hostname": hostname}}
+                for seq, host_id, hostname in found[window.offset : window.offset + window.one_more]
+            ]
+        )

@@ -1,0 +1,92 @@
+"""The API of carves: what a campaign got, and the bytes for those who may have them."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from agents.carving import store
+from agents.carving.models import Carve, CarveState
+from campaigns.answers.carves import carve_json, carves_of
+from campaigns.models import Campaign
+from fleet.errors import ConflictError
+
+logger = logging.getLogger(__name__)
+
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class MayDownload(BasePermission):
+    """Looking at a campaign does not give what hosts carved: that needs a permission of its own."""
+
+    message = "downloading a carve needs agents.download_carve"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Ask for it."""
+        return bool(request.user and request.user.has_perm("agents.download_carve"))
+
+
+class CarvesOfCampaign(GenericViewSet[Campaign]):
+    """The carves of one campaign."""
+
+    queryset = Campaign.objects.all()
+    filter_backends: list[Any] = []
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def list(self, request: Request, pk: int) -> Response:
+        """Give the carves that the campaign's answers named, in order, with how much of each is here."""
+        campaign = self.get_object()
+        page: Any = self.paginate_queryset(carves_of(campaign))  # type: ignore[arg-type]
+        return self.get_paginated_response(
+            [carve_json(carve, request.build_absolute_uri(reverse("carve-file", args=[carve.pk]))) for carve in page]
+        )
+
+
+class CarveFile(GenericViewSet[Carve]):
+    """The bytes of one carve."""
+
+    queryset = Carve.objects.all()
+    permission_classes = [MayDownload]
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
+        carve = get_object_or_404(Carve, pk=pk)
+        if carve.state != CarveState.COMPLETE:
+            missing = (carve.block_count or 0) - carve.received_blocks
+            raise ConflictError(f"carve {pk} is {carve.state}: {missing} of {carve.block_count} blocks are missing")
+        logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
+        chunks: Any = store.pieces(carve)
+        if isinstance(request._request, ASGIRequest):
+            chunks = _one_by_one(chunks)
+        headers = {
+            "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{_ending(carve)}"',
+            "Content-Length": str(carve.received_bytes),
+        }
+        return StreamingHttpResponse(chunks, content_type="application/octet-stream", headers=headers)
+
+
+def _ending(carve: Carve) -> str:
+    first = next(store.pieces(carve), b"")
+    return "tar.zst" if first.startswith(ZSTD) else "tar"
+
+
+async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read each piece in a thread: Django would read a plain iterator to its end before it sends anything."""
+
+    def following() -> bytes | None:
+        return next(pieces, None)
+
+    while (piece := await sync_to_async(following)()) is not None:
+        yield piece

@@ -1,0 +1,293 @@
+"""The shapes of what the API takes and gives."""
+
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field, inline_serializer
+from rest_framework import serializers
+
+from agents.inventory import labels, sql
+from agents.models import EnrollSecret, Host, Label, digest_of
+from campaigns.answers.results import timestamp
+from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
+from campaigns.models import ApiToken, Query, Target
+from campaigns.selecting.earlier_targets import Earlier
+from fleet.api import StrictSerializer
+from fleet.errors import BadInputError, ForbiddenError
+
+
+class Moment(serializers.DateTimeField):
+    """RFC 3339, UTC, milliseconds."""
+
+    def to_representation(self, value: Any) -> str:
+        """Write it."""
+        return timestamp(value) or ""
+
+
+class HostName(serializers.Serializer[Any]):
+    """A host of a campaign, by the name it had then."""
+
+    id = serializers.IntegerField()
+    hostname = serializers.CharField()
+
+
+class PlacedHostSerializer(serializers.Serializer[Any]):
+    """A host and the seq of its result."""
+
+    seq = serializers.IntegerField()
+    host = HostName()
+
+
+class RowSerializer(PlacedHostSerializer):
+    """One row of a host's answer."""
+
+    row = serializers.DictField(child=serializers.CharField())
+    truncated = serializers.BooleanField(help_text="the host answered more rows than were kept")
+
+
+class GroupSerializer(serializers.Serializer[Any]):
+    """What hosts have in common."""
+
+    key = serializers.CharField()
+    values = serializers.DictField(child=serializers.CharField(allow_null=True))
+    hosts = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    answer = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        required=False,
+        help_text="without `by`: the first rows of the answer",
+    )
+
+
+def page_of(item: type[serializers.BaseSerializer[Any]]) -> Any:
+    """Give the shape of a page without a count."""
+    link = serializers.URLField(allow_null=True)
+    members = {"next": link, "previous": serializers.URLField(allow_null=True), "results": item(many=True)}
+    return inline_serializer(f"PageOf{item.__name__.removesuffix('Serializer')}s", members)
+
+
+class OrderSerializer(StrictSerializer):
+    """The body of a launch."""
+
+    sql = serializers.CharField(required=False, trim_whitespace=False, allow_blank=True)
+    query = serializers.IntegerField(required=False, allow_null=True, help_text="id of a saved query")
+    target = serializers.JSONField()
+    timeout = serializers.IntegerField(required=False, default=DEFAULT_TIMEOUT, help_text="seconds")
+    name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+    reason = serializers.CharField(required=False, default="", allow_blank=True)
+    answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
+    start_at = serializers.DateTimeField(required=False, allow_null=True)
+    rollout = serializers.JSONField(required=False, allow_null=True)
+    include_late_joiners = serializers.BooleanField(required=False, default=False)
+
+    def order(self) -> Order:
+        """Give what was asked for. Raise BadInputError when it says nothing or two things."""
+        data = dict(self.validated_data)
+        query_id, sql = data.pop("query", None), data.pop("sql", None)
+        if (query_id is None) == (sql is None):
+            raise BadInputError("give either sql or query, the id of a saved query", "sql")
+        query = _saved(query_id)
+        return Order(sql=query.sql if query else sql, query=query, **data)
+
+
+def _saved(query_id: int | None) -> Query | None:
+    """Give a saved query; None = none was named. Raise BadInputError for an unknown one."""
+    if query_id is None:
+        return None
+    query = Query.objects.filter(pk=query_id).first()
+    if query is None:
+        raise BadInputError(f"query {query_id} is unknown", "query")
+    return query
+
+
+class EstimateSerializer(OrderSerializer):
+    """The body of an estimate: that of a launch. The SQL may be left out."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take no SQL for empty SQL."""
+        return attrs if attrs.get("query") is not None else {"sql": "", **attrs}
+
+
+class SwitchSerializer(StrictSerializer):
+    """Why live queries are switched off."""
+
+    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+
+
+class CampaignChange(StrictSerializer):
+    """What may be changed of a campaign."""
+
+    name = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    pinned = serializers.BooleanField(required=False)
+
+
+class RerunSerializer(StrictSerializer):
+    """Which hosts are asked again."""
+
+    states = serializers.ListField(child=serializers.CharField(), help_text="final states")
+
+
+class TargetSerializer(serializers.ModelSerializer[Target]):
+    """One host of a campaign, with its state."""
+
+    host = serializers.SerializerMethodField()
+    online = serializers.BooleanField()
+    truncated = serializers.BooleanField(help_text="it answered more rows than were kept")
+    delivered_at = Moment()
+    answered_at = Moment()
+
+    class Meta:
+        model = Target
+        fields = (
+            *("host", "state", "late", "online", "deliveries", "delivered_at", "answered_at", "error", "row_count"),
+            *("wall_ms", "user_ms", "system_ms", "memory_bytes", "truncated"),
+        )
+
+    def get_host(self, target: Target) -> dict[str, Any]:
+        """Give id and the hostname as it was then."""
+        return {"id": target.host_id, "hostname": target.hostname}
+
+
+class HostSerializer(serializers.ModelSerializer[Host]):
+    """An enrolled machine."""
+
+    labels = serializers.SlugRelatedField[Label](slug_field="name", many=True, read_only=True)
+    online = serializers.BooleanField(read_only=True)
+    last_seen = Moment(read_only=True)
+    enrolled_at = Moment(read_only=True)
+    details_at = Moment(read_only=True)
+    in_doubt_since = Moment(read_only=True)
+    revoked_at = Moment(read_only=True)
+
+    class Meta:
+        model = Host
+        fields = (
+            *("id", "host_identifier", "hostname", "uuid", "hardware_serial", "platform", "os_name", "os_version"),
+            *("osquery_version", "extensions", "distributed_interval", "cpu_brand", "physical_memory", "address"),
+            *("labels", "online", "last_seen", "details_at", "enrolled_at", "revoked_at"),
+            *("in_doubt_since", "in_doubt_reason"),
+        )
+
+
+class QueriesField(serializers.DictField):
+    """The SQL of a label by platform."""
+
+    child = serializers.CharField()
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        """Write it."""
+        return {query.platform: query.sql for query in value.all()}
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
+    """`{"campaign": id, "states": [...]}` or `{"campaign": id, "group": key}`: its hosts as they are now."""
+
+    def to_internal_value(self, data: Any) -> Earlier:
+        """Check it, and that who asks may look at campaigns."""
+        if not self.context["request"].user.has_perm("campaigns.view_campaign"):
+            raise ForbiddenError("hosts of a campaign need campaigns.view_campaign", "from")
+        earlier = Earlier.read(data, "from", "campaign")
+        earlier.check("from")
+        return earlier
+
+
+class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
+    """A group of hosts: by hand, by SQL (`queries`), or built in."""
+
+    hosts_count = serializers.IntegerField(read_only=True)
+    built_in = serializers.BooleanField(read_only=True)
+    queries = QueriesField(required=False, help_text="SQL by platform; a host that answers a row is a member")
+    created_at = Moment(read_only=True)
+
+    class Meta:
+        model = Label
+        fields = ("id", "name", "description", "built_in", "queries", "hosts_count", "created_at")
+
+    def validate_queries(self, queries: dict[str, str]) -> dict[str, str]:
+        """Check each as SQL of a campaign is checked; restricted SQL is no label's business."""
+        return {platform: sql.check_reading(text) for platform, text in queries.items()}
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Add `from`, which Python keeps for itself."""
+        return {**super().get_fields(), "from": HostsOfCampaignField(required=False, write_only=True)}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse hosts by hand beside SQL."""
+        if attrs.get("queries") and "from" in attrs:
+            raise BadInputError("a label has SQL or hosts of a campaign, not both: give queries or from", "from")
+        return attrs
+
+    @transaction.atomic
+    def save(self, **more: Any) -> Label:
+        """Keep the label, put in who is given, and ask hosts its SQL."""
+        queries = self.validated_data.pop("queries", None)
+        earlier = self.validated_data.pop("from", None)
+        label = super().save(**more)
+        if queries is not None:
+            labels.set_queries(label, queries)
+        if earlier is not None:
+            labels.add(label, Host.objects.enrolled().filter(earlier.hosts()))
+        return label
+
+
+class MembersSerializer(StrictSerializer):
+    """Hosts to be put into or taken out of a label."""
+
+    hosts = serializers.ListField(child=serializers.IntegerField(), max_length=100_000)
+
+
+class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
+    """Saved SQL with a name."""
+
+    created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
+    created_at = Moment(read_only=True)
+    updated_at = Moment(read_only=True)
+
+    class Meta:
+        model = Query
+        fields = ("id", "name", "sql", "description", "created_by", "created_at", "updated_at")
+
+
+class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):
+    """An enroll secret without the secret itself, which is shown once, at creation."""
+
+    created_at = Moment(read_only=True)
+    revoked_at = Moment(read_only=True)
+    valid_from = Moment(required=False, allow_null=True, help_text="null = at once")
+    valid_until = Moment(required=False, allow_null=True, help_text="null = until it is revoked")
+
+    labels = serializers.SlugRelatedField[Label](
+        slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)
+    )
+    secret = serializers.CharField(
+        write_only=True,
+        required=False,
+        min_length=8,
+        max_length=512,
+        help_text="one hosts have; without it one is made",
+    )
+
+    class Meta:
+        model = EnrollSecret
+        fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+
+    def validate_secret(self, secret: str) -> str:
+        """Refuse a secret that is known under another name."""
+        known = EnrollSecret.objects.filter(digest=digest_of(secret)).first()
+        if known is not None:
+            raise serializers.ValidationError(f"the secret is that of {known.name} already")
+        return secret
+
+
+class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
+    """A token of the API without the token itself, which is shown once, at creation."""
+
+    created = Moment(read_only=True)
+    expiry = Moment(read_only=True)
+    days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
+
+    class Meta:
+        model = ApiToken
+        fields = ("id", "name", "created", "expiry", "days")

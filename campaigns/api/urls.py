@@ -1,0 +1,36 @@
+"""Addresses of the operators' API, below /api/v1/."""
+
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from campaigns.api import campaigns, carves, inventory
+from campaigns.api.status import StatusView
+
+router = SimpleRouter()
+router.register("campaigns", campaigns.CampaignViewSet)
+router.register("hosts", inventory.HostViewSet)
+router.register("labels", inventory.LabelViewSet)
+router.register("queries", inventory.QueryViewSet)
+router.register("enroll-secrets", inventory.EnrollSecretViewSet)
+router.register("tokens", inventory.TokenViewSet)
+
+# Files have no slash at their end.
+FILES = {
+    "targets.csv": "targets_csv",
+    "export.csv": "export_csv",
+    "export.ndjson": "export_ndjson",
+    "export.json": "export_json",
+}
+urlpatterns = [
+    *(
+        path(f"campaigns/<int:pk>/{name}", campaigns.CampaignViewSet.as_view({"get": method}), name=f"campaign-{name}")
+        for name, method in FILES.items()
+    ),
+    path("live-queries/disable/", campaigns.SwitchView.as_view(on=False), name="live-queries-disable"),
+    path("live-queries/enable/", campaigns.SwitchView.as_view(on=True), name="live-queries-enable"),
+    path("status/", StatusView.as_view(), name="status"),
+    path("schema/", inventory.SchemaView.as_view(), name="schema-of-tables"),
+    path("campaigns/<int:pk>/carves/", carves.CarvesOfCampaign.as_view({"get": "list"}), name="campaign-carves"),
+    path("carves/<int:pk>/file", carves.CarveFile.as_view({"get": "retrieve"}), name="carve-file"),
+    *router.urls,
+]

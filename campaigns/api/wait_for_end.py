@@ -1,0 +1,86 @@
+"""`?wait=SECONDS` on a launch: the answer comes when the campaign has ended, or when the time is up.
+
+The launch itself runs in a thread as every request does; waiting happens on the event loop, with the campaign's reader,
+and holds neither a thread's work nor a connection to Postgres.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import msgspec
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from rest_framework.response import Response
+
+from campaigns.answers.results import MOST_ITEMS, campaign_json, results_page
+from campaigns.models import Campaign
+from campaigns.watching.readers import readers
+from fleet.errors import BadInputError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 60  # seconds
+
+
+def seconds_to_wait(asked: Any) -> int | None:
+    """Read `wait` of a query string; None = do not wait. Raise BadInputError."""
+    value = asked.get("wait")
+    if value is None:
+        return None
+    if not value.isdecimal() or len(value) > 2 or int(value) > LONGEST_WAIT:
+        raise BadInputError(f"wait {value!r} is not a number of seconds from 0 to {LONGEST_WAIT}", "wait")
+    return int(value)
+
+
+def waiting(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
+    """Let a view that launches wait for the end when it is asked to."""
+
+    @wraps(view)  # the attributes too, by which the URLs and the API's document know it
+    async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        launched: HttpResponseBase = await database_sync_to_async(view)(request, *args, **kwargs)
+        if request.method != "POST" or "wait" not in request.GET or not isinstance(launched, Response):
+            return launched
+        if launched.status_code not in (200, 201):
+            return launched
+        campaign_id = launched.data["id"]
+        try:
+            return await _waited(request, campaign_id)
+        except DatabaseError as error:
+            logger.warning("launch answered early campaign=%s reason=%s", campaign_id, str(error).strip())
+            return launched
+
+    return answer
+
+
+async def _waited(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    await _wait(campaign_id, seconds_to_wait(request.GET) or 0)
+    answer: HttpResponse = await database_sync_to_async(_answer)(request, campaign_id)
+    return answer
+
+
+async def _wait(campaign_id: int, seconds: int) -> None:
+    """Return when the campaign has ended, or after so many seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    reader = await readers.enter(campaign_id)
+    try:
+        while not reader.is_over and loop.time() < until:
+            await reader.wait(reader.generation, until - loop.time())
+    finally:
+        await readers.leave(reader)
+
+
+def _answer(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    campaign = Campaign.objects.select_related("created_by").get(pk=campaign_id)
+    body = campaign_json(campaign, settings.PUBLIC_URL or request.build_absolute_uri("/")[:-1])
+    page = results_page(request, campaign, 0, MOST_ITEMS)
+    return HttpResponse(
+        msgspec.json.encode({**body, "results": page["results"], "next": page["next"]}),
+        content_type="application/json",
+        status=200 if campaign.is_over else 202,
+    )

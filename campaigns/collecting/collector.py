@@ -1,0 +1,176 @@
+"""Carry the stream into Postgres: in order and exactly once.
+
+One transaction holds the cursor's row, stores a batch and moves the cursor. Who holds the row is the collector; other
+copies stand by. There is nothing to acknowledge and nothing to take over: a copy that dies loses its lock, and what it
+had not committed is read again by the next.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
+from redis.exceptions import RedisError
+
+from agents.board import keyspace, operator_verbs
+from campaigns import doorbell
+from campaigns.collecting.batch import Batch, Entry
+from campaigns.models import OPEN_STATES, SILENT_STATES, Campaign, DeadLetter, State, StreamCursor, Target
+from campaigns.running.ending import complete_if_over
+
+logger = logging.getLogger(__name__)
+
+BATCH_ENTRIES = 500
+BATCH_BYTES = 16 * 2**20
+STEP_ENTRIES = 25  # read at a time, so that a few giants cannot fill the memory
+LISTEN_MS = 1000
+LONGEST_PAUSE = 5.0  # seconds between two tries while a server is away
+# What is wrong with an entry, not with the database: numbers out of range, NUL bytes, rows that are not JSON.
+DATA_ERRORS = (DataError, IntegrityError, ValueError)
+
+
+class Collector:
+    """One copy of `manage.py collect`."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._seen = "0-0"
+
+    def stop(self) -> None:
+        """Finish the batch under way and return from `run`."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Collect until stopped. Trouble with a server is waited out without limit."""
+        pause = 0.0
+        while not self._stopping.is_set():
+            try:
+                collected = self.collect()
+                if collected is None:
+                    self._stopping.wait(LISTEN_MS / 1000)
+                elif not collected:
+                    self._listen()
+                pause = 0.0
+            except (RedisError, OSError, DatabaseError) as error:
+                logger.warning("collector waits reason=%s", str(error).strip())
+                connection.close()
+                pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
+                self._stopping.wait(pause)
+
+    def _listen(self) -> None:
+        """Wait for an entry after the last one seen, a second at most."""
+        operator_verbs.client().xread({keyspace.STREAM: self._seen}, count=1, block=LISTEN_MS)
+
+    def collect(self) -> int | None:
+        """Store one batch; give how many entries it had, None when another copy is at work."""
+        with transaction.atomic():
+            _bound_idle_time()
+            cursor = _take_cursor()
+            if cursor is None:
+                return None
+            entries = read_after(cursor.entry)
+            if entries:
+                store(entries)
+                cursor.entry = entries[-1].id
+                cursor.save(update_fields=["entry", "moved_at"])
+            seen = cursor.entry
+        self._seen = seen
+        # Also when nothing came: what a copy stored but did not live to trim goes away as well.
+        operator_verbs.client().xtrim(keyspace.STREAM, minid=keyspace.entry_after(seen), approximate=False)
+        return len(entries)
+
+
+def _bound_idle_time() -> None:
+    """Let Postgres end this transaction when the process freezes within it, so that a standby can take over."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+
+
+def _take_cursor() -> StreamCursor | None:
+    StreamCursor.objects.get_or_create(stream=keyspace.STREAM)
+    return StreamCursor.objects.select_for_update(skip_locked=True).filter(stream=keyspace.STREAM).first()
+
+
+def cursor_entry() -> str:
+    """Give the last entry that is stored."""
+    return StreamCursor.objects.get_or_create(stream=keyspace.STREAM)[0].entry
+
+
+def is_stored(entry: str) -> bool:
+    """Say whether everything up to this entry of the stream is in Postgres."""
+    return keyspace.entry_order(cursor_entry()) >= keyspace.entry_order(entry)
+
+
+def stored_until() -> datetime:
+    """Give the moment up to which everything that hosts sent is in Postgres."""
+    now = operator_verbs.now()
+    return now if is_stored(operator_verbs.last_entry()) else operator_verbs.moment(keyspace.entry_ms(cursor_entry()))
+
+
+def read_after(entry: str) -> list[Entry]:
+    """Read the next entries of the stream, as many as make one batch."""
+    entries: list[Entry] = []
+    size = 0
+    while len(entries) < BATCH_ENTRIES and size < BATCH_BYTES:
+        after = entries[-1].id if entries else entry
+        step = operator_verbs.client().xrange(keyspace.STREAM, min=f"({after}", count=STEP_ENTRIES)
+        entries += [Entry(entry_id.decode(), fields) for entry_id, fields in step]
+        size += sum(len(value) for _, fields in step for value in fields.values())
+        if len(step) < STEP_ENTRIES:
+            break
+    return entries
+
+
+def store(entries: Sequence[Entry]) -> None:
+    """Store a batch. An error of the data halves it, down to the one entry that is to blame."""
+    try:
+        with transaction.atomic():
+            Batch(entries).store()
+    except DATA_ERRORS as error:
+        if len(entries) == 1:
+            bury(entries[0], str(error))
+            return
+        # The halves lock their campaigns one after the other; in order of id they can only be locked together.
+        Campaign.objects.locked({campaign for campaign, _ in map(Entry.address, entries) if campaign is not None})
+        middle = len(entries) // 2
+        store(entries[:middle])
+        store(entries[middle:])
+
+
+def bury(entry: Entry, reason: str) -> None:
+    """Keep an entry that cannot be stored as a dead letter, and make its target `failed` with the reason."""
+    reason = reason.replace("\0", "").strip()[:1000]
+    fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in entry.fields.items()}
+    campaign_id, host_id = entry.address()
+    DeadLetter.objects.get_or_create(
+        stream=keyspace.STREAM,
+        entry=entry.id,
+        defaults={
+            "campaign_id": campaign_id,
+            "host_id": host_id,
+            "reason": reason,
+            "fields": json.dumps(fields).encode(),
+        },
+    )
+    logger.error("entry not stored entry=%s campaign=%s host=%s reason=%s", entry.id, campaign_id, host_id, reason)
+    if campaign_id is None or host_id is None:
+        return
+    campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+    if campaign is not None:
+        _fail(campaign, host_id, entry, reason)
+
+
+def _fail(campaign: Campaign, host_id: int, entry: Entry, reason: str) -> None:
+    target = Target.objects.filter(campaign=campaign, host_id=host_id).first()
+    if target is None or target.state not in OPEN_STATES + SILENT_STATES:
+        return
+    campaign.move(target.state, State.FAILED)
+    target.state, target.error = State.FAILED, f"the answer could not be stored: {reason}"
+    target.answered_at = target.ended_at = entry.at
+    target.late = campaign.is_past(entry.at)
+    target.save(update_fields=["state", "error", "answered_at", "ended_at", "late"])
+    campaign.save_counts()
+    complete_if_over(campaign, entry.at)
+    doorbell.ring(campaign.pk)

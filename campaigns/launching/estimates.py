@@ -1,0 +1,149 @@
+"""What a launch would mean, without launching: who is meant now, who of them cannot run the SQL, what it cost."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from agents.inventory import sql
+from agents.models import BUSY, online_since
+from campaigns.launching import quotas
+from campaigns.selecting import sql_support
+from campaigns.selecting.selection import Selection, sql_of
+
+SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
+
+# The selected hosts' query is the ORM's own and stands in for {}.
+COUNT_MEANT = """
+SELECT platform, version, extensions,
+    count(*), count(*) FILTER (WHERE last_seen >= %s OR busy_since >= %s), count(*) FILTER (WHERE last_seen >= %s)
+FROM ({}) AS meant (platform, version, extensions, last_seen, busy_since) GROUP BY 1, 2, 3
+"""
+# Bounded, so that it takes as long for a hundred earlier campaigns over everybody as for one over a few.
+COST = """
+WITH earlier AS (
+    SELECT id, count_denylisted, count_answered + count_failed AS told FROM campaigns_campaign
+    WHERE md5(sql) = md5(%s) AND sql = %s
+), target AS (
+    SELECT wall_ms, memory_bytes
+    FROM (SELECT id FROM earlier WHERE told > 0 ORDER BY id DESC LIMIT 5) AS newest
+    CROSS JOIN LATERAL (
+        SELECT wall_ms, memory_bytes FROM campaigns_target
+        WHERE campaign_id = newest.id AND wall_ms IS NOT NULL ORDER BY host_id LIMIT 10000
+    ) AS told
+)
+SELECT (SELECT count(*) FROM earlier), (SELECT coalesce(sum(count_denylisted), 0) FROM earlier), count(*),
+    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY wall_ms),
+    percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY memory_bytes)
+FROM target
+"""
+
+
+class Meant(NamedTuple):
+    """How many hosts of one kind are meant."""
+
+    hosts: int
+    online: int
+    seen_last_day: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What SQL cost the hosts of earlier campaigns: of the newest five, and of 10,000 hosts in each."""
+
+    campaigns: int
+    denylisted: int
+    hosts: int
+    wall_ms: list[int] | None
+    memory_bytes: list[int] | None
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Give it as the API shows it; None = nothing is known."""
+        if not self.hosts and not self.denylisted:
+            return None
+        return {
+            "campaigns": self.campaigns,
+            "hosts": self.hosts,
+            "wall_ms": _median_and_p95(self.wall_ms),
+            "memory_bytes": _median_and_p95(self.memory_bytes),
+            "denylisted": self.denylisted,
+        }
+
+
+def _median_and_p95(values: list[int] | None) -> dict[str, int | None]:
+    median, p95 = values or (None, None)
+    return {"median": median, "p95": p95}
+
+
+def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
+    """Count who a selection means now: all, online, seen within a day, by platform; and the cost of the SQL, if given.
+
+    Raise BadInputError for what a launch would refuse; warn of what it would need a permission for, and of hosts that
+    it would not ask.
+    """
+    selection = Selection.read(target)
+    warnings = selection.check_names()
+    meant = _count(selection)
+    platforms: Counter[str] = Counter()
+    for (platform, *_), counted in meant.items():
+        platforms[platform] += counted.hosts
+    targeted = platforms.total()
+    cost = None
+    warnings += filter(None, [quotas.beyond_quota(by, targeted)])
+    if text:
+        checked = sql.check(text, settings.RESTRICTED_TABLES)
+        cost = cost_of(checked.text)
+        warnings += _unsupported(checked.text, {kind: counted.hosts for kind, counted in meant.items()})
+        warnings += [*_refusals(cost), *(f"{reason}: it needs a permission" for reason in checked.restricted)]
+    return {
+        "targeted": targeted,
+        "online": sum(counted.online for counted in meant.values()),
+        "seen_last_day": sum(counted.seen_last_day for counted in meant.values()),
+        "platforms": dict(platforms.most_common()),
+        "cost": cost.as_json() if cost else None,
+        "warnings": warnings,
+    }
+
+
+def _count(selection: Selection) -> dict[sql_support.Kind, Meant]:
+    now = timezone.now()
+    fields = ("platform", "osquery_version", "extensions", "presence__last_seen", "presence__busy_since")
+    text, params = sql_of(selection.hosts(now), *fields)
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - BUSY, now - timedelta(days=1), *params])
+        return {row[:3]: Meant(*row[3:]) for row in cursor.fetchall()}
+
+
+def cost_of(text: str) -> Cost:
+    """Look up what this SQL cost in earlier campaigns."""
+    with connection.cursor() as cursor:
+        cursor.execute(COST, [text, text])
+        campaigns, denylisted, *told = cursor.fetchone()
+    return Cost(campaigns, int(denylisted), *told)
+
+
+def goes_alone(text: str) -> bool:
+    """Say whether nothing else shall wait, or die, with this SQL: it was slow or denylisted before."""
+    cost = cost_of(text)
+    return bool(cost.denylisted) or (cost.wall_ms is not None and cost.wall_ms[1] >= SLOW_MS)
+
+
+def _unsupported(text: str, hosts: Mapping[sql_support.Kind, int]) -> Iterator[str]:
+    """Say how many hosts of a platform lack what the SQL asks for, the most first."""
+    lacking: Counter[tuple[str, str]] = Counter()
+    for kind in sql_support.unsupported_among(text, hosts):
+        lacking[kind.platform, kind.error] += hosts[kind[:3]]
+    for (platform, error), many in lacking.most_common():
+        yield f"{many} {platform} hosts cannot run it and would not be asked: {error}"
+
+
+def _refusals(cost: Cost) -> list[str]:
+    if not cost.denylisted:
+        return []
+    return [f"hosts that denylisted it in earlier campaigns: {cost.denylisted}; osquery died there running this SQL"]

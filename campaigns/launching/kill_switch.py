@@ -1,0 +1,61 @@
+"""The kill switch: all live queries off, at once and until somebody switches them on again."""
+
+import logging
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from agents.board import operator_verbs
+from campaigns.models import LiveQueries
+from fleet.errors import ConflictError
+
+logger = logging.getLogger(__name__)
+
+
+def is_on() -> bool:
+    """Say whether campaigns may be launched and handed out."""
+    return settings.LIVE_QUERIES_ENABLED and not LiveQueries.objects.filter(enabled=False).exists()
+
+
+def sentence() -> str:
+    """Say who switched live queries off, and why; "" when they are on."""
+    if not settings.LIVE_QUERIES_ENABLED:
+        return "live queries are switched off on this server (LIVE_QUERIES_ENABLED)"
+    switch = LiveQueries.objects.filter(enabled=False).first()
+    if switch is None:
+        return ""
+    reason = f": {switch.reason}" if switch.reason else ""
+    return f"live queries were switched off by {switch.changed_by or 'somebody'}{reason}"
+
+
+def refuse_when_off() -> None:
+    """Raise ConflictError with who switched live queries off."""
+    if said := sentence():
+        raise ConflictError(said)
+
+
+def follow() -> bool:
+    """Let the board follow the switch, also when it was changed where the server is set up; give whether it is on."""
+    LiveQueries.objects.get_or_create(pk=1)
+    with transaction.atomic():
+        LiveQueries.objects.select_for_update().get(pk=1)  # one at a time: the last one has read the last turn
+        on = is_on()
+        operator_verbs.switch_off(off=not on)
+    return on
+
+
+def turn(by: User, reason: str, *, on: bool) -> None:
+    """Turn it, in Postgres and then on the board: off means that nothing is handed out from now on.
+
+    Without Redis nothing is handed out anyway, so that keeps nobody from turning it; the sweep lets the board follow.
+    """
+    LiveQueries.objects.update_or_create(
+        pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}
+    )
+    logger.warning("live queries switched %s by=%s reason=%s", "on" if on else "off", by.pk, reason)
+    try:
+        follow()
+    except RedisError as error:
+        logger.warning("the board does not follow the switch yet reason=%s", error)

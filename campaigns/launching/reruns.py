@@ -1,0 +1,59 @@
+"""Ask again: a new campaign over the hosts of an ended one that came to nothing, with the same SQL."""
+
+from collections.abc import Sequence
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from campaigns.launching.launch import Order, launch
+from campaigns.models import FINAL_STATES, Campaign, State
+from campaigns.selecting.earlier_targets import states_in
+from fleet.errors import BadInputError, ConflictError
+
+
+def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
+    """Launch a campaign's SQL over its hosts in these final states. Raise ConflictError while it has not ended.
+
+    Its rollout holds again, canary and brakes: what was held back is as many hosts as ever. Nobody joins late, since
+    the hosts are those that were.
+    What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission.
+    """
+    wanted = _checked(parent, list(states))
+    order = Order(
+        sql=parent.sql,
+        target={"campaign": {"id": parent.pk, "states": wanted}},
+        timeout=parent.timeout,
+        answer_within=parent.answer_within,
+        rollout=parent.rollout,
+        name=parent.name,
+        reason=parent.reason,
+        query=parent.query,
+    )
+    with transaction.atomic():
+        campaign = launch(order, by)
+        campaign.parent = parent
+        if State.DENYLISTED in wanted and parent.count_denylisted:
+            campaign.warnings = [*campaign.warnings, _of_denylisted(parent)]
+        campaign.save(update_fields=["parent", "warnings"])
+    return campaign
+
+
+def _checked(parent: Campaign, states: list[str]) -> list[str]:
+    wanted = list(dict.fromkeys(states_in(states, "states")))
+    if open_ := [state for state in wanted if state not in FINAL_STATES]:
+        allowed = ", ".join(FINAL_STATES)
+        raise BadInputError(f"states has {open_[0]!r}, which is not final, allowed are {allowed}", "states")
+    if not parent.is_over:
+        raise ConflictError(f"campaign {parent.pk} is {parent.status}: it can be rerun when it has ended")
+    if not wanted:
+        raise BadInputError("states is empty: it selects nobody", "states")
+    if not any(parent.counts[state] for state in wanted):
+        raise BadInputError(f"no host of campaign {parent.pk} is {' or '.join(wanted)}", "states")
+    return wanted
+
+
+def _of_denylisted(parent: Campaign) -> str:
+    return (
+        f"{parent.count_denylisted} of these hosts refuse this exact SQL for a day after it died there (denylisted) and"
+        " will do so again: to ask them, once it is safe there, launch it with altered text; a comment is enough"
+    )

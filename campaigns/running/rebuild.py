@@ -1,0 +1,118 @@
+"""Write the board anew from Postgres when Redis restarted, was replaced or was emptied.
+
+While it lasts the board has no epoch: every script says so, agents keep their answers and come again. Safe beside
+running gateways, workers and a second rebuild.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q
+
+from agents.board import operator_verbs, rebuilding
+from agents.board.keyspace import seat_of
+from agents.enrolling import config_document
+from agents.models import Host, Presence
+from campaigns.collecting.collector import cursor_entry, is_stored
+from campaigns.launching import kill_switch
+from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
+from campaigns.running.rollout import HASH, brakes_of
+
+logger = logging.getLogger(__name__)
+
+LOCK = 0x666C65657401  # of the one rebuild at a time
+
+
+def mend_board() -> bool:
+    """Say whether the board is whole, after an attempt to make it so when it is not."""
+    epoch = rebuilding.epoch()
+    if epoch is not None and epoch[0] == rebuilding.run_id():
+        return True
+    return rebuild()
+
+
+def rebuild() -> bool:
+    """Rebuild the board; False when another does it, or when the collector has yet to store what is in the stream."""
+    with transaction.atomic():
+        if not _take_lock():
+            return False
+        rebuilding.begin()
+        if not is_stored(operator_verbs.last_entry()):
+            logger.info("board waits for the collector to store what is in the stream")
+            return False
+        rebuilding.mark_stream(cursor_entry())
+        rebuilding.clear()
+        campaigns = _kept_campaigns()
+        for campaign in campaigns:
+            rebuilding.restore(_kept(campaign))
+        operator_verbs.switch_off(off=not kill_switch.is_on())
+        rebuilding.restore_reads(_last_seen())
+        rebuilding.finish(_floors(), config_document.text_of(config_document.current()))
+    logger.warning("board rebuilt campaigns=%s", len(campaigns))
+    return True
+
+
+def _take_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _kept_campaigns() -> list[Campaign]:
+    """Lock the campaigns that belong on the board: armed, and open or ended so recently that answers still count."""
+    since = operator_verbs.now() - timedelta(seconds=settings.LATE_ANSWER_SECONDS)
+    wanted = Campaign.objects.filter(started_at__isnull=False).filter(Q(ended_at=None) | Q(ended_at__gte=since))
+    return list(Campaign.objects.locked(wanted.values_list("pk", flat=True)).values())
+
+
+def _kept(campaign: Campaign) -> rebuilding.Kept:
+    owed: dict[int, list[int]] = defaultdict(list)
+    offer: dict[int, list[int]] = defaultdict(list)
+    flight: dict[int, tuple[int, datetime]] = {}
+    targets = Target.objects.filter(campaign=campaign).exclude(state__in=[*ANSWER_STATES, State.UNSUPPORTED])
+    # Who was handed it was released, also when the process that did so died before it could commit that.
+    targets = targets.annotate(hash=HASH).filter(Q(hash__lte=campaign.released) | Q(delivered_at__isnull=False))
+    for host, state, deliveries, delivered_at in targets.values_list(
+        "host_id", "state", "deliveries", "delivered_at"
+    ).iterator(10_000):
+        seat = seat_of(host)
+        owed[seat.number].append(seat.bit)
+        if state in OPEN_STATES:
+            offer[seat.number].append(seat.bit)
+        if state == State.DELIVERED and delivered_at:
+            flight[host] = (deliveries, delivered_at)
+    if campaign.started_at is None:
+        raise ValueError(f"campaign {campaign.pk} was never armed")
+    armed = campaign.ranges.exclude(done_at=None).values_list("number", flat=True)
+    return rebuilding.Kept(
+        campaign=campaign.pk,
+        sql=campaign.sql,
+        started_at=campaign.started_at,
+        ends_at=campaign.ends_at,
+        left=campaign.left,
+        brakes=brakes_of(campaign, settings.DENYLISTED_BRAKE or None),
+        denylisted=campaign.count_denylisted,
+        ranges=sorted({*armed, *owed}),
+        closed=_closed(campaign),
+        owed=owed,
+        offer=offer,
+        flight=flight,
+    )
+
+
+def _closed(campaign: Campaign) -> operator_verbs.Closed | None:
+    """Give when it was closed. One that was stopped while the board was away is closed from the first moment on."""
+    at = campaign.closed_at or campaign.ended_at or (operator_verbs.now() if campaign.ended_by else None)
+    return operator_verbs.Closed(at, campaign.closed_entry or cursor_entry()) if at else None
+
+
+def _last_seen() -> Iterator[tuple[int, datetime]]:
+    return Presence.objects.values_list("host_id", "last_seen").iterator(10_000)
+
+
+def _floors() -> dict[int, int]:
+    return dict(Host.objects.filter(epoch_floor__gt=0).values_list("pk", F("epoch_floor")))

@@ -1,0 +1,224 @@
+"""Write a campaign's targets, range by range, and put them on the board.
+
+A range is a row; the message that brought us here is only a hint and may come twice or late. Two transactions: first
+the targets are written and committed, then they are armed, so that what is on the board always has committed targets.
+"""
+
+import logging
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, F, Func, IntegerField, Max, OuterRef, Value
+from django.utils import timezone
+
+from agents.board import operator_verbs
+from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
+from agents.models import BUSY, Host, HostQuerySet, online_since
+from campaigns import doorbell
+from campaigns.launching import quotas
+from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
+from campaigns.running import rollout
+from campaigns.running.ending import close_on_board, complete_if_over
+from campaigns.running.rollout import HASH, brakes_of
+from campaigns.selecting import sql_support
+from campaigns.selecting.selection import Selection, sql_of
+
+logger = logging.getLogger(__name__)
+
+LATE_JOINERS_AT_ONCE = 10_000
+
+COUNT_ONLINE = """
+SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
+WHERE target.campaign_id = %s AND (presence.last_seen >= %s OR presence.busy_since >= %s)
+"""
+
+# The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
+WRITE = """
+WITH written AS (
+    INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count, ended_at)
+    SELECT %s, id, hostname, CASE WHEN refused.error IS NULL THEN 'waiting' ELSE 'unsupported' END, false, 0,
+        coalesce(refused.error, ''), 0, CASE WHEN refused.error IS NOT NULL THEN %s END
+    FROM ({}) AS meant (id, hostname, platform, version, extensions)
+    LEFT JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS refused (platform, version, extensions, error)
+    USING (platform, version, extensions) ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING state
+)
+SELECT state, count(*) FROM written GROUP BY state
+"""
+
+
+def write_range(campaign_id: int, number: int) -> None:
+    """Write and arm one range. Safe to run twice, at once, and after a stop."""
+    if _write_targets(campaign_id, number):
+        _arm_targets(campaign_id, number)
+
+
+def _write_targets(campaign_id: int, number: int) -> bool:
+    with transaction.atomic():
+        campaign = open_campaign(campaign_id)
+        range_ = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None).first()
+        if campaign is None or range_ is None:
+            return False
+        written = _write(campaign, _meant(range_))
+    if written > 20_000:
+        _analyze()
+    return True
+
+
+def _meant(range_: TargetRange) -> HostQuerySet:
+    """Give the hosts of a range that were meant at the launch and are enrolled still."""
+    first = range_.number << RANGE_BITS
+    # Redis counts the bits of a byte from the left, PostgreSQL from the right.
+    bit = F("pk").bitand(RANGE_SIZE - 1).bitxor(7)
+    is_meant = Func(Value(range_.hosts), bit, function="get_bit", output_field=IntegerField())
+    hosts: HostQuerySet = Host.objects.enrolled().filter(pk__gte=first, pk__lt=first + RANGE_SIZE)
+    return hosts.annotate(is_meant=is_meant).filter(is_meant=1)
+
+
+def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
+    """Write targets and counts; give how many are new."""
+    text, params = sql_of(hosts, "pk", "hostname", "platform", "osquery_version", "extensions")
+    refused = [[kind[place] for kind in campaign.unsupported] for place in range(4)]
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE.format(text), [campaign.pk, campaign.chosen_at, *params, *refused])
+        written: dict[str, int] = dict(cursor.fetchall())
+    for state, many in written.items():
+        campaign.move(None, state, many)
+    if written:
+        campaign.save_counts()
+        doorbell.ring(campaign.pk)
+    return sum(written.values())
+
+
+def _arm_targets(campaign_id: int, number: int) -> None:
+    with transaction.atomic():
+        campaign = open_campaign(campaign_id)
+        if campaign is None:
+            return
+        bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
+        brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
+        try:
+            armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
+        except operator_verbs.NoBoardError:
+            logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
+            return
+        if armed is None:
+            end_as_closed(campaign)
+            return
+        if campaign.started_at is None:
+            campaign.started_at, campaign.ends_at = armed
+        TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
+        if not campaign.ranges.filter(done_at=None).exists():
+            campaign.status = Status.RUNNING
+            complete_if_over(campaign, _last_end(campaign) or armed.started_at)
+        campaign.save(update_fields=["started_at", "ends_at", "status"])
+        doorbell.ring(campaign_id)
+    if campaign.status != Status.TARGETING:
+        count_online(campaign)
+    logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
+
+
+def count_online(campaign: Campaign) -> None:
+    """Count how many targets are online; first when all are known, since many a campaign ends within seconds.
+
+    Without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile. When it has
+    ended the last count stays: that many were there to be asked.
+    """
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(now), now - BUSY])
+        online = cursor.fetchone()[0]
+    if online != campaign.count_online:
+        Campaign.objects.filter(pk=campaign.pk).update(count_online=online)
+        doorbell.ring(campaign.pk)
+
+
+def _last_end(campaign: Campaign) -> datetime | None:
+    """Give when the last final target became so; None = none is, or that was before the campaign began."""
+    last: datetime | None = Target.objects.filter(campaign=campaign).aggregate(last=Max("ended_at"))["last"]
+    return last if last and campaign.started_at and last > campaign.started_at else None
+
+
+def end_as_closed(campaign: Campaign) -> None:
+    """End what the board knows as closed: a stop got so far, and Postgres failed before it could keep it."""
+    campaign.ended_by, campaign.ended_reason = "server", "a stop reached the board and could not be stored"
+    campaign.save(update_fields=["ended_by", "ended_reason"])
+    close_on_board(campaign)
+    doorbell.ring(campaign.pk)
+
+
+def open_campaign(campaign_id: int) -> Campaign | None:
+    """Lock the campaign; None when it is gone, over or about to end."""
+    campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
+    if campaign is None or campaign.is_closed or campaign.ended_by:
+        return None
+    return campaign if campaign.status in (Status.TARGETING, Status.RUNNING) else None
+
+
+def open_hosts(campaign: Campaign, number: int) -> list[int]:
+    """Name the hosts of a range that are released and not final."""
+    first = number << RANGE_BITS
+    targets = Target.objects.filter(campaign=campaign, host_id__gte=first, host_id__lt=first + RANGE_SIZE)
+    released = targets.annotate(hash=HASH).filter(state__in=OPEN_STATES, hash__lte=campaign.released)
+    return list(released.values_list("host_id", flat=True))
+
+
+def add_late_joiners(campaign_id: int) -> int:
+    """Write hosts that are meant since the campaign began, release those its rollout lets; give how many joined.
+
+    Safe to run twice. What is written and not released, because the process died between, the repair of the board
+    releases. Nobody joins beyond what who launched may ask, and the campaign says so.
+    """
+    with transaction.atomic():
+        campaign = open_campaign(campaign_id)
+        if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
+            return 0
+        known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
+        meant = Selection.read(campaign.target).hosts(operator_verbs.now()).exclude(Exists(known))
+        joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
+        if not joined:
+            return 0
+        numbers = {host >> RANGE_BITS for host in joined}
+        for number in numbers:
+            TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
+        _join(campaign, Host.objects.filter(pk__in=joined))
+    with transaction.atomic():
+        campaign = open_campaign(campaign_id)
+        if campaign is None or campaign.status != Status.RUNNING:
+            return len(joined)
+        for number in numbers:
+            try:
+                operator_verbs.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
+            except operator_verbs.NoBoardError:
+                logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
+    return len(joined)
+
+
+def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
+    """Leave out hosts beyond the quota of who launched, and let the campaign say that some were."""
+    by = campaign.created_by
+    room = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
+    if room is None or room >= len(hosts):
+        return hosts
+    warning = f"nobody joins any more: {campaign.count_targeted + room} hosts is the most that {by} may ask"
+    if warning not in campaign.warnings:
+        campaign.warnings.append(warning)
+        campaign.save(update_fields=["warnings"])
+        doorbell.ring(campaign.pk)
+    return hosts[:room]
+
+
+def _join(campaign: Campaign, hosts: HostQuerySet) -> None:
+    """Write hosts that join: they may be of kinds that nobody had at the launch, and some stand among the released."""
+    campaign.unsupported = sql_support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
+    _write(campaign, hosts)
+    if campaign.rollout is not None:
+        campaign.released_count = rollout.count_released(campaign)
+    campaign.save(update_fields=["unsupported", "released_count"])
+
+
+def _analyze() -> None:
+    """Tell the planner about a table that just grew, before it is updated a hundred thousand times."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE campaigns_target")

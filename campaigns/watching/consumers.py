@@ -1,0 +1,217 @@
+"""The viewers' sockets: snapshot, then progress and results as they come, in order and without gaps (design 8).
+
+A socket keeps nothing but its place; what it sends comes from the campaign's reader.
+"""
+
+import asyncio
+import logging
+import time
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from channels.auth import get_user
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import DatabaseError
+from django.http.request import split_domain_port, validate_host
+from rest_framework.exceptions import AuthenticationFailed
+
+from campaigns.models import Campaign
+from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
+from fleet.api import BearerAuthentication
+from fleet.cancelling import end
+
+logger = logging.getLogger(__name__)
+
+NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, ENDED = 4401, 4403, 4404, 1000
+PING_SECONDS = 20.0
+RIGHTS_SECONDS = 10.0
+PERMISSION = "campaigns.view_campaign"
+
+
+class RefusedError(Exception):
+    """The viewer may not look; the code says why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """One viewer of one campaign."""
+
+    async def connect(self) -> None:
+        """Accept, then send until the campaign ended or the viewer left. A refusal is a close with its code."""
+        self._sender: asyncio.Task[None] | None = None
+        bearer = "bearer" in self.scope["subprotocols"]
+        await self.accept("bearer" if bearer else None)
+        try:
+            await self._check_rights()
+            after = self._after()
+            reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"])
+        except RefusedError as refusal:
+            await self.close(refusal.code)
+        except Campaign.DoesNotExist:
+            await self.close(NO_SUCH_CAMPAIGN)
+        else:
+            self._sender = asyncio.create_task(self._serve(reader, after))
+
+    async def disconnect(self, code: int) -> None:
+        """Stop sending."""
+        if self._sender is not None:
+            await end([self._sender])
+
+    # --- who --------------------------------------------------------------------------------------------------
+
+    async def _check_rights(self) -> None:
+        """Look up who looks, and whether they may, as of now. Raise RefusedError."""
+        protocols = self.scope["subprotocols"]
+        if protocols[:1] == ["bearer"]:
+            user = await database_sync_to_async(_user_of_token)(protocols[1] if len(protocols) > 1 else "")
+        else:
+            if not self._is_same_site():
+                raise RefusedError(NOT_ALLOWED)
+            user = await _user_of_session(self.scope["session"].session_key)
+        if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
+            raise RefusedError(NOT_SIGNED_IN)
+        if not await database_sync_to_async(_may_look)(user.pk):
+            raise RefusedError(NOT_ALLOWED)
+
+    def _is_same_site(self) -> bool:
+        """Say whether the page that opened the socket is ours: browsers send cookies along from anywhere."""
+        origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
+        allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+        return validate_host(split_domain_port(urlsplit(origin).netloc)[0], allowed)
+
+    def _after(self) -> int | None:
+        """Give the seq after which results are wanted; None = only what comes after the snapshot."""
+        value = parse_qs(self.scope["query_string"].decode("latin-1")).get("after", [""])[0]
+        return int(value) if value.isdecimal() and len(value) < 19 else None
+
+    # --- what -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, reader: Reader, after: int | None) -> None:
+        try:
+            await self._send_all(reader, reader.last_seq if after is None else after)
+        except RefusedError as refusal:
+            await self.close(refusal.code)
+        except DatabaseError as error:
+            logger.warning("viewer sent away campaign=%s reason=%s", reader.campaign_id, str(error).strip())
+            await self.close(1012)
+        finally:
+            await readers.leave(reader)
+
+    async def _send_all(self, reader: Reader, seq: int) -> None:
+        """Send until the campaign ended and everything was sent. Raise RefusedError when the rights are gone."""
+        await self._send({"type": "snapshot", "campaign": reader.state})
+        pace = Pace(reader.state)
+        behind = False
+        while True:
+            generation, state = reader.generation, reader.state
+            if not behind and await reader.behind(seq):
+                behind = True  # the client pages over REST and comes back; until then it sees the counts
+                await self._send({"type": "behind", "after": seq})
+            page = None if behind else await reader.page_after(seq)
+            if page is not None:
+                seq = page.last_seq
+                if page.frame:
+                    await self.send(page.frame)
+            if pace.progress_is_due(state):
+                await self._send({"type": "progress", **_progress(state)})
+            if page is None and not behind and state["ended_at"] is not None:
+                return await self._send_end(state)
+            if pace.rights_are_due():
+                await self._check_rights()
+            if pace.ping_is_due():
+                await self._send({"type": "ping"})
+            if page is None:
+                await reader.wait(generation, pace.seconds_left(state))
+
+    async def _send_end(self, state: dict[str, Any]) -> None:
+        await self._send({"type": "progress", **_progress(state)})
+        await self._send(
+            {"type": "ended", "status": state["status"], "ended_reason": state["ended_reason"], **_progress(state)}
+        )
+        await self.close(ENDED)
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        await self.send(encode(frame).decode())
+
+
+class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """Every address at which there is no socket."""
+
+    async def connect(self) -> None:
+        """Refuse as every socket does: accept, so that the close and its code arrive."""
+        await self.accept("bearer" if "bearer" in self.scope["subprotocols"] else None)
+        await self.close(NO_SUCH_CAMPAIGN)
+
+
+class Pace:
+    """When a socket is due to say what. Each question that is answered with yes sets the next time."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        now = time.monotonic()
+        self._shown = _progress(state)
+        self._progress_at = now
+        self._ping_at = now + PING_SECONDS
+        self._rights_at = now + RIGHTS_SECONDS
+
+    def progress_is_due(self, state: dict[str, Any]) -> bool:
+        """Say whether the counts changed and the last were sent half a second ago."""
+        now = time.monotonic()
+        if _progress(state) == self._shown or now < self._progress_at:
+            return False
+        self._shown, self._progress_at = _progress(state), now + PROGRESS_SECONDS
+        return True
+
+    def rights_are_due(self) -> bool:
+        """Say whether the viewer's rights were looked at ten seconds ago."""
+        now = time.monotonic()
+        if now < self._rights_at:
+            return False
+        self._rights_at = now + RIGHTS_SECONDS
+        return True
+
+    def ping_is_due(self) -> bool:
+        """Say whether the last ping was sent twenty seconds ago."""
+        now = time.monotonic()
+        if now < self._ping_at:
+            return False
+        self._ping_at = now + PING_SECONDS
+        return True
+
+    def seconds_left(self, state: dict[str, Any]) -> float:
+        """Give how long there is nothing to say unless something changes."""
+        next_at = min(self._ping_at, self._rights_at)
+        if _progress(state) != self._shown:
+            next_at = min(next_at, self._progress_at)
+        return max(0.0, next_at - time.monotonic())
+
+
+def _progress(state: dict[str, Any]) -> dict[str, Any]:
+    return {"counts": state["counts"], "last_seq": state["last_seq"]}
+
+
+def _user_of_token(token: str) -> User | None:
+    try:
+        user: User = BearerAuthentication().authenticate_credentials(token.encode(errors="replace"))[0]
+    except AuthenticationFailed:
+        return None
+    return user
+
+
+async def _user_of_session(key: str | None) -> User | AnonymousUser:
+    """Read the session anew: since the socket opened it may have ended, or its owner's password may have changed."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user: User | AnonymousUser = await get_user({"session": session})
+    return user
+
+
+def _may_look(user_id: int) -> bool:
+    """Look the rights up anew: Django keeps them on the user object."""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    return user is not None and user.has_perm(PERMISSION)

@@ -1,0 +1,186 @@
+"""One reader per process and campaign: it fetches from Postgres, encodes once, and serves all the sockets.
+
+A ring of the doorbell makes it look; so does the clock, every two seconds, so that a lost ring delays and never loses.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from django.db import DatabaseError
+from redis.exceptions import RedisError
+
+from campaigns.answers.results import campaign_json, results_after
+from campaigns.doorbell import group_of
+from campaigns.models import Campaign, Result
+from fleet.cancelling import end
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+PROGRESS_SECONDS = 0.5  # at most twice a second
+FRAME_ITEMS = 200
+FRAME_BYTES = 1_000_000
+FRAMES_KEPT = 16  # for viewers who are a little apart
+MOST_BEHIND = 2000  # items
+
+encode = msgspec.json.Encoder().encode
+
+
+class Page(NamedTuple):
+    """One encoded `results` frame and the seq of its last item."""
+
+    frame: str
+    last_seq: int
+
+
+class Reader:
+    """What the viewers of one campaign in this process share."""
+
+    def __init__(self, campaign_id: int) -> None:
+        self.campaign_id = campaign_id
+        self.viewers = 0
+        self.state: dict[str, Any] = {}
+        self.generation = 0
+        self._changed = asyncio.Condition()
+        self._rung = asyncio.Event()
+        self._pages: OrderedDict[int, asyncio.Future[Page]] = OrderedDict()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Look for the first time and begin to listen. Raise Campaign.DoesNotExist."""
+        await self._look()
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._follow())]
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await end(self._tasks)
+
+    @property
+    def last_seq(self) -> int:
+        """Give the last seq there is, as of the last look."""
+        return int(self.state["last_seq"])
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether the campaign ended, as of the last look."""
+        return self.state["ended_at"] is not None
+
+    async def wait(self, generation: int, seconds: float) -> None:
+        """Return when something changed since `generation`, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.generation != generation)
+
+    async def page_after(self, seq: int) -> Page | None:
+        """Give the results after `seq` as one frame, read and encoded once for all viewers; None = nothing more."""
+        if seq >= self.last_seq:
+            return None
+        if seq not in self._pages:
+            self._pages[seq] = asyncio.ensure_future(self._read(seq))
+            while len(self._pages) > FRAMES_KEPT:
+                self._pages.popitem(last=False)
+        page = self._pages[seq]
+        try:
+            return await asyncio.shield(page)
+        except DatabaseError:
+            self._pages.pop(seq, None)
+            raise
+
+    async def _read(self, seq: int) -> Page:
+        items = await database_sync_to_async(results_after)(
+            self.campaign_id, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True
+        )
+        if not items:  # the seqs up to last_seq were given to results that were not kept
+            return Page("", self.last_seq)
+        return Page(encode({"type": "results", "items": items}).decode(), items[-1]["seq"])
+
+    async def behind(self, seq: int) -> bool:
+        """Say whether more than 2,000 items follow `seq`."""
+        if self.last_seq - seq <= MOST_BEHIND:
+            return False
+        following = Result.objects.filter(campaign_id=self.campaign_id, seq__gt=seq).order_by("seq")
+        return bool(await following[MOST_BEHIND : MOST_BEHIND + 1].acount())
+
+    async def _look(self) -> None:
+        state = await database_sync_to_async(_campaign_state)(self.campaign_id)
+        if state == self.state:
+            return
+        async with self._changed:
+            self.state = state
+            self.generation += 1
+            self._changed.notify_all()
+
+    async def _follow(self) -> None:
+        """Look when rung and every two seconds, at most twice a second."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._rung.wait()
+            self._rung.clear()
+            try:
+                await self._look()
+            except DatabaseError as error:
+                logger.warning("viewers wait campaign=%s reason=%s", self.campaign_id, str(error).strip())
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    async def _listen(self) -> None:
+        """Hear the doorbell, on a channel of our own in the campaign's group."""
+        layer = get_channel_layer()
+        while True:
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(group_of(self.campaign_id), channel)
+                try:
+                    while True:
+                        await layer.receive(channel)
+                        self._rung.set()
+                finally:
+                    await layer.group_discard(group_of(self.campaign_id), channel)
+            except (RedisError, OSError) as error:
+                logger.warning("doorbell lost campaign=%s reason=%s", self.campaign_id, error)
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+def _campaign_state(campaign_id: int) -> dict[str, Any]:
+    campaign = Campaign.objects.select_related("created_by").get(pk=campaign_id)
+    return campaign_json(campaign)
+
+
+class Readers:
+    """The readers of this process, each open as long as somebody looks."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, Reader] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+
+    async def enter(self, campaign_id: int) -> Reader:
+        """Give the campaign's reader, opened. Raise Campaign.DoesNotExist."""
+        reader = self._readers.get(campaign_id)
+        if reader is None:
+            reader = self._readers[campaign_id] = Reader(campaign_id)
+            self._opening[campaign_id] = asyncio.create_task(reader.open())
+        reader.viewers += 1
+        try:
+            if campaign_id in self._opening:
+                await asyncio.shield(self._opening[campaign_id])
+        except BaseException:
+            await self.leave(reader)
+            raise
+        return reader
+
+    async def leave(self, reader: Reader) -> None:
+        """Take a viewer off; the last one closes the reader."""
+        reader.viewers -= 1
+        if not reader.viewers and self._readers.get(reader.campaign_id) is reader:
+            del self._readers[reader.campaign_id]
+            self._opening.pop(reader.campaign_id, None)
+            await reader.close()
+
+
+readers = Readers()
