@@ -1,5 +1,7 @@
 """The campaigns app."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,9 @@ class CampaignsConfig(AppConfig):
 
     name = "campaigns"
     verbose_name = "Campaigns"
+
+    def import_models(self) -> None:
+        """Load the models that lie in the room they belong to as well."""
+        super().import_models()
+        for room in ("api", "answers", "collecting", "launching"):
+            import_module(f"campaigns.{room}.models")

@@ -4,8 +4,9 @@ Whoever changes targets holds the campaign's row (`CampaignQuerySet.locked`) and
 transaction; the database refuses counts that do not add up.
 """
 
+import logging
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import add
 from typing import ClassVar
@@ -15,47 +16,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import MD5
 from django.utils import timezone
-from knox.models import AbstractAuthToken
 
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import Host
+from campaigns.states import ANSWER_STATES, OVER, State, Status
 
-
-class State(models.TextChoices):
-    """What is known of one host of a campaign."""
-
-    WAITING = "waiting", "waiting"
-    DELIVERED = "delivered", "delivered"
-    ANSWERED = "answered", "answered"
-    FAILED = "failed", "failed"
-    DENYLISTED = "denylisted", "denylisted"
-    UNSUPPORTED = "unsupported", "unsupported"
-    NO_ANSWER = "no_answer", "no answer"
-    MISSED = "missed", "missed"
-    HELD_BACK = "held_back", "held back"
-    STOPPED = "stopped", "stopped"
-
-
-OPEN_STATES = (State.WAITING, State.DELIVERED)
-ANSWER_STATES = (State.ANSWERED, State.FAILED, State.DENYLISTED)
-FINAL_STATES = tuple(state for state in State if state not in OPEN_STATES)
-# The states that a late answer may still change.
-SILENT_STATES = (State.NO_ANSWER, State.MISSED, State.HELD_BACK, State.STOPPED)
-
-
-class Status(models.TextChoices):
-    """How far a campaign is."""
-
-    SCHEDULED = "scheduled", "scheduled"
-    TARGETING = "targeting", "targeting"
-    RUNNING = "running", "running"
-    PAUSED = "paused", "paused"
-    COMPLETED = "completed", "completed"
-    EXPIRED = "expired", "expired"
-    STOPPED = "stopped", "stopped"
-
-
-OVER = (Status.COMPLETED, Status.EXPIRED, Status.STOPPED)
+logger = logging.getLogger(__name__)
 
 
 class Query(models.Model):
@@ -221,6 +187,22 @@ class Campaign(models.Model):
         end = self.ended_at or self.closed_at or self.ends_at
         return end is not None and moment > end
 
+    def complete_if_over(self, at: datetime) -> bool:
+        """Complete a campaign whose last target just became final at `at`; give whether it was.
+
+        Whoever makes the last target final calls this, holding the campaign's lock, and saves the counts. Only the
+        sweep ends what was stopped or ran out of time: it knows that all answers are stored.
+        """
+        if self.status not in (Status.RUNNING, Status.PAUSED) or self.include_late_joiners:
+            return False
+        if self.open_targets or self.ended_by or self.is_past(at):
+            return False
+        self.status, self.ended_at = Status.COMPLETED, at
+        self.ended_reason = "every host has a final state"
+        self.save(update_fields=["status", "ended_at", "ended_reason", *self.forget_pause()])
+        logger.info("campaign completed campaign=%s", self.pk)
+        return True
+
     def move(self, before: str | None, after: str, by: int = 1) -> None:
         """Count `by` targets that went from `before` (None = new) to `after`; saved by `save_counts`."""
         if before is None:
@@ -323,89 +305,10 @@ class Result(models.Model):
         return f"{self.row_count} rows of {self.hostname} in campaign {self.campaign_id}"
 
 
-class StreamCursor(models.Model):
-    """The last entry of a stream that is stored; whoever holds this row's lock is the collector."""
-
-    stream = models.CharField(max_length=50, primary_key=True)
-    entry = models.CharField(max_length=40, default="0-0")
-    moved_at = models.DateTimeField(auto_now=True)
-
-    def __str__(self) -> str:
-        return f"{self.stream} at {self.entry}"
-
-
-class DeadLetter(models.Model):
-    """An entry of the stream that could not be stored, kept as it came."""
-
-    stream = models.CharField(max_length=50)
-    entry = models.CharField(max_length=40)
-    campaign_id = models.BigIntegerField(null=True)
-    host_id = models.BigIntegerField(null=True)
-    reason = models.TextField()
-    fields = models.BinaryField(help_text="the entry's fields as JSON, bytes as Latin-1")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["-id"]
-        constraints = [models.UniqueConstraint(fields=["stream", "entry"], name="an_entry_dies_once")]
-
-    def __str__(self) -> str:
-        return f"{self.entry}: {self.reason}"
-
-
-class LiveQueries(models.Model):
-    """The kill switch; there is one row, or none before the first sweep."""
-
-    enabled = models.BooleanField(default=True)
-    reason = models.TextField(blank=True, default="")
-    changed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
-    changed_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        verbose_name = verbose_name_plural = "kill switch"
-
-    def __str__(self) -> str:
-        return f"live queries are {'enabled' if self.enabled else 'switched off'}"
-
-
-class AuditRecord(models.Model):
-    """What is kept of a campaign for good. It refers to nothing, so it outlives the rows and the people."""
-
-    class Stage(models.TextChoices):
-        """How much of its campaign's life it tells."""
-
-        OPEN = "open", "launched"
-        ENDED = "ended", "ended, late answers may come"
-        FINAL = "final", "ended"
-        DELETING = "deleting", "deleted, its rows are being deleted"
-        DELETED = "deleted", "deleted with its rows"
-
-    campaign_id = models.BigIntegerField(unique=True)
-    name = models.CharField(max_length=200, blank=True)
-    sql = models.TextField()
-    target = models.JSONField(help_text="the selection, as given")
-    reason = models.TextField(blank=True, default="")
-    launched_by = models.CharField(max_length=150, blank=True)
-    launched_at = models.DateTimeField()
-    stage = models.CharField(max_length=8, choices=Stage.choices, default=Stage.OPEN, db_index=True)
-    status = models.CharField(max_length=10, choices=Status.choices)
-    ended_at = models.DateTimeField(null=True, blank=True)
-    ended_by = models.CharField(max_length=150, blank=True, default="")
-    ended_reason = models.TextField(blank=True, default="")
-    counts = models.JSONField(default=dict)
-    hosts = models.JSONField(default=dict, help_text='ids of hosts by state, as ranges: {"answered": "1-500,502"}')
-    deleted_at = models.DateTimeField(null=True, blank=True)
-    deleted_by = models.CharField(max_length=150, blank=True, default="")
-
-    class Meta:
-        ordering = ["-campaign_id"]
-
-    def __str__(self) -> str:
-        return f"campaign {self.campaign_id} of {self.launched_by}"
-
-
 class IdempotencyKey(models.Model):
     """A key under which a person launched: the same key again gives the same campaign."""
+
+    LIFETIME: ClassVar = timedelta(hours=24)
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
     key = models.CharField(max_length=255)
@@ -418,17 +321,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of user {self.user_id}"
-
-
-class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
-    """A token of the API; the table holds its digest, the token itself is shown once, at creation."""
-
-    id = models.BigAutoField(primary_key=True)
-    digest = models.CharField(max_length=128, unique=True, editable=False)
-    name = models.CharField(max_length=100, blank=True, default="")
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return self.name or f"token {self.token_key}…"

@@ -13,8 +13,9 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from agents.gateway.app import Gateway, GatewaySettings, verb_of
+from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import App, Receive, Scope, Send
+from agents.protocol.endpoints import verb_of
 
 _django: Any = get_asgi_application()
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from agents.board import operator_verbs, rebuilding
+from agents.board import rebuilding, redis_client
 from agents.gateway.app import Gateway, GatewaySettings
 from agents.models import Host
 from agents.protocol.node_key import NodeKeys
@@ -22,7 +22,7 @@ from tests.factories import make_user
 
 @pytest.fixture(autouse=True)
 def _empty_redis() -> None:
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from agents.models import Host, Label, LabelMembership, TableSchema
 from campaigns.launching.launch import Order, launch
-from campaigns.models import Campaign, Result, State, Status, Target
+from campaigns.models import Campaign, Result, Target
 from campaigns.running.targeting import write_range
+from campaigns.states import State, Status
 
 _numbers = count(1)
 

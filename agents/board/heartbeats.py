@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace, redis_client
 
 GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long is not waited for
 GATEWAY_FORGOTTEN_MS = 60_000
@@ -29,19 +29,19 @@ class Reads(NamedTuple):
 
 def all_told_since(when: datetime) -> bool:
     """Say whether every living gateway has told since `when` which hosts asked it."""
-    current, since = operator_verbs.in_ms(operator_verbs.now()), operator_verbs.in_ms(when)
-    told = [int(at) for at in operator_verbs.client().hvals(keyspace.GATEWAYS)]
+    current, since = clock.in_ms(clock.now()), clock.in_ms(when)
+    told = [int(at) for at in redis_client.client().hvals(keyspace.GATEWAYS)]
     return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
 
 
 def note_sweep() -> None:
     """Tell that the sweep is alive."""
-    operator_verbs.client().set(keyspace.SWEPT, operator_verbs.in_ms(operator_verbs.now()))
+    redis_client.client().set(keyspace.SWEPT, clock.in_ms(clock.now()))
 
 
 def note_worker() -> None:
     """Tell that a worker of launches is alive."""
-    operator_verbs.client().set(keyspace.WORKED, operator_verbs.in_ms(operator_verbs.now()))
+    redis_client.client().set(keyspace.WORKED, clock.in_ms(clock.now()))
 
 
 class Load(NamedTuple):
@@ -55,7 +55,7 @@ class Load(NamedTuple):
 
 def load() -> Load:
     """Look at what gateways told within a minute, and at the stream."""
-    pipe = operator_verbs.client().pipeline(transaction=False)
+    pipe = redis_client.client().pipeline(transaction=False)
     pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
     held, answers, size = pipe.execute()
     return Load(len(held), sum(int(value.split()[0]) for value in held), answers, size or 0)
@@ -63,32 +63,32 @@ def load() -> Load:
 
 def forget_silent_gateways() -> None:
     """Drop gateways that told nothing for a minute."""
-    oldest = operator_verbs.in_ms(operator_verbs.now()) - GATEWAY_FORGOTTEN_MS
-    silent = [name for name, at in operator_verbs.client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
+    oldest = clock.in_ms(clock.now()) - GATEWAY_FORGOTTEN_MS
+    silent = [name for name, at in redis_client.client().hgetall(keyspace.GATEWAYS).items() if int(at) < oldest]
     if silent:
-        operator_verbs.client().pipeline().hdel(keyspace.GATEWAYS, *silent).hdel(keyspace.HELD, *silent).execute()
+        redis_client.client().pipeline().hdel(keyspace.GATEWAYS, *silent).hdel(keyspace.HELD, *silent).execute()
 
 
 def reads_of(hosts: list[int]) -> dict[int, Reads]:
     """Give when these hosts asked; hosts that never did are left out."""
     if not hosts:
         return {}
-    told = operator_verbs.client().hmget(keyspace.READS, [str(host) for host in hosts])
+    told = redis_client.client().hmget(keyspace.READS, [str(host) for host in hosts])
     return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
 
 
 def all_last_reads() -> Iterable[tuple[int, datetime]]:
     """Walk over every host and when it asked last."""
-    for host, value in operator_verbs.client().hscan_iter(keyspace.READS, count=2000):
+    for host, value in redis_client.client().hscan_iter(keyspace.READS, count=2000):
         yield int(host), _reads(value).last
 
 
 def _reads(value: bytes) -> Reads:
-    return Reads(*(operator_verbs.moment(part) for part in value.split()))
+    return Reads(*(clock.moment(part) for part in value.split()))
 
 
 def take_doubts() -> dict[int, str]:
     """Take what gateways told of hosts whose key is used by a second machine: host -> how it was noticed."""
-    pipe = operator_verbs.client().pipeline()
+    pipe = redis_client.client().pipeline()
     doubts = pipe.hgetall(keyspace.DOUBTS).delete(keyspace.DOUBTS).execute()[0]
     return {int(host): reason.decode() for host, reason in doubts.items()}

@@ -7,26 +7,20 @@ Times are aware datetimes, of Redis' own clock.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import redis
 from django.conf import settings
 
 from agents.board import keyspace
+from agents.board.clock import in_ms, moment, now
 from agents.board.copy import bitmap_of
-
-if TYPE_CHECKING:
-    from redis.commands.core import Script
+from agents.board.redis_client import bell, call, client, script
 
 RELEASED_ALL = 2**31 - 1  # no hash of a host is above it
 BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
 SLOW_INTERVAL_SECONDS = 8
-
-
-class NoBoardError(Exception):
-    """The board is not whole. What was to be written follows when the sweep has rebuilt it."""
 
 
 class Armed(NamedTuple):
@@ -41,45 +35,6 @@ class Closed(NamedTuple):
 
     at: datetime
     entry: str
-
-
-@cache
-def client() -> Any:
-    """Give this process's client."""
-    return keyspace.connect(settings.REDIS_URL)
-
-
-@cache
-def _script(name: str) -> "Script":
-    script: Script = client().register_script(keyspace.script(name))
-    return script
-
-
-def _call(name: str, keys: list[str], args: list[Any]) -> list[bytes]:
-    answer: list[bytes] = _script(name)(keys=keys, args=args)
-    if answer == [keyspace.NO_BOARD]:
-        raise NoBoardError
-    return answer
-
-
-def bell() -> str:
-    """Name the channel that gateways listen on."""
-    return keyspace.bell_channel(settings.REDIS_URL)
-
-
-def moment(milliseconds: float | str | bytes) -> datetime:
-    """Turn Redis' milliseconds into a datetime."""
-    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
-
-
-def in_ms(when: datetime) -> int:
-    """Turn a datetime into milliseconds."""
-    return round(when.timestamp() * 1000)
-
-
-def now() -> datetime:
-    """Give Redis' time."""
-    return moment(keyspace.now_ms(client()))
 
 
 @dataclass(frozen=True)
@@ -111,7 +66,7 @@ def arm(
     keys = [*_keys_of_range(campaign, number), keyspace.CAMPAIGNS]
     args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell(), brakes.released]
     args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched), int(brakes.alone)]
-    answer = _call("arm", keys, args)
+    answer = call("arm", keys, args)
     return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None
 
 
@@ -128,7 +83,7 @@ def release(campaign: int, number: int, hosts: Iterable[int], released: int | No
     step = len(bits) or 1 if released is not None else BITS_A_CALL
     for start in range(0, max(1, len(bits)), step):
         fence = "" if released is None else released
-        _call("release", keys, [campaign, number, fence, bell(), *bits[start : start + step]])
+        call("release", keys, [campaign, number, fence, bell(), *bits[start : start + step]])
 
 
 def released_to(campaign: int, ranges: Iterable[int]) -> dict[int, int]:
@@ -153,7 +108,7 @@ def resume(campaign: int, ranges: list[int]) -> datetime | None:
 
 def _pause(campaign: int, verb: str, ranges: list[int]) -> list[bytes]:
     keys = [keyspace.EPOCH, keyspace.VERSION, keyspace.PIECES, keyspace.campaign_key(campaign)]
-    return _call("pause", keys, [campaign, verb, bell(), *ranges])
+    return call("pause", keys, [campaign, verb, bell(), *ranges])
 
 
 class Standing(NamedTuple):
@@ -199,7 +154,7 @@ def switch_off(*, off: bool) -> None:
 def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> int:
     """Set bits the board has lost; give how many were, -1 when the stream moved on since `last_entry`."""
     keys = [*_keys_of_range(campaign, number), keyspace.STREAM]
-    return int(_script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
+    return int(script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
 
 
 def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
@@ -211,7 +166,7 @@ def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
     for number, bits in ranges.items():
         keys = _keys_of_range(campaign, number)
         for start in range(0, len(bits), BITS_A_CALL):
-            _call("ask", keys, [campaign, number, sql, bell(), *bits[start : start + BITS_A_CALL]])
+            call("ask", keys, [campaign, number, sql, bell(), *bits[start : start + BITS_A_CALL]])
 
 
 def withdraw(campaign: int) -> None:
@@ -258,7 +213,7 @@ def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Close
         *(keyspace.offer_key(campaign, number) for number in ranges),
     ]
     latest = in_ms(at) if at else ""
-    answer = _call("close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, bell(), *ranges])
+    answer = call("close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, bell(), *ranges])
     return Closed(moment(answer[1]), answer[2].decode())
 
 
@@ -275,11 +230,6 @@ def keys_of(campaign: int) -> list[str]:
         if kind == "range":
             keys += (keyspace.owed_key(campaign, int(number)), keyspace.offer_key(campaign, int(number)))
     return keys
-
-
-def late_time() -> timedelta:
-    """Give how long after a campaign's end answers are still taken."""
-    return timedelta(seconds=settings.LATE_ANSWER_SECONDS)
 
 
 def known() -> set[int]:

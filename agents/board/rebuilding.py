@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace, operator_verbs, redis_client
 from agents.board.copy import bitmap_of
 
 HOSTS_A_CALL = 10_000
@@ -34,12 +34,12 @@ class Kept:
 
 def run_id() -> str:
     """Give the id of the running Redis process; another one means that it restarted or was replaced."""
-    return str(operator_verbs.client().info("server")["run_id"])
+    return str(redis_client.client().info("server")["run_id"])
 
 
 def epoch() -> tuple[str, str] | None:
     """Give the run id and the time the board's epoch holds; None when there is no whole board."""
-    value = operator_verbs.client().get(keyspace.EPOCH)
+    value = redis_client.client().get(keyspace.EPOCH)
     if value is None:
         return None
     run, _, at = value.decode().partition(":")
@@ -48,15 +48,15 @@ def epoch() -> tuple[str, str] | None:
 
 def begin() -> None:
     """Take the epoch away: from now on every script says *no board*, and nothing but `restore` writes."""
-    operator_verbs.client().delete(keyspace.EPOCH)
+    redis_client.client().delete(keyspace.EPOCH)
 
 
 def mark_stream(after: str) -> str:
     """Begin the stream at an id later than `after` and than now, so that no answer can fall behind the cursor."""
-    first = f"{max(operator_verbs.in_ms(operator_verbs.now()), keyspace.entry_ms(after) + 1)}-0"
+    first = f"{max(clock.in_ms(clock.now()), keyspace.entry_ms(after) + 1)}-0"
     if keyspace.entry_order(operator_verbs.last_entry()) >= keyspace.entry_order(first):
         return operator_verbs.last_entry()
-    return str(operator_verbs.client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode())
+    return str(redis_client.client().xadd(keyspace.STREAM, {"k": "b"}, id=first).decode())
 
 
 def restore(kept: Kept) -> None:
@@ -65,19 +65,19 @@ def restore(kept: Kept) -> None:
     fields: dict[str, Any] = {
         "open": "0" if kept.closed else "1",
         "sql": kept.sql,
-        "started_at": operator_verbs.in_ms(kept.started_at),
+        "started_at": clock.in_ms(kept.started_at),
         "denylisted": kept.denylisted,
         **{f"range:{number}": "1" for number in kept.ranges},
         **{f"released:{number}": kept.brakes.released for number in kept.ranges},
     }
     fields |= _held_back(kept)
     if kept.closed:
-        closed_at = operator_verbs.in_ms(kept.closed.at)
+        closed_at = clock.in_ms(kept.closed.at)
         forget_at = closed_at + settings.LATE_ANSWER_SECONDS * 1000
         fields |= {"closed_at": closed_at, "closed_entry": kept.closed.entry, "forget_at": forget_at}
-    pipe = operator_verbs.client().pipeline()
+    pipe = redis_client.client().pipeline()
     pipe.hset(key, mapping=fields).sadd(keyspace.CAMPAIGNS, kept.campaign)
-    version = operator_verbs.client().incr(keyspace.VERSION)
+    version = redis_client.client().incr(keyspace.VERSION)
     for number, bits in kept.owed.items():
         pipe.set(keyspace.owed_key(kept.campaign, number), bitmap_of(bits))
         if not kept.closed:
@@ -85,7 +85,7 @@ def restore(kept: Kept) -> None:
         if not kept.closed and kept.left is None:
             pipe.hset(keyspace.PIECES, keyspace.piece_field(kept.campaign, number), version)
     for host, (deliveries, delivered_at) in kept.flight.items():
-        at = operator_verbs.in_ms(delivered_at)
+        at = clock.in_ms(delivered_at)
         pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} 0 0")
     pipe.execute()
 
@@ -94,7 +94,7 @@ def _held_back(kept: Kept) -> dict[str, Any]:
     """Give what keeps a campaign from being handed out, now or later."""
     limit = kept.brakes.denylisted
     fields = {
-        "ends_at": kept.ends_at and operator_verbs.in_ms(kept.ends_at),
+        "ends_at": kept.ends_at and clock.in_ms(kept.ends_at),
         "paused": None if kept.left is None else round(kept.left.total_seconds() * 1000),
         "watch": 1 if kept.brakes.watched else None,
         "alone": 1 if kept.brakes.alone else None,
@@ -107,27 +107,27 @@ def _held_back(kept: Kept) -> dict[str, Any]:
 def clear() -> None:
     """Remove every campaign's keys and the versions, before they are written anew."""
     for campaign in operator_verbs.known():
-        operator_verbs.client().unlink(*operator_verbs.keys_of(campaign))
-    operator_verbs.client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
+        redis_client.client().unlink(*operator_verbs.keys_of(campaign))
+    redis_client.client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
 
 
 def restore_reads(last_seen: Iterable[tuple[int, datetime]]) -> None:
     """Write when hosts asked last, as Postgres knows it, unless Redis still knows better."""
-    if operator_verbs.client().exists(keyspace.READS):
+    if redis_client.client().exists(keyspace.READS):
         return
     hosts = iter(last_seen)
     while batch := list(islice(hosts, HOSTS_A_CALL)):
-        reads = {str(host): " ".join([str(operator_verbs.in_ms(at))] * 3) for host, at in batch}
-        operator_verbs.client().hset(keyspace.READS, mapping=reads)
+        reads = {str(host): " ".join([str(clock.in_ms(at))] * 3) for host, at in batch}
+        redis_client.client().hset(keyspace.READS, mapping=reads)
 
 
 def finish(floors: Mapping[int, int], config: str = "{}") -> None:
     """Write floors and config, a version no copy knows, and last the epoch: the board is whole again."""
-    current = operator_verbs.in_ms(operator_verbs.now())
-    pipe = operator_verbs.client().pipeline().set(keyspace.CONFIG, config)
+    current = clock.in_ms(clock.now())
+    pipe = redis_client.client().pipeline().set(keyspace.CONFIG, config)
     if floors:
         pipe.hset(keyspace.FLOORS, mapping={str(host): floor for host, floor in floors.items()})
     pipe.set(keyspace.VERSION, current * 1000)
     pipe.set(keyspace.EPOCH, f"{run_id()}:{current}")
-    pipe.publish(operator_verbs.bell(), "epoch")
+    pipe.publish(redis_client.bell(), "epoch")
     pipe.execute()

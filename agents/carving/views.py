@@ -17,9 +17,8 @@ from django.views.decorators.http import require_POST
 from agents.carving import carves
 from agents.carving.carves import CarveRefusedError, Start
 from agents.carving.models import Carve
-from agents.gateway.django_bridge import refusal
 from agents.models import Host
-from agents.protocol.messages import members_of, node_key_of, value_of
+from agents.protocol.messages import members_of, node_key_of, refusal, value_of
 from agents.protocol.node_key import NodeKeys
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from django.db import transaction
 
 from agents.board import operator_verbs
-from agents.gateway.app import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
 from agents.models import ConfigDocument
 from agents.protocol import messages
+from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
 from fleet.errors import BadInputError
 
 MOST_BYTES = 2**20  # agents up to 5.23.1 take no more, with what is served beside the document

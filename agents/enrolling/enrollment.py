@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents.board import heartbeats, operator_verbs
+from agents.board import clock, heartbeats
 from agents.enrolling import wrong_secrets
 from agents.inventory import housekeeping
 from agents.inventory.labels import follow_platform, set_membership
@@ -127,7 +127,7 @@ def _check_takeover(host: Host) -> None:
     if settings.ENROLL_TAKEOVER != "refuse":
         return
     reads = heartbeats.reads_of([host.pk]).get(host.pk)
-    if reads is not None and reads.last > operator_verbs.now() - ALIVE:
+    if reads is not None and reads.last > clock.now() - ALIVE:
         raise EnrollmentRefusedError("a host with this host_identifier asked within the last minute, come again later")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agents.gateway.app import PREFIXES
+from agents.protocol.endpoints import PREFIXES
 from fleet.errors import BadInputError
 
 IDENTIFIERS = ("uuid", "instance", "hostname", "ephemeral")

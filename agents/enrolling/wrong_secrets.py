@@ -10,7 +10,7 @@ import logging
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def count(address: str | None) -> bool:
     """Count one; give whether its address is above the limit of this minute."""
     key = keyspace.wrong_secrets_key(address or "")
     try:
-        pipe = operator_verbs.client().pipeline()
+        pipe = redis_client.client().pipeline()
         times = int(pipe.set(key, 0, ex=KEPT_SECONDS, nx=True).incr(key).execute()[1])
     except (RedisError, OSError) as error:
         logger.warning("wrong enroll secret not counted address=%s reason=%s", address, error)

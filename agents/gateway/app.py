@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -20,26 +19,26 @@ from types import FrameType
 from redis.exceptions import RedisError
 
 from agents.board.copy import Board
-from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store, Used
+from agents.board.gateway_verbs import NoBoardError, Store
 from agents.gateway.asgi_types import App, Receive, Scope, Send
 from agents.gateway.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Keeper, Whole
 from agents.gateway.cutting import Cutter
-from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold, refusal
+from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold
+from agents.gateway.follower import Follower
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.gateway.log_sink import LogSink
 from agents.gateway.reads import Handout, Reads, RevokedError
 from agents.protocol import messages
+from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, verb_of
+from agents.protocol.messages import refusal
 from agents.protocol.node_key import Identity, NodeKeys
 from agents.protocol.peer import Peers
 from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
-PREFIXES = ("/api/osquery/", "/api/v1/osquery/")
 NODE_INVALID_PER_SECOND = 100
-QUICK_INTERVAL, SLOW_INTERVAL = 2, 10  # seconds between two reads: while reads are held, and otherwise
-CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,14 @@ class Gateway:
         self.board = Board()
         self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
         self.counts: Counter[str] = Counter()
-        self._asked: dict[Used, float] = {}  # -> when
         self._identities = Identities()
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
+        self._follower: Follower
         self._reads: Reads
         self._config: tuple[tuple[bytes, int] | None, bytes] = None, b""
         self._sink: LogSink | None = None
-        self._crowded = False
         self._handlers: dict[str, Handler] = {
             "config": self._serve_config,
             "log": self._take_log,
@@ -127,19 +125,15 @@ class Gateway:
         )
         if settings.log_sink:
             self._sink = LogSink(settings.log_sink, settings.redis_url)
-        with suppress(RedisError, OSError):  # then whoever asks hears `{"error"}` until the board was seen
-            await self._refresh()
-        rung = asyncio.Event()
-        self._tasks = [
-            asyncio.create_task(self.store.listen(rung)),
-            asyncio.create_task(self._follow(rung)),
-        ]
+        self._follower = Follower(self.store, self.board, self.hold, self._identities, settings.max_held_reads)
+        await self._follower.start()
         self._release_on_sigterm()
 
     async def stop(self) -> None:
         """Let go of everything."""
         await self.hold.close()
         await end(self._tasks)
+        await self._follower.stop()
         await self.store.close()
         if self._sink is not None:
             await self._sink.close()
@@ -160,47 +154,10 @@ class Gateway:
 
         signal.signal(signal.SIGTERM, release)
 
-    async def _follow(self, rung: asyncio.Event) -> None:
-        """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""
-        away = False
-        while True:
-            try:
-                await self._refresh()
-                await self._tell_reads()
-                away = False
-            except (RedisError, OSError) as error:
-                if not away:
-                    logger.warning("board out of reach reason=%s", error)
-                away = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):  # not wait_for: Python 3.11's can swallow a cancellation
-                    await rung.wait()
-                await asyncio.sleep(COALESCE_SECONDS)
-            rung.clear()
-
-    async def _refresh(self) -> None:
-        """Bring the copy up to date; wake who has work now, and who was revoked."""
-        floors = self.board.floors
-        self.hold.wake(await self.store.refresh())
-        for host, _ in self.board.floors.items() - floors.items():
-            self.hold.wake_host(host)
-
-    async def _tell_reads(self) -> None:
-        now = time.monotonic()
-        asked, self._asked = self._asked, {}
-        try:
-            await self.store.tell_reads({key: now - when for key, when in asked.items()})
-        except (RedisError, OSError):
-            self._asked = {**asked, **self._asked}
-            raise
-        held = await self.store.tell_held(len(self.hold), self._settings.max_held_reads)
-        self._crowded = held.reads > CROWDED * held.most
-        await self._identities.tell(self.store)
-
     @property
     def distributed_interval(self) -> int:
         """Give the pause between two reads that agents are told, in seconds: short while there is room to hold them."""
-        return QUICK_INTERVAL if self._settings.hold_seconds and not self._crowded else SLOW_INTERVAL
+        return QUICK_INTERVAL if self._settings.hold_seconds and not self._follower.is_crowded else SLOW_INTERVAL
 
     # --- one request ------------------------------------------------------------------------------------------
 
@@ -256,7 +213,7 @@ class Gateway:
                 raise NoBoardError  # nor is it known yet who was revoked
             if self.board.has_revoked(identity.host, identity.epoch):
                 return self._node_invalid()
-            self._note_use(identity, is_read=verb == "distributed/read")
+            self._follower.note_use(identity, is_read=verb == "distributed/read")
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
             with self._identities.seen(identity, address, verb):
                 return await handler(identity, members, receive)
@@ -271,9 +228,6 @@ class Gateway:
         elif members is None and key is not None:
             members = {}
         return members, identity
-
-    def _note_use(self, identity: Identity, *, is_read: bool) -> None:
-        self._asked[Used(identity.host, identity.epoch, is_read)] = time.monotonic()
 
     def _unreadable(self, verb: str, *, is_lost: bool) -> bytes:
         """Drop what is no JSON object: it would come again for ever. But an empty config would wipe the schedule,
@@ -332,14 +286,6 @@ class Gateway:
         taken = [answer.campaign for answer, verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"]
         self.board.clear(identity.host, taken, generation)
         return messages.NOTHING
-
-
-def verb_of(path: str) -> str | None:
-    """Give the agents' verb a path stands for; None for addresses that are not theirs."""
-    for prefix in PREFIXES:
-        if path.startswith(prefix):
-            return path.removeprefix(prefix).rstrip("/")
-    return None
 
 
 async def respond(send: Send, body: bytes) -> None:

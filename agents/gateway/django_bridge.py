@@ -19,11 +19,6 @@ ENROLL_BYTES = 4 * 2**20  # host_details are a few KB
 ENVELOPE_BYTES = 64 * 1024  # what stands around the data of a carve's block, generously
 
 
-def refusal(sentence: str) -> bytes:
-    """Write a sentence for an agent that carves, so that it is surely no JSON."""
-    return f"carve refused: {sentence}\n".encode()
-
-
 class Cold:
     """One endpoint that Django serves; bodies up to `limit` bytes are read before it is asked."""
 

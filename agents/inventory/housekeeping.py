@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from redis.exceptions import RedisError
 
-from agents.board import operator_verbs
+from agents.board import clock, operator_verbs, redis_client
 from agents.inventory import facts, schemas
 from agents.inventory.labels import set_membership
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, Platform
@@ -51,7 +51,7 @@ def ask_due() -> int:
     period = settings.HOUSEKEEPING_MINUTES
     if not period:
         return 0
-    now = int(operator_verbs.now().timestamp() // 60)
+    now = int(clock.now().timestamp() // 60)
     last = max(operator_verbs.housekept() or now - 1, now - period)
     minutes = {minute % period for minute in range(last + 1, now + 1)}
     if not minutes:
@@ -78,7 +78,7 @@ def ask_all(host_id: int) -> None:
     try:
         for query in _regular():
             ask(query, Host.objects.filter(pk=host_id))
-    except (operator_verbs.NoBoardError, RedisError) as error:
+    except (redis_client.NoBoardError, RedisError) as error:
         logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
 
 
@@ -117,7 +117,7 @@ def ask_later(query: HousekeepingQuery, host_id: int) -> None:
     def ask_it() -> None:
         try:
             operator_verbs.ask(query.board_id, query.sql, [host_id])
-        except (operator_verbs.NoBoardError, RedisError) as error:
+        except (redis_client.NoBoardError, RedisError) as error:
             logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
 
     transaction.on_commit(ask_it)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents.board import heartbeats, keyspace, operator_verbs
+from agents.board import clock, heartbeats, keyspace, operator_verbs, redis_client
 from agents.models import BUSY, Host
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def carry() -> int:
 
 def _carry_busy() -> None:
     """Mark who was handed SQL and has not asked since. Who was so lately is online by its last read anyway."""
-    now = operator_verbs.now()
+    now = clock.now()
     earliest, latest = now - BUSY, now - timedelta(seconds=settings.ONLINE_SECONDS / 2)
     busy = dict(sorted((host, at) for host, at in _in_flight() if earliest < at < latest))
     with transaction.atomic(), connection.cursor() as cursor:
@@ -65,10 +65,10 @@ def _carry_busy() -> None:
 def _in_flight() -> Iterable[tuple[int, datetime]]:
     """Walk over the deliveries without an answer or a further read: host and when it was handed the SQL."""
     for campaign in operator_verbs.known():
-        for host, record in operator_verbs.client().hscan_iter(keyspace.flight_key(campaign), count=2000):
+        for host, record in redis_client.client().hscan_iter(keyspace.flight_key(campaign), count=2000):
             _, delivered_at, _, further_at = record.split()
             if further_at == b"0":
-                yield int(host), operator_verbs.moment(delivered_at)
+                yield int(host), clock.moment(delivered_at)
 
 
 def carry_doubts() -> None:

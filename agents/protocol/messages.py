@@ -264,3 +264,8 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return value.replace("\0", "") if isinstance(value, str) else _encode(value).decode()
+
+
+def refusal(sentence: str) -> bytes:
+    """Write a sentence for an agent that carves, so that it is surely no JSON."""
+    return f"carve refused: {sentence}\n".encode()

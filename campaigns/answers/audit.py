@@ -9,9 +9,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from agents.board import operator_verbs
-from campaigns.collecting.collector import stored_until
-from campaigns.models import OVER, AuditRecord, Campaign
+from agents.board import clock
+from campaigns.answers.models import AuditRecord
+from campaigns.collecting.cursor import stored_until
+from campaigns.models import Campaign
+from campaigns.states import OVER
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ def keep() -> None:
     """Write the records of campaigns that ended, and those whose late answers are over."""
     over = Campaign.objects.filter(status__in=OVER)
     _write_all(over, AuditRecord.Stage.OPEN, AuditRecord.Stage.ENDED)
-    settled = over.filter(ended_at__lt=stored_until() - operator_verbs.late_time())
+    settled = over.filter(ended_at__lt=stored_until() - clock.late_time())
     _write_all(settled, AuditRecord.Stage.ENDED, AuditRecord.Stage.FINAL)
 
 

@@ -10,7 +10,8 @@ from django.utils import timezone
 from agents.carving.carves import asks_for_carves
 from agents.carving.models import Carve, CarveState
 from campaigns.answers.results import timestamp
-from campaigns.models import OPEN_STATES, SILENT_STATES, Campaign, Status, Target
+from campaigns.models import Campaign, Target
+from campaigns.states import OPEN_STATES, SILENT_STATES, Status
 
 
 def expects_carves_of(host: int) -> bool:

@@ -15,13 +15,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from agents.board import operator_verbs
+from agents.board import clock, operator_verbs
 from agents.carving import carves
 from agents.carving.models import Carve
 from campaigns.answers import audit
-from campaigns.collecting.collector import stored_until
-from campaigns.launching.launch import KEY_LIFETIME
-from campaigns.models import OVER, AuditRecord, Campaign, DeadLetter, IdempotencyKey
+from campaigns.answers.models import AuditRecord
+from campaigns.collecting.cursor import stored_until
+from campaigns.collecting.models import DeadLetter
+from campaigns.models import Campaign, IdempotencyKey
+from campaigns.states import OVER
 from fleet.errors import ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -58,8 +60,8 @@ def delete(campaign_id: int, by: str) -> None:
 def _check(campaign: Campaign) -> None:
     if not campaign.is_over or campaign.ended_at is None:
         raise ConflictError(f"campaign {campaign.pk} is {campaign.status}: only what has ended can be deleted")
-    settled_at = campaign.ended_at + operator_verbs.late_time()
-    if settled_at >= operator_verbs.now():
+    settled_at = campaign.ended_at + clock.late_time()
+    if settled_at >= clock.now():
         raise ConflictError(
             f"campaign {campaign.pk} takes late answers until {settled_at:%Y-%m-%d %H:%M:%S} UTC"
             f" ({settings.LATE_ANSWER_SECONDS} seconds after its end): it can be deleted then"
@@ -105,7 +107,7 @@ def purge() -> None:
         _delete_rows_of(campaign_id, until)
         if time.monotonic() > until:
             return
-    _delete_rows(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEY_LIFETIME), until)
+    _delete_rows(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - IdempotencyKey.LIFETIME), until)
     if settings.CAMPAIGN_RETENTION_DAYS:
         _delete_old(until)
 

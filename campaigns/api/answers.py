@@ -1,7 +1,11 @@
 """The API of what hosts answered, row by row and in groups. Pages have no count: counting costs as much as reading."""
 
+import json
 from typing import Any
 
+import msgspec
+from django.http import HttpResponse, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -9,13 +13,17 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.answers import groups
-from campaigns.answers.results import MOST_ITEMS
+from campaigns.answers import groups, rows
+from campaigns.answers.exports import csv_lines, json_array, plain, rows_of
+from campaigns.answers.results import MOST_ITEMS, results_page
+from campaigns.api.downloads import attachment
 from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from campaigns.models import Campaign
 from fleet.api import number_in
 
 PAGE_ITEMS = 100
+OBJECT = OpenApiTypes.OBJECT
+AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
 PAGING = [OpenApiParameter("limit", int), OpenApiParameter("offset", int)]
 
 
@@ -63,8 +71,8 @@ class AnswerViews(GenericViewSet[Campaign]):
     def rows(self, request: Request, pk: str) -> Response:
         """Give rows, filtered and sorted: numbers as numbers, then text."""
         asked, window = request.query_params, Window(request)
-        wanted = groups.Wanted(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
-        return window.page(groups.rows(self.get_object(), wanted, window.one_more, window.offset))
+        wanted = rows.Wanted(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
+        return window.page(rows.rows(self.get_object(), wanted, window.one_more, window.offset))
 
     @extend_schema(
         responses=page_of(GroupSerializer),
@@ -95,3 +103,46 @@ class AnswerViews(GenericViewSet[Campaign]):
                 for seq, host_id, hostname in found[window.offset : window.offset + window.one_more]
             ]
         )
+
+    @extend_schema(responses=OBJECT, parameters=[AFTER, OpenApiParameter("limit", int)])
+    @action(detail=True)
+    def results(self, request: Request, pk: str) -> HttpResponse:
+        """Give what hosts sent after a seq, in order. `next` null: nothing more yet, ask again with the last seq."""
+        campaign = self.get_object()
+        after = number_in(request, "after", 0)
+        limit = number_in(request, "limit", PAGE_ITEMS, MOST_ITEMS)
+        body = results_page(request, campaign, after, limit)
+        return HttpResponse(msgspec.json.encode(body), content_type="application/json")
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def export_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give every row as a table: `host`, the campaign's columns, and last `truncated`.
+
+        `truncated` is `true` in each row of a host that answered more rows than were kept, else `false`. Cells that a
+        spreadsheet would run are quoted.
+        """
+        columns = self.get_object().columns
+        rows = (
+            [item["host"]["hostname"], *(row.get(name, "") for name in columns), plain(item["truncated"])]
+            for item, row in rows_of(pk)
+        )
+        return attachment(request, csv_lines(["host", *columns, "truncated"], rows), f"campaign-{pk}.csv", "text/csv")
+
+    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    def export_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give every row as a line of JSON: `{"host": {"id", "hostname"}, "row": {…}, "truncated": false}`.
+
+        `truncated` is true in each row of a host that answered more rows than were kept.
+        """
+        self.get_object()
+        lines = (
+            json.dumps({"host": item["host"], "row": row, "truncated": item["truncated"]}) + "\n"
+            for item, row in rows_of(pk)
+        )
+        return attachment(request, lines, f"campaign-{pk}.ndjson", "application/x-ndjson")
+
+    @extend_schema(responses=OBJECT)
+    def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
+        self.get_object()
+        return attachment(request, json_array(pk), f"campaign-{pk}.json", "application/json")

@@ -23,6 +23,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelV
 from agents.inventory import labels, schemas
 from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
 from campaigns.answers.results import timestamp
+from campaigns.api.models import ApiToken
 from campaigns.api.serializers import (
     EnrollSecretSerializer,
     HostSerializer,
@@ -31,7 +32,7 @@ from campaigns.api.serializers import (
     QuerySerializer,
     TokenSerializer,
 )
-from campaigns.models import ApiToken, Query, Result
+from campaigns.models import Query, Result
 from fleet.api import refuse_body, text_in
 from fleet.errors import BadInputError, ConflictError
 

@@ -10,8 +10,9 @@ from rest_framework import serializers
 from agents.inventory import labels, sql
 from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
+from campaigns.api.models import ApiToken
 from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
-from campaigns.models import ApiToken, Query, Target
+from campaigns.models import Query, Target
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError

@@ -1,22 +1,27 @@
-"""`GET /api/v1/status/`: how the server is, in numbers and sentences."""
+"""How the server is, in numbers and sentences, and the kill switch."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from agents.board import heartbeats
+from agents.board.health import health
 from agents.models import Host
-from campaigns.launching import kill_switch
+from campaigns.api.serializers import (
+    SwitchSerializer,
+)
+from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
-from fleet.readiness import health
 
 
 class StatusView(APIView):
@@ -47,3 +52,24 @@ def _board() -> dict[str, Any] | None:
     except (RedisError, OSError):
         return None  # `troubles` says so
     return {**load._asdict(), "most_bytes_waiting": settings.STREAM_MAX_BYTES}
+
+
+class SwitchView(APIView):
+    """The kill switch: POST to `live-queries/disable/` or `live-queries/enable/`."""
+
+    permission_classes = [IsAuthenticated]
+    on = False
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        """Stop all campaigns and refuse new ones, or allow them again. `{"reason"}` is shown to whoever launches."""
+        user = cast(User, request.user)
+        if not user.has_perm("campaigns.switch_live_queries"):
+            raise PermissionDenied("switching live queries off or on needs campaigns.switch_live_queries")
+        body = SwitchSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        if self.on:
+            control.enable_live_queries(user)
+            return Response({"enabled": True})
+        stopped = control.disable_live_queries(user, body.validated_data["reason"])
+        return Response({"enabled": False, "stopped": stopped})

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import campaigns, carves, inventory
+from campaigns.api import campaigns, carves, inventory, status
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
@@ -26,8 +26,8 @@ urlpatterns = [
         path(f"campaigns/<int:pk>/{name}", campaigns.CampaignViewSet.as_view({"get": method}), name=f"campaign-{name}")
         for name, method in FILES.items()
     ),
-    path("live-queries/disable/", campaigns.SwitchView.as_view(on=False), name="live-queries-disable"),
-    path("live-queries/enable/", campaigns.SwitchView.as_view(on=True), name="live-queries-enable"),
+    path("live-queries/disable/", status.SwitchView.as_view(on=False), name="live-queries-disable"),
+    path("live-queries/enable/", status.SwitchView.as_view(on=True), name="live-queries-enable"),
     path("status/", StatusView.as_view(), name="status"),
     path("schema/", inventory.SchemaView.as_view(), name="schema-of-tables"),
     path("campaigns/<int:pk>/carves/", carves.CarvesOfCampaign.as_view({"get": "list"}), name="campaign-carves"),

@@ -14,14 +14,14 @@ from typing import Any
 
 from django.db import connection
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace
 from agents.carving import carves
 from agents.inventory import housekeeping
 from agents.protocol import messages
 from campaigns import doorbell
-from campaigns.launching.quotas import Fitting, Room, warn_of_cut
-from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
-from campaigns.running.ending import complete_if_over
+from campaigns.collecting.limits import Fitting, Room, warn_of_cut
+from campaigns.models import Campaign, Target
+from campaigns.states import ANSWER_STATES, OPEN_STATES, State
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Entry:
     @property
     def at(self) -> datetime:
         """Give when Redis took it."""
-        return operator_verbs.moment(keyspace.entry_ms(self.id))
+        return clock.moment(keyspace.entry_ms(self.id))
 
     @property
     def is_housekeeping(self) -> bool:
@@ -162,7 +162,7 @@ class Batch:
         deliveries, before = int(entry.fields[b"n"]), entry.fields[b"p"]
         if target.deliveries == deliveries + 1:
             target.deliveries = deliveries
-            target.delivered_at = operator_verbs.moment(before) if before else None
+            target.delivered_at = clock.moment(before) if before else None
             if not deliveries and target.state == State.DELIVERED:
                 target.state = State.WAITING
 
@@ -250,7 +250,7 @@ class Batch:
         # A late answer among them says nothing of when the last open target became final.
         ended = [target.ended_at for target in targets if target.ended_at and self._before[target.pk] in OPEN_STATES]
         if ended:
-            complete_if_over(campaign, max(ended))
+            campaign.complete_if_over(max(ended))
         doorbell.ring(campaign.pk)
 
 

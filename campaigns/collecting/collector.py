@@ -9,16 +9,17 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from redis.exceptions import RedisError
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from campaigns import doorbell
 from campaigns.collecting.batch import Batch, Entry
-from campaigns.models import OPEN_STATES, SILENT_STATES, Campaign, DeadLetter, State, StreamCursor, Target
-from campaigns.running.ending import complete_if_over
+from campaigns.collecting.cursor import take
+from campaigns.collecting.models import DeadLetter
+from campaigns.models import Campaign, Target
+from campaigns.states import OPEN_STATES, SILENT_STATES, State
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,13 @@ class Collector:
 
     def _listen(self) -> None:
         """Wait for an entry after the last one seen, a second at most."""
-        operator_verbs.client().xread({keyspace.STREAM: self._seen}, count=1, block=LISTEN_MS)
+        redis_client.client().xread({keyspace.STREAM: self._seen}, count=1, block=LISTEN_MS)
 
     def collect(self) -> int | None:
         """Store one batch; give how many entries it had, None when another copy is at work."""
         with transaction.atomic():
             _bound_idle_time()
-            cursor = _take_cursor()
+            cursor = take()
             if cursor is None:
                 return None
             entries = read_after(cursor.entry)
@@ -78,7 +79,7 @@ class Collector:
             seen = cursor.entry
         self._seen = seen
         # Also when nothing came: what a copy stored but did not live to trim goes away as well.
-        operator_verbs.client().xtrim(keyspace.STREAM, minid=keyspace.entry_after(seen), approximate=False)
+        redis_client.client().xtrim(keyspace.STREAM, minid=keyspace.entry_after(seen), approximate=False)
         return len(entries)
 
 
@@ -88,34 +89,13 @@ def _bound_idle_time() -> None:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
 
 
-def _take_cursor() -> StreamCursor | None:
-    StreamCursor.objects.get_or_create(stream=keyspace.STREAM)
-    return StreamCursor.objects.select_for_update(skip_locked=True).filter(stream=keyspace.STREAM).first()
-
-
-def cursor_entry() -> str:
-    """Give the last entry that is stored."""
-    return StreamCursor.objects.get_or_create(stream=keyspace.STREAM)[0].entry
-
-
-def is_stored(entry: str) -> bool:
-    """Say whether everything up to this entry of the stream is in Postgres."""
-    return keyspace.entry_order(cursor_entry()) >= keyspace.entry_order(entry)
-
-
-def stored_until() -> datetime:
-    """Give the moment up to which everything that hosts sent is in Postgres."""
-    now = operator_verbs.now()
-    return now if is_stored(operator_verbs.last_entry()) else operator_verbs.moment(keyspace.entry_ms(cursor_entry()))
-
-
 def read_after(entry: str) -> list[Entry]:
     """Read the next entries of the stream, as many as make one batch."""
     entries: list[Entry] = []
     size = 0
     while len(entries) < BATCH_ENTRIES and size < BATCH_BYTES:
         after = entries[-1].id if entries else entry
-        step = operator_verbs.client().xrange(keyspace.STREAM, min=f"({after}", count=STEP_ENTRIES)
+        step = redis_client.client().xrange(keyspace.STREAM, min=f"({after}", count=STEP_ENTRIES)
         entries += [Entry(entry_id.decode(), fields) for entry_id, fields in step]
         size += sum(len(value) for _, fields in step for value in fields.values())
         if len(step) < STEP_ENTRIES:
@@ -172,5 +152,5 @@ def _fail(campaign: Campaign, host_id: int, entry: Entry, reason: str) -> None:
     target.late = campaign.is_past(entry.at)
     target.save(update_fields=["state", "error", "answered_at", "ended_at", "late"])
     campaign.save_counts()
-    complete_if_over(campaign, entry.at)
+    campaign.complete_if_over(entry.at)
     doorbell.ring(campaign.pk)

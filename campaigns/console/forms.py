@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 
 from agents.models import Label, Platform
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch, launch_once
-from campaigns.models import Campaign, Query, State, Status
+from campaigns.models import Campaign, Query
+from campaigns.states import State, Status
 from fleet.errors import FleetError
 
 KINDS = [("all", "All hosts"), ("labels", "Labels"), ("platforms", "Platforms"), ("hosts", "Named hosts")]

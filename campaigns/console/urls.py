@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from campaigns.console import access, ask_pages, campaign_pages
+from campaigns.console import access, ask_pages, campaign_pages, control_pages, history_pages, trouble_pages
 
 urlpatterns = [
     path("login/", access.Login.as_view(), name="login"),
@@ -11,17 +11,17 @@ urlpatterns = [
     path("", ask_pages.ask, name="ask"),
     path("ask/estimate/", ask_pages.estimate, name="ask-estimate"),
     path("ask/hosts/", ask_pages.find_hosts, name="ask-hosts"),
-    path("troubles/", campaign_pages.troubles, name="troubles"),
-    path("campaigns/", campaign_pages.campaigns, name="campaigns"),
+    path("troubles/", trouble_pages.troubles, name="troubles"),
+    path("campaigns/", history_pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", campaign_pages.campaign, name="campaign"),
     path("campaigns/<int:campaign_id>/hosts/", campaign_pages.campaign_hosts, name="hosts-of-campaign"),
     path("campaigns/<int:campaign_id>/errors/", campaign_pages.campaign_errors, name="errors-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/", campaign_pages.campaign_groups, name="groups-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/<str:key>/", campaign_pages.group_hosts, name="hosts-of-group"),
-    path("campaigns/<int:campaign_id>/rerun/", campaign_pages.rerun, name="rerun-campaign"),
-    path("campaigns/<int:campaign_id>/control/", campaign_pages.control, name="control-campaign"),
-    path("campaigns/<int:campaign_id>/pause/", campaign_pages.pause, name="pause-campaign"),
-    path("campaigns/<int:campaign_id>/resume/", campaign_pages.resume, name="resume-campaign"),
-    path("campaigns/<int:campaign_id>/widen/", campaign_pages.widen, name="widen-campaign"),
-    path("campaigns/<int:campaign_id>/stop/", campaign_pages.stop, name="stop-campaign"),
+    path("campaigns/<int:campaign_id>/rerun/", control_pages.rerun, name="rerun-campaign"),
+    path("campaigns/<int:campaign_id>/control/", control_pages.control_panel, name="control-campaign"),
+    path("campaigns/<int:campaign_id>/pause/", control_pages.pause, name="pause-campaign"),
+    path("campaigns/<int:campaign_id>/resume/", control_pages.resume, name="resume-campaign"),
+    path("campaigns/<int:campaign_id>/widen/", control_pages.widen, name="widen-campaign"),
+    path("campaigns/<int:campaign_id>/stop/", control_pages.stop, name="stop-campaign"),
 ]

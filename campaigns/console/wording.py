@@ -6,7 +6,8 @@ Reads campaigns and changes nothing; the console, the admin and their templates 
 from typing import Any, NamedTuple
 
 from agents.models import Platform
-from campaigns.models import Campaign, State
+from campaigns.models import Campaign
+from campaigns.states import State
 
 # In the order of the bar: what came back first, what is still open last.
 MEANINGS: dict[State, str] = {

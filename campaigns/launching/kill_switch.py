@@ -8,7 +8,7 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from agents.board import operator_verbs
-from campaigns.models import LiveQueries
+from campaigns.launching.models import LiveQueries
 from fleet.errors import ConflictError
 
 logger = logging.getLogger(__name__)

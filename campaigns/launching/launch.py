@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,30 +11,27 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
 
-from agents.board import operator_verbs
 from agents.board.copy import bitmap_of
 from agents.board.keyspace import seat_of
 from agents.inventory import sql
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
-from campaigns.launching import estimates, kill_switch, quotas
-from campaigns.models import OVER, Campaign, IdempotencyKey, Query, Status, TargetRange
-from campaigns.running import rollout
-from campaigns.running.ending import close_on_board
-from campaigns.running.rollout import Rollout
+from campaigns.launching import estimates, kill_switch, quotas, rollout
+from campaigns.launching.control import stop_scheduled
+from campaigns.launching.rollout import Rollout
+from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection, sql_of
-from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, UnavailableError
+from campaigns.states import Status
+from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_TIMEOUT, DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 600, 2_592_000  # seconds; 30 days
 LATEST_START = timedelta(days=366)
-KEY_LIFETIME = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -177,16 +172,8 @@ def start(campaign_id: int) -> None:
             campaign.warnings = selection.check_names()
             _freeze(campaign, selection)
         except FleetError as error:
-            _stop_scheduled(campaign, "schedule", error.sentence)
+            stop_scheduled(campaign, "schedule", error.sentence)
         doorbell.ring(campaign_id)
-
-
-def _stop_scheduled(campaign: Campaign, by: str, reason: str) -> None:
-    """End a campaign that never began: it has no targets and was never on the board."""
-    campaign.status, campaign.ended_at = Status.STOPPED, operator_verbs.now()
-    campaign.ended_by, campaign.ended_reason = by, reason
-    campaign.closed_at, campaign.closed_entry = campaign.ended_at, "0-0"
-    campaign.save()
 
 
 def _allowed(checked: sql.Checked, by: User) -> str:
@@ -204,7 +191,7 @@ def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:
     with transaction.atomic():
         _lock_key(by, key)
         earlier = IdempotencyKey.objects.filter(user=by, key=key).select_related("campaign").first()
-        if earlier is not None and earlier.created_at > timezone.now() - KEY_LIFETIME:
+        if earlier is not None and earlier.created_at > timezone.now() - IdempotencyKey.LIFETIME:
             if earlier.body_digest != order.digest():
                 raise ConflictError(
                     f"Idempotency-Key {key!r} was used for another launch, campaign {earlier.campaign_id}"
@@ -232,114 +219,3 @@ def ranges_of(hosts: HostQuerySet) -> dict[int, list[int]]:
         # The query is the ORM's own; its values travel as parameters.
         cursor.execute(f"SELECT id >> 16, array_agg(id) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
         return dict(cursor.fetchall())
-
-
-def stop(campaign_id: int, by: str, reason: str) -> Campaign:
-    """Hand the campaign out no more, at once; the sweep writes the final states when all answers are stored.
-
-    Stopping twice is stopping once. Raise ConflictError when it is over.
-    """
-    with transaction.atomic():
-        campaign = _open(campaign_id)
-        if campaign.status == Status.SCHEDULED:
-            _stop_scheduled(campaign, by, reason)
-        elif not campaign.ended_by:
-            campaign.ended_by, campaign.ended_reason = by, reason
-            campaign.save(update_fields=["ended_by", "ended_reason"])
-            close_on_board(campaign)
-        doorbell.ring(campaign_id)
-    logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
-    return campaign
-
-
-def pause(campaign_id: int, by: str, reason: str = "") -> Campaign:
-    """Hand the campaign out no more until it is resumed; paused time does not count. Raise ConflictError."""
-    with transaction.atomic():
-        campaign = _open(campaign_id)
-        if campaign.status != Status.RUNNING or campaign.ended_by:
-            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a running one can be paused")
-        with _board_needed():
-            rollout.hold(campaign, by, reason or f"paused by {by}")
-    return campaign
-
-
-def resume(campaign_id: int, by: str) -> Campaign:
-    """Go on handing a paused campaign out: it ends after the time that was left. Raise ConflictError."""
-    with transaction.atomic():
-        campaign = _open(campaign_id)
-        if campaign.status != Status.PAUSED or campaign.ended_by:
-            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a paused one can be resumed")
-        if campaign.paused_by == rollout.ASKS:
-            raise ConflictError(f"campaign {campaign_id} waits since its first hosts were asked: widen it, or stop")
-        kill_switch.refuse_when_off()
-        with _board_needed():
-            rollout.go_on(campaign)
-    logger.info("campaign resumed campaign=%s by=%s", campaign_id, by)
-    return campaign
-
-
-def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
-    """Let more hosts be asked, as many in all as `wanted` says; a campaign that paused to ask for it goes on.
-
-    The sweep releases them within a second, as fast as the order allows. Raise ConflictError or BadInputError.
-    """
-    with transaction.atomic():
-        campaign = _open(campaign_id)
-        if campaign.status not in (Status.RUNNING, Status.PAUSED) or campaign.ended_by:
-            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: it cannot be widened")
-        goal = operator_verbs.RELEASED_ALL if campaign.rollout is None else campaign.release_goal or 0
-        if operator_verbs.RELEASED_ALL in (goal, campaign.released):
-            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.able_targets} hosts already")
-        many = rollout.wanted_hosts(wanted, campaign.able_targets)
-        if many <= goal:
-            raise BadInputError(f"{many} hosts is not more than the {goal} it is released to", next(iter(wanted)))
-        rollout.raise_goal(campaign, many, step=max(0, min(many, campaign.able_targets) - goal))
-        if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
-            with _board_needed():
-                rollout.go_on(campaign)
-    logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, many)
-    return campaign
-
-
-def disable_live_queries(by: User, reason: str = "") -> int:
-    """Hand out nothing any more and stop every campaign; give how many. What waits for Redis the sweep stops."""
-    kill_switch.turn(by, reason, on=False)
-    return stop_all(by.get_username())
-
-
-def stop_all(by: str) -> int:
-    """Stop every campaign because live queries are off; give how many."""
-    reason, stopped = kill_switch.sentence(), 0
-    if not reason:
-        return 0  # they were switched on again meanwhile
-    for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
-        with suppress(ConflictError, RedisError):  # it was over before its turn came, or has a later turn
-            stop(campaign_id, by, reason)
-            stopped += 1
-    return stopped
-
-
-def enable_live_queries(by: User) -> None:
-    """Let campaigns be launched again; those that were stopped stay so."""
-    kill_switch.turn(by, "", on=True)
-
-
-def _open(campaign_id: int) -> Campaign:
-    """Lock a campaign that is not over. Raise ConflictError."""
-    campaign = Campaign.objects.locked([campaign_id])[campaign_id]
-    if campaign.is_over:
-        raise ConflictError(f"campaign {campaign_id} is {campaign.status} already")
-    return campaign
-
-
-def _state_of(campaign: Campaign) -> str:
-    return "being stopped" if campaign.ended_by else campaign.status
-
-
-@contextmanager
-def _board_needed() -> Iterator[None]:
-    """Turn a board that is away into a sentence: then nothing is handed out anyway."""
-    try:
-        yield
-    except (operator_verbs.NoBoardError, RedisError) as error:
-        raise UnavailableError("the board cannot be reached, so nothing is handed out; try again soon") from error

@@ -6,8 +6,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from campaigns.launching.launch import Order, launch
-from campaigns.models import FINAL_STATES, Campaign, State
+from campaigns.models import Campaign
 from campaigns.selecting.earlier_targets import states_in
+from campaigns.states import FINAL_STATES, State
 from fleet.errors import BadInputError, ConflictError
 
 

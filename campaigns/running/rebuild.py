@@ -13,14 +13,15 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from agents.board import operator_verbs, rebuilding
+from agents.board import clock, operator_verbs, rebuilding
 from agents.board.keyspace import seat_of
 from agents.enrolling import config_document
 from agents.models import Host, Presence
-from campaigns.collecting.collector import cursor_entry, is_stored
+from campaigns.collecting.cursor import is_stored, stored_entry
 from campaigns.launching import kill_switch
-from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, State, Target
-from campaigns.running.rollout import HASH, brakes_of
+from campaigns.models import Campaign, Target
+from campaigns.running.releasing import HASH, brakes_of
+from campaigns.states import ANSWER_STATES, OPEN_STATES, State
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def rebuild() -> bool:
         if not is_stored(operator_verbs.last_entry()):
             logger.info("board waits for the collector to store what is in the stream")
             return False
-        rebuilding.mark_stream(cursor_entry())
+        rebuilding.mark_stream(stored_entry())
         rebuilding.clear()
         campaigns = _kept_campaigns()
         for campaign in campaigns:
@@ -64,7 +65,7 @@ def _take_lock() -> bool:
 
 def _kept_campaigns() -> list[Campaign]:
     """Lock the campaigns that belong on the board: armed, and open or ended so recently that answers still count."""
-    since = operator_verbs.now() - timedelta(seconds=settings.LATE_ANSWER_SECONDS)
+    since = clock.now() - timedelta(seconds=settings.LATE_ANSWER_SECONDS)
     wanted = Campaign.objects.filter(started_at__isnull=False).filter(Q(ended_at=None) | Q(ended_at__gte=since))
     return list(Campaign.objects.locked(wanted.values_list("pk", flat=True)).values())
 
@@ -106,8 +107,8 @@ def _kept(campaign: Campaign) -> rebuilding.Kept:
 
 def _closed(campaign: Campaign) -> operator_verbs.Closed | None:
     """Give when it was closed. One that was stopped while the board was away is closed from the first moment on."""
-    at = campaign.closed_at or campaign.ended_at or (operator_verbs.now() if campaign.ended_by else None)
-    return operator_verbs.Closed(at, campaign.closed_entry or cursor_entry()) if at else None
+    at = campaign.closed_at or campaign.ended_at or (clock.now() if campaign.ended_by else None)
+    return operator_verbs.Closed(at, campaign.closed_entry or stored_entry()) if at else None
 
 
 def _last_seen() -> Iterator[tuple[int, datetime]]:

@@ -7,34 +7,26 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from agents.board import heartbeats, keyspace, operator_verbs
-from campaigns import doorbell
-from campaigns.collecting.collector import cursor_entry, is_stored
-from campaigns.launching import kill_switch, launch
-from campaigns.models import OPEN_STATES, OVER, Campaign, State, Status, Target, TargetRange
-from campaigns.running import rollout
-from campaigns.running.ending import close_on_board, complete_if_over
+from agents.board import clock, heartbeats, operator_verbs, redis_client
+from campaigns.launching import control, kill_switch, launch
+from campaigns.models import Campaign, TargetRange
+from campaigns.running import releasing
+from campaigns.running.ending import STEP_SECONDS, close, close_finished, finish, give_up
 from campaigns.running.rebuild import mend_board
-from campaigns.running.rollout import HASH
 from campaigns.running.targeting import end_as_closed
+from campaigns.states import OVER, Status
 from fleet.errors import ConflictError
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
-SLICE = 10_000  # targets that get their final state in one transaction, well under a second
-STEP_SECONDS = 4.0  # that one of the steps which may take long has, so that brakes are watched all the time
-# As one array: the ORM takes as long to write ten thousand numbers as PostgreSQL takes to change their rows.
-END = "UPDATE campaigns_target SET state = %s, ended_at = %s WHERE id = ANY(%s) AND state = %s"
 BRAKE = "brake"  # what a campaign was ended by when no person did
 STUCK_AFTER = timedelta(seconds=10)
 
@@ -48,8 +40,8 @@ def sweep() -> None:
     if watch():
         heartbeats.note_sweep()
     if not is_on:
-        launch.stop_all("kill switch")
-    now = operator_verbs.now()
+        control.stop_all("kill switch")
+    now = clock.now()
     _each(_in_time(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), launch.start)
     running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None)
     _each(_ids(running.exclude(answer_within=None)), give_up)
@@ -116,112 +108,15 @@ def bring_back(campaign_id: int) -> None:
         if campaign is None or campaign.is_over or campaign.is_closed or campaign.ended_by:
             return
         standing = operator_verbs.standings([campaign_id]).get(campaign_id)
-        if standing is None or _agree(campaign, standing) or campaign.is_past(operator_verbs.now()):
+        if standing is None or _agree(campaign, standing) or campaign.is_past(clock.now()):
             return
         logger.warning("the board strayed campaign=%s status=%s", campaign_id, campaign.status)
         if standing.is_closed:
             end_as_closed(campaign)
         elif campaign.status == Status.PAUSED:
-            rollout.hold(campaign, campaign.paused_by, campaign.paused_reason)
+            control.hold(campaign, campaign.paused_by, campaign.paused_reason)
         else:
-            rollout.go_on(campaign)
-
-
-def close(campaign_id: int) -> None:
-    """Close a campaign whose time is up, or whose stop could not reach the board when it was asked for."""
-    with transaction.atomic():
-        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-        if campaign is not None and not campaign.is_over and not campaign.is_closed:
-            close_on_board(campaign)
-
-
-def close_finished(campaign_id: int) -> None:
-    """Close on the board a campaign that Postgres knows as over since its last host answered."""
-    with transaction.atomic():
-        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-        if campaign is not None and campaign.is_over and not campaign.closed_entry:
-            close_on_board(campaign, campaign.ended_at)
-
-
-def finish(campaign_id: int) -> None:
-    """Take the second step of ending: final states, once everything sent before the end is stored."""
-    campaign = Campaign.objects.get(pk=campaign_id)
-    if campaign.closed_at is None or not is_stored(campaign.closed_entry):
-        return
-    if campaign.count_waiting and not campaign.ended_by and not heartbeats.all_told_since(campaign.closed_at):
-        return  # a gateway may yet tell of a host that asked before the end
-    until = time.monotonic() + STEP_SECONDS
-    while _finish_slice(campaign_id) and time.monotonic() < until:
-        pass
-
-
-def _finish_slice(campaign_id: int) -> bool:
-    """Write the final states of some targets; False when there is nothing more to do."""
-    with transaction.atomic():
-        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-        if campaign is None or campaign.is_over or campaign.closed_at is None:
-            return False
-        targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES).annotate(hash=HASH)
-        slice_ = [
-            Open(pk, host, state, hash_ <= campaign.released or state == State.DELIVERED)
-            for pk, host, state, hash_ in targets.values_list("pk", "host_id", "state", "hash")[:SLICE]
-        ]
-        for (before, after), pks in _final_states(campaign, slice_).items():
-            campaign.move(before, after, _change(pks, before, after, campaign.closed_at))
-        if not campaign.open_targets:
-            _end(campaign)
-        campaign.save_counts("status", "ended_at", "ended_reason", "left", "paused_by", "paused_reason")
-        doorbell.ring(campaign_id)
-        return bool(campaign.open_targets)
-
-
-def _change(pks: list[int], before: str, after: str, at: datetime) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(END, [after, at, pks, before])
-        changed: int = cursor.rowcount
-        return changed
-
-
-class Open(NamedTuple):
-    """What the end has to know of a target that is not final."""
-
-    pk: int
-    host: int
-    state: str
-    is_released: bool
-
-
-def _final_states(campaign: Campaign, targets: list[Open]) -> dict[tuple[str, str], list[int]]:
-    """Group targets by the state they are in and the final one that is true of them."""
-    waiting = [target.host for target in targets if target.state == State.WAITING]
-    reads = {} if campaign.ended_by else heartbeats.reads_of(waiting)
-    groups: dict[tuple[str, str], list[int]] = {}
-    for target in targets:
-        after = _final_state(campaign, target, reads.get(target.host))
-        groups.setdefault((target.state, after), []).append(target.pk)
-    return groups
-
-
-def _final_state(campaign: Campaign, target: Open, reads: heartbeats.Reads | None) -> State:
-    if not target.is_released:
-        return State.HELD_BACK
-    if campaign.ended_by:
-        return State.STOPPED
-    if target.state == State.DELIVERED:
-        return State.NO_ANSWER
-    start, end = campaign.started_at, campaign.closed_at
-    asked = reads is not None and start is not None and end is not None and reads.between(start, end)
-    return State.HELD_BACK if asked else State.MISSED
-
-
-def _end(campaign: Campaign) -> None:
-    campaign.ended_at = campaign.closed_at
-    campaign.forget_pause()
-    if campaign.ended_by:
-        campaign.status = Status.STOPPED
-    else:
-        campaign.status, campaign.ended_reason = Status.EXPIRED, f"its {campaign.timeout} seconds were over"
-    logger.info("campaign ended campaign=%s status=%s", campaign.pk, campaign.status)
+            control.go_on(campaign)
 
 
 def pull_brake(campaign_id: int) -> None:
@@ -229,15 +124,15 @@ def pull_brake(campaign_id: int) -> None:
     campaign = Campaign.objects.get(pk=campaign_id)
     standing = operator_verbs.standings([campaign_id]).get(campaign_id)
     if standing is not None and standing.braked is not None:
-        limit = rollout.brakes_of(campaign, settings.DENYLISTED_BRAKE).denylisted or 0
-        _pull(campaign_id, rollout.denylisted_sentence(standing.braked, limit))
+        limit = releasing.brakes_of(campaign, settings.DENYLISTED_BRAKE).denylisted or 0
+        _pull(campaign_id, releasing.denylisted_sentence(standing.braked, limit))
 
 
 def widen(campaign_id: int) -> None:
     """Look at a campaign's brakes, and release more hosts if none is to be pulled."""
     try:
-        pulled = rollout.advance(campaign_id)
-    except operator_verbs.NoBoardError:
+        pulled = releasing.advance(campaign_id)
+    except redis_client.NoBoardError:
         logger.warning("campaign not widened campaign=%s: the board is not whole", campaign_id)
         return
     if pulled is not None:
@@ -246,32 +141,7 @@ def widen(campaign_id: int) -> None:
 
 def _pull(campaign_id: int, sentence: str) -> None:
     with suppress(ConflictError):  # its last host answered meanwhile: there is nothing left to stop
-        launch.stop(campaign_id, BRAKE, sentence)
-
-
-def give_up(campaign_id: int) -> None:
-    """Wait no longer for hosts that had the SQL for `answer_within` and did not answer, as far as all is stored."""
-    last = operator_verbs.last_entry()
-    stored = cursor_entry()
-    with transaction.atomic():
-        campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-        if campaign is None or campaign.status != Status.RUNNING or campaign.answer_within is None:
-            return
-        known = operator_verbs.now() if is_stored(last) else operator_verbs.moment(keyspace.entry_ms(stored))
-        within = timedelta(seconds=campaign.answer_within)
-        late = Target.objects.filter(campaign=campaign, state=State.DELIVERED, delivered_at__lt=known - within)
-        hosts = dict(late.values_list("pk", "host_id")[:SLICE])
-        if not hosts:
-            return
-        operator_verbs.take_offers(campaign_id, hosts.values())
-        error = f"no answer within {campaign.answer_within} seconds"
-        ended = Target.objects.filter(pk__in=hosts).update(
-            state=State.NO_ANSWER, ended_at=F("delivered_at") + within, error=error
-        )
-        campaign.move(State.DELIVERED, State.NO_ANSWER, ended)
-        campaign.save_counts()
-        complete_if_over(campaign, known)
-        doorbell.ring(campaign_id)
+        control.stop(campaign_id, BRAKE, sentence)
 
 
 def send_stuck_ranges() -> None:

@@ -12,17 +12,18 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, Func, IntegerField, Max, OuterRef, Value
 from django.utils import timezone
 
-from agents.board import operator_verbs
+from agents.board import clock, operator_verbs, redis_client
 from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
 from campaigns.launching import quotas
-from campaigns.models import OPEN_STATES, Campaign, Status, Target, TargetRange
-from campaigns.running import rollout
-from campaigns.running.ending import close_on_board, complete_if_over
-from campaigns.running.rollout import HASH, brakes_of
+from campaigns.launching.control import close_on_board
+from campaigns.models import Campaign, Target, TargetRange
+from campaigns.running import releasing
+from campaigns.running.releasing import HASH, brakes_of
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection, sql_of
+from campaigns.states import OPEN_STATES, Status
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
         try:
             armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
-        except operator_verbs.NoBoardError:
+        except redis_client.NoBoardError:
             logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
             return
         if armed is None:
@@ -111,7 +112,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
         if not campaign.ranges.filter(done_at=None).exists():
             campaign.status = Status.RUNNING
-            complete_if_over(campaign, _last_end(campaign) or armed.started_at)
+            campaign.complete_if_over(_last_end(campaign) or armed.started_at)
         campaign.save(update_fields=["started_at", "ends_at", "status"])
         doorbell.ring(campaign_id)
     if campaign.status != Status.TARGETING:
@@ -175,7 +176,7 @@ def add_late_joiners(campaign_id: int) -> int:
         if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
             return 0
         known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
-        meant = Selection.read(campaign.target).hosts(operator_verbs.now()).exclude(Exists(known))
+        meant = Selection.read(campaign.target).hosts(clock.now()).exclude(Exists(known))
         joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
         if not joined:
             return 0
@@ -190,7 +191,7 @@ def add_late_joiners(campaign_id: int) -> int:
         for number in numbers:
             try:
                 operator_verbs.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
-            except operator_verbs.NoBoardError:
+            except redis_client.NoBoardError:
                 logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
     return len(joined)
 
@@ -214,7 +215,7 @@ def _join(campaign: Campaign, hosts: HostQuerySet) -> None:
     campaign.unsupported = sql_support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
     _write(campaign, hosts)
     if campaign.rollout is not None:
-        campaign.released_count = rollout.count_released(campaign)
+        campaign.released_count = releasing.count_released(campaign)
     campaign.save(update_fields=["unsupported", "released_count"])
 
 

@@ -14,13 +14,14 @@ from datetime import datetime
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from agents.board import operator_verbs
+from agents.board import clock, operator_verbs
 from agents.board.keyspace import seat_of
 from agents.board.operator_verbs import RELEASED_ALL
-from campaigns.collecting.collector import is_stored
-from campaigns.models import Campaign, Status
+from campaigns.collecting.cursor import is_stored
+from campaigns.models import Campaign
 from campaigns.running import targeting
 from campaigns.running.targeting import open_hosts
+from campaigns.states import Status
 from fleet.errors import BadInputError
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def refresh_online() -> None:
 
 def forget_ended() -> None:
     """Take campaigns off the board whose late answers are taken no more, and those that Postgres does not know."""
-    now = operator_verbs.now()
+    now = clock.now()
     known = operator_verbs.known()
     kept = {campaign.pk for campaign in Campaign.objects.filter(pk__in=known) if not _is_forgotten(campaign, now)}
     for campaign_id in known - kept:
@@ -122,4 +123,4 @@ def forget_ended() -> None:
 
 
 def _is_forgotten(campaign: Campaign, now: datetime) -> bool:
-    return campaign.ended_at is not None and campaign.ended_at + operator_verbs.late_time() < now
+    return campaign.ended_at is not None and campaign.ended_at + clock.late_time() < now

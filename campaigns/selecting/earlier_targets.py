@@ -6,7 +6,8 @@ from typing import Any
 from django.db.models import Q
 
 from campaigns.answers.groups import Key, members
-from campaigns.models import Campaign, State, Target
+from campaigns.models import Campaign, Target
+from campaigns.states import State
 from fleet.errors import BadInputError
 
 

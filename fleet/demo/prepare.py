@@ -15,7 +15,7 @@ def prepare(folder: Path) -> None:
     from rest_framework.exceptions import AuthenticationFailed
 
     from agents.models import EnrollSecret
-    from campaigns.models import ApiToken
+    from campaigns.api.models import ApiToken
     from fleet.demo.secrets import read, write
 
     call_command("migrate", verbosity=0, interactive=False)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.error import HTTPError
 
 from rich.console import Console
@@ -11,10 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from fleet.demo.demo import Demo
 from fleet.demo.supervisor import say
-
-if TYPE_CHECKING:
-    from fleet.demo.__main__ import Demo
 
 SQL = "SELECT name, version, platform FROM os_version"
 ONLINE = {"all": True, "online": True}
@@ -23,7 +21,7 @@ ROWS = 10
 TROUBLES = (OSError, HTTPException)  # the web process may be one that dies and is started again
 
 
-def launch_first(demo: "Demo", tell: Callable[[str], None] = lambda _: None) -> dict[str, Any] | None:
+def launch_first(demo: Demo, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any] | None:
     """Ask who is online which system they run, as soon as all are; give the campaign, None if there is one already."""
     if demo.get("/api/v1/campaigns/?limit=1")["results"]:
         return None
@@ -32,7 +30,7 @@ def launch_first(demo: "Demo", tell: Callable[[str], None] = lambda _: None) -> 
     return cast(dict[str, Any], demo.get("/api/v1/campaigns/", body))
 
 
-def launch_quietly(demo: "Demo") -> None:
+def launch_quietly(demo: Demo) -> None:
     """Launch the first campaign for those who read no terminal."""
     try:
         launch_first(demo)
@@ -40,7 +38,7 @@ def launch_quietly(demo: "Demo") -> None:
         say(f"no first campaign: {_why(error)}")
 
 
-def show(demo: "Demo") -> None:
+def show(demo: Demo) -> None:
     """Launch the first campaign and follow it for its minute at most, the first time; then say address and login."""
     console, kept = Console(), False
     if demo.options.hosts:
@@ -52,7 +50,7 @@ def show(demo: "Demo") -> None:
         console.print(line, soft_wrap=True, highlight=False)  # a path that is broken into lines cannot be copied
 
 
-def _addresses(demo: "Demo", *, kept: bool) -> Iterator[str]:
+def _addresses(demo: Demo, *, kept: bool) -> Iterator[str]:
     facts = {name: escape(str(value)) for name, value in demo.facts().items()}
     yield f"\n[bold]Console[/bold]  {facts['console']}   (certificate authority: {facts['ca']})"
     yield f"[bold]Login[/bold]    {facts['username']} / {facts['password']}"
@@ -62,7 +60,7 @@ def _addresses(demo: "Demo", *, kept: bool) -> Iterator[str]:
     yield "Ctrl-C ends everything."
 
 
-def _show_first(demo: "Demo", console: Console) -> bool:
+def _show_first(demo: Demo, console: Console) -> bool:
     """Say whether there was a first campaign to launch and show."""
     with console.status("hosts enroll") as status:
         campaign = launch_first(demo, status.update)
@@ -78,7 +76,7 @@ def _why(error: Exception) -> str:
     return error.read().decode(errors="replace")[:500] if isinstance(error, HTTPError) else str(error)
 
 
-def _wait_for_hosts(demo: "Demo", tell: Callable[[str], None]) -> None:
+def _wait_for_hosts(demo: Demo, tell: Callable[[str], None]) -> None:
     wanted = demo.options.hosts + 1
     deadline = time.monotonic() + ENROLL_SECONDS
     while time.monotonic() < deadline:
@@ -90,7 +88,7 @@ def _wait_for_hosts(demo: "Demo", tell: Callable[[str], None]) -> None:
         time.sleep(0.3)
 
 
-def _follow(demo: "Demo", console: Console, campaign: dict[str, Any]) -> None:
+def _follow(demo: Demo, console: Console, campaign: dict[str, Any]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("final", total=campaign["expected"])
@@ -107,7 +105,7 @@ def _follow(demo: "Demo", console: Console, campaign: dict[str, Any]) -> None:
     console.print(f"{campaign['counts']['answered']} hosts answered, the campaign is {campaign['status']}")
 
 
-def _rows(demo: "Demo", console: Console, campaign: int) -> None:
+def _rows(demo: Demo, console: Console, campaign: int) -> None:
     items = demo.get(f"/api/v1/campaigns/{campaign}/results/?limit={ROWS}")["results"]
     rows = [(item["host"]["hostname"], row) for item in items for row in item["rows"]][:ROWS]
     names = list(dict.fromkeys(name for _, row in rows for name in row))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding
+from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding, redis_client
 from agents.board.copy import Board
 from agents.board.gateway_verbs import Claim, NoBoardError, Store
 from agents.protocol.messages import Answer
@@ -44,7 +44,7 @@ def arm(campaign: int, *hosts: int, timeout: int = 60) -> None:
 
 
 def entries(kind: bytes) -> int:
-    return sum(fields[b"k"] == kind for _, fields in operator_verbs.client().xrange(keyspace.STREAM))
+    return sum(fields[b"k"] == kind for _, fields in redis_client.client().xrange(keyspace.STREAM))
 
 
 def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_work_is_offered_three_times_and_then_given_up(gate: Gate, monkeypatch: 
     assert gate.claim(1).never == [1]
     assert entries(b"d") == 3
     assert entries(b"n") == 1
-    assert operator_verbs.client().getbit(keyspace.owed_key(1, HOST >> 16), BIT), "it may still answer late"
+    assert redis_client.client().getbit(keyspace.owed_key(1, HOST >> 16), BIT), "it may still answer late"
 
 
 def test_the_sibling_of_a_read_sent_twice_takes_the_delivery_over_uncounted(gate: Gate) -> None:
@@ -188,7 +188,7 @@ def test_a_further_read_that_gets_other_work_is_a_further_read_all_the_same(gate
 def test_slow_sql_goes_alone(gate: Gate) -> None:
     for campaign in (1, 2, 3):
         arm(campaign)
-    operator_verbs.client().hset(keyspace.campaign_key(2), "alone", "1")
+    redis_client.client().hset(keyspace.campaign_key(2), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [1, 3], "nothing waits for it"
     assert [campaign for campaign, _ in gate.claim(1, 2, 3).work] == [2]
@@ -197,7 +197,7 @@ def test_slow_sql_goes_alone(gate: Gate) -> None:
 def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None:
     for campaign in (1, 2):
         arm(campaign)
-    operator_verbs.client().hset(keyspace.campaign_key(1), "alone", "1")
+    redis_client.client().hset(keyspace.campaign_key(1), "alone", "1")
 
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [1]
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [2]
@@ -205,11 +205,11 @@ def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None
 
 def flight(campaign: int) -> list[bytes]:
     """Give the record in flight: deliveries, delivered_at, began, further_at."""
-    return (operator_verbs.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
+    return (redis_client.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
 
 
 def delivered_at(campaign: int) -> bytes:
-    (entry,) = (entry for entry, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"d")
+    (entry,) = (entry for entry, fields in redis_client.client().xrange(keyspace.STREAM) if fields[b"k"] == b"d")
     return entry.split(b"-")[0]
 
 
@@ -217,12 +217,12 @@ def move_delivery_back(campaign: int, milliseconds: int) -> None:
     """Let the delivery have happened earlier."""
     deliveries, at, holder, further = map(int, flight(campaign))
     record = f"{deliveries} {at - milliseconds} {holder} {further}"
-    operator_verbs.client().hset(keyspace.flight_key(campaign), HOST, record)
+    redis_client.client().hset(keyspace.flight_key(campaign), HOST, record)
 
 
 def wait_for_redis(seconds: float) -> None:
     """Return when Redis' own clock has gone on."""
-    client = operator_verbs.client()
+    client = redis_client.client()
     end = keyspace.now_ms(client) + seconds * 1000
     while keyspace.now_ms(client) <= end:
         pass
@@ -258,7 +258,7 @@ def test_what_is_closed_or_out_of_time_is_handed_out_to_nobody(gate: Gate) -> No
 
 def test_a_paused_campaign_is_held_without_a_time(gate: Gate) -> None:
     arm(1)
-    operator_verbs.client().hset(keyspace.campaign_key(1), "paused", "1")
+    redis_client.client().hset(keyspace.campaign_key(1), "paused", "1")
 
     assert gate.claim(1) == Claim([], accelerate=0, at_once=False, again_in=None, never=[])
 
@@ -273,7 +273,7 @@ def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:
 
 def test_a_board_of_another_epoch_than_the_copy_knows_says_nothing(gate: Gate) -> None:
     arm(1)
-    operator_verbs.client().set(keyspace.EPOCH, "another:1")
+    redis_client.client().set(keyspace.EPOCH, "another:1")
 
     with pytest.raises(NoBoardError):
         gate.claim(1)
@@ -299,8 +299,8 @@ def test_a_call_that_cannot_be_written_fails_and_keeps_nobody_waiting(gate: Gate
 
 def test_arming_twice_does_not_ask_again_who_answered(gate: Gate) -> None:
     arm(1, HOST, HOST + 1)
-    operator_verbs.client().setbit(keyspace.owed_key(1, HOST >> 16), BIT, 0)
-    operator_verbs.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
+    redis_client.client().setbit(keyspace.owed_key(1, HOST >> 16), BIT, 0)
+    redis_client.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
 
     arm(1, HOST, HOST + 1)
 
@@ -333,7 +333,7 @@ def test_the_interleaving_of_a_never_with_a_refresh_hides_no_work(gate: Gate) ->
     """A claim is sent; the host's bit is set again and the copy refreshed; then the old answer arrives."""
     arm(1)
     gate.look()
-    operator_verbs.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
+    redis_client.client().setbit(keyspace.offer_key(1, HOST >> 16), BIT, 0)
     generation = gate.board.generation
     never = gate.claim(1).never
     assert never == [1]

@@ -9,8 +9,8 @@ import pytest
 
 from agents.gateway.asgi_types import App
 from agents.gateway.body import Budget, ClientGoneError
-from agents.gateway.django_bridge import Cold, refusal
-from agents.protocol.messages import error
+from agents.gateway.django_bridge import Cold
+from agents.protocol.messages import error, refusal
 
 LIMIT = 1000
 Answer = Callable[..., bytes]

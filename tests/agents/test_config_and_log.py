@@ -16,7 +16,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from agents.enrolling import config_document
 from agents.gateway import log_sink
 from agents.gateway.app import Gateway
@@ -59,7 +59,7 @@ def test_a_document_is_served_within_a_look_and_survives_a_lost_board(agent: Mee
         "logger_tls_period": 10,
     }
 
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert config_of(asked) == served, "the last known copy"
     assert rebuild()
     assert config_of(asked) == served
@@ -181,7 +181,7 @@ def test_options_against_held_reads_are_warned_of(client: Client) -> None:
 
     for sentence in ("distributed_interval 60 replaces", "tls_hostname is taken from the command line", "send nothing"):
         assert sentence in page
-    assert json.loads(operator_verbs.client().get("board:config")) == {"options": options}
+    assert json.loads(redis_client.client().get("board:config")) == {"options": options}
     refused = client.post("/admin/agents/configdocument/1/change/", {"document": '{"error": 1}'}).content.decode()
     assert "agents would refuse all of it" in refused
 
@@ -247,7 +247,7 @@ def test_the_same_line_of_two_hosts_is_two_lines(agent: Meet, sink: Callable[[st
             log(agent(host), LINES[:1])
 
     assert stream.xlen("osquery-logs") == 4
-    assert not operator_verbs.client().keys("log:*"), "the board's Redis does not hear of them"
+    assert not redis_client.client().keys("log:*"), "the board's Redis does not hear of them"
 
 
 def test_a_sink_that_fails_keeps_the_lines_with_the_agent(
@@ -306,7 +306,7 @@ async def test_lines_of_a_gateway_that_failed_are_free_for_the_other(tmp_path: P
     (tmp_path / "away").mkdir()
 
     assert await append(second, b"1") == 1
-    assert not operator_verbs.client().keys("log:claim:*")
+    assert not redis_client.client().keys("log:claim:*")
     await first.close()
     await second.close()
 
@@ -314,10 +314,10 @@ async def test_lines_of_a_gateway_that_failed_are_free_for_the_other(tmp_path: P
 async def test_lines_of_a_gateway_that_died_are_free_after_a_while(tmp_path: Path) -> None:
     first, second = await two_sinks(f"file://{tmp_path}/osquery.ndjson")
     await first._claim([log_sink._digest(7, b"1")])
-    (claim,) = operator_verbs.client().keys("log:claim:*")
-    assert 0 < operator_verbs.client().ttl(claim) <= log_sink.CLAIM_SECONDS
+    (claim,) = redis_client.client().keys("log:claim:*")
+    assert 0 < redis_client.client().ttl(claim) <= log_sink.CLAIM_SECONDS
 
-    operator_verbs.client().delete(claim)
+    redis_client.client().delete(claim)
 
     assert await append(second, b"1") == 1
     await first.close()

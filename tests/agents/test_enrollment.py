@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.board import operator_verbs
+from agents.board import redis_client
 from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host
 from agents.protocol.node_key import NodeKeys
@@ -184,9 +184,9 @@ def test_a_takeover_is_refused_while_the_host_is_alive(agent: Meet) -> None:
         asked._loop.run_until_complete(asked.gateway._tell_reads())
         assert "asked within the last minute" in refusal()
         assert "node_key" in enroll(identifier="another")
-        reads = operator_verbs.client().hget("board:reads", asked.host).split()
+        reads = redis_client.client().hget("board:reads", asked.host).split()
         old = b" ".join(b"%d" % (int(moment) - 61_000) for moment in reads)
-        operator_verbs.client().hset("board:reads", asked.host, old)
+        redis_client.client().hset("board:reads", asked.host, old)
         assert "node_key" in enroll()
 
 
@@ -214,7 +214,7 @@ def test_secrets_of_node_keys_are_changed_without_enrolling_again(agent: Meet) -
     assert "node_invalid" not in asked.read()
     asked._loop.run_until_complete(gateway._tell_reads())
 
-    used = {int(place): int(times) for place, times in operator_verbs.client().hgetall("board:old_secrets").items()}
+    used = {int(place): int(times) for place, times in redis_client.client().hgetall("board:old_secrets").items()}
     assert used[1] >= 1
     gateway._keys = NodeKeys(settings.NODE_KEY_SECRETS)
     assert asked.read() == {"node_invalid": True}

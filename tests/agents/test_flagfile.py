@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from agents.enrolling.flagfile import Joining
-from agents.gateway.app import Gateway, verb_of
+from agents.gateway.app import Gateway
+from agents.protocol.endpoints import verb_of
 from tests.conftest import Agent
 
 # Protocol notes, section 7: flags of osquery 5.23 that a host needs to talk to a server.

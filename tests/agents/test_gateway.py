@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from agents.board import keyspace, operator_verbs
-from agents.gateway.app import Gateway, verb_of
+from agents.board import keyspace, operator_verbs, redis_client
+from agents.gateway.app import Gateway
 from agents.protocol import messages
+from agents.protocol.endpoints import verb_of
 from agents.protocol.node_key import NodeKeys
 from agents.protocol.repair import repaired
 from tests.conftest import Agent, gateway_settings, no_cold_app
@@ -25,11 +26,11 @@ def arm(campaign: int, *hosts: int) -> None:
 
 
 def answers_in_stream() -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"a"]
+    return [fields for _, fields in redis_client.client().xrange(keyspace.STREAM) if fields[b"k"] == b"a"]
 
 
 def commands() -> int:
-    return int(operator_verbs.client().info("stats")["total_commands_processed"])
+    return int(redis_client.client().info("stats")["total_commands_processed"])
 
 
 def test_a_host_that_is_owed_nothing_gets_an_empty_object(agent: MakeAgent) -> None:
@@ -168,7 +169,7 @@ def test_an_answer_larger_than_the_limit_is_cut_and_marked(
 def test_without_a_whole_board_answers_are_kept_by_the_agent(agent: MakeAgent) -> None:
     arm(1)
     agent(HOST).read()
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
 
     assert "error" in agent(HOST).write(1, [{"a": "1"}])
     assert "error" in agent(HOST).post("distributed/read", {"node_key": agent(HOST).key}), "its bit is set in the copy"
@@ -238,7 +239,7 @@ def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop:
     small = Gateway(gateway_settings(hold_seconds=5.0, max_held_reads=4), cold=no_cold_app)
     loop.run_until_complete(small.start())
     host = Agent(small, loop, HOST)
-    redis = operator_verbs.client()
+    redis = redis_client.client()
 
     def interval(*, held_elsewhere: int) -> int:
         current = keyspace.now_ms(redis)
@@ -329,7 +330,7 @@ def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
 
 
 def test_a_gateway_that_has_seen_no_board_acknowledges_nothing(loop: asyncio.AbstractEventLoop) -> None:
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     blind = Gateway(gateway_settings(), cold=no_cold_app)
     loop.run_until_complete(blind.start())
     unseen = Agent(blind, loop, HOST)

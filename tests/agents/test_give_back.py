@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board import keyspace, rebuilding, redis_client
 from agents.board.gateway_verbs import NoBoardError
 from agents.gateway.app import Gateway
 from tests.agents.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
@@ -30,7 +30,7 @@ def test_a_first_delivery_given_back_leaves_no_record_and_is_taken_back_in_the_s
     assert give_back(gate, gate.claim(1)) == 1
 
     assert flight(1) == []
-    assert [fields[b"k"] for _, fields in operator_verbs.client().xrange(keyspace.STREAM)] == [b"d", b"g"]
+    assert [fields[b"k"] for _, fields in redis_client.client().xrange(keyspace.STREAM)] == [b"d", b"g"]
     assert gate.claim(1).work, "and not held, as after a delivery that may have arrived"
 
 
@@ -44,7 +44,7 @@ def test_a_second_delivery_given_back_leaves_the_first(gate: Gate, monkeypatch: 
     give_back(gate, gate.claim(1))
 
     assert flight(1) == first
-    (taken_back,) = (fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == b"g")
+    (taken_back,) = (fields for _, fields in redis_client.client().xrange(keyspace.STREAM) if fields[b"k"] == b"g")
     assert (taken_back[b"n"], taken_back[b"p"]) == (b"1", first[1])
 
 
@@ -65,7 +65,7 @@ def test_a_delivery_that_was_taken_over_is_not_given_back_by_the_dead_twin(gate:
 def test_what_was_answered_meanwhile_stays_answered(gate: Gate) -> None:
     arm(1)
     claim = gate.claim(1)
-    operator_verbs.client().hdel(keyspace.flight_key(1), HOST)  # as accept does
+    redis_client.client().hdel(keyspace.flight_key(1), HOST)  # as accept does
 
     assert give_back(gate, claim) == 0
     assert entries(b"g") == 0

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace, operator_verbs, redis_client
 from agents.board.copy import hosts_in
 from agents.enrolling.enrollment import Application, enroll
 from agents.inventory import facts, housekeeping, schemas
 from agents.inventory.labels import set_queries
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, TableSchema
-from campaigns.models import DeadLetter
+from campaigns.collecting.models import DeadLetter
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_label
 
@@ -80,7 +80,7 @@ def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callab
 
 
 def test_only_hosts_whose_minute_came_are_asked(board: None) -> None:
-    minute = int(operator_verbs.now().timestamp() // 60)
+    minute = int(clock.now().timestamp() // 60)
     operator_verbs.note_housekept(minute - 2)
     hosts = [make_host() for _ in range(60)]
     due = {host.pk for host in hosts if (host.pk + details().pk) % 60 in {(minute - 1) % 60, minute % 60}}
@@ -110,7 +110,7 @@ def test_the_questions_of_one_host_are_spread_over_the_hour(board: None) -> None
 def time_of(minute: int) -> Iterator[None]:
     """Let the board's clock stand at a minute of Unix time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operator_verbs, "now", lambda: datetime.fromtimestamp(minute * 60, UTC))
+        patch.setattr(clock, "now", lambda: datetime.fromtimestamp(minute * 60, UTC))
         yield
 
 
@@ -201,7 +201,7 @@ def test_when_the_first_of_a_kind_is_silent_the_next_is_asked(agent: Meet, colle
     housekeeping.ask(details(), Host.objects.all())
     tell(agent(hosts[0]), details(), [TOLD])
     collect()
-    TableSchema.objects.update(asked_at=operator_verbs.now() - timedelta(minutes=11))
+    TableSchema.objects.update(asked_at=clock.now() - timedelta(minutes=11))
 
     tell(agent(hosts[1]), details(), [TOLD])
     collect()
@@ -258,9 +258,9 @@ def test_a_built_in_label_that_was_renamed_is_not_made_again(db: None) -> None:
 def test_no_board_leaves_the_minute_for_later(board: None) -> None:
     make_host()
     operator_verbs.note_housekept(1)
-    operator_verbs.client().delete(keyspace.EPOCH)
+    redis_client.client().delete(keyspace.EPOCH)
 
-    with pytest.raises(operator_verbs.NoBoardError):
+    with pytest.raises(redis_client.NoBoardError):
         housekeeping.ask_due()
 
     assert operator_verbs.housekept() == 1

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from agents.inventory import presence
 from agents.models import Host
 from agents.protocol.node_key import NodeKeys
@@ -109,7 +109,7 @@ def test_an_older_key_after_a_newer_one(agent: Meet, seconds: int, reason: str, 
     newer.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(host.pk, 2)
     newer.read()
     tell(newer)
-    redis: Any = operator_verbs.client()
+    redis: Any = redis_client.client()
     epoch, first = redis.hget(keyspace.KEYS_IN_USE, host.pk).split()
     redis.hset(keyspace.KEYS_IN_USE, host.pk, b"%s %d" % (epoch, int(first) - seconds * 1000))
 
@@ -133,7 +133,7 @@ def test_the_mark_is_shown_and_a_person_clears_it(
         return result["in_doubt"], api(boss).get(f"/api/v1/hosts/{host.pk}/").json()["in_doubt_since"] is not None
 
     assert shown() == (False, False)
-    operator_verbs.client().hset(keyspace.DOUBTS, host.pk, "seen twice")
+    redis_client.client().hset(keyspace.DOUBTS, host.pk, "seen twice")
     presence.carry()
     assert shown() == (True, True)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board import clock, keyspace, rebuilding, redis_client
 from agents.inventory import presence
 from agents.models import Host, Presence
 from campaigns.launching.estimates import estimate
@@ -28,10 +28,10 @@ def host() -> Host:
 
 def hand_out(campaign: Campaign, host: Host, ago: timedelta, further: bool = False) -> None:
     """Leave the board as a read that began so long ago, and was handed the SQL, leaves it."""
-    at = operator_verbs.in_ms(operator_verbs.now() - ago)
-    rebuilding.restore_reads([(host.pk, operator_verbs.moment(at - 5))])
+    at = clock.in_ms(clock.now() - ago)
+    rebuilding.restore_reads([(host.pk, clock.moment(at - 5))])
     record = f"1 {at} 7 {at + 1 if further else 0}"
-    operator_verbs.client().hset(keyspace.flight_key(campaign.pk), str(host.pk), record)
+    redis_client.client().hset(keyspace.flight_key(campaign.pk), str(host.pk), record)
 
 
 def is_online(host: Host) -> bool:
@@ -70,7 +70,7 @@ def test_a_host_that_asked_again_while_the_campaign_is_paused_is_offline_when_it
     hand_out(campaign, host, timedelta(minutes=5))
     presence.carry()
 
-    operator_verbs.client().delete(keyspace.READS)
+    redis_client.client().delete(keyspace.READS)
     rebuilding.restore_reads([(host.pk, timezone.now() - timedelta(minutes=2))])
 
     assert not is_online(host)

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board import clock, keyspace, operator_verbs, rebuilding, redis_client
 from agents.board.copy import Board
 from agents.board.gateway_verbs import Store
 from agents.models import Host, Label
@@ -102,7 +102,7 @@ def idle() -> None:
 
 def commands() -> int:
     """Count the commands Redis has run."""
-    return int(operator_verbs.client().info("stats")["total_commands_processed"])
+    return int(redis_client.client().info("stats")["total_commands_processed"])
 
 
 def statements() -> int:
@@ -136,7 +136,7 @@ def writes() -> None:
         return many / taken
 
     def measured(*, shared: bool) -> float:
-        operator_verbs.client().flushdb()
+        redis_client.client().flushdb()
         rebuilding.finish({})
         operator_verbs.arm(1, 0, range(1000, 1000 + many), "SELECT 1", 600)
         return asyncio.run(run(shared=shared))
@@ -150,7 +150,7 @@ def writes() -> None:
 
 def launches() -> None:
     """Time 100,000 hosts from launch to armed, against a bare INSERT of as many rows of the same shape."""
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     rebuilding.finish({})
     hosts = (Host(host_identifier=f"bench-{n}", hostname=f"host-{n}", platform="linux") for n in range(HOSTS))
     Host.objects.bulk_create(hosts, batch_size=5000)
@@ -203,10 +203,8 @@ def _estimates(campaign: Campaign) -> None:
 def _ends(campaign: Campaign) -> None:
     """Time the end of a campaign whose time is up while all of its targets are open."""
     campaign.refresh_from_db()
-    operator_verbs.client().hset(
-        keyspace.campaign_key(campaign.pk), "ends_at", operator_verbs.in_ms(operator_verbs.now())
-    )
-    Campaign.objects.update(ends_at=operator_verbs.now())
+    redis_client.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", clock.in_ms(clock.now()))
+    Campaign.objects.update(ends_at=clock.now())
     began = time.perf_counter()
     sweeps.sweep()
     taken = time.perf_counter() - began

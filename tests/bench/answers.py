@@ -30,12 +30,13 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
-from agents.board import operator_verbs, rebuilding
+from agents.board import rebuilding, redis_client
 from agents.models import EnrollSecret, Host
 from campaigns.collecting.collector import Collector
 from campaigns.launching.launch import Order, launch
-from campaigns.models import State, Target
+from campaigns.models import Target
 from campaigns.running.targeting import write_range
+from campaigns.states import State
 from fleet.demo.certificates import Certificates
 
 SQL = "SELECT name, version, platform FROM os_version"
@@ -131,7 +132,7 @@ def main() -> None:
     thread = threading.Thread(target=collector.run)
     try:
         call_command("migrate", verbosity=0)
-        operator_verbs.client().flushdb()
+        redis_client.client().flushdb()
         rebuilding.finish({})
         EnrollSecret.objects.offer("bench", "bench")
         by = User.objects.create_superuser("bench")

@@ -22,7 +22,7 @@ django.setup()
 
 from django.conf import settings
 
-from agents.board import keyspace, operator_verbs, rebuilding
+from agents.board import keyspace, operator_verbs, rebuilding, redis_client
 from agents.protocol.node_key import NodeKeys
 from tests.bench.serving import Served, served
 
@@ -40,7 +40,7 @@ def resident(pid: int) -> int:
 
 def held() -> int:
     """Give how many reads the gateway says it holds."""
-    return sum(int(value.split()[0]) for value in operator_verbs.client().hvals(keyspace.HELD))
+    return sum(int(value.split()[0]) for value in redis_client.client().hvals(keyspace.HELD))
 
 
 async def until(is_so: Any) -> None:

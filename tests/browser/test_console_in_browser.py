@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 
 from agents.models import Host, TableSchema
 from campaigns import doorbell
-from campaigns.models import Campaign, Query, Result, State, Status, Target
+from campaigns.models import Campaign, Query, Result, Target
+from campaigns.states import State, Status
 from tests.browser.conftest import Server
 from tests.factories import make_campaign, make_hosts, make_label, make_user
 

@@ -9,21 +9,13 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, LabelMembership, Presence
-from campaigns.models import (
-    ApiToken,
-    Campaign,
-    DeadLetter,
-    IdempotencyKey,
-    Query,
-    Result,
-    State,
-    StreamCursor,
-    Target,
-    TargetRange,
-)
+from campaigns.api.models import ApiToken
+from campaigns.collecting.models import DeadLetter, StreamCursor
+from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
+from campaigns.states import State
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -252,7 +244,7 @@ def test_revoking_refuses_the_hosts_keys_at_once(boss: Client) -> None:
     other.refresh_from_db()
     assert host.revoked_at is not None
     assert host.epoch_floor == 4
-    assert operator_verbs.client().hgetall(keyspace.FLOORS) == {str(host.pk).encode(): b"4"}
+    assert redis_client.client().hgetall(keyspace.FLOORS) == {str(host.pk).encode(): b"4"}
     assert other.revoked_at is None
     assert host.hostname not in text_of(boss.get("/admin/agents/host/"))
     assert host.hostname in text_of(boss.get("/admin/agents/host/?enrolled=no"))

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from campaigns.models import Campaign, State
+from campaigns.models import Campaign
+from campaigns.states import State
 from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

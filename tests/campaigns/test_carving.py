@@ -17,7 +17,8 @@ from agents.carving import carves, store
 from agents.carving.models import Carve, CarveBlock
 from campaigns.answers import retention
 from campaigns.answers.carves import expects_carves_of
-from campaigns.models import Campaign, State, Target
+from campaigns.models import Campaign, Target
+from campaigns.states import State
 from tests.factories import end, make_campaign, make_host
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace, redis_client
 from agents.models import Host
-from campaigns.collecting.collector import Collector, cursor_entry
-from campaigns.models import Campaign, DeadLetter, Result, State, Status, StreamCursor, Target
+from campaigns.collecting.collector import Collector
+from campaigns.collecting.models import DeadLetter, StreamCursor
+from campaigns.models import Campaign, Result, Target
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts
 
@@ -20,7 +22,7 @@ MakeAgent = Callable[[Host], Agent]
 def answer(campaign: Campaign, host: Host, **changes: bytes) -> str:
     """Put an answer into the stream as accept does."""
     fields = {"k": "a", "c": campaign.pk, "h": host.pk, "s": "0", "m": "", "t": "{}", "r": '[{"a":"1"}]', "x": ""}
-    return operator_verbs.client().xadd(keyspace.STREAM, {**fields, **changes}).decode()
+    return redis_client.client().xadd(keyspace.STREAM, {**fields, **changes}).decode()
 
 
 def state(campaign: Campaign, host: Host) -> str:
@@ -60,8 +62,8 @@ def test_one_poisonous_entry_of_500_becomes_a_dead_letter(collect: Collect, pois
 def test_an_entry_that_names_nobody_is_kept_and_the_stream_goes_on(collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "a", "c": "x"})
-    operator_verbs.client().xadd(keyspace.STREAM, {"strange": b"\xff\x00"})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "a", "c": "x"})
+    redis_client.client().xadd(keyspace.STREAM, {"strange": b"\xff\x00"})
     answer(campaign, host)
 
     collect()
@@ -73,7 +75,7 @@ def test_an_entry_that_names_nobody_is_kept_and_the_stream_goes_on(collect: Coll
 def test_odd_housekeeping_is_kept_and_the_stream_goes_on(collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "a", "c": -1, "h": host.pk})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "a", "c": -1, "h": host.pk})
     answer(campaign, host)
 
     collect()
@@ -161,15 +163,15 @@ def test_what_is_stored_is_trimmed_from_the_stream(collect: Collect) -> None:
 
     collect()
 
-    assert operator_verbs.client().xlen(keyspace.STREAM) == 0
-    assert cursor_entry() == entry
+    assert redis_client.client().xlen(keyspace.STREAM) == 0
+    assert entry() == entry
 
 
 def test_a_delivery_that_comes_after_the_answer_only_fills_in_its_times(collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
     answer(campaign, host)
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "d", "c": campaign.pk, "h": host.pk, "n": 1})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "d", "c": campaign.pk, "h": host.pk, "n": 1})
 
     collect()
 
@@ -199,7 +201,7 @@ def test_a_second_delivery_given_back_leaves_the_first(collect: Collect) -> None
     campaign = make_campaign(host)
     for number in (1, 2):
         deliver(campaign, host, "d", n=number)
-    deliver(campaign, host, "g", n=1, p=operator_verbs.in_ms(campaign.started_at))
+    deliver(campaign, host, "g", n=1, p=clock.in_ms(campaign.started_at))
 
     collect()
 
@@ -225,7 +227,7 @@ def test_a_delivery_given_back_that_was_answered_all_the_same_stays_answered(col
 
 def deliver(campaign: Campaign, host: Host, kind: str, **fields: object) -> None:
     """Put a delivery, or one given back, into the stream as the scripts do."""
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": kind, "c": campaign.pk, "h": host.pk, **fields})
+    redis_client.client().xadd(keyspace.STREAM, {"k": kind, "c": campaign.pk, "h": host.pk, **fields})
 
 
 def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) -> None:
@@ -244,14 +246,14 @@ def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) ->
 def test_a_late_answer_in_the_batch_of_the_last_one_in_time_changes_no_status(collect: Collect) -> None:
     given_up, last = make_hosts(2)
     campaign = make_campaign(given_up, last)
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "n", "c": campaign.pk, "h": given_up.pk})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "n", "c": campaign.pk, "h": given_up.pk})
     collect()
     answer(campaign, last)
-    ended = operator_verbs.now()
+    ended = clock.now()
     Campaign.objects.filter(pk=campaign.pk).update(ends_at=ended)
-    seconds, number = operator_verbs.in_ms(ended) + 5_000, 0
+    seconds, number = clock.in_ms(ended) + 5_000, 0
     fields = {"k": "a", "c": campaign.pk, "h": given_up.pk, "s": "0", "m": "", "t": "{}", "r": "[]", "x": ""}
-    operator_verbs.client().xadd(keyspace.STREAM, fields, id=f"{seconds}-{number}")
+    redis_client.client().xadd(keyspace.STREAM, fields, id=f"{seconds}-{number}")
 
     collect()
 

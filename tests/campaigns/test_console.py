@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from agents.models import Host, Presence
 from campaigns.console import wording
-from campaigns.launching import launch
-from campaigns.models import Campaign, Query, Result, State, Status, Target
+from campaigns.launching import control
+from campaigns.models import Campaign, Query, Result, Target
 from campaigns.running.targeting import write_range
+from campaigns.states import State, Status
 from fleet.errors import ConflictError
 from tests.factories import make_campaign, make_host, make_hosts, make_label
 
@@ -377,7 +378,7 @@ def test_an_observer_may_not_stop(as_: Callable[[User], Client], observer: User)
 
 def test_stopping_twice_goes_back_to_the_campaign(as_: Callable[[User], Client], operator: User) -> None:
     campaign = make_campaign(make_host(), by=operator)
-    launch.stop(campaign.pk, "somebody", "earlier")
+    control.stop(campaign.pk, "somebody", "earlier")
 
     response = as_(operator).post(f"/campaigns/{campaign.pk}/stop/")
 
@@ -394,7 +395,7 @@ def test_a_stop_that_comes_too_late_is_said(
     def too_late(*_: object) -> None:
         raise ConflictError(f"campaign {campaign.pk} is completed already")
 
-    monkeypatch.setattr(launch, "stop", too_late)
+    monkeypatch.setattr(control, "stop", too_late)
 
     response = as_(operator).post(f"/campaigns/{campaign.pk}/stop/")
 

@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from agents.models import Host, TableSchema
-from campaigns.models import Campaign, State
+from campaigns.models import Campaign
+from campaigns.states import State
 from tests.factories import answer, end, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]

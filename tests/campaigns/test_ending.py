@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.board import heartbeats, keyspace, operator_verbs, rebuilding
+from agents.board import clock, heartbeats, keyspace, operator_verbs, rebuilding, redis_client
 from agents.inventory import presence
 from agents.models import Host, Presence
-from campaigns.launching import launch
-from campaigns.models import Campaign, Result, State, Status, Target, TargetRange
-from campaigns.running import rebuild, sweeps, upkeep
+from campaigns.launching import control
+from campaigns.models import Campaign, Result, Target, TargetRange
+from campaigns.running import ending, rebuild, sweeps, upkeep
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts
 
@@ -22,8 +23,8 @@ Collect = Callable[[], int]
 
 def end_now(campaign: Campaign) -> None:
     """Let the campaign's time be up, on the board and in Postgres."""
-    now = operator_verbs.now()
-    operator_verbs.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", operator_verbs.in_ms(now))
+    now = clock.now()
+    redis_client.client().hset(keyspace.campaign_key(campaign.pk), "ends_at", clock.in_ms(now))
     Campaign.objects.filter(pk=campaign.pk).update(ends_at=now)
 
 
@@ -59,7 +60,7 @@ def test_silent_hosts_end_as_what_they_were(agent: MakeAgent, collect: Collect) 
 def test_a_host_that_asked_but_was_not_handed_the_sql_was_held_back(agent: MakeAgent, collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    operator_verbs.client().hset(keyspace.campaign_key(campaign.pk), "paused", "1")
+    redis_client.client().hset(keyspace.campaign_key(campaign.pk), "paused", "1")
     agent(host).read()
     tell_reads(agent(host))
     end_now(campaign)
@@ -76,9 +77,9 @@ def test_what_takes_long_keeps_no_sweep_from_looking_at_brakes(
 ) -> None:
     campaigns = [make_campaign(*make_hosts(3)) for _ in range(2)]
     for campaign in campaigns:
-        launch.stop(campaign.pk, "somebody", "enough")
-    monkeypatch.setattr(sweeps, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(sweeps, "SLICE", 2)
+        control.stop(campaign.pk, "somebody", "enough")
+    monkeypatch.setattr(ending, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(ending, "SLICE", 2)
 
     open_after = []
     for _ in range(4):
@@ -111,7 +112,7 @@ def test_a_stopped_campaign_takes_late_answers_and_stays_stopped(agent: MakeAgen
     host = make_host()
     campaign = make_campaign(host)
     agent(host).read()
-    launch.stop(campaign.pk, "somebody", "enough")
+    control.stop(campaign.pk, "somebody", "enough")
     collect()
     sweeps.sweep()
     assert state(campaign, host) == State.STOPPED
@@ -130,7 +131,7 @@ def test_an_ended_campaign_is_forgotten_on_the_board_in_time(
 ) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    launch.stop(campaign.pk, "somebody", "enough")
+    control.stop(campaign.pk, "somebody", "enough")
     sweeps.sweep()
     upkeep.forget_ended()
     assert operator_verbs.known() == {campaign.pk}
@@ -163,7 +164,7 @@ def test_an_emptied_redis_is_written_anew_and_the_repeat_is_stored(agent: MakeAg
         agent(host).read()
     agent(done).write(campaign.pk, [{"a": "1"}])
     collect()
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert "error" in agent(open_).write(campaign.pk, [{"a": "2"}])
 
     assert rebuild.mend_board()
@@ -193,13 +194,13 @@ def test_a_rebuild_waits_until_the_stream_is_stored(agent: MakeAgent, collect: C
 
 def test_no_later_answer_falls_behind_the_cursor(agent: MakeAgent, collect: Collect) -> None:
     """Redis' clock went back: the stream begins after the cursor all the same."""
-    future = f"{operator_verbs.in_ms(operator_verbs.now()) + 3_600_000}-5"
+    future = f"{clock.in_ms(clock.now()) + 3_600_000}-5"
     make_campaign(make_host())
     collect()
-    from campaigns.models import StreamCursor
+    from campaigns.collecting.models import StreamCursor
 
     StreamCursor.objects.update_or_create(stream=keyspace.STREAM, defaults={"entry": future})
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert rebuild.rebuild()
     host = make_host()
     campaign = make_campaign(host)
@@ -215,9 +216,9 @@ def test_a_lost_bit_is_set_again(agent: MakeAgent, collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
     seat = keyspace.seat_of(host.pk)
-    operator_verbs.client().setbit(keyspace.offer_key(campaign.pk, seat.number), seat.bit, 0)
+    redis_client.client().setbit(keyspace.offer_key(campaign.pk, seat.number), seat.bit, 0)
     assert agent(host).read() == {}
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "b"})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "b"})
     upkeep.repair_board()
     assert agent(host).read() == {}, "an answer may be in the stream"
     collect()
@@ -228,7 +229,7 @@ def test_a_lost_bit_is_set_again(agent: MakeAgent, collect: Collect) -> None:
 
 def test_two_sweeps_make_no_difference(agent: MakeAgent, collect: Collect) -> None:
     campaign = make_campaign(*make_hosts(3))
-    launch.stop(campaign.pk, "somebody", "enough")
+    control.stop(campaign.pk, "somebody", "enough")
 
     for _ in range(3):
         sweeps.sweep()
@@ -261,6 +262,6 @@ def test_when_hosts_asked_is_carried_to_postgres(agent: MakeAgent) -> None:
 def test_three_times_tell_whether_a_host_asked_between_10_and_20(
     last: int, before: int, streak: int, asked: bool
 ) -> None:
-    reads = heartbeats.Reads(*(operator_verbs.moment(at * 1000) for at in (last, before, streak)))
+    reads = heartbeats.Reads(*(clock.moment(at * 1000) for at in (last, before, streak)))
 
-    assert reads.between(operator_verbs.moment(10_000), operator_verbs.moment(20_000)) is asked
+    assert reads.between(clock.moment(10_000), clock.moment(20_000)) is asked

@@ -11,12 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from agents.models import Presence, TableSchema
-from campaigns.launching import launch
+from campaigns.launching import control
 from campaigns.launching.estimates import SLOW_MS, estimate
-from campaigns.models import Campaign, Query, State
+from campaigns.models import Campaign, Query
 from campaigns.running import rebuild
+from campaigns.states import State
 from tests.conftest import Agent
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -149,7 +150,7 @@ def test_sql_that_was_slow_before_shares_no_read(agent: Callable[[Any], Agent]) 
     host = make_host()
     before = make_campaign(host, sql=SLOW)
     answer(before, host, wall_ms=SLOW_MS)
-    launch.stop(before.pk, "somebody", "enough")
+    control.stop(before.pk, "somebody", "enough")
     slow = make_campaign(host, sql=SLOW)
     quick = make_campaign(host, sql="SELECT 2")
 
@@ -166,7 +167,7 @@ def test_sql_that_was_denylisted_before_shares_no_read_even_when_the_board_was_l
     host = make_host()
     answer(make_campaign(host, sql=SLOW), host, state=State.DENYLISTED)
     quick, deadly = make_campaign(host, sql="SELECT 2"), make_campaign(host, sql=SLOW)
-    operator_verbs.client().delete(keyspace.EPOCH)
+    redis_client.client().delete(keyspace.EPOCH)
     assert rebuild.rebuild()
 
     assert set(agent(host).read()["queries"]) == {f"c{quick.pk}"}

@@ -8,7 +8,8 @@ from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from agents.models import Host, Label
-from campaigns.models import Campaign, State
+from campaigns.models import Campaign
+from campaigns.states import State
 from tests.factories import answer, make_campaign, make_host, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

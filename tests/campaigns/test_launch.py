@@ -8,10 +8,11 @@ from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from agents.board import operator_verbs
-from campaigns.launching import launch
-from campaigns.models import Campaign, Query, State, Status, Target, TargetRange
+from campaigns.launching import control, launch
+from campaigns.models import Campaign, Query, Target, TargetRange
 from campaigns.running.rebuild import rebuild
 from campaigns.running.targeting import write_range
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -203,7 +204,7 @@ def test_hosts_of_several_ranges_are_all_asked() -> None:
 def test_a_range_that_comes_after_the_stop_asks_nobody() -> None:
     host = make_host()
     campaign = launch.launch(launch.Order("SELECT 1", {"hosts": [host.pk]}), make_campaign(host).created_by)
-    launch.stop(campaign.pk, "somebody", "a mistake")
+    control.stop(campaign.pk, "somebody", "a mistake")
 
     write_range(campaign.pk, host.pk >> 16)
 

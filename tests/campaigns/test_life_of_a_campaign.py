@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from agents.models import Host
-from campaigns.models import DeadLetter, Result, State, Status, Target
+from campaigns.collecting.models import DeadLetter
+from campaigns.models import Result, Target
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts
 

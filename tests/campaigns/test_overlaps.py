@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from agents.board import heartbeats, keyspace, operator_verbs, rebuilding
+from agents.board import clock, heartbeats, keyspace, operator_verbs, rebuilding, redis_client
 from agents.models import Host, Presence
+from campaigns.launching import control
 from campaigns.launching import launch as lifecycle
 from campaigns.launching.launch import Order, launch
-from campaigns.models import Campaign, State, Status, Target
-from campaigns.running import rebuild, rollout, targeting, upkeep
-from campaigns.running.rollout import HASH
+from campaigns.models import Campaign, Target
+from campaigns.running import rebuild, releasing, targeting, upkeep
+from campaigns.running.releasing import HASH
 from campaigns.running.sweeps import sweep
 from campaigns.selecting.selection import Selection
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -36,7 +38,7 @@ def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new
     host = make_host()
     campaign = make_campaign(host)
     rebuilding.begin()
-    lifecycle.stop(campaign.pk, "somebody", "enough")
+    control.stop(campaign.pk, "somebody", "enough")
 
     assert rebuild.rebuild()
     assert agent(host).read() == {}
@@ -48,12 +50,12 @@ def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new
 
 
 def test_a_new_board_is_off_before_it_is_whole(agent: MakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    lifecycle.disable_live_queries(make_user(admin=True))
-    operator_verbs.client().flushdb()
+    control.disable_live_queries(make_user(admin=True))
+    redis_client.client().flushdb()
     finish = rebuilding.finish
 
     def finish_when_off(*args: Any) -> None:
-        assert operator_verbs.client().exists(keyspace.OFF)
+        assert redis_client.client().exists(keyspace.OFF)
         finish(*args)
 
     monkeypatch.setattr(rebuilding, "finish", finish_when_off)
@@ -63,12 +65,12 @@ def test_a_new_board_is_off_before_it_is_whole(agent: MakeAgent, monkeypatch: py
 def test_hosts_that_asked_before_redis_was_emptied_were_not_missed(agent: MakeAgent, collect: Collect) -> None:
     host = make_host()
     campaign = make_campaign(host)
-    Presence.objects.create(host=host, last_seen=operator_verbs.now())
-    operator_verbs.client().flushdb()
+    Presence.objects.create(host=host, last_seen=clock.now())
+    redis_client.client().flushdb()
     assert rebuild.rebuild()
 
     collect()
-    Campaign.objects.filter(pk=campaign.pk).update(ends_at=operator_verbs.now())
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=clock.now())
     sweep()
 
     assert state(campaign, host) == State.HELD_BACK
@@ -116,7 +118,7 @@ def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_th
     agent(near).read()
     agent(near).write(campaign.pk, [])
     collect()
-    Host.objects.filter(pk=far.pk).update(revoked_at=operator_verbs.now())
+    Host.objects.filter(pk=far.pk).update(revoked_at=clock.now())
 
     targeting.write_range(campaign.pk, second)
 
@@ -129,10 +131,10 @@ def test_the_end_of_a_campaign_whose_hosts_answer_during_targeting_is_that_of_th
 @pytest.mark.parametrize("narrowed", [{}, {"sample": {"count": 3}}, {"online": True}])
 def test_who_is_meant_is_frozen_however_late_the_worker_is(narrowed: Any) -> None:
     hosts = [*make_hosts(4), *(make_host(id=90_000_000 + n) for n in range(4))]
-    Presence.objects.bulk_create(Presence(host=host, last_seen=operator_verbs.now()) for host in hosts[2:6])
+    Presence.objects.bulk_create(Presence(host=host, last_seen=clock.now()) for host in hosts[2:6])
     label = make_label("web", *hosts)
     target = {"labels": ["web"], **narrowed}
-    meant = set(Selection.read(target).hosts(operator_verbs.now()).values_list("pk", flat=True))
+    meant = set(Selection.read(target).hosts(clock.now()).values_list("pk", flat=True))
     campaign = launch(Order(sql="SELECT 1", target=target), make_user(admin=True))
 
     label.hosts.remove(*hosts[1:7])
@@ -166,9 +168,9 @@ def test_who_was_handed_it_by_a_release_that_was_not_committed_may_answer_and_wa
     campaign = make_campaign(*make_hosts(3), rollout=order)
     ranked = campaign.targets.annotate(hash=HASH).order_by("hash").select_related("host")
     answering, silent = hosts = [target.host for target in ranked[1:]]
-    Campaign.objects.update(release_goal=3, released_at=operator_verbs.now() - timedelta(seconds=3))
+    Campaign.objects.update(release_goal=3, released_at=clock.now() - timedelta(seconds=3))
     with transaction.atomic():
-        rollout.advance(campaign.pk)
+        releasing.advance(campaign.pk)
         transaction.set_rollback(True)  # the process dies after the board was written
     heartbeats.note_sweep()
     for host in hosts:
@@ -180,7 +182,7 @@ def test_who_was_handed_it_by_a_release_that_was_not_committed_may_answer_and_wa
     agent(answering).read()
     agent(answering).write(campaign.pk, [])
     collect()
-    lifecycle.stop(campaign.pk, "somebody", "enough")
+    control.stop(campaign.pk, "somebody", "enough")
     sweep()
 
     assert (state(campaign, answering), state(campaign, silent)) == (State.ANSWERED, State.STOPPED)
@@ -193,7 +195,7 @@ def test_the_board_follows_postgres_after_a_pause_or_resume_that_was_not_committ
     host = make_host()
     campaign = make_campaign(host)
     if verb == "resume":
-        lifecycle.pause(campaign.pk, "somebody")
+        control.pause(campaign.pk, "somebody")
     with transaction.atomic():
         getattr(lifecycle, verb)(campaign.pk, "somebody")
         transaction.set_rollback(True)  # the process dies after the board was written
@@ -221,8 +223,8 @@ def test_a_stop_that_was_not_committed_ends_a_running_campaign(agent: MakeAgent)
 def test_trouble_with_one_campaign_keeps_no_other_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = make_campaign(*make_hosts(2), rollout={"canary": {"count": 1}})
     other = make_campaign(make_host())
-    monkeypatch.setattr(rollout, "advance", lambda _: 1 / 0)
-    Campaign.objects.filter(pk=other.pk).update(ends_at=operator_verbs.now())
+    monkeypatch.setattr(releasing, "advance", lambda _: 1 / 0)
+    Campaign.objects.filter(pk=other.pk).update(ends_at=clock.now())
 
     sweep()
 

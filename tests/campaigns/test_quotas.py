@@ -11,9 +11,9 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
+from campaigns.collecting.limits import Room
 from campaigns.launching.launch import Order, launch
-from campaigns.launching.quotas import Room
 from campaigns.models import Campaign, Result, Target
 from fleet.errors import FleetError
 from tests.factories import end, make_campaign, make_host, make_hosts
@@ -117,7 +117,7 @@ def test_targets_are_limited_by_the_highest_of_one_s_groups(
 def send(campaign: Campaign, host_id: int, *rows: dict[str, str]) -> None:
     """Put an answer into the stream as accept does."""
     fields = {"k": "a", "c": campaign.pk, "h": host_id, "s": "0", "m": "", "t": "{}", "r": json.dumps(rows), "x": ""}
-    operator_verbs.client().xadd(keyspace.STREAM, fields)
+    redis_client.client().xadd(keyspace.STREAM, fields)
 
 
 def test_rows_beyond_the_quota_are_cut_and_it_is_said(settings: Any, collect: Callable[[], int]) -> None:

@@ -8,8 +8,10 @@ from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from agents.models import Host
-from campaigns.models import AuditRecord, Campaign, State
+from campaigns.answers.models import AuditRecord
+from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
+from campaigns.states import State
 from tests.factories import answer, end, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

@@ -11,11 +11,14 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.board import keyspace, operator_verbs
+from agents.board import clock, keyspace, operator_verbs, redis_client
 from agents.models import Host
 from campaigns.answers import audit, retention
+from campaigns.answers.models import AuditRecord
+from campaigns.collecting.models import DeadLetter
 from campaigns.launching import launch
-from campaigns.models import AuditRecord, Campaign, DeadLetter, IdempotencyKey, Result, State, Status, Target
+from campaigns.models import Campaign, IdempotencyKey, Result, Target
+from campaigns.states import State, Status
 from tests.conftest import Agent
 from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_user
 
@@ -79,7 +82,7 @@ def test_an_answer_that_comes_after_the_deletion_is_dropped(
 
 def test_nothing_is_deleted_while_answers_wait_to_be_stored(api: Api) -> None:
     campaign = ended(make_host())
-    operator_verbs.client().xadd(keyspace.STREAM, {"k": "a", "c": campaign.pk, "h": 1})
+    redis_client.client().xadd(keyspace.STREAM, {"k": "a", "c": campaign.pk, "h": 1})
 
     refused = api(make_user(admin=True)).delete(f"/api/v1/campaigns/{campaign.pk}/")
 
@@ -259,7 +262,7 @@ def test_no_record_is_final_while_late_answers_wait_to_be_stored(
     end(campaign)
     audit.keep()
     agent(host).write(campaign.pk, [{"a": "1"}])
-    Campaign.objects.update(ended_at=operator_verbs.now() - operator_verbs.late_time())
+    Campaign.objects.update(ended_at=clock.now() - clock.late_time())
 
     audit.keep()
     waiting = AuditRecord.objects.get().stage

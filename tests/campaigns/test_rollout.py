@@ -11,14 +11,15 @@ from django.db.models import Func
 from django.test import Client
 from rest_framework.test import APIClient
 
-from agents.board import heartbeats, keyspace, operator_verbs
+from agents.board import clock, heartbeats, keyspace, operator_verbs, redis_client
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.inventory import presence
 from agents.models import Host
-from campaigns.launching import launch
+from campaigns.launching import control, launch, rollout
 from campaigns.launching.launch import Order
-from campaigns.models import Campaign, LiveQueries
-from campaigns.running import rollout, upkeep
+from campaigns.launching.models import LiveQueries
+from campaigns.models import Campaign
+from campaigns.running import releasing, upkeep
 from campaigns.running.rebuild import rebuild
 from campaigns.running.sweeps import sweep
 from campaigns.running.targeting import write_range
@@ -207,7 +208,7 @@ def test_who_answered_a_release_that_was_never_committed_is_not_asked_again(
     campaign = make_campaign(*hosts, rollout={"per_second": 2})
     pass_by(campaign, timedelta(seconds=1.5))
     with transaction.atomic():
-        rollout.advance(campaign.pk)
+        releasing.advance(campaign.pk)
         transaction.set_rollback(True)  # the process dies after the board was written
     released = asked(agent, hosts, campaign)
     answer(agent, released, campaign)
@@ -223,7 +224,7 @@ def test_who_answered_a_release_that_was_never_committed_is_not_asked_again(
 
 def pass_by(campaign: Campaign, time: timedelta) -> None:
     """Let so much time have passed since hosts were released."""
-    Campaign.objects.filter(pk=campaign.pk).update(released_at=operator_verbs.now() - time)
+    Campaign.objects.filter(pk=campaign.pk).update(released_at=clock.now() - time)
 
 
 def test_hosts_that_cannot_run_it_are_no_canary(agent: Meet, collect: Callable[[], int]) -> None:
@@ -242,7 +243,7 @@ def test_hosts_that_cannot_run_it_are_no_canary(agent: Meet, collect: Callable[[
     assert len(reached) == 1
     campaign.refresh_from_db()
     assert campaign.paused_reason == "1 of 4 hosts were asked first: widen, or stop"
-    launch.widen(campaign.pk, "somebody", {"count": 3})
+    control.widen(campaign.pk, "somebody", {"count": 3})
     sweep()
     assert len(asked(agent, hosts, campaign)) == 2
 
@@ -270,7 +271,7 @@ def test_without_a_single_answer_it_goes_no_further_and_says_so(
     campaign.refresh_from_db()
     assert (campaign.status, campaign.release_goal) == (("paused", 2) if then == "ask" else ("running", RELEASED_ALL))
     if then == "ask":
-        launch.widen(campaign.pk, "somebody", {"all": True})
+        control.widen(campaign.pk, "somebody", {"all": True})
         campaign.refresh_from_db()
     assert campaign.warnings == []
 
@@ -301,9 +302,9 @@ def test_who_joins_among_the_released_counts_and_nobody_is_taken_back(agent: Mee
     campaign.refresh_from_db()
     assert (campaign.released_count, campaign.count_targeted) == (5, 10)
     assert asked(agent, [near, far], campaign) == [near]
-    rollout.release(campaign, 2)
+    releasing.release(campaign, 2)
     assert campaign.released == before
-    launch.widen(campaign.pk, "somebody", {"count": 6})
+    control.widen(campaign.pk, "somebody", {"count": 6})
     sweep()
     campaign.refresh_from_db()
     assert campaign.released_count == 6
@@ -313,7 +314,7 @@ def test_widening_to_all_means_those_who_join_before_it_is_done(agent: Meet) -> 
     campaign = make_campaign(
         *make_hosts(3), target={"all": True}, include_late_joiners=True, rollout={"canary": {"count": 1}}
     )
-    launch.widen(campaign.pk, "somebody", {"all": True})
+    control.widen(campaign.pk, "somebody", {"all": True})
     joined = [joiner(campaign, released=False) for _ in range(2)]
     upkeep.add_late_joiners()
 
@@ -344,7 +345,7 @@ def test_what_was_never_released_ends_held_back(agent: Meet, collect: Callable[[
 def test_a_lost_board_is_rebuilt_with_the_canary_alone(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = make_hosts(8)
     campaign = make_campaign(*hosts, rollout={"canary": {"count": 3}})
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert rebuild()
     heartbeats.note_sweep()
     upkeep.repair_board()
@@ -356,7 +357,7 @@ def test_nothing_with_brakes_is_handed_out_while_nobody_watches(agent: Meet) -> 
     host = make_host()
     watched = make_campaign(host, rollout={"stop_if": {"failed_percent": 50}})
     free = make_campaign(host)
-    redis: Any = operator_verbs.client()
+    redis: Any = redis_client.client()
     redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
 
     assert list(agent(host).read()["queries"]) == [f"c{free.pk}"]
@@ -483,7 +484,7 @@ def test_hosts_that_are_asked_and_stay_silent_pull_a_brake(agent: Meet, collect:
     collect()
     assert braked(campaign) == ""
 
-    campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=operator_verbs.now() - timedelta(seconds=20))
+    campaign.targets.filter(host__in=hosts[:2]).update(delivered_at=clock.now() - timedelta(seconds=20))
 
     assert "silent_percent: 2 of 4 hosts were asked and stay silent" in braked(campaign)
 
@@ -511,7 +512,7 @@ def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect
     answer(agent, asked(agent, hosts, campaign)[:1], campaign, status=1, message="no")
     collect()
     assert braked(campaign) == "", "three have it and may answer"
-    campaign.targets.filter(state="delivered").update(delivered_at=operator_verbs.now() - timedelta(seconds=61))
+    campaign.targets.filter(state="delivered").update(delivered_at=clock.now() - timedelta(seconds=61))
 
     assert "failed_percent: 1 of 1 answers failed" in braked(campaign)
 
@@ -532,7 +533,7 @@ def test_the_heartbeat_is_not_written_while_brakes_cannot_be_looked_at(
 ) -> None:
     host = make_host()
     campaign = make_campaign(host, rollout={"stop_if": {"rows": 1}})
-    redis: Any = operator_verbs.client()
+    redis: Any = redis_client.client()
     redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
     with monkeypatch.context() as broken:
         broken.setattr(rollout, "_pulled", lambda *_: 1 / 0)
@@ -571,8 +572,8 @@ def test_paused_time_does_not_count(agent: Meet, collect: Callable[[], int], bos
     collect()
     assert counts(campaign) == {"targeted": 3, "waiting": 2, "answered": 1}
 
-    left = int(operator_verbs.client().hget(keyspace.campaign_key(campaign.pk), "paused"))
-    before = operator_verbs.now()
+    left = int(redis_client.client().hget(keyspace.campaign_key(campaign.pk), "paused"))
+    before = clock.now()
     act(boss, campaign, "resume")
     campaign.refresh_from_db()
     assert campaign.ends_at is not None
@@ -600,7 +601,7 @@ def test_a_pause_survives_a_lost_board(agent: Meet, boss: APIClient) -> None:
     host = make_host()
     campaign = make_campaign(host)
     act(boss, campaign, "pause")
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert rebuild()
 
     assert asked(agent, [host], campaign) == []
@@ -618,9 +619,9 @@ def test_a_host_that_read_while_it_was_paused_ends_held_back(
     agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
     act(boss, campaign, "resume")
     key = keyspace.campaign_key(campaign.pk)
-    over = keyspace.now_ms(operator_verbs.client())
-    operator_verbs.client().hset(key, "ends_at", over)
-    Campaign.objects.update(ends_at=operator_verbs.moment(over))
+    over = keyspace.now_ms(redis_client.client())
+    redis_client.client().hset(key, "ends_at", over)
+    Campaign.objects.update(ends_at=clock.moment(over))
     sweep()
     agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
     sweep()
@@ -647,7 +648,7 @@ def test_what_the_status_does_not_allow_is_a_conflict(boss: APIClient) -> None:
 
 def test_without_a_board_a_pause_is_not_half_done(boss: APIClient) -> None:
     campaign = make_campaign(make_host())
-    operator_verbs.client().delete(keyspace.EPOCH)
+    redis_client.client().delete(keyspace.EPOCH)
 
     assert act(boss, campaign, "pause").status_code == 503
     campaign.refresh_from_db()
@@ -695,16 +696,16 @@ def test_the_kill_switch_can_be_thrown_while_redis_is_away(
     host = make_host()
     campaign = make_campaign(host)
     scheduled = launch.launch(
-        Order("SELECT 1", {"all": True}, start_at=operator_verbs.now() + timedelta(hours=1)), make_user(admin=True)
+        Order("SELECT 1", {"all": True}, start_at=clock.now() + timedelta(hours=1)), make_user(admin=True)
     )
     with monkeypatch.context() as away:
-        away.setattr(operator_verbs, "client", lambda: keyspace.connect("redis://127.0.0.1:1"))
+        away.setattr(redis_client, "client", lambda: keyspace.connect("redis://127.0.0.1:1"))
         answer = boss.post("/api/v1/live-queries/disable/", {"reason": "now"}, format="json")
 
     assert answer.json() == {"enabled": False, "stopped": 1}
     assert not LiveQueries.objects.get().enabled
     sweep()
-    assert operator_verbs.client().exists(keyspace.OFF)
+    assert redis_client.client().exists(keyspace.OFF)
     for stopped in (campaign, scheduled):
         stopped.refresh_from_db()
         assert (stopped.status, "switched off by" in stopped.ended_reason) == ("stopped", True)
@@ -716,7 +717,7 @@ def test_the_kill_switch_alone_hands_out_nothing_and_survives_a_lost_board(
     host = make_host()
     campaign = make_campaign(host)
     LiveQueries.objects.create(pk=1, enabled=False)
-    operator_verbs.client().flushdb()
+    redis_client.client().flushdb()
     assert rebuild()
 
     assert asked(agent, [host], campaign) == []

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from agents.models import Host, Presence
 from campaigns.answers.groups import groups
-from campaigns.models import State
 from campaigns.selecting.selection import Selection
+from campaigns.states import State
 from fleet.errors import BadInputError
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label
 

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.board import heartbeats, operator_verbs
+from agents.board import heartbeats, redis_client
 from agents.models import Presence
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host
@@ -38,9 +38,9 @@ def test_it_counts_hosts_campaigns_and_what_waits(api: Api, stranger: User, agen
 
 def test_without_redis_it_says_so(api: Api, stranger: User, monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
-        operator_verbs.client.cache_clear()
+        redis_client.client.cache_clear()
         found = api(stranger).get("/api/v1/status/")
-    operator_verbs.client.cache_clear()
+    redis_client.client.cache_clear()
 
     assert found.status_code == 200
     assert found.json()["board"] is None

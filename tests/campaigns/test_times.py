@@ -9,9 +9,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.board import operator_verbs
+from agents.board import clock, operator_verbs
 from agents.models import Host
-from campaigns.models import Campaign, StreamCursor
+from campaigns.collecting.models import StreamCursor
+from campaigns.models import Campaign
 from campaigns.running import upkeep
 from campaigns.running.sweeps import sweep
 from campaigns.running.targeting import write_range
@@ -38,7 +39,7 @@ def in_an_hour() -> str:
 
 def come(campaign: int) -> Campaign:
     """Let the time of a scheduled campaign come."""
-    Campaign.objects.filter(pk=campaign).update(start_at=operator_verbs.now() - timedelta(seconds=1))
+    Campaign.objects.filter(pk=campaign).update(start_at=clock.now() - timedelta(seconds=1))
     sweep()
     found = Campaign.objects.get(pk=campaign)
     for number in found.ranges.values_list("number", flat=True):
@@ -133,7 +134,7 @@ def test_a_host_that_takes_too_long_is_waited_for_no_more(agent: Meet, collect: 
         agent(host).read()
     agent(quick).write(campaign.pk, [])
     collect()
-    campaign.targets.filter(host=slow).update(delivered_at=operator_verbs.now() - timedelta(seconds=11))
+    campaign.targets.filter(host=slow).update(delivered_at=clock.now() - timedelta(seconds=11))
     sweep()
 
     campaign.refresh_from_db()
@@ -153,9 +154,9 @@ def test_nobody_is_given_up_while_answers_wait_to_be_stored(agent: Meet, collect
     campaign = make_campaign(host, answer_within=10)
     agent(host).read()
     collect()
-    now = operator_verbs.now()
+    now = clock.now()
     campaign.targets.update(delivered_at=now - timedelta(seconds=11))
-    StreamCursor.objects.update(entry=f"{operator_verbs.in_ms(now - timedelta(seconds=5))}-0")
+    StreamCursor.objects.update(entry=f"{clock.in_ms(now - timedelta(seconds=5))}-0")
     agent(host).write(campaign.pk, [])
 
     sweep()

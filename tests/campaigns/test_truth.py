@@ -20,14 +20,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from redis.client import Pipeline
 
-from agents.board import heartbeats, keyspace, operator_verbs, rebuilding
+from agents.board import clock, heartbeats, keyspace, operator_verbs, rebuilding, redis_client
 from agents.models import Host
 from campaigns.collecting.collector import Collector
-from campaigns.launching import kill_switch, launch
+from campaigns.launching import control, kill_switch, launch
 from campaigns.launching.launch import Order
-from campaigns.models import ANSWER_STATES, OPEN_STATES, Campaign, Result, State, Status, Target, TargetRange
+from campaigns.models import Campaign, Result, Target, TargetRange
 from campaigns.running import rebuild, sweeps, targeting, upkeep
-from campaigns.running.rollout import HASH
+from campaigns.running.releasing import HASH
+from campaigns.states import ANSWER_STATES, OPEN_STATES, State, Status
 from fleet.errors import FleetError
 from tests.conftest import Agent
 from tests.factories import make_host, make_user
@@ -88,7 +89,7 @@ class OneCampaign(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             tables = "campaigns_campaign, campaigns_target, campaigns_result, campaigns_livequeries, agents_host"
             cursor.execute(f"TRUNCATE {tables} CASCADE")
-        operator_verbs.client().flushdb()
+        redis_client.client().flushdb()
         rebuilding.finish({})
         heartbeats.note_sweep()
         rebuilding.mark_stream("0-0")
@@ -136,7 +137,7 @@ class OneCampaign(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 61]))
     def time_passes(self, seconds: int) -> None:
         """Hosts are due by the pace; those that hold the SQL take too long."""
-        past = operator_verbs.now() - timedelta(seconds=seconds)
+        past = clock.now() - timedelta(seconds=seconds)
         Campaign.objects.update(released_at=past)
         if seconds > 10:
             Target.objects.filter(state=State.DELIVERED).update(delivered_at=past)
@@ -180,7 +181,7 @@ class OneCampaign(RuleBasedStateMachine):
         """The second finds nothing to do, when it comes at once as far as the pace can tell."""
         sweeps.sweep()
         before = self.seen()
-        Campaign.objects.exclude(rollout=None).update(released_at=operator_verbs.now() + timedelta(seconds=60))
+        Campaign.objects.exclude(rollout=None).update(released_at=clock.now() + timedelta(seconds=60))
         sweeps.sweep()
         assert self.seen() == before
 
@@ -209,7 +210,7 @@ class OneCampaign(RuleBasedStateMachine):
     def board_is_lost(self) -> None:
         """Redis restarts with what it had: nobody is told anything until the board is written anew."""
         self.collected()
-        operator_verbs.client().delete(keyspace.EPOCH)
+        redis_client.client().delete(keyspace.EPOCH)
         assert set(self.agents[0].read()) == {"error"} or not self.agents[0].gateway.board.has_work(0)
         assert rebuild.rebuild()
         self.campaign.refresh_from_db()
@@ -230,17 +231,17 @@ class OneCampaign(RuleBasedStateMachine):
     @rule(off=RARELY)
     def turn_the_switch(self, off: bool) -> None:
         if off:
-            launch.disable_live_queries(self.boss)
+            control.disable_live_queries(self.boss)
         else:
-            launch.enable_live_queries(self.boss)
+            control.enable_live_queries(self.boss)
 
     @rule(verb=VERBS)
     def operate(self, verb: str) -> None:
         with suppress(FleetError):
             if verb == "widen":
-                launch.widen(self.campaign.pk, "somebody", {"all": True})
+                control.widen(self.campaign.pk, "somebody", {"all": True})
             elif verb == "stop":
-                launch.stop(self.campaign.pk, "somebody", "enough")
+                control.stop(self.campaign.pk, "somebody", "enough")
             else:
                 getattr(launch, verb)(self.campaign.pk, "somebody")
 
@@ -248,8 +249,8 @@ class OneCampaign(RuleBasedStateMachine):
     def time_is_up(self, is_so: bool) -> None:
         self.campaign.refresh_from_db()
         if is_so and self.campaign.ends_at is not None and not self.campaign.is_over:
-            now = operator_verbs.now()
-            operator_verbs.client().hset(keyspace.campaign_key(self.campaign.pk), "ends_at", operator_verbs.in_ms(now))
+            now = clock.now()
+            redis_client.client().hset(keyspace.campaign_key(self.campaign.pk), "ends_at", clock.in_ms(now))
             Campaign.objects.update(ends_at=now)
 
     # --- what must hold -------------------------------------------------------------------------------------------
@@ -268,7 +269,7 @@ class OneCampaign(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end everything is final, and what was acknowledged is there, once, as it was said first."""
         with suppress(FleetError):
-            launch.stop(self.campaign.pk, "somebody", "enough")
+            control.stop(self.campaign.pk, "somebody", "enough")
         for _ in range(3):
             self.collected()
             self.tell_reads()

@@ -6,8 +6,8 @@ import pytest
 from django.test import Client, override_settings
 from redis import Redis
 
-from agents.board import keyspace, operator_verbs
-from fleet.readiness import check_redis
+from agents.board import keyspace, redis_client
+from agents.board.health import check_redis
 
 pytestmark = pytest.mark.django_db
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def healthy(board: None) -> "Redis[bytes]":
     """Give Redis as it is while every kind of process lives."""
-    redis: Redis[bytes] = operator_verbs.client()
+    redis: Redis[bytes] = redis_client.client()
     now = keyspace.now_ms(redis)
     redis.set(keyspace.SWEPT, now)
     redis.set(keyspace.WORKED, now)

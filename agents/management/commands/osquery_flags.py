@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.enrolling.flagfile import IDENTIFIERS, Joining
-from agents.gateway.app import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
+from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
 from fleet.errors import BadInputError
 
 

@@ -19,7 +19,7 @@ import uvicorn
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, operator_verbs, redis_client
 from agents.gateway.app import Gateway
 from agents.gateway.asgi_types import App
 from agents.protocol.node_key import NodeKeys
@@ -177,7 +177,7 @@ def reply(content: bytes) -> Reply:
 
 def entries(kind: bytes = b"a") -> list[dict[bytes, bytes]]:
     """Give the stream's entries of a kind."""
-    return [fields for _, fields in operator_verbs.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
+    return [fields for _, fields in redis_client.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
 
 
 def eventually(is_so: Callable[[], bool]) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, operator_verbs, redis_client
 from tests.agents.wire.conftest import HOST, Wire, entries, eventually, request
 
 ODD_SQL = [
@@ -34,7 +34,7 @@ def test_a_host_that_restarts_answers_what_is_over_and_nothing_is_taken(wire: Wi
     assert set(wire.read()["queries"]) == {"c1", "c2", "c3"}
     operator_verbs.close(1, [0])
     operator_verbs.forget(1)
-    redis = operator_verbs.client()
+    redis = redis_client.client()
     redis.unlink(*operator_verbs.keys_of(2))  # as if the server had been set up anew
 
     assert wire.write(b'"queries":{"c1":[{"a":"1"}],"c2":[],"c3":[{"a":"3"}]}') == {}
@@ -62,7 +62,7 @@ def test_an_answer_nobody_read_off_the_connection_is_not_taken_for_silence(wire:
         eventually(lambda: len(entries(b"d")) == 1)
 
     assert wire.read() in ({}, {"queries": {"c1": "SELECT 1"}}), "it may be running, or was given back"
-    assert operator_verbs.client().getbit(keyspace.owed_key(1, 0), HOST) == 1
+    assert redis_client.client().getbit(keyspace.owed_key(1, 0), HOST) == 1
     assert wire.write(b'"queries":{"c1":[%s]}' % json.dumps({"a": "1"}).encode()) == {}
 
     assert len(entries()) == 1

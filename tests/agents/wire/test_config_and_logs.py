@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.board import operator_verbs
+from agents.board import redis_client
 from agents.enrolling import config_document
 from tests.agents.wire.conftest import HOST, Wire, at_once, request
 
@@ -85,8 +85,8 @@ def test_before_any_config_is_known_an_agent_keeps_the_one_it_has(wire: Wire) ->
 def test_a_config_that_cannot_be_read_wipes_no_schedule(wire: Wire) -> None:
     """It was put on the board by something else than the form."""
     for text in (b"", b"{", b"[]", b'{"options": 5}', b"1"):
-        operator_verbs.client().set("board:config", text)
-        operator_verbs.client().incr("board:version")
+        redis_client.client().set("board:config", text)
+        redis_client.client().incr("board:version")
         wire.refresh()
 
         answer = wire.post("config", {"node_key": wire.key()})

@@ -10,7 +10,7 @@ from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from agents.enrolling import views
 from agents.inventory import facts, presence
 from agents.models import EnrollSecret, Host
@@ -52,7 +52,7 @@ def read(wire: Wire, key: str) -> dict[str, Any]:
 
 def reason_of_doubt(wire: Wire) -> str:
     """Give why the only host is in doubt, once the gateway has told what it saw."""
-    eventually(lambda: not wire.gateway._asked)
+    eventually(lambda: not wire.gateway._follower._asked)
     presence.carry()
     return str(Host.objects.get().in_doubt_reason)
 
@@ -95,7 +95,7 @@ def test_a_second_machine_under_the_same_name_is_served_and_noticed(whole: Wire)
     second = enroll(whole, host_details={"system_info": {"hostname": "web-2"}})
     read(whole, second)
     assert reason_of_doubt(whole) == ""
-    redis = operator_verbs.client()
+    redis = redis_client.client()
     host = Host.objects.get()
     assert host.hostname == "web-2"
     epoch, since = redis.hget(keyspace.KEYS_IN_USE, host.pk).split()
@@ -117,7 +117,7 @@ def test_a_cloned_machine_with_the_same_key_is_noticed(listen: Callable[..., Wir
             head = b"X-Forwarded-For: " + address.encode()
             machine.sendall(request("distributed/read", {"node_key": key}, head))
             eventually(lambda: under_way.get(host) == [address])  # noqa: B023 - looked at before the next turn
-        eventually(lambda: bool(operator_verbs.client().hlen(keyspace.DOUBTS)))
+        eventually(lambda: bool(redis_client.client().hlen(keyspace.DOUBTS)))
 
     assert reason_of_doubt(held) == "its key was used from two addresses at once: 198.51.100.9 and 192.0.2.1"
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from tests.agents.wire.conftest import GatewayProcess, StartProcess, Wire, eventually, key_of, received, reply, request
 
 READS = 300
@@ -23,7 +23,7 @@ def held(process: GatewayProcess, many: int) -> list[socket.socket]:
         connection = process.connect()
         connection.sendall(read_of(host))
         connections.append(connection)
-    eventually(lambda: b"%d" % many in [value.split()[0] for value in operator_verbs.client().hvals(keyspace.HELD)])
+    eventually(lambda: b"%d" % many in [value.split()[0] for value in redis_client.client().hvals(keyspace.HELD)])
     return connections
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.board import keyspace, operator_verbs
+from agents.board import keyspace, redis_client
 from tests.agents.wire.conftest import HOST, Wire, entries, eventually, received, reply, request
 
 ANSWER = b'"queries":{"c1":[{"a":"1"}]},"statuses":{"c1":0}'
@@ -98,7 +98,7 @@ def test_a_client_that_leaves_while_it_is_held_is_handed_nothing(listen: Listen)
 
 def test_a_client_that_leaves_during_the_claim_gives_the_delivery_back(wire: Wire) -> None:
     wire.arm(1)
-    client = operator_verbs.client()
+    client = redis_client.client()
     client.execute_command("CLIENT", "PAUSE", 5000, "WRITE")
     before = int(client.info("clients")["blocked_clients"])
     with wire.connect() as connection:

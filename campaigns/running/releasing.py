@@ -7,43 +7,32 @@ wait for one, and the campaign's warnings say so; a person may widen all the sam
 """
 
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
-from reprlib import repr as shown
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Func, IntegerField
 
-from agents.board import heartbeats, operator_verbs
+from agents.board import clock, heartbeats, operator_verbs
 from agents.board.keyspace import RANGE_BITS
 from agents.board.operator_verbs import RELEASED_ALL
-from agents.models import HostQuerySet, online_since
+from agents.models import online_since
 from campaigns import doorbell
-from campaigns.models import Campaign, State, Status, Target
-from campaigns.selecting.selection import sql_of
-from fleet.errors import BadInputError
+from campaigns.launching.control import hold
+from campaigns.launching.rollout import ASKS, NOBODY_ANSWERED, Rollout, nth, raise_goal
+from campaigns.models import Campaign, Target
+from campaigns.states import State, Status
 
 logger = logging.getLogger(__name__)
 
-ASKS = "rollout"  # who paused a campaign that waits for the operator
 WIDENING = 4  # each step is so many times the last
 ANSWER_SOON = timedelta(seconds=60)  # a delivery that is older keeps no next step waiting
 # What so many seconds are worth may be released at once: a sweep that comes late makes good for itself, an outage does
 # not, because the pace protects what all the hosts reach, and that would meet minutes of it in one moment.
 MAKES_GOOD = timedelta(seconds=3)
-NOBODY_ANSWERED = (
-    "none of the hosts that were asked first has answered yet: more are asked when one has, or when somebody widens it"
-)
 FEW_ANSWERS = 5  # percentages of fewer say little while more may come
 SILENT_AFTER = timedelta(seconds=15)  # a host that asked again so long after its delivery has nothing to say
-LARGEST = 10**12  # that a brake may be set to, so that it fits every column and float
-LIMITS = {"failed_percent": 100, "silent_percent": 100, "median_wall_ms": LARGEST, "rows": LARGEST}
-BRAKES = ("denylisted", *LIMITS)
 HASH = Func("host_id", function="hashint8", output_field=IntegerField())
 
-# The selected hosts' query is the ORM's own and stands in for {}.
-NTH_OF_HOSTS = "SELECT hashint8(id) FROM ({}) AS meant (id) ORDER BY 1 LIMIT 1 OFFSET %s"
 NTH_OF_TARGETS = """
 SELECT hashint8(host_id) FROM campaigns_target WHERE campaign_id = %s AND state <> 'unsupported'
 ORDER BY 1 LIMIT 1 OFFSET %s
@@ -57,88 +46,6 @@ SELECT EXISTS (
 )
 """
 MEDIAN = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wall_ms) FROM campaigns_target WHERE campaign_id = %s"
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """What was ordered, checked. Percentages are 0 to 100, `per_second` is hosts."""
-
-    canary_percent: float | None
-    canary_count: int | None
-    then: str
-    per_second: int | None
-    stop_if: dict[str, float]
-
-    @classmethod
-    def read(cls, value: Any) -> "Rollout | None":
-        """Read `rollout` of a launch; None stays None. Raise BadInputError naming what is wrong."""
-        if value is None:
-            return None
-        _members(value, "rollout", ("canary", "then", "per_second", "stop_if"))
-        canary = value.get("canary", {})
-        if "canary" in value:
-            _members(canary, "rollout.canary", ("percent", "count"))
-            if len(canary) != 1:
-                raise BadInputError(f"rollout.canary {canary!r} is not one of percent or count", "rollout")
-        percent = _number(canary, "percent", "rollout.canary", 100, zero=False)
-        count = _whole(canary, "count", "rollout.canary")
-        then = value.get("then", "ask")
-        if then not in ("ask", "auto"):
-            raise BadInputError(f"rollout.then {then!r} is neither 'ask' nor 'auto'", "rollout")
-        return cls(percent, count, then, _whole(value, "per_second", "rollout"), _stop_if(value))
-
-    @property
-    def has_canary(self) -> bool:
-        """Say whether some hosts go first."""
-        return self.canary_count is not None or self.canary_percent is not None
-
-    def canary_of(self, able: int) -> int:
-        """Give how many of the hosts that can run it go first: all of them without a canary, at least one with."""
-        if self.canary_count is not None:
-            return min(able, self.canary_count)
-        if self.canary_percent is not None:
-            return max(1, min(able, round(able * self.canary_percent / 100)))
-        return able
-
-
-def _stop_if(value: dict[str, Any]) -> dict[str, float]:
-    limits = value.get("stop_if", {})
-    _members(limits, "rollout.stop_if", BRAKES)
-    read = {name: _number(limits, name, "rollout.stop_if", most) for name, most in LIMITS.items()}
-    read["denylisted"] = _whole(limits, "denylisted", "rollout.stop_if")
-    return {name: limit for name in limits if (limit := read[name]) is not None}
-
-
-def wanted_hosts(value: Any, able: int) -> int:
-    """Read the body of `widen`: how many hosts are to be released in all, of those able. Raise BadInputError.
-
-    RELEASED_ALL is more than those: whoever joins later as well.
-    """
-    _members(value, "the body", ("percent", "count", "all"), "")
-    if len(value) != 1:
-        raise BadInputError(f"give one of percent, count or all, not {sorted(value)}", "percent")
-    if "all" in value:
-        if value["all"] is not True:
-            raise BadInputError(f"all {value['all']!r} is not true", "all")
-        return RELEASED_ALL
-    percent = _number(value, "percent", "the body", 100, "percent", zero=False)
-    if percent is not None:
-        return RELEASED_ALL if percent == 100 else max(1, round(able * percent / 100))
-    return min(able, _whole(value, "count", "the body", "count") or 0)
-
-
-def begin(campaign: Campaign, able: HostQuerySet) -> None:
-    """Fix who goes first: on a campaign that is about to be written, of the hosts that can run its SQL."""
-    rollout = Rollout.read(campaign.rollout)
-    if rollout is None:
-        return
-    many = able.count()
-    campaign.release_step = rollout.canary_of(many)
-    campaign.release_goal = campaign.release_step if rollout.has_canary else RELEASED_ALL
-    campaign.released_count = min(campaign.release_step, rollout.per_second or many)
-    if campaign.released_count < many or (campaign.include_late_joiners and rollout.has_canary):
-        text, params = sql_of(able, "pk")
-        campaign.released = _nth(NTH_OF_HOSTS.format(text), [*params, campaign.released_count - 1])
 
 
 def brakes_of(campaign: Campaign, denylisted: int | None) -> operator_verbs.Brakes:
@@ -180,7 +87,7 @@ def _decide(campaign: Campaign, rollout: Rollout) -> str | None:
         _go_on(campaign, rollout)
         return None
     since = campaign.released_at or campaign.started_at
-    if since and operator_verbs.now() - since > ANSWER_SOON and NOBODY_ANSWERED not in campaign.warnings:
+    if since and clock.now() - since > ANSWER_SOON and NOBODY_ANSWERED not in campaign.warnings:
         campaign.warnings.append(NOBODY_ANSWERED)
         campaign.save(update_fields=["warnings"])
         doorbell.ring(campaign.pk)
@@ -189,7 +96,7 @@ def _decide(campaign: Campaign, rollout: Rollout) -> str | None:
 
 def _release_at_pace(campaign: Campaign, per_second: int | None) -> None:
     """Release what is due since the last time, however often that is looked at; without a pace all that may go."""
-    by, now = campaign.count_targeted, operator_verbs.now()
+    by, now = campaign.count_targeted, clock.now()
     # Never ahead of now: another Redis, whose clock is behind, may have taken over.
     since = min(now, max(campaign.released_at or campaign.started_at or now, now - MAKES_GOOD))
     campaign.released_at = now
@@ -228,7 +135,7 @@ def _threshold(campaign: Campaign, many: int) -> int:
     able = campaign.able_targets
     if many >= able and (campaign.release_goal == RELEASED_ALL or not campaign.include_late_joiners):
         return RELEASED_ALL
-    return _nth(NTH_OF_TARGETS, [campaign.pk, min(many, able) - 1])
+    return nth(NTH_OF_TARGETS, [campaign.pk, min(many, able) - 1])
 
 
 def count_released(campaign: Campaign) -> int:
@@ -248,40 +155,9 @@ def _go_on(campaign: Campaign, rollout: Rollout) -> None:
     hold(campaign, ASKS, sentence)
 
 
-def raise_goal(campaign: Campaign, many: int, step: int) -> None:
-    """Let `many` hosts in all be released as fast as was ordered. The caller holds the lock."""
-    campaign.release_step, campaign.release_goal = step, many
-    campaign.warnings = [warning for warning in campaign.warnings if warning != NOBODY_ANSWERED]
-    campaign.save(update_fields=["release_step", "release_goal", "warnings"])
-
-
-def hold(campaign: Campaign, by: str, reason: str) -> None:
-    """Pause a running campaign, on the board first. The caller holds the lock. Raise NoBoardError or RedisError."""
-    ranges = list(campaign.ranges.values_list("number", flat=True))
-    left = operator_verbs.pause(campaign.pk, ranges)
-    if left is None:
-        return
-    campaign.status, campaign.ends_at, campaign.left = Status.PAUSED, None, left
-    campaign.paused_by, campaign.paused_reason = by, reason
-    campaign.save(update_fields=["status", "ends_at", "left", "paused_by", "paused_reason"])
-    doorbell.ring(campaign.pk)
-    logger.info("campaign paused campaign=%s by=%s", campaign.pk, by)
-
-
-def go_on(campaign: Campaign) -> None:
-    """Resume a paused campaign. The caller holds the lock. Raise NoBoardError or RedisError."""
-    ends_at = operator_verbs.resume(campaign.pk, list(campaign.ranges.values_list("number", flat=True)))
-    if ends_at is None:
-        return
-    campaign.status, campaign.ends_at = Status.RUNNING, ends_at
-    campaign.save(update_fields=["status", "ends_at", *campaign.forget_pause()])
-    doorbell.ring(campaign.pk)
-    logger.info("campaign resumed campaign=%s", campaign.pk)
-
-
 def _is_awaited(campaign: Campaign) -> bool:
     """Say whether a released host has yet to say what it will say soon."""
-    now = operator_verbs.now()
+    now = clock.now()
     with connection.cursor() as cursor:
         cursor.execute(STILL_COUNTED, [campaign.pk, campaign.released, now - ANSWER_SOON, online_since(now)])
         return bool(cursor.fetchone()[0])
@@ -330,42 +206,3 @@ def _silent(campaign: Campaign) -> tuple[int, int]:
     reads = heartbeats.reads_of(list(due))
     again = sum(read.last > due[host] for host, read in reads.items())
     return campaign.count_no_answer + again, handed.count()
-
-
-def _nth(text: str, params: list[Any]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(text, params)
-        row = cursor.fetchone()
-        return int(row[0]) if row else RELEASED_ALL
-
-
-def _members(value: Any, what: str, allowed: tuple[str, ...], field: str = "rollout") -> None:
-    if not isinstance(value, dict):
-        raise BadInputError(f"{what} {shown(value)} is not an object", field)
-    for name in value:
-        if name not in allowed:
-            sentence = f"{what} has an unknown member {name!r}, allowed are {', '.join(allowed)}"
-            raise BadInputError(sentence, field or name)
-
-
-def _number(
-    value: dict[str, Any], name: str, what: str, most: int, field: str = "rollout", *, zero: bool = True
-) -> float | None:
-    """Read a number; None = not given. A null is refused: it would mean everybody to one and nobody to the other."""
-    if name not in value:
-        return None
-    number = value[name]
-    known = isinstance(number, (int, float)) and not isinstance(number, bool)
-    if not known or not 0 <= number <= most or not (number or zero):
-        bound = f"0 to {most}" if zero else f"a number above 0, up to {most}"
-        raise BadInputError(f"{what} has {name} {shown(number)}, allowed is {bound}", field)
-    return float(number)
-
-
-def _whole(value: dict[str, Any], name: str, what: str, field: str = "rollout") -> int | None:
-    if name not in value:
-        return None
-    number = value[name]
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 2**31:
-        raise BadInputError(f"{what} has {name} {shown(number)}, allowed is a whole number above 0", field)
-    return number

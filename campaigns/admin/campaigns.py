@@ -1,20 +1,16 @@
 """The admin of campaigns: adding one launches it, its page follows it live, machine-written rows are read-only."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -24,25 +20,14 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from agents.admin import ReadOnlyAdmin
+from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.console import wording
 from campaigns.console.access import number_of
-from campaigns.console.campaign_pages import live_context, may_stop
+from campaigns.console.campaign_pages import live_context
+from campaigns.console.control_pages import may_stop
 from campaigns.console.forms import LaunchForm
-from campaigns.launching import launch
-from campaigns.models import (
-    ApiToken,
-    AuditRecord,
-    Campaign,
-    DeadLetter,
-    IdempotencyKey,
-    LiveQueries,
-    Query,
-    Result,
-    StreamCursor,
-    Target,
-    TargetRange,
-)
+from campaigns.launching import control, launch
+from campaigns.models import Campaign, Result, Target
 from fleet.errors import FleetError
 
 ROWS_SHOWN = 20  # of one host's result
@@ -199,32 +184,11 @@ class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def _stop(self, request: HttpRequest, campaign_id: int) -> None:
         try:
-            launch.stop(campaign_id, request.user.get_username(), "stopped in the admin")
+            control.stop(campaign_id, request.user.get_username(), "stopped in the admin")
         except FleetError as error:
             messages.error(request, error.sentence)
         else:
             messages.success(request, f"Stopping campaign {campaign_id}: nothing more is handed out.")
-
-
-@admin.register(Query)
-class QueryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Saved SQL."""
-
-    list_display = ["name", "description", "ask", "created_by", "updated_at"]
-    list_select_related = ["created_by"]
-    search_fields = ["name", "sql", "description"]
-    fields = ["name", "sql", "description"]
-
-    @admin.display(description="")
-    def ask(self, query: Query) -> str:
-        """Link to the Ask page with this SQL."""
-        return format_html('<a href="{}?query={}">Ask</a>', reverse("ask"), query.pk)
-
-    def save_model(self, request: HttpRequest, obj: Query, form: Any, change: bool) -> None:
-        """Remember who wrote it."""
-        if not change and isinstance(request.user, User):
-            obj.created_by = request.user
-        super().save_model(request, obj, form, change)
 
 
 class OfCampaignAdmin(ReadOnlyAdmin):
@@ -266,123 +230,3 @@ class ResultAdmin(OfCampaignAdmin):
         lines = [", ".join(f"{name}={value}" for name, value in row.items()) for row in result.rows[:ROWS_SHOWN]]
         more = f"\n… and {result.row_count - ROWS_SHOWN} more" if result.row_count > ROWS_SHOWN else ""
         return format_html("<pre>{}{}</pre>", "\n".join(lines), more)
-
-
-@admin.register(TargetRange)
-class TargetRangeAdmin(ReadOnlyAdmin):
-    """The pieces of work of a targeting."""
-
-    list_display = ["campaign", "number", "sent_at", "done_at"]
-    list_select_related = ["campaign"]
-    list_filter = [("done_at", admin.EmptyFieldListFilter)]
-    ordering = ["-campaign_id", "number"]
-
-
-@admin.register(StreamCursor)
-class StreamCursorAdmin(ReadOnlyAdmin):
-    """How far the collector is."""
-
-    list_display = ["stream", "entry", "moved_at"]
-
-
-@admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnlyAdmin):
-    """Answers that could not be stored, kept as they came."""
-
-    list_display = ["entry", "reason", "campaign_id", "host_id", "created_at"]
-    search_fields = ["=entry", "=campaign_id", "reason"]
-    exclude = ["fields"]
-    readonly_fields = ["content"]
-
-    @admin.display(description="fields")
-    def content(self, letter: DeadLetter) -> str:
-        """Show the beginning of what came."""
-        return format_html("<pre>{}</pre>", bytes(letter.fields)[:4_000].decode("utf-8", "replace"))
-
-
-@admin.register(AuditRecord)
-class AuditRecordAdmin(ReadOnlyAdmin):
-    """What is kept of every campaign, also of those that are gone."""
-
-    list_display = ["campaign_id", "launched_by", "launched_at", "sql", "status", "ended_by", "reason", "stage"]
-    list_filter = ["stage", "status"]
-    search_fields = ["=campaign_id", "launched_by", "sql", "reason"]
-    date_hierarchy = "launched_at"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditRecord]:
-        """Leave the hosts out of the list: they may be many."""
-        records: QuerySet[AuditRecord] = super().get_queryset(request)
-        return records.defer("hosts")
-
-
-@admin.register(IdempotencyKey)
-class IdempotencyKeyAdmin(ReadOnlyAdmin):
-    """Keys under which people launched."""
-
-    list_display = ["key", "user", "campaign", "created_at"]
-    list_select_related = ["user", "campaign"]
-    search_fields = ["=key"]
-    ordering = ["-created_at"]
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
-    """Tokens of the API: made there, looked at and deleted here."""
-
-    list_display = ["name", "user", "token_key", "created", "expiry"]
-    list_select_related = ["user"]
-    search_fields = ["name", "user__username", "token_key"]
-    exclude = ["digest"]
-    actions = ["delete_selected"]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Deleting a token is how it is taken away."""
-        return bool(request.user.has_perm("campaigns.delete_apitoken"))
-
-
-admin.site.unregister([User, Group])
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """People."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-
-
-@admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Groups of people, with permissions."""
-
-
-@admin.register(LiveQueries)
-class LiveQueriesAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """The kill switch: unticked, all campaigns are stopped at once and none can be launched."""
-
-    list_display = ["__str__", "reason", "changed_by", "changed_at"]
-    fields = ["enabled", "reason"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow the first one only."""
-        return not LiveQueries.objects.exists() and self.has_change_permission(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the permission of its own."""
-        return request.user.has_perm("campaigns.switch_live_queries")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let it be switched, not removed."""
-        return False
-
-    def save_model(self, request: HttpRequest, obj: LiveQueries, form: Any, change: bool) -> None:
-        """Switch."""
-        obj.pk = 1
-        by = cast(User, request.user)
-        if obj.enabled:
-            launch.enable_live_queries(by)
-            messages.success(request, "Live queries are enabled.")
-        else:
-            stopped = launch.disable_live_queries(by, obj.reason)
-            messages.warning(request, f"Live queries are switched off, {stopped} campaigns were stopped.")

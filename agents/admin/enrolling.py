@@ -1,0 +1,136 @@
+"""The admin of what machines need to come: enroll secrets, and the config that agents are served."""
+
+import json
+import secrets
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from agents.enrolling import config_document
+from agents.models import (
+    ConfigDocument,
+    EnrollSecret,
+    Label,
+    digest_of,
+)
+from fleet.errors import BadInputError
+
+
+@admin.register(EnrollSecret)
+class EnrollSecretAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """What hosts offer to enroll. The secret itself is shown once, when it is made."""
+
+    list_display = ["name", "hosts", "quota", "valid_from", "valid_until", "created_at", "revoked_at"]
+    search_fields = ["name"]
+    fields = ["name", "valid_from", "valid_until", "quota", "labels", "revoked_at"]
+    filter_horizontal = ["labels"]
+    readonly_fields = ["revoked_at"]
+    actions = ["revoke_secrets"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Secrets are revoked: hosts remember which one they came with."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: EnrollSecret, form: Any, change: bool) -> None:
+        """Make the secret of a new one, and tell it this once."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        secret = secrets.token_urlsafe(32)
+        obj.digest = digest_of(secret)
+        super().save_model(request, obj, form, change)
+        messages.warning(request, f"The secret is {secret} and is not shown again. Copy it now.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EnrollSecret]:
+        """Count the hosts along."""
+        found: QuerySet[EnrollSecret] = super().get_queryset(request)
+        return found.annotate(host_count=Count("host"))
+
+    @admin.display(description="hosts", ordering="host_count")
+    def hosts(self, secret: Any) -> int:
+        """Give how many enrolled with it."""
+        return int(secret.host_count)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the labels that are kept by hand."""
+        return super().formfield_for_manytomany(
+            db_field, request, queryset=Label.objects.filter(built_in="", queries=None), **kwargs
+        )
+
+    @admin.action(description="Revoke: nobody enrolls with them any more", permissions=["change"])
+    def revoke_secrets(self, request: HttpRequest, chosen: QuerySet[EnrollSecret]) -> None:
+        """Make the chosen ones invalid; hosts that enrolled with them stay."""
+        number = chosen.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"Revoked {number} enroll secrets. Hosts that enrolled with them stay.")
+
+
+class _PatientDecoder(json.JSONDecoder):
+    """Reads JSON; for what is nested or numbered beyond Python's limits it raises as for what is none."""
+
+    def decode(self, s: str, *args: Any, **more: Any) -> Any:
+        """Give the value. Raise JSONDecodeError."""
+        try:
+            return super().decode(s, *args, **more)
+        except json.JSONDecodeError:
+            raise
+        except (RecursionError, ValueError) as error:
+            raise json.JSONDecodeError(str(error), s, 0) from None
+
+
+class _ConfigField(forms.JSONField):
+    """JSON that is shown again as it was typed: what was refused may have no text at all."""
+
+    default_error_messages = {"invalid": "This is no JSON, or is nested or has numbers beyond what can be read."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "decoder": _PatientDecoder})
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Give what was typed."""
+        return InvalidJSONInput("" if data is None else data)
+
+
+class ConfigDocumentForm(forms.ModelForm[ConfigDocument]):
+    """The document, checked as agents will."""
+
+    class Meta:
+        model = ConfigDocument
+        fields = ["document"]
+        field_classes = {"document": _ConfigField}
+
+    def clean_document(self) -> Any:
+        """Refuse what agents would refuse."""
+        document = self.cleaned_data["document"]
+        try:
+            config_document.check(document)
+        except BadInputError as error:
+            raise forms.ValidationError(error.sentence) from error
+        return document
+
+
+@admin.register(ConfigDocument)
+class ConfigDocumentAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The config that agents are served: options, schedule, packs, decorators … as one JSON object."""
+
+    form = ConfigDocumentForm
+    list_display = ["__str__", "changed_by", "changed_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow the first one only."""
+        return not ConfigDocument.objects.exists() and bool(super().has_add_permission(request))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let it be emptied, not deleted."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ConfigDocument, form: Any, change: bool) -> None:
+        """Keep it, and say what agents will not do as it says."""
+        obj.pk = config_document.keep(obj.document, by=request.user.get_username()).pk
+        for warning in config_document.warnings_of(obj.document):
+            messages.warning(request, warning)

@@ -1,0 +1,130 @@
+"""The admin of hosts: facts that hosts told are read-only; people keep labels and enroll secrets, and revoke."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+
+from agents.enrolling.revocation import revoke
+from agents.models import (
+    Host,
+    LabelMembership,
+    Presence,
+)
+
+
+class OnlineFilter(admin.SimpleListFilter):
+    """Hosts that asked within ONLINE_SECONDS."""
+
+    title = "online"
+    parameter_name = "online"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer both."""
+        return [("yes", "online"), ("no", "offline")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Host]) -> QuerySet[Host]:
+        """Narrow by presence."""
+        online = Presence.objects.online(timezone.now()).values("host_id")
+        if self.value() == "yes":
+            return queryset.filter(pk__in=online)
+        if self.value() == "no":
+            return queryset.exclude(pk__in=online)
+        return queryset
+
+
+class RevokedFilter(admin.SimpleListFilter):
+    """Revoked hosts are hidden until they are asked for."""
+
+    title = "enrolled"
+    parameter_name = "enrolled"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the revoked ones, and all."""
+        return [("no", "revoked"), ("all", "all")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Name the default for what it is."""
+        choices = list(super().choices(changelist))
+        return [{**choices[0], "display": "enrolled"}, *choices[1:]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Host]) -> QuerySet[Host]:
+        """Narrow to enrolled hosts unless asked otherwise."""
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(revoked_at__isnull=self.value() != "no")
+
+
+class LabelsOfHost(TabularInline):  # type: ignore[misc]  # unfold has no types
+    """The labels of one host."""
+
+    model = LabelMembership
+    extra = 0
+    autocomplete_fields = ["label"]
+
+
+@admin.register(Host)
+class HostAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Hosts: facts to read, labels to give, and Revoke."""
+
+    list_display = [
+        "hostname",
+        "online",
+        "last_seen_at",
+        "platform",
+        "os_version",
+        "osquery_version",
+        "address",
+        "in_doubt",
+    ]
+    list_filter = [RevokedFilter, OnlineFilter, "platform", ("in_doubt_since", admin.EmptyFieldListFilter), "labels"]
+    search_fields = ["hostname", "uuid", "hardware_serial", "host_identifier"]
+    list_select_related = ["presence"]
+    show_full_result_count = False
+    inlines = [LabelsOfHost]
+    actions = ["revoke_hosts", "clear_doubts"]
+    readonly_fields = [
+        *(field.name for field in Host._meta.concrete_fields if field.name != "id"),
+        "last_seen_at",
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Hosts enroll themselves."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Hosts are revoked, never deleted."""
+        return False
+
+    @admin.display(boolean=True)
+    def online(self, host: Host) -> bool:
+        """Say whether it asked lately."""
+        return host.is_online(timezone.now())
+
+    @admin.display(description="last seen", ordering="presence__last_seen")
+    def last_seen_at(self, host: Host) -> Any:
+        """Give when it last asked."""
+        return host.last_seen
+
+    @admin.display(boolean=True, description="in doubt", ordering="in_doubt_since")
+    def in_doubt(self, host: Host) -> bool:
+        """Say whether a second machine uses its key."""
+        return host.in_doubt_since is not None
+
+    @admin.action(description="Clear the mark: identity in doubt", permissions=["change"])
+    def clear_doubts(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
+        """Trust the chosen hosts again, until a second machine is noticed again."""
+        for host in hosts.exclude(in_doubt_since=None):
+            self.log_change(request, host, f"cleared the mark: {host.in_doubt_reason}")
+        number = hosts.update(in_doubt_since=None, in_doubt_reason="")
+        messages.success(request, f"Cleared the mark of {number} hosts.")
+
+    @admin.action(description="Revoke: refuse their keys at once", permissions=["change"])
+    def revoke_hosts(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
+        """Send the chosen hosts away."""
+        names = [revoke(host).hostname for host in hosts]
+        shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+        messages.success(request, f"Revoked {len(names)} hosts: {shown}. Gateways refuse them within a second.")

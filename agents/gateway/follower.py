@@ -1,0 +1,88 @@
+"""Keep one gateway's copy of the board fresh, wake who has work now, and tell the others who asked here.
+
+Runs beside the requests, once a second and whenever the bell rings; an outage of Redis is waited out.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+
+from agents.board.copy import Board
+from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, Store, Used
+from agents.gateway.held_reads import Hold
+from agents.gateway.identity import Identities
+from agents.protocol.node_key import Identity
+from fleet.cancelling import end
+
+logger = logging.getLogger(__name__)
+
+CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
+
+
+class Follower:
+    """Follows the board for one gateway. Needs the running loop."""
+
+    def __init__(self, store: Store, board: Board, hold: Hold, identities: Identities, max_held_reads: int) -> None:
+        self._store, self._board, self._hold, self._identities = store, board, hold, identities
+        self._max_held_reads = max_held_reads
+        self._asked: dict[Used, float] = {}  # -> when
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_crowded = False  # of all gateways together
+
+    async def start(self) -> None:
+        """Begin to follow; Redis may still be away."""
+        with suppress(RedisError, OSError):  # then whoever asks hears `{"error"}` until the board was seen
+            await self._refresh()
+        rung = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self._store.listen(rung)),
+            asyncio.create_task(self._follow(rung)),
+        ]
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        await end(self._tasks)
+
+    def note_use(self, identity: Identity, *, is_read: bool) -> None:
+        """Remember that a key was used just now, to be told with the next look."""
+        self._asked[Used(identity.host, identity.epoch, is_read)] = time.monotonic()
+
+    async def _follow(self, rung: asyncio.Event) -> None:
+        """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""
+        away = False
+        while True:
+            try:
+                await self._refresh()
+                await self._tell_reads()
+                away = False
+            except (RedisError, OSError) as error:
+                if not away:
+                    logger.warning("board out of reach reason=%s", error)
+                away = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):  # not wait_for: Python 3.11's can swallow a cancellation
+                    await rung.wait()
+                await asyncio.sleep(COALESCE_SECONDS)
+            rung.clear()
+
+    async def _refresh(self) -> None:
+        """Bring the copy up to date; wake who has work now, and who was revoked."""
+        floors = self._board.floors
+        self._hold.wake(await self._store.refresh())
+        for host, _ in self._board.floors.items() - floors.items():
+            self._hold.wake_host(host)
+
+    async def _tell_reads(self) -> None:
+        now = time.monotonic()
+        asked, self._asked = self._asked, {}
+        try:
+            await self._store.tell_reads({key: now - when for key, when in asked.items()})
+        except (RedisError, OSError):
+            self._asked = {**asked, **self._asked}
+            raise
+        held = await self._store.tell_held(len(self._hold), self._max_held_reads)
+        self.is_crowded = held.reads > CROWDED * held.most
+        await self._identities.tell(self._store)

@@ -1,0 +1,33 @@
+"""The admin of saved queries."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+
+from campaigns.models import Query
+
+
+@admin.register(Query)
+class QueryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Saved SQL."""
+
+    list_display = ["name", "description", "ask", "created_by", "updated_at"]
+    list_select_related = ["created_by"]
+    search_fields = ["name", "sql", "description"]
+    fields = ["name", "sql", "description"]
+
+    @admin.display(description="")
+    def ask(self, query: Query) -> str:
+        """Link to the Ask page with this SQL."""
+        return format_html('<a href="{}?query={}">Ask</a>', reverse("ask"), query.pk)
+
+    def save_model(self, request: HttpRequest, obj: Query, form: Any, change: bool) -> None:
+        """Remember who wrote it."""
+        if not change and isinstance(request.user, User):
+            obj.created_by = request.user
+        super().save_model(request, obj, form, change)

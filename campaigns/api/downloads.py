@@ -1,0 +1,38 @@
+"""Files of the API: streamed in pieces, also on the event loop."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+
+LINES_A_CHUNK = 500
+
+
+def attachment(request: Request, content: Iterator[Any], name: str, content_type: str) -> StreamingHttpResponse:
+    """Send the lines as a file of that name."""
+    chunks: Any = _chunks(content)
+    if isinstance(request._request, ASGIRequest):
+        chunks = _one_by_one(chunks)
+    return StreamingHttpResponse(
+        chunks, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def _chunks(content: Iterator[Any]) -> Iterator[Any]:
+    """Join lines, so that a large file is not sent line by line."""
+    while lines := list(islice(content, LINES_A_CHUNK)):
+        yield type(lines[0])().join(lines)
+
+
+async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
+    """Fetch each chunk in a thread: Django would read a plain iterator to its end before it sends anything."""
+
+    def next_chunk() -> Any:
+        return next(chunks, None)
+
+    while (chunk := await sync_to_async(next_chunk)()) is not None:
+        yield chunk

@@ -1,0 +1,138 @@
+"""What people do to a campaign: each view permits, calls one verb, and shows the campaign again."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from agents.board.operator_verbs import RELEASED_ALL
+from campaigns.console.access import CHANGE, LAUNCH, LOOK, needs, user_of
+from campaigns.console.forms import StopForm
+from campaigns.console.lookups import found_campaign, no_such_campaign
+from campaigns.launching import control, reruns
+from campaigns.models import Campaign
+from campaigns.states import FINAL_STATES, State
+from fleet.errors import FleetError
+
+
+def may_stop(user: User, shown: Campaign) -> bool:
+    """Say whether this person may stop it: who launched it always may."""
+    mine = shown.created_by_id == user.pk
+    return not shown.is_over and not shown.ended_by and (mine or user.has_perm(CHANGE))
+
+
+@needs(LOOK)
+@require_http_methods(["GET", "HEAD", "POST"])
+def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Ask whether to stop, or stop."""
+    shown = found_campaign(campaign_id)
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    if not may_stop(user_of(request), shown):
+        return _may_not_stop(request, shown)
+    form = StopForm(request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form})
+    try:
+        control.stop(shown.pk, user_of(request).get_username(), form.cleaned_data["reason"] or "stopped by hand")
+    except FleetError as error:
+        form.add_error(None, error.sentence)
+        return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form}, status=error.status)
+    return redirect("campaign", shown.pk)
+
+
+@needs(LOOK)
+@require_GET
+def control_panel(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show how far the campaign goes, and the buttons that change it. Over: htmx asks no more (status 286)."""
+    shown = found_campaign(campaign_id)
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    context = {"campaign": shown, **control_context(request, shown)}
+    return render(request, "campaigns/_control.html", context, status=286 if shown.is_over else 200)
+
+
+def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    return {
+        "may_stop": may_stop(user_of(request), shown),
+        "held": shown.released != RELEASED_ALL,
+        "again": _again(shown) if shown.is_over and request.user.has_perm(LAUNCH) else [],
+        "reruns": shown.reruns.order_by("pk"),
+    }
+
+
+def _again(shown: Campaign) -> list[tuple[State, str, int, bool]]:
+    """Give the states whose hosts may be asked again, with their number, and whether most people want them.
+
+    Hosts that denylisted the SQL refuse it for a day; those that lack a table always will.
+    """
+    counts = shown.counts
+    unwanted = (State.ANSWERED, State.UNSUPPORTED, State.DENYLISTED)
+    return [
+        (state, state.label, counts[state], state not in unwanted)
+        for state in map(State, FINAL_STATES)
+        if counts[state] and state != State.ANSWERED
+    ]
+
+
+@needs(LAUNCH)
+@require_POST
+def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Ask the hosts that ended in the chosen states again, and go there."""
+    shown = found_campaign(campaign_id)
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    try:
+        again = reruns.rerun(shown, request.POST.getlist("states"), user_of(request))
+    except FleetError as error:
+        messages.error(request, error.sentence)
+        return redirect("campaign", shown.pk)
+    return redirect("campaign", again.pk)
+
+
+@needs(LOOK)
+@require_POST
+def pause(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Hand the campaign out no more for now."""
+    return _change(request, campaign_id, control.pause)
+
+
+@needs(LOOK)
+@require_POST
+def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Go on."""
+    return _change(request, campaign_id, control.resume)
+
+
+@needs(LOOK)
+@require_POST
+def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Let more hosts be asked."""
+    typed = request.POST.get("count", "").strip()
+    wanted = {"all": True} if "all" in request.POST else {"count": int(typed) if typed.isdecimal() else typed}
+    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, wanted))
+
+
+def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign]) -> HttpResponse:
+    """Do what was asked for and show the campaign again, or what is said against it."""
+    shown = found_campaign(campaign_id)
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    if not may_stop(user_of(request), shown):
+        return _may_not_stop(request, shown)
+    try:
+        verb(shown.pk, user_of(request).get_username())
+    except FleetError as error:
+        messages.error(request, error.sentence)
+    return redirect("campaign", shown.pk)
+
+
+def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
+    """Say which permission is missing, or that there is nothing to stop any more."""
+    if shown.is_over or shown.ended_by:
+        return redirect("campaign", shown.pk)
+    return render(request, "campaigns/denied.html", {"permission": CHANGE}, status=403)

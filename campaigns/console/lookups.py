@@ -1,0 +1,36 @@
+"""What several pages look up: a campaign by its number, a page of a list, the question without its page number."""
+
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from campaigns.models import Campaign
+
+PER_PAGE = 50
+
+
+def page_of(rows: Any, request: HttpRequest, count: int | None = None) -> "Page[Any]":
+    paginator = Paginator(rows, PER_PAGE)
+    if count is not None:
+        paginator.count = count  # known already: not counted again
+    return paginator.get_page(request.GET.get("page"))
+
+
+def question_of(request: HttpRequest) -> str:
+    """Give the page's question without its page number, to build links on."""
+    asked = request.GET.copy()
+    asked.pop("page", None)
+    return asked.urlencode()
+
+
+def found_campaign(campaign_id: int) -> Campaign | None:
+    found: Campaign | None = (
+        Campaign.objects.select_related("created_by", "query", "parent").filter(pk=campaign_id).first()
+    )
+    return found
+
+
+def no_such_campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    return render(request, "campaigns/missing.html", {"campaign_id": campaign_id}, status=404)

@@ -1,0 +1,179 @@
+"""What operators do to a campaign that was launched: stop, pause, resume, widen; and all of them at once."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from agents.board import clock, operator_verbs, redis_client
+from campaigns import doorbell
+from campaigns.launching import kill_switch, rollout
+from campaigns.models import Campaign
+from campaigns.states import OVER, Status
+from fleet.errors import BadInputError, ConflictError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+
+def close_on_board(campaign: Campaign, at: datetime | None = None) -> bool:
+    """Take the first of the two steps of ending; give whether it was taken. The caller holds the campaign's lock.
+
+    When the board is away nothing is handed out either; the sweep closes it again as soon as it is back.
+    """
+    try:
+        closed = operator_verbs.close(campaign.pk, [number for (number,) in campaign.ranges.values_list("number")], at)
+    except (redis_client.NoBoardError, RedisError) as error:
+        logger.warning("campaign not closed yet campaign=%s reason=%s", campaign.pk, error or "the board is not whole")
+        return False
+    campaign.closed_at = min(closed.at, campaign.closed_at or closed.at)
+    campaign.closed_entry = closed.entry
+    campaign.save(update_fields=["closed_at", "closed_entry"])
+    return True
+
+
+def hold(campaign: Campaign, by: str, reason: str) -> None:
+    """Pause a running campaign, on the board first. The caller holds the lock. Raise NoBoardError or RedisError."""
+    ranges = list(campaign.ranges.values_list("number", flat=True))
+    left = operator_verbs.pause(campaign.pk, ranges)
+    if left is None:
+        return
+    campaign.status, campaign.ends_at, campaign.left = Status.PAUSED, None, left
+    campaign.paused_by, campaign.paused_reason = by, reason
+    campaign.save(update_fields=["status", "ends_at", "left", "paused_by", "paused_reason"])
+    doorbell.ring(campaign.pk)
+    logger.info("campaign paused campaign=%s by=%s", campaign.pk, by)
+
+
+def go_on(campaign: Campaign) -> None:
+    """Resume a paused campaign. The caller holds the lock. Raise NoBoardError or RedisError."""
+    ends_at = operator_verbs.resume(campaign.pk, list(campaign.ranges.values_list("number", flat=True)))
+    if ends_at is None:
+        return
+    campaign.status, campaign.ends_at = Status.RUNNING, ends_at
+    campaign.save(update_fields=["status", "ends_at", *campaign.forget_pause()])
+    doorbell.ring(campaign.pk)
+    logger.info("campaign resumed campaign=%s", campaign.pk)
+
+
+def stop_scheduled(campaign: Campaign, by: str, reason: str) -> None:
+    """End a campaign that never began: it has no targets and was never on the board."""
+    campaign.status, campaign.ended_at = Status.STOPPED, clock.now()
+    campaign.ended_by, campaign.ended_reason = by, reason
+    campaign.closed_at, campaign.closed_entry = campaign.ended_at, "0-0"
+    campaign.save()
+
+
+def stop(campaign_id: int, by: str, reason: str) -> Campaign:
+    """Hand the campaign out no more, at once; the sweep writes the final states when all answers are stored.
+
+    Stopping twice is stopping once. Raise ConflictError when it is over.
+    """
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status == Status.SCHEDULED:
+            stop_scheduled(campaign, by, reason)
+        elif not campaign.ended_by:
+            campaign.ended_by, campaign.ended_reason = by, reason
+            campaign.save(update_fields=["ended_by", "ended_reason"])
+            close_on_board(campaign)
+        doorbell.ring(campaign_id)
+    logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
+    return campaign
+
+
+def pause(campaign_id: int, by: str, reason: str = "") -> Campaign:
+    """Hand the campaign out no more until it is resumed; paused time does not count. Raise ConflictError."""
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status != Status.RUNNING or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a running one can be paused")
+        with _board_needed():
+            hold(campaign, by, reason or f"paused by {by}")
+    return campaign
+
+
+def resume(campaign_id: int, by: str) -> Campaign:
+    """Go on handing a paused campaign out: it ends after the time that was left. Raise ConflictError."""
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status != Status.PAUSED or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a paused one can be resumed")
+        if campaign.paused_by == rollout.ASKS:
+            raise ConflictError(f"campaign {campaign_id} waits since its first hosts were asked: widen it, or stop")
+        kill_switch.refuse_when_off()
+        with _board_needed():
+            go_on(campaign)
+    logger.info("campaign resumed campaign=%s by=%s", campaign_id, by)
+    return campaign
+
+
+def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
+    """Let more hosts be asked, as many in all as `wanted` says; a campaign that paused to ask for it goes on.
+
+    The sweep releases them within a second, as fast as the order allows. Raise ConflictError or BadInputError.
+    """
+    with transaction.atomic():
+        campaign = _open(campaign_id)
+        if campaign.status not in (Status.RUNNING, Status.PAUSED) or campaign.ended_by:
+            raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: it cannot be widened")
+        goal = operator_verbs.RELEASED_ALL if campaign.rollout is None else campaign.release_goal or 0
+        if operator_verbs.RELEASED_ALL in (goal, campaign.released):
+            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.able_targets} hosts already")
+        many = rollout.wanted_hosts(wanted, campaign.able_targets)
+        if many <= goal:
+            raise BadInputError(f"{many} hosts is not more than the {goal} it is released to", next(iter(wanted)))
+        rollout.raise_goal(campaign, many, step=max(0, min(many, campaign.able_targets) - goal))
+        if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
+            with _board_needed():
+                go_on(campaign)
+    logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, many)
+    return campaign
+
+
+def disable_live_queries(by: User, reason: str = "") -> int:
+    """Hand out nothing any more and stop every campaign; give how many. What waits for Redis the sweep stops."""
+    kill_switch.turn(by, reason, on=False)
+    return stop_all(by.get_username())
+
+
+def stop_all(by: str) -> int:
+    """Stop every campaign because live queries are off; give how many."""
+    reason, stopped = kill_switch.sentence(), 0
+    if not reason:
+        return 0  # they were switched on again meanwhile
+    for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
+        with suppress(ConflictError, RedisError):  # it was over before its turn came, or has a later turn
+            stop(campaign_id, by, reason)
+            stopped += 1
+    return stopped
+
+
+def enable_live_queries(by: User) -> None:
+    """Let campaigns be launched again; those that were stopped stay so."""
+    kill_switch.turn(by, "", on=True)
+
+
+def _open(campaign_id: int) -> Campaign:
+    """Lock a campaign that is not over. Raise ConflictError."""
+    campaign = Campaign.objects.locked([campaign_id])[campaign_id]
+    if campaign.is_over:
+        raise ConflictError(f"campaign {campaign_id} is {campaign.status} already")
+    return campaign
+
+
+def _state_of(campaign: Campaign) -> str:
+    return "being stopped" if campaign.ended_by else campaign.status
+
+
+@contextmanager
+def _board_needed() -> Iterator[None]:
+    """Turn a board that is away into a sentence: then nothing is handed out anyway."""
+    try:
+        yield
+    except (redis_client.NoBoardError, RedisError) as error:
+        raise UnavailableError("the board cannot be reached, so nothing is handed out; try again soon") from error

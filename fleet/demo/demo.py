@@ -1,0 +1,234 @@
+"""One demo: its data directory, its servers, its processes, and what it says of itself."""
+
+import argparse
+import errno
+import fcntl
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+
+from fleet.demo import address, secrets
+from fleet.demo.certificates import Certificates
+from fleet.demo.options import ROOT
+from fleet.demo.supervisor import Process, Supervisor, say
+from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
+
+READY_SECONDS = 90.0
+
+
+class CannotStartError(Exception):
+    """The sentence says what is in the way and what to do."""
+
+
+class Demo:
+    """One demo: its data directory, its servers and its processes."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.folder: Path = options.data_dir.absolute()
+        self.supervisor = Supervisor()
+        self.postgres = EmbeddedPostgres(self.folder / "postgres")
+        self.redis = EmbeddedRedis(self.folder / "redis")
+        self._lock: IO[str] | None = None
+
+    @property
+    def origin(self) -> str:
+        """Give the address people and agents use."""
+        return address.origin(self.options.bind, self.options.port)
+
+    def prepare(self) -> None:
+        """Check what could be in the way, start the servers, make the secrets. Raise CannotStartError."""
+        self._take_folder()
+        self._check_port()
+        if not address.is_private(self.options.bind):
+            say(f"it listens on {self.options.bind}: other machines can reach it")
+        self.certificates = Certificates(self.folder / "certificates")
+        self.certificates.make(self.options.bind)
+        self.postgres.start()
+        self.redis.start()
+        self.environment = self._environment()
+        self._run(["-m", "fleet.demo.prepare"])
+        self._write_environment()
+
+    def _take_folder(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            (self.folder / "logs").mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.fdopen(os.open(self.folder / "pid", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+")
+        except OSError as error:
+            raise CannotStartError(
+                f"the data directory {self.folder} cannot be written ({error.strerror}): choose another with --data-dir"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = (self.folder / "pid").read_text().strip()
+            raise CannotStartError(
+                f"a demo runs on {self.folder} already: stop it (kill {pid}), or choose another --data-dir"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def _check_port(self) -> None:
+        bind, port = self.options.bind, self.options.port
+        try:
+            for family, kind, _, _, place in socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM):
+                _try_to_listen(family, kind, place)
+        except OSError as error:
+            other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--bind"
+            raise CannotStartError(
+                f"port {port} on {bind} cannot be used ({error.strerror}): choose another with {other}"
+            ) from error
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {
+            "DJANGO_SETTINGS_MODULE": "fleet.settings",
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "SECRET_KEY": secrets.read(self.folder, "secret-key"),
+            "NODE_KEY_SECRETS": secrets.read(self.folder, "node-key-secrets"),
+            "ALLOWED_HOSTS": ",".join(map(address.in_url, address.known_as(self.options.bind))),
+            "CSRF_TRUSTED_ORIGINS": self.origin,
+            "PUBLIC_URL": self.origin,
+            "CARVES_DIR": str(self.folder / "carves"),
+            "FLEET_URL": self.origin,
+            "FLEET_CA": str(self.certificates.ca),
+            "FLEET_DEMO_SECRETS": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _write_environment(self) -> None:
+        """Keep the addresses and secrets for `manage.py` in another terminal."""
+        mine = {name: value for name, value in self.environment.items() if os.environ.get(name) != value}
+        mine["FLEET_TOKEN"] = secrets.read(self.folder, "token")
+        secrets.write(self.folder, "env", "".join(f"{name}={value}\n" for name, value in mine.items()))
+
+    def _run(self, arguments: list[str]) -> None:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, *arguments], env=self.environment, cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise CannotStartError(f"{' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
+
+    def start(self) -> None:
+        """Start every process."""
+        celery = ["-m", "celery", "-A", "fleet"]
+        worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+        schedule = ["--schedule", str(self.folder / "beat-schedule"), "--pidfile", ""]
+        self._start("web", self._web())
+        self._start("collector", ["manage.py", "collect"])
+        self._start("sweeper", [*worker, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "2"])
+        self._start("beat", [*celery, "beat", *schedule])
+        self._start("worker", [*worker, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"])
+
+    def _web(self) -> list[str]:
+        return [
+            *("-m", "uvicorn", "fleet.asgi:application", "--host", self.options.bind, "--port", str(self.options.port)),
+            *("--ssl-certfile", str(self.certificates.server), "--ssl-keyfile", str(self.certificates.server_key)),
+            *(
+                "--loop",
+                "uvloop",
+                "--http",
+                "httptools",
+                "--ws",
+                "websockets-sansio",
+                "--no-access-log",
+                "--no-proxy-headers",
+            ),
+            *("--backlog", "4096", "--timeout-graceful-shutdown", "5", "--log-level", "warning"),
+        ]
+
+    def start_hosts(self) -> None:
+        """Start the simulated hosts and this very machine."""
+        common = ["--url", self.origin, "--ca", str(self.certificates.ca)]
+        common += ["--enroll-secret-file", str(self.folder / "enroll-secret")]
+        simulate = ["manage.py", "simulate", *common]
+        self._start("this-machine", [*simulate, "--this-machine", "--state", str(self.folder / "this-machine.json")])
+        many = ["--hosts", str(self.options.hosts), "--state", str(self.folder / "hosts.json")]
+        self._start("hosts", [*simulate, *many, "--failing", "2", "--silent", "2"])
+
+    def _start(self, name: str, arguments: list[str]) -> None:
+        log = self.folder / "logs" / f"{name}.log"
+        command = [sys.executable, *arguments]
+        os.chdir(ROOT)
+        self.supervisor.start(Process(name, command, log, self.environment))
+
+    def wait_until_ready(self) -> None:
+        """Return when everything answers. Raise CannotStartError when it does not in time."""
+        deadline = time.monotonic() + READY_SECONDS
+        why = "it does not answer"
+        while time.monotonic() < deadline:
+            try:
+                if self.get("/readyz")["ready"]:
+                    return
+            except HTTPError as error:
+                why = error.read().decode(errors="replace")[:500]
+            except (URLError, OSError) as error:
+                why = str(error)
+            self.look_after_all()
+            time.sleep(0.1)
+        tail = (self.folder / "logs" / "web.log").read_text(errors="replace")[-1500:]
+        raise CannotStartError(f"not ready within {READY_SECONDS:.0f} seconds: {why}. The web log ends: {tail}")
+
+    def look_after_all(self) -> None:
+        """Start again whatever died, servers included."""
+        for process in self.supervisor.processes:
+            self.supervisor.look_after(process)
+        for server, name in ((self.postgres, "postgres"), (self.redis, "redis")):
+            if server.process is not None and server.process.poll() is not None:
+                say(f"{name} died (status {server.process.returncode}), it is started again; its log is {server.log}")
+                server.start()
+
+    def get(self, path: str, body: Any = None) -> Any:
+        """Ask the API."""
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            self.origin + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {secrets.read(self.folder, 'token')}",
+                "Content-Type": "application/json",
+            },
+        )
+        trust = ssl.create_default_context(cafile=str(self.certificates.ca))
+        with urllib.request.urlopen(request, timeout=10, context=trust) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what `--json` prints."""
+        pids = {"postgres": self.postgres.pid, "redis": self.redis.pid, **self.supervisor.pids}
+        return {
+            "console": self.origin,
+            "agents": self.origin,
+            "username": "admin",
+            "password": secrets.read(self.folder, "admin-password"),
+            "token": secrets.read(self.folder, "token"),
+            "enroll_secret": secrets.read(self.folder, "enroll-secret"),
+            "ca": str(self.certificates.ca),
+            "data_dir": str(self.folder),
+            "database_url": self.postgres.url,
+            "redis_url": self.redis.url,
+            "pids": pids,
+        }
+
+    def stop(self) -> None:
+        """End everything, the servers last."""
+        self.supervisor.stop()
+        self.redis.stop()
+        self.postgres.stop()
+
+
+def _try_to_listen(family: int, kind: int, place: Any) -> None:
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as the server's own will be
+        probe.bind(place)
