@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 
-from agents.board import keyspace
-from agents.board.redis_client import client
+from agents.board import keyspace, redis_client
 
 
 def moment(milliseconds: float | str | bytes) -> datetime:
@@ -20,7 +19,7 @@ def in_ms(when: datetime) -> int:
 
 def now() -> datetime:
     """Give Redis' time."""
-    return moment(keyspace.now_ms(client()))
+    return moment(keyspace.now_ms(redis_client.client()))
 
 
 def late_time() -> timedelta:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import redis
 from django.conf import settings
 
-from agents.board import keyspace
+from agents.board import keyspace, redis_client
 from agents.board.clock import in_ms, moment, now
 from agents.board.copy import bitmap_of
-from agents.board.redis_client import bell, call, client, script
 
 RELEASED_ALL = 2**31 - 1  # no hash of a host is above it
 BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
@@ -64,9 +63,9 @@ def arm(
 ) -> Armed | None:
     """Put the released targets of one range on the board, once; None when the campaign is closed there."""
     keys = [*_keys_of_range(campaign, number), keyspace.CAMPAIGNS]
-    args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, bell(), brakes.released]
+    args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, redis_client.bell(), brakes.released]
     args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched), int(brakes.alone)]
-    answer = call("arm", keys, args)
+    answer = redis_client.call("arm", keys, args)
     return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None
 
 
@@ -83,14 +82,14 @@ def release(campaign: int, number: int, hosts: Iterable[int], released: int | No
     step = len(bits) or 1 if released is not None else BITS_A_CALL
     for start in range(0, max(1, len(bits)), step):
         fence = "" if released is None else released
-        call("release", keys, [campaign, number, fence, bell(), *bits[start : start + step]])
+        redis_client.call("release", keys, [campaign, number, fence, redis_client.bell(), *bits[start : start + step]])
 
 
 def released_to(campaign: int, ranges: Iterable[int]) -> dict[int, int]:
     """Give how far each range is released on the board; ranges that were never released by steps are left out."""
     numbers = list(ranges)
     fields = [f"released:{number}" for number in numbers]
-    told = client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
+    told = redis_client.client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
     return {number: int(far) for number, far in zip(numbers, told, strict=True) if far is not None}
 
 
@@ -108,7 +107,7 @@ def resume(campaign: int, ranges: list[int]) -> datetime | None:
 
 def _pause(campaign: int, verb: str, ranges: list[int]) -> list[bytes]:
     keys = [keyspace.EPOCH, keyspace.VERSION, keyspace.PIECES, keyspace.campaign_key(campaign)]
-    return call("pause", keys, [campaign, verb, bell(), *ranges])
+    return redis_client.call("pause", keys, [campaign, verb, redis_client.bell(), *ranges])
 
 
 class Standing(NamedTuple):
@@ -122,7 +121,7 @@ class Standing(NamedTuple):
 def standings(campaigns: Iterable[int]) -> dict[int, Standing]:
     """Give how these campaigns stand, in one round trip; those that the board does not know are left out."""
     wanted = list(campaigns)
-    pipe = client().pipeline(transaction=False)
+    pipe = redis_client.client().pipeline(transaction=False)
     for campaign in wanted:
         pipe.hmget(keyspace.campaign_key(campaign), "open", "paused", "braked", "denylisted")
     answers = zip(wanted, pipe.execute(), strict=True)
@@ -135,7 +134,7 @@ def standings(campaigns: Iterable[int]) -> dict[int, Standing]:
 
 def take_offers(campaign: int, hosts: Iterable[int]) -> None:
     """Hand the SQL to these hosts no more; they may still answer."""
-    pipe = client().pipeline()
+    pipe = redis_client.client().pipeline()
     for host in hosts:
         seat = keyspace.seat_of(host)
         pipe.setbit(keyspace.offer_key(campaign, seat.number), seat.bit, 0)
@@ -146,15 +145,17 @@ def take_offers(campaign: int, hosts: Iterable[int]) -> None:
 def switch_off(*, off: bool) -> None:
     """Hand out no campaign at all, or do so again: the kill switch."""
     if off:
-        client().set(keyspace.OFF, in_ms(now()))
+        redis_client.client().set(keyspace.OFF, in_ms(now()))
     else:
-        client().delete(keyspace.OFF)
+        redis_client.client().delete(keyspace.OFF)
 
 
 def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> int:
     """Set bits the board has lost; give how many were, -1 when the stream moved on since `last_entry`."""
     keys = [*_keys_of_range(campaign, number), keyspace.STREAM]
-    return int(script("arm_again")(keys=keys, args=[campaign, number, last_entry, bell(), *bits]))
+    return int(
+        redis_client.script("arm_again")(keys=keys, args=[campaign, number, last_entry, redis_client.bell(), *bits])
+    )
 
 
 def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
@@ -166,28 +167,30 @@ def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
     for number, bits in ranges.items():
         keys = _keys_of_range(campaign, number)
         for start in range(0, len(bits), BITS_A_CALL):
-            call("ask", keys, [campaign, number, sql, bell(), *bits[start : start + BITS_A_CALL]])
+            redis_client.call(
+                "ask", keys, [campaign, number, sql, redis_client.bell(), *bits[start : start + BITS_A_CALL]]
+            )
 
 
 def withdraw(campaign: int) -> None:
     """Ask nobody a housekeeping query any more, and drop what hosts still answer."""
     keys = keys_of(campaign)
-    fields = [name for name in client().hkeys(keyspace.PIECES) if name.startswith(f"{campaign}:".encode())]
-    pipe = client().pipeline().unlink(*keys)
+    fields = [name for name in redis_client.client().hkeys(keyspace.PIECES) if name.startswith(f"{campaign}:".encode())]
+    pipe = redis_client.client().pipeline().unlink(*keys)
     if fields:
         pipe.hdel(keyspace.PIECES, *fields)
-    pipe.incr(keyspace.VERSION).publish(bell(), "withdrawn").execute()
+    pipe.incr(keyspace.VERSION).publish(redis_client.bell(), "withdrawn").execute()
 
 
 def housekept() -> int | None:
     """Give the last minute of Unix time whose hosts were asked; None when no board remembers."""
-    minute = client().get(keyspace.HOUSEKEPT)
+    minute = redis_client.client().get(keyspace.HOUSEKEPT)
     return int(minute) if minute else None
 
 
 def note_housekept(minute: int) -> None:
     """Remember the last minute whose hosts were asked."""
-    client().set(keyspace.HOUSEKEPT, minute)
+    redis_client.client().set(keyspace.HOUSEKEPT, minute)
 
 
 def note_interval(hosts: Mapping[int, int]) -> None:
@@ -195,9 +198,9 @@ def note_interval(hosts: Mapping[int, int]) -> None:
     slow = [host for host, seconds in hosts.items() if seconds > SLOW_INTERVAL_SECONDS]
     quick = [host for host, seconds in hosts.items() if seconds <= SLOW_INTERVAL_SECONDS]
     if slow:
-        client().sadd(keyspace.SLOW_POLLERS, *slow)
+        redis_client.client().sadd(keyspace.SLOW_POLLERS, *slow)
     if quick:
-        client().srem(keyspace.SLOW_POLLERS, *quick)
+        redis_client.client().srem(keyspace.SLOW_POLLERS, *quick)
 
 
 def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Closed:
@@ -213,19 +216,21 @@ def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Close
         *(keyspace.offer_key(campaign, number) for number in ranges),
     ]
     latest = in_ms(at) if at else ""
-    answer = call("close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, bell(), *ranges])
+    answer = redis_client.call(
+        "close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, redis_client.bell(), *ranges]
+    )
     return Closed(moment(answer[1]), answer[2].decode())
 
 
 def forget(campaign: int) -> None:
     """Take an ended campaign off the board: what its hosts still send is dropped from now on."""
-    client().pipeline().unlink(*keys_of(campaign)).srem(keyspace.CAMPAIGNS, campaign).execute()
+    redis_client.client().pipeline().unlink(*keys_of(campaign)).srem(keyspace.CAMPAIGNS, campaign).execute()
 
 
 def keys_of(campaign: int) -> list[str]:
     """Name every key of a campaign; its hash knows the ranges."""
     keys = [keyspace.campaign_key(campaign), keyspace.flight_key(campaign)]
-    for name in client().hkeys(keyspace.campaign_key(campaign)):
+    for name in redis_client.client().hkeys(keyspace.campaign_key(campaign)):
         kind, _, number = name.decode().partition(":")
         if kind == "range":
             keys += (keyspace.owed_key(campaign, int(number)), keyspace.offer_key(campaign, int(number)))
@@ -234,18 +239,18 @@ def keys_of(campaign: int) -> list[str]:
 
 def known() -> set[int]:
     """Name the campaigns on the board, open or closed."""
-    return {int(campaign) for campaign in client().smembers(keyspace.CAMPAIGNS)}
+    return {int(campaign) for campaign in redis_client.client().smembers(keyspace.CAMPAIGNS)}
 
 
 def offered(campaign: int, number: int) -> bytes:
     """Give the bitmap of hosts of a range that may still be handed the SQL."""
-    offered: bytes = client().get(keyspace.offer_key(campaign, number)) or b""
+    offered: bytes = redis_client.client().get(keyspace.offer_key(campaign, number)) or b""
     return offered
 
 
 def count_offered(campaign: int, ranges: Iterable[int]) -> int:
     """Count the hosts of some ranges that may still be handed the SQL."""
-    pipe = client().pipeline(transaction=False)
+    pipe = redis_client.client().pipeline(transaction=False)
     for number in ranges:
         pipe.bitcount(keyspace.offer_key(campaign, number))
     return sum(pipe.execute())
@@ -254,18 +259,18 @@ def count_offered(campaign: int, ranges: Iterable[int]) -> int:
 def last_entry() -> str:
     """Give the id of the last entry the stream ever had."""
     try:
-        return str(client().xinfo_stream(keyspace.STREAM)["last-generated-id"].decode())
+        return str(redis_client.client().xinfo_stream(keyspace.STREAM)["last-generated-id"].decode())
     except redis.ResponseError:  # no stream yet
         return "0-0"
 
 
 def set_config(text: str) -> None:
     """Let gateways serve this config, a JSON object, within a second."""
-    client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()
-    client().publish(bell(), "config")
+    redis_client.client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()
+    redis_client.client().publish(redis_client.bell(), "config")
 
 
 def set_floor(host: int, floor: int) -> None:
     """Refuse keys of a host below this epoch, on every gateway within a second."""
-    client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
-    client().publish(bell(), "floor")
+    redis_client.client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
+    redis_client.client().publish(redis_client.bell(), "floor")

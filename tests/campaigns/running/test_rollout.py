@@ -480,7 +480,7 @@ def test_hosts_that_are_asked_and_stay_silent_pull_a_brake(agent: Meet, collect:
     hosts = make_hosts(4)
     campaign = make_campaign(*hosts, rollout={"stop_if": {"silent_percent": 40}})
     for host in asked(agent, hosts, campaign):
-        agent(host)._loop.run_until_complete(agent(host).gateway._tell_reads())
+        agent(host)._loop.run_until_complete(agent(host).gateway._follower._tell_reads())
     collect()
     assert braked(campaign) == ""
 
@@ -536,7 +536,7 @@ def test_the_heartbeat_is_not_written_while_brakes_cannot_be_looked_at(
     redis: Any = redis_client.client()
     redis.set(keyspace.SWEPT, keyspace.now_ms(redis) - 16_000)
     with monkeypatch.context() as broken:
-        broken.setattr(rollout, "_pulled", lambda *_: 1 / 0)
+        broken.setattr(releasing, "_pulled", lambda *_: 1 / 0)
         sweep()
     assert asked(agent, [host], campaign) == []
 
@@ -616,14 +616,14 @@ def test_a_host_that_read_while_it_was_paused_ends_held_back(
     campaign = make_campaign(*hosts, timeout=60)
     act(boss, campaign, "pause")
     asked(agent, hosts[:1], campaign)
-    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
+    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._follower._tell_reads())
     act(boss, campaign, "resume")
     key = keyspace.campaign_key(campaign.pk)
     over = keyspace.now_ms(redis_client.client())
     redis_client.client().hset(key, "ends_at", over)
     Campaign.objects.update(ends_at=clock.moment(over))
     sweep()
-    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._tell_reads())
+    agent(hosts[0])._loop.run_until_complete(agent(hosts[0]).gateway._follower._tell_reads())
     sweep()
 
     assert counts(campaign) == {"targeted": 2, "held_back": 1, "missed": 1}

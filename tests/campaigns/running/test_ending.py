@@ -33,7 +33,7 @@ def state(campaign: Campaign, host: Host) -> str:
 
 
 def tell_reads(agent: Agent) -> None:
-    agent._loop.run_until_complete(agent.gateway._tell_reads())
+    agent._loop.run_until_complete(agent.gateway._follower._tell_reads())
 
 
 def test_silent_hosts_end_as_what_they_were(agent: MakeAgent, collect: Collect) -> None:
@@ -79,6 +79,7 @@ def test_what_takes_long_keeps_no_sweep_from_looking_at_brakes(
     for campaign in campaigns:
         control.stop(campaign.pk, "somebody", "enough")
     monkeypatch.setattr(ending, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps, "STEP_SECONDS", 0.0)
     monkeypatch.setattr(ending, "SLICE", 2)
 
     open_after = []

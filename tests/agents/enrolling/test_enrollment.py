@@ -181,7 +181,7 @@ def test_a_takeover_is_refused_while_the_host_is_alive(agent: Meet) -> None:
     with override_settings(ENROLL_TAKEOVER="refuse"):
         assert "node_key" in enroll(), "it has not asked for anything yet: its first answer may have been lost"
         asked.read()
-        asked._loop.run_until_complete(asked.gateway._tell_reads())
+        asked._loop.run_until_complete(asked.gateway._follower._tell_reads())
         assert "asked within the last minute" in refusal()
         assert "node_key" in enroll(identifier="another")
         reads = redis_client.client().hget("board:reads", asked.host).split()
@@ -212,7 +212,7 @@ def test_secrets_of_node_keys_are_changed_without_enrolling_again(agent: Meet) -
 
     asked.key = old
     assert "node_invalid" not in asked.read()
-    asked._loop.run_until_complete(gateway._tell_reads())
+    asked._loop.run_until_complete(gateway._follower._tell_reads())
 
     used = {int(place): int(times) for place, times in redis_client.client().hgetall("board:old_secrets").items()}
     assert used[1] >= 1

@@ -12,7 +12,6 @@ from django.db import connection, transaction
 from agents.board import clock, heartbeats, keyspace, operator_verbs, rebuilding, redis_client
 from agents.models import Host, Presence
 from campaigns.launching import control
-from campaigns.launching import launch as lifecycle
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Target
 from campaigns.running import rebuild, releasing, targeting, upkeep
@@ -197,7 +196,7 @@ def test_the_board_follows_postgres_after_a_pause_or_resume_that_was_not_committ
     if verb == "resume":
         control.pause(campaign.pk, "somebody")
     with transaction.atomic():
-        getattr(lifecycle, verb)(campaign.pk, "somebody")
+        getattr(control, verb)(campaign.pk, "somebody")
         transaction.set_rollback(True)  # the process dies after the board was written
     assert bool(agent(host).read()) == (verb == "resume")
 

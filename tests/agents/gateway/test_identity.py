@@ -22,7 +22,7 @@ Meet = Callable[[Host | int], Agent]
 
 
 def tell(agent: Agent) -> None:
-    agent._loop.run_until_complete(agent.gateway._tell_reads())
+    agent._loop.run_until_complete(agent.gateway._follower._tell_reads())
     presence.carry()
 
 

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from agents.board import clock, keyspace, redis_client
 from agents.models import Host
+from campaigns.collecting import cursor
 from campaigns.collecting.collector import Collector
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.models import Campaign, Result, Target
@@ -164,7 +165,7 @@ def test_what_is_stored_is_trimmed_from_the_stream(collect: Collect) -> None:
     collect()
 
     assert redis_client.client().xlen(keyspace.STREAM) == 0
-    assert entry() == entry
+    assert cursor.stored_entry() == entry
 
 
 def test_a_delivery_that_comes_after_the_answer_only_fills_in_its_times(collect: Collect) -> None:

@@ -83,7 +83,7 @@ def test_a_host_is_busy_from_the_read_that_got_the_query_to_the_answer(
     campaign, asks = make_campaign(host), agent(host)
 
     asks.read()
-    asks._loop.run_until_complete(asks.gateway._tell_reads())
+    asks._loop.run_until_complete(asks.gateway._follower._tell_reads())
     busy = is_online(host)
     asks.write(campaign.pk, [])
 

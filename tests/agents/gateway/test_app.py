@@ -246,7 +246,7 @@ def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop:
         redis.delete(keyspace.GATEWAYS)
         redis.hset(keyspace.GATEWAYS, mapping={"other": current, "silent": current - 60_000})
         redis.hset(keyspace.HELD, mapping={"other": f"{held_elsewhere} 4", "silent": "1000 1000"})
-        loop.run_until_complete(small._tell_reads())
+        loop.run_until_complete(small._follower._tell_reads())
         options: dict[str, int] = host.post("config", {"node_key": host.key})["options"]
         return options["distributed_interval"]
 

@@ -152,7 +152,7 @@ class OneCampaign(RuleBasedStateMachine):
     def tell_reads(self) -> None:
         """The second passes in which the gateway tells who asked."""
         agent = self.agents[0]
-        agent._loop.run_until_complete(agent.gateway._tell_reads())
+        agent._loop.run_until_complete(agent.gateway._follower._tell_reads())
 
     # --- the server -----------------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class OneCampaign(RuleBasedStateMachine):
             elif verb == "stop":
                 control.stop(self.campaign.pk, "somebody", "enough")
             else:
-                getattr(launch, verb)(self.campaign.pk, "somebody")
+                getattr(control, verb)(self.campaign.pk, "somebody")
 
     @rule(is_so=RARELY)
     def time_is_up(self, is_so: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from agents.board import keyspace, rebuilding, redis_client
 from agents.board.gateway_verbs import NoBoardError
 from agents.gateway.app import Gateway
-from tests.agents.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
+from tests.agents.board.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
 from tests.conftest import Agent, gateway_settings
 
 
