@@ -112,11 +112,11 @@ def refuse_body(request: Request) -> None:
 # --- query strings ---------------------------------------------------------------------------------------------
 
 
-def number_in(request: Request, name: str, default: int, most: int | None = None) -> int:
+def number_in(request: Request, name: str, default: int, maximum: int | None = None) -> int:
     """Give a number of the query string. Raise BadInputError naming it."""
     value = request.query_params.get(name, str(default))
-    if not value.isdecimal() or len(value) > 18 or (most is not None and not 1 <= int(value) <= most):
-        allowed = f"a number from 1 to {most}" if most else "a number"
+    if not value.isdecimal() or len(value) > 18 or (maximum is not None and not 1 <= int(value) <= maximum):
+        allowed = f"a number from 1 to {maximum}" if maximum else "a number"
         raise BadInputError(f"{name} {value!r} is not {allowed}", name)
     return int(value)
 

@@ -49,7 +49,7 @@ class Held(NamedTuple):
     """How many reads are held, and how many could be."""
 
     reads: int
-    most: int
+    limit: int
 
 
 class Used(NamedTuple):
@@ -74,7 +74,7 @@ class Store:
         """Count the shared round trips of claims and accepts so far."""
         return self._pipeline.round_trips
 
-    async def claim(self, host: int, campaigns: Sequence[int], age: float, most: int) -> Claim:
+    async def claim(self, host: int, campaigns: Sequence[int], age: float, limit: int) -> Claim:
         """Ask for what `host` may be handed now by a read that began `age` seconds ago.
 
         Raise NoBoardError, or RedisError when Redis is away.
@@ -88,7 +88,7 @@ class Store:
                 keyspace.flight_key(campaign),
             )
         age_ms = int(age * 1000)  # rounded down: a read that came after another one must not seem to be its twin
-        args: list[object] = [self._board.epoch or b"", host, seat.bit, age_ms, most, OFFER_AGAIN_MS, DELIVERIES]
+        args: list[object] = [self._board.epoch or b"", host, seat.bit, age_ms, limit, OFFER_AGAIN_MS, DELIVERIES]
         args += [SWEEP_SILENT_MS, *campaigns]
         return _claim(await self._call("claim", keys, args))
 
@@ -145,9 +145,9 @@ class Store:
                 args += (used.host, used.epoch, round(seconds * 1000), int(used.is_read))
             await self._pipeline.call("mark_reads", keys, args)
 
-    async def tell_held(self, held: int, most: int) -> Held:
-        """Tell how many of `most` reads this gateway holds; give the same of all gateways. After `tell_reads`."""
-        args = [self._name, held, most, GATEWAY_SILENT_MS]
+    async def tell_held(self, held: int, limit: int) -> Held:
+        """Tell how many of `limit` reads this gateway holds; give the same of all gateways. After `tell_reads`."""
+        args = [self._name, held, limit, GATEWAY_SILENT_MS]
         return Held(*await self._pipeline.call("mark_held", [keyspace.HELD, keyspace.GATEWAYS], args))
 
     async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int]) -> None:

@@ -90,7 +90,7 @@ def released_to(campaign: int, ranges: Iterable[int]) -> dict[int, int]:
     numbers = list(ranges)
     fields = [f"released:{number}" for number in numbers]
     told = redis_client.client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
-    return {number: int(far) for number, far in zip(numbers, told, strict=True) if far is not None}
+    return {number: int(threshold) for number, threshold in zip(numbers, told, strict=True) if threshold is not None}
 
 
 def pause(campaign: int, ranges: list[int]) -> timedelta | None:
@@ -120,11 +120,11 @@ class Standing(NamedTuple):
 
 def standings(campaigns: Iterable[int]) -> dict[int, Standing]:
     """Give how these campaigns stand, in one round trip; those that the board does not know are left out."""
-    wanted = list(campaigns)
+    ids = list(campaigns)
     pipe = redis_client.client().pipeline(transaction=False)
-    for campaign in wanted:
+    for campaign in ids:
         pipe.hmget(keyspace.campaign_key(campaign), "open", "paused", "braked", "denylisted")
-    answers = zip(wanted, pipe.execute(), strict=True)
+    answers = zip(ids, pipe.execute(), strict=True)
     return {
         campaign: Standing(open_ == b"0", paused is not None, int(denylisted or 0) if braked else None)
         for campaign, (open_, paused, braked, denylisted) in answers

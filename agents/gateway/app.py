@@ -91,12 +91,12 @@ class Gateway:
             "distributed/read": self._read,
             "distributed/write": self._write,
         }
-        most = settings.max_body_bytes
+        max_body = settings.max_body_bytes
         self._keepers: dict[str, Callable[[], Keeper]] = {
             "config": partial(Whole, SMALL_BODY_BYTES),
-            "log": partial(Whole, min(most, settings.log_max_bytes)),
+            "log": partial(Whole, min(max_body, settings.log_max_bytes)),
             "distributed/read": partial(Whole, SMALL_BODY_BYTES),
-            "distributed/write": partial(Cutter, settings.max_result_bytes, most),
+            "distributed/write": partial(Cutter, settings.max_result_bytes, max_body),
         }
 
     def _cold_endpoints(self, app: App) -> dict[str, Cold]:
@@ -238,11 +238,11 @@ class Gateway:
         return messages.NOTHING
 
     def _node_invalid(self) -> bytes:
-        second, said = self._invalid_said
+        second, times = self._invalid_said
         now = int(time.monotonic())
-        said = said + 1 if second == now else 1
-        self._invalid_said = (now, said)
-        if said > NODE_INVALID_PER_SECOND:
+        times = times + 1 if second == now else 1
+        self._invalid_said = (now, times)
+        if times > NODE_INVALID_PER_SECOND:
             return messages.error("too many hosts are told to enroll again, come again")
         return messages.NODE_INVALID
 

@@ -30,10 +30,10 @@ class NotJsonError(Exception):
 
 
 class Cutter:
-    """One body on its way: rows above `limit` bytes of a query, or after `most` bytes of the body, are left out."""
+    """One body on its way: rows above `limit` bytes of a query, or after `max_body` bytes of the body, are left out."""
 
-    def __init__(self, limit: int, most: int) -> None:
-        self._limit, self._most = limit, most
+    def __init__(self, limit: int, max_body: int) -> None:
+        self._limit, self._most = limit, max_body
         self._seen = 0
         self._piece, self._at = b"", 0
         self._out = bytearray()

@@ -84,5 +84,5 @@ class Follower:
             self._asked = {**asked, **self._asked}
             raise
         held = await self._store.tell_held(len(self._hold), self._max_held_reads)
-        self.is_crowded = held.reads > CROWDED * held.most
+        self.is_crowded = held.reads > CROWDED * held.limit
         await self._identities.tell(self._store)

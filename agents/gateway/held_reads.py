@@ -58,8 +58,8 @@ class Waiter:
 class Hold:
     """The held reads of this process, one for each host, and the pace at which they are woken."""
 
-    def __init__(self, most: int, wake_per_second: int) -> None:
-        self._most = most
+    def __init__(self, max_reads: int, wake_per_second: int) -> None:
+        self._most = max_reads
         self._step = max(1, round(wake_per_second * WAKE_EVERY_SECONDS))
         self._waiters: dict[int, Waiter] = {}
         self._due: deque[int] = deque()

@@ -34,13 +34,20 @@ class RevokedError(Exception):
 
 
 class Reads:
-    """The reads of one gateway: at most `most` live queries each, none while the stream is above `backlog` bytes."""
+    """The reads of one gateway: `queries_per_read` live ones each, none while the stream has `backlog` bytes."""
 
     def __init__(
-        self, store: Store, board: Board, hold: Hold, counts: Counter[str], hold_seconds: float, most: int, backlog: int
+        self,
+        store: Store,
+        board: Board,
+        hold: Hold,
+        counts: Counter[str],
+        hold_seconds: float,
+        queries_per_read: int,
+        backlog: int,
     ) -> None:
         self._store, self._board, self._hold, self._counts = store, board, hold, counts
-        self._hold_seconds, self._most, self._backlog = hold_seconds, most, backlog
+        self._hold_seconds, self._most, self._backlog = hold_seconds, queries_per_read, backlog
 
     async def serve(self, identity: Identity, receive: Receive) -> bytes | Handout | None:
         """Hand out work, or hold the read until there is some. None = the client left, nobody to answer.

@@ -43,7 +43,7 @@ def check_by_hand(label: Label) -> None:
         raise ConflictError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
 
 
-def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
+def set_queries(label: Label, new_queries: Mapping[str, str]) -> None:
     """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
 
     New SQL is a new question, with an id of its own on the board: what hosts still answer to the old one is dropped,
@@ -53,18 +53,18 @@ def set_queries(label: Label, wanted: Mapping[str, str]) -> None:
     """
     if label.built_in:
         raise ConflictError(f"label {label.name!r} is built in and has no SQL", "queries")
-    for platform in wanted:
+    for platform in new_queries:
         if platform not in Platform.values:
             allowed = ", ".join(Platform.values)
             raise BadInputError(f"platform {platform!r} is unknown, allowed are {allowed}", "queries")
     with transaction.atomic():
         Label.objects.select_for_update().get(pk=label.pk)
         known = {(query.platform, query.sql): query for query in label.queries.all()}
-        for query in (known[one] for one in known.keys() - wanted.items()):
+        for query in (known[one] for one in known.keys() - new_queries.items()):
             _drop(query)
-        if wanted:
-            LabelMembership.objects.filter(label=label).exclude(host__platform__in=wanted).delete()
-        for platform, sql in sorted(wanted.items() - known.keys()):
+        if new_queries:
+            LabelMembership.objects.filter(label=label).exclude(host__platform__in=new_queries).delete()
+        for platform, sql in sorted(new_queries.items() - known.keys()):
             query = label.queries.create(platform=platform, kind=HousekeepingQuery.Kind.LABEL, sql=sql)
             enqueue("agents.ask_everybody", query.pk)
 

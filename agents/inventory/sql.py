@@ -89,11 +89,11 @@ class Statement(NamedTuple):
 
     def without(self, text: str) -> "Statement":
         """Give the statement with a blob in place of this text, wherever it has it."""
-        said, ends = "", 0
+        changed, ends = "", 0
         for token in self.tokens:
             if token.kind == "text" and token.content.lower() == text:
-                said, ends = f"{said}{self.text[ends : token.start]}x''", token.end
-        return self._replace(text=said + self.text[ends:])
+                changed, ends = f"{changed}{self.text[ends : token.start]}x''", token.end
+        return self._replace(text=changed + self.text[ends:])
 
 
 def _behind_with(tokens: list[Token]) -> str:
@@ -186,17 +186,17 @@ def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> st
 
     Raise what says nothing of the SQL: that memory is short, say.
     """
-    said = statement.text
-    explained = said if statement.is_explained else f"EXPLAIN {said}"
+    statement_text = statement.text
+    explained = statement_text if statement.is_explained else f"EXPLAIN {statement_text}"
     try:
         connection.execute(explained)
     except apsw.AuthError:
         return None  # a PRAGMA, which its verb refuses
     except (apsw.SQLError, apsw.BindingsError, apsw.TooBigError) as error:
         sentence = str(error).partition(": ")[2] if str(error).startswith("SQLError: ") else str(error)
-        place = getattr(error, "error_offset", -1) - (len(explained.encode()) - len(said.encode()))
+        place = getattr(error, "error_offset", -1) - (len(explained.encode()) - len(statement_text.encode()))
         if sentence == "incomplete input":
-            place = len(said.encode())
+            place = len(statement_text.encode())
         return sentence if place < 0 else f"{sentence} ({_place(text, statement.start, place)})"
     return None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents.simulator.agent import Agent, Manner
 from agents.simulator.machine import Machine
-from agents.simulator.simulated_tables import MadeUpHost
+from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.this_machine import ThisMachine
 from agents.simulator.wire import Endpoint, Wire
 
@@ -86,7 +86,7 @@ class Crowd:
 
     def _machines(self) -> list[tuple[Machine, Manner]]:
         machines: list[tuple[Machine, Manner]] = [
-            (MadeUpHost(number, self.seed), self.shares.manner(number, self.seed))
+            (SimulatedHost(number, self.seed), self.shares.manner(number, self.seed))
             for number in range(1, self.hosts + 1)
         ]
         return [*machines, (ThisMachine(), Manner())] if self.this_machine else machines

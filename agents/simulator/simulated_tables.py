@@ -1,4 +1,4 @@
-"""Made-up hosts: everything follows from a seed and the host's number, and the tables of one host agree.
+"""Simulated hosts: everything follows from a seed and the host's number, and the tables of one host agree.
 
 Processes belong to users that exist, ports to processes that run, packages to the distribution.
 """
@@ -53,7 +53,7 @@ _PACKAGES = (("openssl", "3.0.15"), ("curl", "7.88.1"), ("bash", "5.2.15"), ("su
 _PROGRAMS = (("7-Zip", "24.08"), ("Firefox", "132.0"), ("Git", "2.47.0"), ("Slack", "4.41.97"), ("Zoom", "6.2.5"))
 
 
-class MadeUpHost(Machine):
+class SimulatedHost(Machine):
     """Host `number` of the fleet with this seed."""
 
     def __init__(self, number: int, seed: int = 0) -> None:

@@ -33,7 +33,7 @@ THEN regexp_replace(cell.value, '([eE][+-]?[0-9]+)\.0$', '\1')::numeric END
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowFilter:
     """Which rows, in which order. `order` is a column or `host`, with a minus before it for the other way round."""
 
     search: str = ""
@@ -41,12 +41,12 @@ class Wanted:
     order: str = ""
 
 
-def rows(campaign: Campaign, wanted: Wanted, limit: int, offset: int) -> list[dict[str, Any]]:
+def rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> list[dict[str, Any]]:
     """Give a page of rows. Numbers sort as numbers and before text. Raise BadInputError naming an unknown column."""
     if not campaign.columns:
         return []
-    text, params = _condition(campaign, wanted)
-    order, column = _order(campaign, wanted.order)
+    text, params = _condition(campaign, filters)
+    order, column = _order(campaign, filters.order)
     with connection.cursor() as cursor:
         query = ROWS.format(conditions=text, order=order)
         cursor.execute(query, [column, campaign.pk, *params, limit, offset])
@@ -57,15 +57,15 @@ def rows(campaign: Campaign, wanted: Wanted, limit: int, offset: int) -> list[di
     ]
 
 
-def _condition(campaign: Campaign, wanted: Wanted) -> tuple[str, list[str]]:
+def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[str]]:
     texts: list[str] = []
     params: list[str] = []
-    for given in wanted.where:
+    for given in filters.where:
         texts.append(EQUALS)
         params += _column_and_value(campaign, given)
-    if wanted.search:
+    if filters.search:
         texts.append(CONTAINS)
-        part = re.sub(r"([\\%_])", r"\\\1", wanted.search)
+        part = re.sub(r"([\\%_])", r"\\\1", filters.search)
         params += [f"%{part}%"] * 2
     for value in params:
         _check_text(value)

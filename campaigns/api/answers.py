@@ -71,8 +71,8 @@ class AnswerViews(GenericViewSet[Campaign]):
     def rows(self, request: Request, pk: str) -> Response:
         """Give rows, filtered and sorted: numbers as numbers, then text."""
         asked, window = request.query_params, Window(request)
-        wanted = rows.Wanted(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
-        return window.page(rows.rows(self.get_object(), wanted, window.one_more, window.offset))
+        query = rows.RowFilter(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
+        return window.page(rows.rows(self.get_object(), query, window.one_more, window.offset))
 
     @extend_schema(
         responses=page_of(GroupSerializer),

@@ -71,11 +71,11 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
     def list(self, request: Request) -> Response:
         """Give the campaigns, newest first; `status` narrows them."""
         campaigns = self.get_queryset()
-        wanted = request.query_params.get("status")
-        if wanted is not None:
-            if wanted not in Status.values:
-                raise BadInputError(f"status {wanted!r} is unknown, allowed are {', '.join(Status.values)}", "status")
-            campaigns = campaigns.filter(status=wanted)
+        state = request.query_params.get("status")
+        if state is not None:
+            if state not in Status.values:
+                raise BadInputError(f"status {state!r} is unknown, allowed are {', '.join(Status.values)}", "status")
+            campaigns = campaigns.filter(status=state)
         page = self.paginate_queryset(campaigns) or []
         return self.get_paginated_response([self._json(campaign) for campaign in page])
 

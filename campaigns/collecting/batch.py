@@ -290,10 +290,10 @@ def _address(entry: Entry) -> tuple[int, int]:
 
 
 def _targets_of(addresses: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Target]:
-    wanted = sorted(set(addresses))
-    if not wanted:
+    pairs = sorted(set(addresses))
+    if not pairs:
         return {}
-    campaigns, hosts = zip(*wanted, strict=True)
+    campaigns, hosts = zip(*pairs, strict=True)
     found = Target.objects.raw(FIND_TARGETS, [list(campaigns), list(hosts)])
     return {(target.campaign_id, target.host_id): target for target in found}
 

@@ -85,13 +85,13 @@ def live_context(shown: Campaign) -> dict[str, Any]:
 def _first_rows(shown: Campaign) -> list[tuple[Result, list[Any]]]:
     """Give the first rows with their results. Only results whose rows are shown are read: each may be large."""
     results = Result.objects.filter(campaign=shown, row_count__gt=0).order_by("seq")
-    wanted, rows = [], 0
+    shown_results, rows = [], 0
     for pk, row_count in results.values_list("pk", "row_count")[:FIRST_ROWS]:
         if rows >= FIRST_ROWS:
             break
-        wanted.append(pk)
+        shown_results.append(pk)
         rows += row_count
-    lines = [(result, row) for result in results.filter(pk__in=wanted) for row in result.rows][:FIRST_ROWS]
+    lines = [(result, row) for result in results.filter(pk__in=shown_results) for row in result.rows][:FIRST_ROWS]
     return [(result, [row.get(column, "") for column in shown.columns]) for result, row in lines]
 
 

@@ -113,8 +113,8 @@ def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
 def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Let more hosts be asked."""
     typed = request.POST.get("count", "").strip()
-    wanted = {"all": True} if "all" in request.POST else {"count": int(typed) if typed.isdecimal() else typed}
-    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, wanted))
+    goal = {"all": True} if "all" in request.POST else {"count": int(typed) if typed.isdecimal() else typed}
+    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal))
 
 
 def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign]) -> HttpResponse:

@@ -30,11 +30,11 @@ def campaigns(request: HttpRequest) -> HttpResponse:
     return render(request, "campaigns/campaigns.html", context)
 
 
-def _found(wanted: dict[str, Any]) -> QuerySet[Campaign]:
+def _found(filters: dict[str, Any]) -> QuerySet[Campaign]:
     found: QuerySet[Campaign] = Campaign.objects.select_related("created_by").defer("columns", "target")
-    if search := wanted.get("search"):
+    if search := filters.get("search"):
         number = Q(pk=number_of(search.lstrip("#")))
         found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | number)
-    if wanted.get("status") == "open":
+    if filters.get("status") == "open":
         return found.exclude(status__in=OVER)
-    return found.filter(status=wanted["status"]) if wanted.get("status") else found
+    return found.filter(status=filters["status"]) if filters.get("status") else found

@@ -112,8 +112,8 @@ def resume(campaign_id: int, by: str) -> Campaign:
     return campaign
 
 
-def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
-    """Let more hosts be asked, as many in all as `wanted` says; a campaign that paused to ask for it goes on.
+def widen(campaign_id: int, by: str, goal_asked: Any) -> Campaign:
+    """Let more hosts be asked, as many in all as `goal_asked` says; a campaign that paused to ask for it goes on.
 
     The sweep releases them within a second, as fast as the order allows. Raise ConflictError or BadInputError.
     """
@@ -124,14 +124,14 @@ def widen(campaign_id: int, by: str, wanted: Any) -> Campaign:
         goal = operator_verbs.RELEASED_ALL if campaign.rollout is None else campaign.release_goal or 0
         if operator_verbs.RELEASED_ALL in (goal, campaign.released):
             raise ConflictError(f"campaign {campaign_id} is released to all {campaign.able_targets} hosts already")
-        many = rollout.wanted_hosts(wanted, campaign.able_targets)
-        if many <= goal:
-            raise BadInputError(f"{many} hosts is not more than the {goal} it is released to", next(iter(wanted)))
-        rollout.raise_goal(campaign, many, step=max(0, min(many, campaign.able_targets) - goal))
+        hosts = rollout.wanted_hosts(goal_asked, campaign.able_targets)
+        if hosts <= goal:
+            raise BadInputError(f"{hosts} hosts is not more than the {goal} it is released to", next(iter(goal_asked)))
+        rollout.raise_goal(campaign, hosts, step=max(0, min(hosts, campaign.able_targets) - goal))
         if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
             with _board_needed():
                 go_on(campaign)
-    logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, many)
+    logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, hosts)
     return campaign
 
 

@@ -32,8 +32,8 @@ def sentence() -> str:
 
 def refuse_when_off() -> None:
     """Raise ConflictError with who switched live queries off."""
-    if said := sentence():
-        raise ConflictError(said)
+    if refusal := sentence():
+        raise ConflictError(refusal)
 
 
 def follow() -> bool:

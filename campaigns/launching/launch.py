@@ -51,8 +51,8 @@ class Order:
 
     def digest(self) -> str:
         """Give what tells two orders apart. Of a saved query only which one it is: its SQL may be edited meanwhile."""
-        said = self.query.pk if self.query else self.sql
-        parts = [said, self.target, self.timeout, self.name, self.reason]
+        question = self.query.pk if self.query else self.sql
+        parts = [question, self.target, self.timeout, self.name, self.reason]
         parts += [self.answer_within, self.start_at and self.start_at.isoformat(), self.rollout]
         parts += [self.include_late_joiners]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -34,33 +34,33 @@ def check_targets(by: User, targets: int) -> None:
 
 
 def _check_pace(by: User) -> None:
-    most = settings.LAUNCHES_PER_MINUTE
+    limit = settings.LAUNCHES_PER_MINUTE
     since = timezone.now() - timedelta(minutes=1)
-    if most and not by.is_superuser and Campaign.objects.filter(created_by=by, created_at__gte=since).count() >= most:
-        raise TooManyError(f"launches of {by.get_username()} within a minute: {most}, allowed are {most}", 60)
+    if limit and not by.is_superuser and Campaign.objects.filter(created_by=by, created_at__gte=since).count() >= limit:
+        raise TooManyError(f"launches of {by.get_username()} within a minute: {limit}, allowed are {limit}", 60)
 
 
 def _check_open(by: User) -> None:
-    most = settings.OPEN_CAMPAIGNS_PER_PERSON
-    if most and Campaign.objects.filter(created_by=by).exclude(status__in=OVER).count() >= most:
+    limit = settings.OPEN_CAMPAIGNS_PER_PERSON
+    if limit and Campaign.objects.filter(created_by=by).exclude(status__in=OVER).count() >= limit:
         raise TooManyError(
-            f"open campaigns of {by.get_username()}: {most}, allowed are {most} without the permission {UNLIMITED}:"
+            f"open campaigns of {by.get_username()}: {limit}, allowed are {limit} without the permission {UNLIMITED}:"
             " stop one, or wait until one has ended"
         )
 
 
 def beyond_quota(by: User, targets: int) -> str:
     """Say that so many hosts are too many for this person; "" when they are not."""
-    most = _most_targets(by)
-    if not most or targets <= most or by.has_perm(UNLIMITED):
+    limit = _most_targets(by)
+    if not limit or targets <= limit or by.has_perm(UNLIMITED):
         return ""
-    return f"target selects {targets} hosts, allowed are {most}: more need the permission {UNLIMITED}"
+    return f"target selects {targets} hosts, allowed are {limit}: more need the permission {UNLIMITED}"
 
 
 def room_for_targets(by: User, targeted: int) -> int | None:
     """Give how many more hosts may join a campaign of this person; None = any number."""
-    most = _most_targets(by)
-    return max(0, most - targeted) if most and not by.has_perm(UNLIMITED) else None
+    limit = _most_targets(by)
+    return max(0, limit - targeted) if limit and not by.has_perm(UNLIMITED) else None
 
 
 def _most_targets(by: User) -> int:

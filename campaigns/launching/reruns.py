@@ -19,10 +19,10 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     the hosts are those that were.
     What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission.
     """
-    wanted = _checked(parent, list(states))
+    chosen = _checked(parent, list(states))
     order = Order(
         sql=parent.sql,
-        target={"campaign": {"id": parent.pk, "states": wanted}},
+        target={"campaign": {"id": parent.pk, "states": chosen}},
         timeout=parent.timeout,
         answer_within=parent.answer_within,
         rollout=parent.rollout,
@@ -33,24 +33,24 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     with transaction.atomic():
         campaign = launch(order, by)
         campaign.parent = parent
-        if State.DENYLISTED in wanted and parent.count_denylisted:
+        if State.DENYLISTED in chosen and parent.count_denylisted:
             campaign.warnings = [*campaign.warnings, _of_denylisted(parent)]
         campaign.save(update_fields=["parent", "warnings"])
     return campaign
 
 
 def _checked(parent: Campaign, states: list[str]) -> list[str]:
-    wanted = list(dict.fromkeys(states_in(states, "states")))
-    if open_ := [state for state in wanted if state not in FINAL_STATES]:
+    chosen = list(dict.fromkeys(states_in(states, "states")))
+    if open_ := [state for state in chosen if state not in FINAL_STATES]:
         allowed = ", ".join(FINAL_STATES)
         raise BadInputError(f"states has {open_[0]!r}, which is not final, allowed are {allowed}", "states")
     if not parent.is_over:
         raise ConflictError(f"campaign {parent.pk} is {parent.status}: it can be rerun when it has ended")
-    if not wanted:
+    if not chosen:
         raise BadInputError("states is empty: it selects nobody", "states")
-    if not any(parent.counts[state] for state in wanted):
-        raise BadInputError(f"no host of campaign {parent.pk} is {' or '.join(wanted)}", "states")
-    return wanted
+    if not any(parent.counts[state] for state in chosen):
+        raise BadInputError(f"no host of campaign {parent.pk} is {' or '.join(chosen)}", "states")
+    return chosen
 
 
 def _of_denylisted(parent: Campaign) -> str:

@@ -68,7 +68,7 @@ class Rollout:
 def _stop_if(value: dict[str, Any]) -> dict[str, float]:
     limits = value.get("stop_if", {})
     _members(limits, "rollout.stop_if", BRAKES)
-    read = {name: _number(limits, name, "rollout.stop_if", most) for name, most in LIMITS.items()}
+    read = {name: _number(limits, name, "rollout.stop_if", maximum) for name, maximum in LIMITS.items()}
     read["denylisted"] = _whole(limits, "denylisted", "rollout.stop_if")
     return {name: limit for name in limits if (limit := read[name]) is not None}
 
@@ -96,18 +96,18 @@ def begin(campaign: Campaign, able: HostQuerySet) -> None:
     rollout = Rollout.read(campaign.rollout)
     if rollout is None:
         return
-    many = able.count()
-    campaign.release_step = rollout.canary_of(many)
+    hosts = able.count()
+    campaign.release_step = rollout.canary_of(hosts)
     campaign.release_goal = campaign.release_step if rollout.has_canary else RELEASED_ALL
-    campaign.released_count = min(campaign.release_step, rollout.per_second or many)
-    if campaign.released_count < many or (campaign.include_late_joiners and rollout.has_canary):
+    campaign.released_count = min(campaign.release_step, rollout.per_second or hosts)
+    if campaign.released_count < hosts or (campaign.include_late_joiners and rollout.has_canary):
         text, params = sql_of(able, "pk")
         campaign.released = nth(NTH_OF_HOSTS.format(text), [*params, campaign.released_count - 1])
 
 
-def raise_goal(campaign: Campaign, many: int, step: int) -> None:
-    """Let `many` hosts in all be released as fast as was ordered. The caller holds the lock."""
-    campaign.release_step, campaign.release_goal = step, many
+def raise_goal(campaign: Campaign, hosts: int, step: int) -> None:
+    """Let `hosts` hosts in all be released as fast as was ordered. The caller holds the lock."""
+    campaign.release_step, campaign.release_goal = step, hosts
     campaign.warnings = [warning for warning in campaign.warnings if warning != NOBODY_ANSWERED]
     campaign.save(update_fields=["release_step", "release_goal", "warnings"])
 
@@ -129,15 +129,15 @@ def _members(value: Any, what: str, allowed: tuple[str, ...], field: str = "roll
 
 
 def _number(
-    value: dict[str, Any], name: str, what: str, most: int, field: str = "rollout", *, zero: bool = True
+    value: dict[str, Any], name: str, what: str, maximum: int, field: str = "rollout", *, zero: bool = True
 ) -> float | None:
     """Read a number; None = not given. A null is refused: it would mean everybody to one and nobody to the other."""
     if name not in value:
         return None
     number = value[name]
     known = isinstance(number, (int, float)) and not isinstance(number, bool)
-    if not known or not 0 <= number <= most or not (number or zero):
-        bound = f"0 to {most}" if zero else f"a number above 0, up to {most}"
+    if not known or not 0 <= number <= maximum or not (number or zero):
+        bound = f"0 to {maximum}" if zero else f"a number above 0, up to {maximum}"
         raise BadInputError(f"{what} has {name} {shown(number)}, allowed is {bound}", field)
     return float(number)
 

@@ -66,8 +66,8 @@ def _take_lock() -> bool:
 def _kept_campaigns() -> list[Campaign]:
     """Lock the campaigns that belong on the board: armed, and open or ended so recently that answers still count."""
     since = clock.now() - timedelta(seconds=settings.LATE_ANSWER_SECONDS)
-    wanted = Campaign.objects.filter(started_at__isnull=False).filter(Q(ended_at=None) | Q(ended_at__gte=since))
-    return list(Campaign.objects.locked(wanted.values_list("pk", flat=True)).values())
+    belonging = Campaign.objects.filter(started_at__isnull=False).filter(Q(ended_at=None) | Q(ended_at__gte=since))
+    return list(Campaign.objects.locked(belonging.values_list("pk", flat=True)).values())
 
 
 def _kept(campaign: Campaign) -> rebuilding.Kept:

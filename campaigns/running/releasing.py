@@ -107,15 +107,15 @@ def _release_at_pace(campaign: Campaign, per_second: int | None) -> None:
         release(campaign, min(campaign.release_goal or 0, campaign.released_count + by))
 
 
-def release(campaign: Campaign, many: int) -> None:
-    """Let `many` hosts in all be handed the SQL. The caller holds the lock. Raise NoBoardError; then none is.
+def release(campaign: Campaign, count: int) -> None:
+    """Let `count` hosts in all be handed the SQL. The caller holds the lock. Raise NoBoardError; then none is.
 
     Nobody who is released is taken back, though hosts that joined late may stand before others now. The board may be
     further than Postgres, when a process died before it committed: that counts, and nobody's bit is set twice.
     """
     before = campaign.released
     on_board = operator_verbs.released_to(campaign.pk, campaign.ranges.values_list("number", flat=True))
-    campaign.released = max(before, _threshold(campaign, many), *on_board.values())
+    campaign.released = max(before, _threshold(campaign, count), *on_board.values())
     campaign.released_count = count_released(campaign)
     campaign.save(update_fields=["released", "released_count", "released_at"])
     fresh = Target.objects.filter(campaign=campaign, state=State.WAITING).annotate(hash=HASH)
@@ -130,12 +130,12 @@ def release(campaign: Campaign, many: int) -> None:
     doorbell.ring(campaign.pk)
 
 
-def _threshold(campaign: Campaign, many: int) -> int:
-    """Give the hash up to which `many` hosts stand: that of the last one when others may join, to be asked later."""
+def _threshold(campaign: Campaign, count: int) -> int:
+    """Give the hash up to which `count` hosts stand: that of the last one when others may join, to be asked later."""
     able = campaign.able_targets
-    if many >= able and (campaign.release_goal == RELEASED_ALL or not campaign.include_late_joiners):
+    if count >= able and (campaign.release_goal == RELEASED_ALL or not campaign.include_late_joiners):
         return RELEASED_ALL
-    return nth(NTH_OF_TARGETS, [campaign.pk, min(many, able) - 1])
+    return nth(NTH_OF_TARGETS, [campaign.pk, min(count, able) - 1])
 
 
 def count_released(campaign: Campaign) -> int:
@@ -148,8 +148,8 @@ def _go_on(campaign: Campaign, rollout: Rollout) -> None:
     """Widen by itself, or ask the operator."""
     if rollout.then == "auto":
         step = max(1, campaign.release_step) * WIDENING
-        many = (campaign.release_goal or 0) + step
-        raise_goal(campaign, many if many < campaign.able_targets else RELEASED_ALL, step)
+        count = (campaign.release_goal or 0) + step
+        raise_goal(campaign, count if count < campaign.able_targets else RELEASED_ALL, step)
         return
     sentence = f"{campaign.released_count} of {campaign.able_targets} hosts were asked first: widen, or stop"
     hold(campaign, ASKS, sentence)
@@ -169,10 +169,14 @@ def _pulled(campaign: Campaign, rollout: Rollout, least: int) -> str | None:
     Percentages are of `least` hosts or more.
     """
     counts = campaign.counts
-    said = counts["answered"] + counts["failed"] + counts["denylisted"]
+    answers = counts["answered"] + counts["failed"] + counts["denylisted"]
     for name, limit in rollout.stop_if.items():
-        if name == "failed_percent" and said >= least and 100 * (failed := said - counts["answered"]) > limit * said:
-            return f"brake {name}: {failed} of {said} answers failed, the limit is {limit:g} %"
+        if (
+            name == "failed_percent"
+            and answers >= least
+            and 100 * (failed := answers - counts["answered"]) > limit * answers
+        ):
+            return f"brake {name}: {failed} of {answers} answers failed, the limit is {limit:g} %"
         if name == "rows" and counts["rows"] > limit:
             return f"brake {name}: {counts['rows']} rows, the limit is {limit:g}"
         if name == "median_wall_ms" and (median := _median(campaign)) is not None and median > limit:

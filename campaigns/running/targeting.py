@@ -84,8 +84,8 @@ def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
     with connection.cursor() as cursor:
         cursor.execute(WRITE.format(text), [campaign.pk, campaign.chosen_at, *params, *refused])
         written: dict[str, int] = dict(cursor.fetchall())
-    for state, many in written.items():
-        campaign.move(None, state, many)
+    for state, number_written in written.items():
+        campaign.move(None, state, number_written)
     if written:
         campaign.save_counts()
         doorbell.ring(campaign.pk)

@@ -180,8 +180,8 @@ def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[An
         raise BadInputError(f"target.{name} {values!r} is not a list", "target")
     for value in values:
         if not isinstance(value, kinds) or isinstance(value, bool):
-            wanted = " or ".join({"int": "an id", "str": "a name"}[kind.__name__] for kind in kinds)
-            raise BadInputError(f"target.{name} has {value!r}, which is not {wanted}", "target")
+            asked_for = " or ".join({"int": "an id", "str": "a name"}[kind.__name__] for kind in kinds)
+            raise BadInputError(f"target.{name} has {value!r}, which is not {asked_for}", "target")
         if isinstance(value, int) and not 0 < value < 2**63:
             raise BadInputError(f"target.{name} has {value}, which is not the id of a host", "target")
         if isinstance(value, str) and not (value.strip() and is_text(value)):
@@ -189,12 +189,12 @@ def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[An
     return values
 
 
-def _all_known(kind: str, wanted: Iterable[Any], known: Iterable[Any]) -> None:
-    wanted = list(wanted)
-    if not wanted:
+def _all_known(kind: str, asked_for: Iterable[Any], known: Iterable[Any]) -> None:
+    asked_for = list(asked_for)
+    if not asked_for:
         return
     found = set(known)
-    missing = [name for name in dict.fromkeys(wanted) if name not in found]
+    missing = [name for name in dict.fromkeys(asked_for) if name not in found]
     if missing:
         names = ", ".join(repr(name) for name in missing[:10])
         raise BadInputError(f"unknown {kind}: {names}", "target")

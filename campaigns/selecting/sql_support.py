@@ -35,8 +35,8 @@ def unsupported_among(text: str, kinds: Mapping[Kind, int]) -> list[Unsupported]
     """Name those of these kinds, of which there are so many hosts, that cannot run the SQL. Raise BadInputError."""
     refused = _refused(text, kinds)
     if refused and len(refused) == len(kinds):
-        most = max(refused, key=lambda kind: kinds[kind[:3]])
-        raise BadInputError(f"sql {sql.excerpt(text)} is wrong on every host that is meant: {most.error}", "sql")
+        commonest = max(refused, key=lambda kind: kinds[kind[:3]])
+        raise BadInputError(f"sql {sql.excerpt(text)} is wrong on every host that is meant: {commonest.error}", "sql")
     return refused
 
 

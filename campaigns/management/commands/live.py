@@ -145,8 +145,8 @@ class Follower:
 
 
 def _words(counts: dict[str, int]) -> str:
-    said = [f"{counts[name]} {name}" for name in counts if counts[name] and name not in ("targeted", "rows", "online")]
-    return f"{counts['targeted']} hosts: {', '.join(said) or 'none yet'}; {counts['rows']} rows"
+    parts = [f"{counts[name]} {name}" for name in counts if counts[name] and name not in ("targeted", "rows", "online")]
+    return f"{counts['targeted']} hosts: {', '.join(parts) or 'none yet'}; {counts['rows']} rows"
 
 
 class NdjsonWriter:

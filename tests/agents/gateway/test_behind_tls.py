@@ -30,7 +30,7 @@ from agents.protocol.node_key import NodeKeys
 from agents.simulator import agent as simulated
 from agents.simulator.agent import Agent
 from agents.simulator.response import BrokenError
-from agents.simulator.simulated_tables import MadeUpHost
+from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.wire import Endpoint, Wire
 from fleet.demo.certificates import Certificates, _builder, _pem, _subject
 from tests.end_to_end.conftest import wait_for
@@ -150,7 +150,7 @@ def test_a_pretend_host_carves_all_the_way(
 ) -> None:
     monkeypatch.setattr(simulated, "CARVE_SECONDS", 0.0)
     EnrollSecret.objects.offer("tests", "secret")
-    machine = MadeUpHost(1)
+    machine = SimulatedHost(1)
     machine.flags["carver_block_size"] = "5000"
 
     with serve() as url, ThreadPoolExecutor(1) as pool:

@@ -89,7 +89,7 @@ def test_the_limit_is_each_querys_own() -> None:
 def test_above_the_bodys_own_limit_rows_are_left_out_and_the_small_members_read_to_the_end() -> None:
     body = b'{"queries":{"c1":%s,"c2":%s},"statuses":{"c2":1},"node_key":"k"}' % (array(ROW, 50), array(ROW, 2))
 
-    kept = cut(body, most=500)
+    kept = cut(body, max_body=500)
 
     first, second = answers(kept)
     assert (first.truncated, second.truncated) == (True, True)

@@ -15,14 +15,14 @@ import pytest
 from agents.simulator import carver
 from agents.simulator.carver import Carve, Upload
 from agents.simulator.response import BrokenError
-from agents.simulator.simulated_tables import MadeUpHost
+from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.sql import execute
 from agents.simulator.this_machine import ThisMachine
 
 
 @pytest.fixture
-def machine() -> MadeUpHost:
-    return MadeUpHost(1)
+def machine() -> SimulatedHost:
+    return SimulatedHost(1)
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +55,12 @@ class Server:
         return [body["block_id"] for path, body in self.taken if path == "carve/block"]
 
 
-def scheduled(machine: MadeUpHost, where: str = "path = '/etc/hosts'") -> Carve:
+def scheduled(machine: SimulatedHost, where: str = "path = '/etc/hosts'") -> Carve:
     execute(machine, f"SELECT * FROM carves WHERE carve = 1 AND {where}")  # noqa: S608 - constants of this file
     return machine.carver.waiting[-1]
 
 
-def test_a_query_schedules_one_carve_and_returns_its_row(machine: MadeUpHost) -> None:
+def test_a_query_schedules_one_carve_and_returns_its_row(machine: SimulatedHost) -> None:
     rows = execute(machine, "SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'").rows
 
     carve = machine.carver.waiting[0]
@@ -85,11 +85,11 @@ def test_a_query_schedules_one_carve_and_returns_its_row(machine: MadeUpHost) ->
         ("path = '/it''s'", ["/it's"]),
     ],
 )
-def test_paths_are_read_from_the_constraints(machine: MadeUpHost, where: str, paths: list[str]) -> None:
+def test_paths_are_read_from_the_constraints(machine: SimulatedHost, where: str, paths: list[str]) -> None:
     assert list(scheduled(machine, where).files) == paths
 
 
-def test_looking_at_the_table_carves_nothing(machine: MadeUpHost) -> None:
+def test_looking_at_the_table_carves_nothing(machine: SimulatedHost) -> None:
     scheduled(machine)
 
     rows = execute(machine, "SELECT status, carve FROM carves WHERE path = '/etc/hosts'").rows
@@ -98,7 +98,7 @@ def test_looking_at_the_table_carves_nothing(machine: MadeUpHost) -> None:
     assert len(machine.carver.carves) == 1
 
 
-def test_the_archive_arrives_block_by_block(machine: MadeUpHost) -> None:
+def test_the_archive_arrives_block_by_block(machine: SimulatedHost) -> None:
     server, carve = Server(), scheduled(machine)
     files = carve.files
 
@@ -119,21 +119,21 @@ def test_the_archive_arrives_block_by_block(machine: MadeUpHost) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"{}", b'{"error": "no"}', b'{"session_id": ""}', b'{"session_id": 5}', b"[]"])
-def test_a_begin_without_a_session_fails_at_once(machine: MadeUpHost, answer: bytes) -> None:
+def test_a_begin_without_a_session_fails_at_once(machine: SimulatedHost, answer: bytes) -> None:
     server = Server(answer)
 
     assert server.send(scheduled(machine)).status == "DATA POST FAILED"
     assert len(server.taken) == 1
 
 
-def test_what_is_no_json_is_tried_three_times(machine: MadeUpHost) -> None:
+def test_what_is_no_json_is_tried_three_times(machine: SimulatedHost) -> None:
     server = Server(b"come again", BrokenError("gone"), b'{"session_id": "s"}')
 
     assert server.send(scheduled(machine)).status == "SUCCESS"
     assert [path for path, _ in server.taken[:4]] == ["carve/begin"] * 3 + ["carve/block"]
 
 
-def test_a_block_that_is_never_taken_ends_the_carve_or_is_passed_over_by_old_agents(machine: MadeUpHost) -> None:
+def test_a_block_that_is_never_taken_ends_the_carve_or_is_passed_over_by_old_agents(machine: SimulatedHost) -> None:
     start, no = json.dumps({"session_id": "s"}).encode(), b"no"
 
     new, old = Server(start, no, no, no), Server(start, no, no, no)
@@ -144,7 +144,7 @@ def test_a_block_that_is_never_taken_ends_the_carve_or_is_passed_over_by_old_age
     assert old.numbers[:4] == [0, 0, 0, 1]
 
 
-def test_any_object_passes_for_an_accepted_block(machine: MadeUpHost) -> None:
+def test_any_object_passes_for_an_accepted_block(machine: SimulatedHost) -> None:
     server = Server(b'{"session_id": "s"}', b'{"error": "no"}', b"", b'{"node_invalid": true}')
 
     assert server.send(scheduled(machine)).status == "SUCCESS"

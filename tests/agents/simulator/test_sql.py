@@ -6,28 +6,28 @@ import pytest
 
 from agents.inventory import facts
 from agents.simulator.schema import SCHEMAS
-from agents.simulator.simulated_tables import MadeUpHost
+from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.sql import Answer, Limits, execute
 from agents.simulator.this_machine import ThisMachine
 
 PLATFORMS = ("linux", "darwin", "windows")
 
 
-def host_of(platform: str) -> MadeUpHost:
-    return next(host for host in map(MadeUpHost, range(200)) if host.platform == platform)
+def host_of(platform: str) -> SimulatedHost:
+    return next(host for host in map(SimulatedHost, range(200)) if host.platform == platform)
 
 
 @pytest.fixture(params=PLATFORMS)
-def host(request: pytest.FixtureRequest) -> MadeUpHost:
+def host(request: pytest.FixtureRequest) -> SimulatedHost:
     """Give a host of each platform."""
     return host_of(request.param)
 
 
-def ask(host: MadeUpHost | ThisMachine, sql: str, **limits: float) -> Answer:
+def ask(host: SimulatedHost | ThisMachine, sql: str, **limits: float) -> Answer:
     return execute(host, sql, Limits(**limits) if limits else None)  # type: ignore[arg-type]
 
 
-def column(host: MadeUpHost | ThisMachine, sql: str) -> list[str]:
+def column(host: SimulatedHost | ThisMachine, sql: str) -> list[str]:
     answer = ask(host, sql)
     assert answer.status == 0, answer.message
     return [next(iter(row.values())) for row in answer.rows]
@@ -36,7 +36,7 @@ def column(host: MadeUpHost | ThisMachine, sql: str) -> list[str]:
 # --- SQL -------------------------------------------------------------------------------------------------------
 
 
-def test_every_table_can_be_read(host: MadeUpHost) -> None:
+def test_every_table_can_be_read(host: SimulatedHost) -> None:
     for table, columns in SCHEMAS[host.platform].items():
         answer = ask(host, f"SELECT * FROM {table}")  # noqa: S608 - a name of the schema
         assert answer.status == 0, (table, answer.message)
@@ -44,7 +44,7 @@ def test_every_table_can_be_read(host: MadeUpHost) -> None:
         assert all(list(row) == visible for row in answer.rows), table
 
 
-def test_a_pretend_host_tells_of_itself_what_every_host_is_asked(host: MadeUpHost) -> None:
+def test_a_pretend_host_tells_of_itself_what_every_host_is_asked(host: SimulatedHost) -> None:
     (row,) = ask(host, facts.SQL).rows
 
     assert row["addresses"] == host.address
@@ -57,7 +57,7 @@ def test_addresses_that_lead_nowhere_else_are_not_told() -> None:
     assert not [address for address in row["addresses"].split() if address.startswith(("127.", "fe80:", "::1"))]
 
 
-def test_joins_groups_and_functions_are_sqlite_s(host: MadeUpHost) -> None:
+def test_joins_groups_and_functions_are_sqlite_s(host: SimulatedHost) -> None:
     sql = (
         "WITH busy AS (SELECT uid, count(*) AS many FROM processes GROUP BY uid)"
         " SELECT username, many FROM busy JOIN users USING (uid) ORDER BY many DESC, username LIMIT 2"
@@ -133,15 +133,15 @@ def test_values_are_text_as_osquery_writes_it() -> None:
 # --- made-up tables --------------------------------------------------------------------------------------------
 
 
-def test_a_host_is_the_same_each_time_and_another_is_not(host: MadeUpHost) -> None:
+def test_a_host_is_the_same_each_time_and_another_is_not(host: SimulatedHost) -> None:
     sql = "SELECT uuid, hostname, hardware_serial FROM system_info"
     number = int(host.hostname[-5:])
-    again, other = MadeUpHost(number), MadeUpHost(number + 1)
+    again, other = SimulatedHost(number), SimulatedHost(number + 1)
 
     assert ask(host, sql).rows == ask(again, sql).rows != ask(other, sql).rows
 
 
-def test_tables_of_one_host_agree(host: MadeUpHost) -> None:
+def test_tables_of_one_host_agree(host: SimulatedHost) -> None:
     pids = set(column(host, "SELECT pid FROM processes"))
     uids = set(column(host, "SELECT uid FROM users"))
 
@@ -162,7 +162,7 @@ def test_platforms_have_tables_of_their_own() -> None:
     assert ask(host_of("windows"), "SELECT * FROM deb_packages").message == "no such table: deb_packages"
 
 
-def test_a_host_tells_its_tables_and_columns(host: MadeUpHost) -> None:
+def test_a_host_tells_its_tables_and_columns(host: SimulatedHost) -> None:
     tables = set(column(host, "SELECT name FROM osquery_registry WHERE registry = 'table' AND active = 1"))
 
     assert tables >= {"processes", "users", "osquery_info"}
