@@ -114,7 +114,9 @@ def test_the_twin_that_takes_over_may_do_so_again_and_the_record_is_its_own(gate
     gate.claim(1, age=0.2)
 
     assert gate.claim(1, age=0.1).work
-    assert flight(1)[:2] == [b"1", delivered_at(1)]
+    deliveries, at = flight(1)[:2]
+    assert deliveries == b"1"
+    assert abs(int(at) - int(delivered_at(1))) <= 1, "the script's clock and the stream's may differ by their rounding"
     assert entries(b"d") == 1
 
 

@@ -12,9 +12,9 @@ from agents.protocol.repair import repaired
 ROW = b'{"pid":"1","cmdline":"a \\"b\\" {c} [d] \\\\"}'
 
 
-def cut(body: bytes, limit: int = 2**30, most: int = 2**30, step: int = 7) -> bytes:
+def cut(body: bytes, limit: int = 2**30, max_body: int = 2**30, step: int = 7) -> bytes:
     """Pour a body through a cutter in steps of some bytes."""
-    cutter = Cutter(limit, most)
+    cutter = Cutter(limit, max_body)
     for start in range(0, len(body), step):
         cutter.feed(body[start : start + step])
     return bytes(cutter.content())
