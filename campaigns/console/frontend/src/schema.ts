@@ -1,0 +1,27 @@
+// The fleet's own tables, as hosts told of them: fetched once a page, shared by all who complete or browse.
+
+export interface Column {
+  name: string;
+  type: string;
+  hidden: boolean;
+}
+
+export interface Table {
+  name: string;
+  platforms: string[];
+  columns: Column[];
+}
+
+let known: Promise<Table[]> | undefined;
+
+// Gives [] when the server does not tell: SQL can be typed without completion.
+export function tables(): Promise<Table[]> {
+  known ??= load();
+  return known;
+}
+
+async function load(): Promise<Table[]> {
+  const answer = await fetch("/api/v1/schema/", { headers: { Accept: "application/json" } });
+  if (!answer.ok) return [];
+  return ((await answer.json()) as { results: Table[] }).results;
+}

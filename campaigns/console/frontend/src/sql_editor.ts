@@ -1,0 +1,103 @@
+// An SQL field becomes an editor: SQLite highlighted, tables and columns completed from what the fleet has.
+//
+// The field itself stays what the form sends; without this script it is an ordinary one. The field says "input" when
+// the text changed here, and "change" on it brings a text from elsewhere (a saved query) into the editor.
+
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
+import { SQLite, sql, type SQLNamespace } from "@codemirror/lang-sql";
+import { bracketMatching, defaultHighlightStyle, HighlightStyle, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
+import { Compartment, EditorState } from "@codemirror/state";
+import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+import { tables, type Table } from "./schema";
+
+const colours = HighlightStyle.define([
+  { tag: tags.keyword, color: "var(--code-keyword)", fontWeight: "600" },
+  { tag: [tags.string, tags.special(tags.string)], color: "var(--code-text)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--code-number)" },
+  { tag: tags.comment, color: "var(--dim)", fontStyle: "italic" },
+  { tag: [tags.operator, tags.punctuation], color: "var(--dim)" },
+]);
+
+// Tables stand before the words of SQL, short names before long ones.
+function namespaceOf(found: Table[]): SQLNamespace {
+  const all: Record<string, Completion[]> = {};
+  for (const table of found)
+    all[table.name] = table.columns
+      .filter((column) => !column.hidden)
+      .map((column) => ({ label: column.name, type: "property", detail: column.type.toLowerCase() }));
+  return Object.fromEntries(
+    found.map((table) => [
+      table.name,
+      { self: { label: table.name, type: "class", detail: table.platforms.join(", "), boost: Math.max(1, 60 - table.name.length) }, children: all[table.name] ?? [] },
+    ]),
+  );
+}
+
+// Columns without their table before them: of every table that the text names, wherever; they are often typed first.
+function columnsOf(found: Table[]): (context: CompletionContext) => CompletionResult | null {
+  const byName = new Map(found.map((table) => [table.name.toLowerCase(), table]));
+  return (context) => {
+    const word = context.matchBefore(/\w+/);
+    if (!word || context.matchBefore(/\.\w*/)) return null;
+    const named = new Set(context.state.doc.toString().toLowerCase().match(/\w+/g));
+    const options = [...named].flatMap((name) =>
+      (byName.get(name)?.columns ?? [])
+        .filter((column) => !column.hidden)
+        .map((column) => ({ label: column.name, type: "property", detail: `${name} · ${column.type.toLowerCase()}`, boost: 70 })),
+    );
+    return { from: word.from, options, validFor: /^\w*$/ };
+  };
+}
+
+function languageWith(found: Table[]): LanguageSupport {
+  const support = sql({ dialect: SQLite, schema: namespaceOf(found), upperCaseKeywords: true });
+  const columns = support.language.data.of({ autocomplete: columnsOf(found) });
+  return new LanguageSupport(support.language, [support.support, columns]);
+}
+
+export interface EditorOptions {
+  nonce: string; // under which the page's policy lets styles in
+}
+
+export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions): EditorView {
+  const language = new Compartment();
+  const run = { key: "Mod-Enter", run: () => true }; // no blank line: the form around hears the key as well
+  const view = new EditorView({
+    state: EditorState.create({
+      doc: field.value,
+      extensions: [
+        EditorView.cspNonce.of(options.nonce),
+        EditorView.contentAttributes.of({ "aria-label": field.labels[0]?.textContent?.trim() ?? "SQL", id: `${field.id}_editor` }),
+        EditorView.lineWrapping,
+        lineNumbers(),
+        drawSelection(),
+        history(),
+        bracketMatching(),
+        closeBrackets(),
+        autocompletion({ icons: false }),
+        placeholder(field.placeholder || "SELECT …"),
+        syntaxHighlighting(colours),
+        syntaxHighlighting(defaultHighlightStyle, { fallback: true }),
+        language.of(languageWith([])),
+        keymap.of([run, ...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
+        EditorView.updateListener.of((update) => {
+          if (!update.docChanged || field.value === view.state.doc.toString()) return;
+          field.value = view.state.doc.toString();
+          field.dispatchEvent(new Event("input", { bubbles: true }));
+        }),
+      ],
+    }),
+  });
+  field.after(view.dom);
+  field.hidden = true;
+  for (const label of field.labels) label.addEventListener("click", () => view.focus());
+  field.addEventListener("change", () => {
+    if (field.value !== view.state.doc.toString())
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: field.value } });
+    view.focus();
+  });
+  void tables().then((found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }));
+  return view;
+}
