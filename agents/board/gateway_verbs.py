@@ -53,11 +53,11 @@ class Held(NamedTuple):
 
 
 class Used(NamedTuple):
-    """A key that a request came with, and whether the request was a distributed read."""
+    """A key that a request came with, and what for: "r" = a distributed read, "w" = a distributed write, "" = else."""
 
     host: int
     epoch: int
-    is_read: bool
+    kind: str
 
 
 class Store:
@@ -137,12 +137,12 @@ class Store:
 
     async def tell_reads(self, asked: dict[Used, float]) -> None:
         """Tell which keys were used how many seconds ago, and that this gateway is alive."""
-        keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS]
+        keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS, keyspace.WRITES]
         hosts = list(asked.items())
         for start in range(0, max(1, len(hosts)), HOSTS_A_CALL):
             args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS, int(start + HOSTS_A_CALL >= len(hosts))]
             for used, seconds in hosts[start : start + HOSTS_A_CALL]:
-                args += (used.host, used.epoch, round(seconds * 1000), int(used.is_read))
+                args += (used.host, used.epoch, round(seconds * 1000), used.kind)
             await self._pipeline.call("mark_reads", keys, args)
 
     async def tell_held(self, held: int, limit: int) -> Held:

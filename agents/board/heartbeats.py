@@ -83,6 +83,12 @@ def all_last_reads() -> Iterable[tuple[int, datetime]]:
         yield int(host), _reads(value).last
 
 
+def all_last_writes() -> Iterable[tuple[int, datetime]]:
+    """Walk over every host that ever wrote and when it did last."""
+    for host, value in redis_client.client().hscan_iter(keyspace.WRITES, count=2000):
+        yield int(host), clock.moment(value)
+
+
 def _reads(value: bytes) -> Reads:
     return Reads(*(clock.moment(part) for part in value.split()))
 

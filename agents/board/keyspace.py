@@ -10,6 +10,7 @@
 | board:campaigns      | set    | arm, restore          | rebuild, forget        | members: LATE_ANSWER_SECONDS after |
 | board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
+| board:writes         | hash   | gateways, each second | presence               | never: one small field per host    |
 | board:keys           | hash   | gateways, each second | gateways               | never: one small field per host    |
 | board:doubts         | hash   | gateways, each second | presence               | fields: when carried to Postgres   |
 | board:old_secrets    | hash   | gateways, each second | /readyz                | never: two fields per secret       |
@@ -26,6 +27,7 @@
 | owed:C:R             | bitmap | arm, accept, restore  | accept                 | with campaign:C                    |
 | offer:C:R            | bitmap | arm, claim, accept    | claim, gateways        | when the campaign is closed        |
 | flight:C             | hash   | claim, accept, give_back | claim, give_back, presence | when that is closed         |
+| unanswered:C         | hash   | close                 | presence               | ten minutes after C was closed     |
 | results              | stream | claim, accept, give_back | collector           | entries: when stored in Postgres   |
 | board:rang:N         | pubsub | whoever raises the version | gateways          |                                    |
 | doorbell*            | pubsub | channels              | sockets                |                                    |
@@ -51,6 +53,7 @@ PIECES = "board:pieces"
 CAMPAIGNS = "board:campaigns"
 FLOORS = "board:floors"
 READS = "board:reads"
+WRITES = "board:writes"
 KEYS_IN_USE = "board:keys"
 DOUBTS = "board:doubts"
 OLD_SECRETS = "board:old_secrets"
@@ -88,6 +91,11 @@ def offer_key(campaign: int, number: int) -> str:
 def flight_key(campaign: int) -> str:
     """Name the hash of deliveries that were not answered: host -> "deliveries delivered_at holder further_at"."""
     return f"flight:{campaign}"
+
+
+def unanswered_key(campaign: int) -> str:
+    """Name what became of the hash of deliveries when the campaign was closed: hosts do not hear of that."""
+    return f"unanswered:{campaign}"
 
 
 def wrong_secrets_key(address: str) -> str:

@@ -16,6 +16,7 @@ from django.conf import settings
 from agents.board import keyspace, redis_client
 from agents.board.clock import in_ms, moment, now
 from agents.board.copy import bitmap_of
+from agents.models import BUSY
 
 RELEASED_ALL = 2**31 - 1  # no hash of a host is above it
 BITS_A_CALL = 5_000  # of one call of a script, whose arguments Lua must hold
@@ -213,12 +214,13 @@ def close(campaign: int, ranges: list[int], at: datetime | None = None) -> Close
         keyspace.flight_key(campaign),
         keyspace.STREAM,
         keyspace.CAMPAIGNS,
+        keyspace.unanswered_key(campaign),
         *(keyspace.offer_key(campaign, number) for number in ranges),
     ]
     latest = in_ms(at) if at else ""
-    answer = redis_client.call(
-        "close", keys, [campaign, latest, settings.LATE_ANSWER_SECONDS * 1000, redis_client.bell(), *ranges]
-    )
+    kept_ms = settings.LATE_ANSWER_SECONDS * 1000
+    args = [campaign, latest, kept_ms, redis_client.bell(), BUSY // timedelta(milliseconds=1), *ranges]
+    answer = redis_client.call("close", keys, args)
     return Closed(moment(answer[1]), answer[2].decode())
 
 

@@ -213,7 +213,7 @@ class Gateway:
                 raise NoBoardError  # nor is it known yet who was revoked
             if self.board.has_revoked(identity.host, identity.epoch):
                 return self._node_invalid()
-            self._follower.note_use(identity, is_read=verb == "distributed/read")
+            self._follower.note_use(identity, verb)
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
             with self._identities.seen(identity, address, verb):
                 return await handler(identity, members, receive)

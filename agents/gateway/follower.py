@@ -19,6 +19,7 @@ from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
+KINDS = {"distributed/read": "r", "distributed/write": "w"}  # uses of a key that are told apart
 CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
 
 
@@ -46,9 +47,9 @@ class Follower:
         """Follow no more."""
         await end(self._tasks)
 
-    def note_use(self, identity: Identity, *, is_read: bool) -> None:
+    def note_use(self, identity: Identity, verb: str) -> None:
         """Remember that a key was used just now, to be told with the next look."""
-        self._asked[Used(identity.host, identity.epoch, is_read)] = time.monotonic()
+        self._asked[Used(identity.host, identity.epoch, KINDS.get(verb, ""))] = time.monotonic()
 
     async def _follow(self, rung: asyncio.Event) -> None:
         """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""

@@ -1,9 +1,9 @@
-"""Carry when hosts last asked, and which are busy, from the board to Postgres: for selections, estimates and lists."""
+"""Carry when hosts were last seen, and which are busy, from the board to Postgres: for selections, estimates, lists."""
 
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -32,17 +32,18 @@ FROM unnest(%s::bigint[], %s::timestamptz[]) AS told (host_id, busy_since)
 WHERE presence.host_id = told.host_id AND presence.busy_since IS DISTINCT FROM told.busy_since
 AND presence.last_seen <= told.busy_since + interval '1 second'
 """
+# Only the host itself says that it is done: that its campaign was stopped, it does not hear.
 FORGET_BUSY = """
 UPDATE agents_presence SET busy_since = NULL
-WHERE busy_since IS NOT NULL AND (host_id <> ALL (%s) OR last_seen > busy_since + interval '1 second')
+WHERE busy_since < %s OR last_seen > busy_since + interval '1 second'
 """
 
 
 def carry() -> int:
     """Bring the presence table up to date; give how many rows changed. Running twice changes nothing more."""
     changed = 0
-    reads = iter(heartbeats.all_last_reads())
-    while batch := list(islice(reads, HOSTS_A_STATEMENT)):
+    seen = chain(heartbeats.all_last_reads(), heartbeats.all_last_writes())
+    while batch := list(islice(seen, HOSTS_A_STATEMENT)):
         changed += _write(batch)
     _carry_busy()
     heartbeats.forget_silent_gateways()
@@ -51,24 +52,25 @@ def carry() -> int:
 
 
 def _carry_busy() -> None:
-    """Mark who was handed SQL and has not asked since. Who was so lately is online by its last read anyway."""
+    """Mark who was handed SQL and was not seen since. Who was so lately is online by its last read anyway."""
     now = clock.now()
     earliest, latest = now - BUSY, now - timedelta(seconds=settings.ONLINE_SECONDS / 2)
     busy = dict(sorted((host, at) for host, at in _in_flight() if earliest < at < latest))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('agents.carry_busy'))")
         if cursor.fetchone()[0]:
-            cursor.execute(FORGET_BUSY, [list(busy)])
+            cursor.execute(FORGET_BUSY, [earliest])
             cursor.execute(NOTE_BUSY, [list(busy), list(busy.values())])
 
 
 def _in_flight() -> Iterable[tuple[int, datetime]]:
     """Walk over the deliveries without an answer or a further read: host and when it was handed the SQL."""
     for campaign in operator_verbs.known():
-        for host, record in redis_client.client().hscan_iter(keyspace.flight_key(campaign), count=2000):
-            _, delivered_at, _, further_at = record.split()
-            if further_at == b"0":
-                yield int(host), clock.moment(delivered_at)
+        for key in (keyspace.flight_key(campaign), keyspace.unanswered_key(campaign)):
+            for host, record in redis_client.client().hscan_iter(key, count=2000):
+                _, delivered_at, _, further_at = record.split()
+                if further_at == b"0":
+                    yield int(host), clock.moment(delivered_at)
 
 
 def carry_doubts() -> None:
@@ -81,7 +83,7 @@ def carry_doubts() -> None:
 
 
 def _write(batch: Iterable[tuple[int, datetime]]) -> int:
-    latest = dict(sorted(batch))  # a scan may name a host twice
+    latest = dict(sorted(batch))  # a host may be named twice
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CARRY, [list(latest), list(latest.values())])
         return int(cursor.rowcount)
