@@ -63,8 +63,10 @@ STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at whic
 DENYLISTED_BRAKE = env.int("DENYLISTED_BRAKE", default=3)  # hosts that died running the SQL and stop it; 0 = none
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
 # Where log lines of agents go: file:///path/of.ndjson, a stream of a Redis that is not the board's as
-# redis://host:port/db#key, or nowhere.
+# redis://host:port/db#key, or nowhere: agents hear that their lines were taken, and they are dropped.
 LOG_SINK = env.str("LOG_SINK", default="")
+LOG_FILE_MAX_BYTES = env.int("LOG_FILE_MAX_BYTES", default=0)  # of LOG_SINK's file, then it is rotated; 0 = never
+LOG_FILES_KEPT = env.int("LOG_FILES_KEPT", default=5)  # full files that stay beside it
 ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
 WRONG_SECRETS_PER_MINUTE = env.int("WRONG_SECRETS_PER_MINUTE", default=20)  # per address; those above it are not logged
 HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none

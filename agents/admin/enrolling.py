@@ -129,6 +129,12 @@ class ConfigDocumentAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no ty
         """Let it be emptied, not deleted."""
         return False
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **more: Any) -> Any:
+        """Say what becomes of what agents send, before somebody writes a schedule for nothing."""
+        for warning in config_document.warnings_of_server():
+            messages.warning(request, warning)
+        return super().render_change_form(request, context, *args, **more)
+
     def save_model(self, request: HttpRequest, obj: ConfigDocument, form: Any, change: bool) -> None:
         """Keep it, and say what agents will not do as it says."""
         obj.pk = config_document.keep(obj.document, by=request.user.get_username()).pk

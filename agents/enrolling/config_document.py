@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from agents.board import operator_verbs
@@ -83,6 +84,16 @@ def warnings_of(document: dict[str, Any]) -> Iterator[str]:
     for name in sorted(options):
         if name.startswith(COMMAND_LINE_PREFIXES) and name != "tls_disable_status_log":
             yield f"{name} is taken from the command line only: agents ignore it here"
+
+
+def warnings_of_server() -> list[str]:
+    """Say what this server does not do with what agents send by their config, whatever that says."""
+    if settings.LOG_SINK:
+        return []
+    return [
+        "LOG_SINK is not set: log lines of agents (status lines, scheduled results) are acknowledged and then dropped."
+        " Set it to a file or a stream of Redis to keep them"
+    ]
 
 
 def keep(document: dict[str, Any], by: str) -> ConfigDocument:

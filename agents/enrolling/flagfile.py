@@ -39,6 +39,7 @@ class Joining:
     client_cert: str = ""
     client_key: str = ""
     max_block_bytes: int = BLOCK_BYTES
+    keeps_logs: bool = True  # the server has a LOG_SINK
 
     def check(self) -> None:
         """Raise BadInputError naming what osqueryd could not use."""
@@ -92,9 +93,20 @@ class Joining:
         yield Flag("config_plugin", "tls", "Options come from the server.")
         yield Flag("config_tls_endpoint", f"{self.prefix}config", "Where they are.")
         yield Flag("config_refresh", "300", "Seconds between two looks at them; the default is never.")
-        yield Flag("logger_plugin", "tls", "Status lines and scheduled results go to the server.")
+        yield Flag(
+            "logger_plugin",
+            "tls",
+            "Status lines and scheduled results go to the server."
+            + ("" if self.keeps_logs else " It takes and drops them: LOG_SINK is not set there."),
+        )
         yield Flag("logger_tls_endpoint", f"{self.prefix}log", "Where they go.")
         yield Flag("logger_tls_period", "10", "Seconds between two deliveries of log lines.")
+        yield Flag(
+            "logger_tls_backoff_max",
+            "300",
+            "Most seconds between two tries while the server takes no log lines. With the default of 3600 they come"
+            " up to an hour late after an outage.",
+        )
 
     def _queries(self) -> Iterator[Flag]:
         yield Flag("disable_distributed", "false", "Live queries are off by default, and looked at when it starts.")

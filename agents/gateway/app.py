@@ -27,7 +27,7 @@ from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold
 from agents.gateway.follower import Follower
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
-from agents.gateway.log_sink import LogSink
+from agents.gateway.log_sink import LogSink, Rotation
 from agents.gateway.reads import Handout, Reads, RevokedError
 from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, verb_of
@@ -49,6 +49,8 @@ class GatewaySettings:
     node_key_secrets: list[str]
     trusted_proxies: list[str]
     log_sink: str
+    log_file_max_bytes: int
+    log_files_kept: int
     hold_seconds: float
     max_held_reads: int
     wake_per_second: int
@@ -124,7 +126,8 @@ class Gateway:
             settings.stream_max_bytes,
         )
         if settings.log_sink:
-            self._sink = LogSink(settings.log_sink, settings.redis_url)
+            rotation = Rotation(settings.log_file_max_bytes, settings.log_files_kept)
+            self._sink = LogSink(settings.log_sink, settings.redis_url, rotation)
         self._follower = Follower(self.store, self.board, self.hold, self._identities, settings.max_held_reads)
         await self._follower.start()
         self._release_on_sigterm()

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
 
@@ -37,12 +37,29 @@ class LinesUnderWayError(OSError):
     """Another gateway is writing some of the lines just now: whether they will be in the sink is not known yet."""
 
 
+class Rotation(NamedTuple):
+    """How large a file grows (bytes, 0 = for ever), and how many full ones stay beside it as .1, .2 …"""
+
+    most_bytes: int = 0
+    kept: int = 1
+
+
+NO_ROTATION = Rotation()
+
+
 class LogSink:
     """One gateway's end of the sink, on a connection of its own: the board's is never kept waiting."""
 
-    def __init__(self, address: str, redis_url: str) -> None:
+    def __init__(self, address: str, redis_url: str, rotation: Rotation = NO_ROTATION) -> None:
+        if rotation.most_bytes < 0:
+            raise LogSinkError(
+                f"LOG_FILE_MAX_BYTES {rotation.most_bytes} is below 0, which lets the file grow for ever"
+            )
+        if rotation.kept < 1:
+            raise LogSinkError(f"LOG_FILES_KEPT {rotation.kept} is below the minimum of 1 file")
+        self._rotation = rotation
         parts = urlsplit(address)
-        self._file = Path(parts.path) if parts.scheme == "file" and parts.path else None
+        self._file = Path(unquote(parts.path)) if parts.scheme == "file" and parts.path else None
         self._stream = parts.fragment if parts.scheme in ("redis", "rediss", "unix") else ""
         if self._file is None and not self._stream:
             raise LogSinkError(f"LOG_SINK {_shown(address)!r} is neither {FORMS}")
@@ -118,7 +135,7 @@ class LogSink:
 
     async def _write(self, entries: list[bytes]) -> None:
         if self._file is not None:
-            await asyncio.to_thread(_append, self._file, b"".join(entries))
+            await asyncio.to_thread(_append, self._file, b"".join(entries), self._rotation)
             return
         pipe: Any = self._client.pipeline()
         for entry in entries:
@@ -126,15 +143,20 @@ class LogSink:
         await pipe.execute()
 
 
-def _append(path: Path, content: bytes) -> None:
-    """Append whole lines or nothing; the file is opened anew each time, so that it can be rotated by renaming.
+def _append(path: Path, content: bytes, rotation: Rotation = NO_ROTATION) -> None:
+    """Append whole lines or nothing; the file is opened anew each time, so that others may rotate it by renaming.
 
     Gateways take turns by a lock on the file: what one could write in part only, it takes back before the next comes.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    file = _locked(path)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
         size = os.fstat(file).st_size
+        if size and rotation.most_bytes and size + len(content) > rotation.most_bytes:
+            _rotate(path, rotation.kept)
+            full, file = file, -1
+            os.close(full)
+            file = _locked(path)
+            size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":  # half a line of a gateway that was killed
             content = b"\n" + content
         try:
@@ -143,7 +165,35 @@ def _append(path: Path, content: bytes) -> None:
             os.ftruncate(file, size)
             raise
     finally:
+        if file >= 0:
+            os.close(file)
+
+
+def _locked(path: Path) -> int:
+    """Open the file and wait for its lock; again when it was rotated meanwhile: nothing is written to a full one."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(file)
+            raise
         os.close(file)
+
+
+def _rotate(path: Path, kept: int) -> None:
+    """Rename the full file to .1, that to .2 and so on; the oldest goes. Only who holds the full file's lock may.
+
+    The full file is renamed last: whoever is killed in between leaves a gap among the numbers and loses nothing.
+    """
+    for number in range(kept, 1, -1):
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}.{number - 1}", f"{path}.{number}")
+    os.replace(path, f"{path}.1")
 
 
 def _write_whole(file: int, content: bytes) -> None:

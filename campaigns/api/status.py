@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from agents.board import heartbeats
 from agents.board.health import health
+from agents.enrolling import config_document
 from agents.models import Host
 from campaigns.api.serializers import (
     SwitchSerializer,
@@ -37,7 +38,8 @@ class StatusView(APIView):
         return Response(
             {
                 "ready": not found.troubles,
-                **found._asdict(),
+                "troubles": found.troubles,
+                "warnings": [*found.warnings, *config_document.warnings_of_server()],
                 "live_queries": {"enabled": kill_switch.is_on(), "reason": kill_switch.sentence()},
                 "hosts": {"enrolled": hosts.count(), "online": hosts.online(timezone.now()).count()},
                 "campaigns": {"open": Campaign.objects.under_way().count()},

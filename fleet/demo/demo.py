@@ -99,12 +99,22 @@ class Demo:
             "ALLOWED_HOSTS": ",".join(map(address.in_url, address.known_as(self.options.bind))),
             "CSRF_TRUSTED_ORIGINS": self.origin,
             "PUBLIC_URL": self.origin,
+            **self._log_lines(),
             "CARVES_DIR": str(self.folder / "carves"),
             "FLEET_URL": self.origin,
             "FLEET_CA": str(self.certificates.ca),
             "FLEET_DEMO_SECRETS": str(self.folder),
             "PYTHONUNBUFFERED": "1",
         }
+
+    def _log_lines(self) -> dict[str, str]:
+        """Keep agents' log lines in the data directory, at most 384 MiB of them, unless somebody said otherwise."""
+        kept = {
+            "LOG_SINK": (self.folder / "agent-logs.ndjson").as_uri(),
+            "LOG_FILE_MAX_BYTES": str(64 * 2**20),
+            "LOG_FILES_KEPT": "5",
+        }
+        return {name: os.environ.get(name, value) for name, value in kept.items()}
 
     def _write_environment(self) -> None:
         """Keep the addresses and secrets for `manage.py` in another terminal."""

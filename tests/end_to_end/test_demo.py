@@ -1,5 +1,6 @@
 """`make demo` as people use it: stopped and started again, started twice, killed, and given what it cannot use."""
 
+import json
 import os
 import signal
 import socket
@@ -159,6 +160,21 @@ def test_secrets_are_for_their_owner_only(running_fleet: RunningFleet) -> None:
             content = path.read_bytes()
             if any(each.encode() in content for each in secret) or b"PRIVATE KEY" in content:
                 assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_log_lines_of_agents_are_kept_in_the_data_directory(running_fleet: RunningFleet) -> None:
+    folder = Path(running_fleet.facts["data_dir"])
+    enroll = {"enroll_secret": running_fleet.facts["enroll_secret"], "host_identifier": "writes-logs"}
+    key = running_fleet.http.post("/api/osquery/enroll", json=enroll).json()["node_key"]
+    line = {"name": "kept by the demo"}
+
+    answer = running_fleet.http.post(
+        "/api/osquery/log", json={"node_key": key, "log_type": "result", "data": [line]}
+    ).json()
+
+    assert answer == {}
+    assert json.dumps(line, separators=(",", ":")) in (folder / "agent-logs.ndjson").read_text()
+    assert not any("LOG_SINK" in warning for warning in running_fleet.http.get("/api/v1/status/").json()["warnings"])
 
 
 def test_every_file_is_for_its_owner_only(running_fleet: RunningFleet) -> None:

@@ -36,6 +36,7 @@ class Command(BaseCommand):
         joining = Joining(
             interval=QUICK_INTERVAL if settings.HOLD_SECONDS else SLOW_INTERVAL,
             max_block_bytes=settings.CARVE_MAX_BLOCK_BYTES,
+            keeps_logs=bool(settings.LOG_SINK),
             **{name: options[name] for name in names},
         )
         try:

@@ -139,3 +139,22 @@ def test_without_a_hostname_it_is_that_of_the_public_address(settings: Any) -> N
     call_command("osquery_flags", stdout=out)
 
     assert flags_of(out.getvalue())["tls_hostname"] == "fleet.example.org:8443"
+
+
+def test_log_lines_come_within_minutes_after_an_outage() -> None:
+    assert 0 < int(written()["logger_tls_backoff_max"]) < 3600
+
+
+def test_a_server_that_drops_log_lines_says_so_in_the_flagfile(settings: Any) -> None:
+    def text() -> str:
+        out = StringIO()
+        call_command("osquery_flags", stdout=out, hostname="fleet.example.org", **FILES)
+        return out.getvalue()
+
+    settings.LOG_SINK = ""
+    without = text()
+    settings.LOG_SINK = "file:///var/log/osquery.ndjson"
+
+    assert "drops them: LOG_SINK is not set" in without
+    assert "LOG_SINK" not in text()
+    assert flags_of(without) == flags_of(text())

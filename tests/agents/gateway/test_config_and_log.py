@@ -6,6 +6,8 @@ import html
 import json
 import re
 import resource
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +22,7 @@ from agents.board import keyspace, redis_client
 from agents.enrolling import config_document
 from agents.gateway import log_sink
 from agents.gateway.app import Gateway
-from agents.gateway.log_sink import LinesUnderWayError, LogSink, LogSinkError
+from agents.gateway.log_sink import LinesUnderWayError, LogSink, LogSinkError, Rotation
 from agents.models import ConfigDocument, Host
 from campaigns.running.rebuild import rebuild
 from fleet.embedded import EmbeddedRedis
@@ -184,6 +186,18 @@ def test_options_against_held_reads_are_warned_of(client: Client) -> None:
     assert json.loads(redis_client.client().get("board:config")) == {"options": options}
     refused = client.post("/admin/agents/configdocument/1/change/", {"document": '{"error": 1}'}).content.decode()
     assert "agents would refuse all of it" in refused
+
+
+def test_the_config_page_warns_while_log_lines_are_dropped(client: Client, settings: Any) -> None:
+    client.force_login(make_user(admin=True))
+    config_document.keep({"schedule": {}}, by="ann")
+
+    settings.LOG_SINK = ""
+    without = client.get("/admin/agents/configdocument/1/change/").content.decode()
+    settings.LOG_SINK = "file:///var/log/osquery.ndjson"
+
+    assert "LOG_SINK is not set" in without
+    assert "LOG_SINK" not in client.get("/admin/agents/configdocument/1/change/").content.decode()
 
 
 # --- log ---------------------------------------------------------------------------------------------------------
@@ -400,6 +414,66 @@ ADDRESSES = [
     "redis://host:6379/0",
     "redis://h:x#k",
 ]
+
+
+def test_a_full_file_is_rotated_between_lines_and_the_oldest_goes(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+    rotation = Rotation(most_bytes=10, kept=2)
+
+    for number in range(1, 8):
+        log_sink._append(path, b"%d234\n" % number, rotation)  # two of these fit
+
+    names = ["osquery.ndjson.2", "osquery.ndjson.1", "osquery.ndjson"]
+    assert sorted(names) == sorted(found.name for found in tmp_path.iterdir())
+    texts = [(tmp_path / name).read_text() for name in names]
+    assert texts == ["3234\n4234\n", "5234\n6234\n", "7234\n"]
+    assert {found.stat().st_mode & 0o777 for found in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_batch_above_the_limit_is_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+
+    for content in (b"1\n", b"0123456789\n0123456789\n", b"2\n"):
+        log_sink._append(path, content, Rotation(most_bytes=10, kept=5))
+
+    assert [Path(f"{path}{end}").read_text() for end in (".2", ".1", "")] == ["1\n", "0123456789\n" * 2, "2\n"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from agents.gateway.log_sink import Rotation, _append
+for number in range(200):
+    _append(Path(sys.argv[1]), b"%s %d\\n" % (sys.argv[2].encode(), number), Rotation(most_bytes=500, kept=100))
+"""
+
+
+def test_gateways_that_share_a_rotated_file_lose_and_tear_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "osquery.ndjson"
+
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), name]) for name in "abcd"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
+
+    files = list(tmp_path.iterdir())
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name} {number}" for name in "abcd" for number in range(200))
+    assert len(files) > 5
+    assert max(file.stat().st_size for file in files) <= 500
+
+
+@pytest.mark.parametrize(
+    ("rotation", "named"),
+    [(Rotation(-1, 5), "LOG_FILE_MAX_BYTES -1"), (Rotation(0, 0), "LOG_FILES_KEPT 0"), (Rotation(9, -3), "KEPT -3")],
+)
+def test_a_rotation_that_is_none_is_named(rotation: Rotation, named: str) -> None:
+    with pytest.raises(LogSinkError, match=named):
+        LogSink("file:///tmp/osquery.ndjson", settings.REDIS_URL, rotation)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "a folder # 100%" / "osquery?.ndjson"
+
+    assert LogSink(path.as_uri(), settings.REDIS_URL)._file == path
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

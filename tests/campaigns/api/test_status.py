@@ -49,3 +49,15 @@ def test_without_redis_it_says_so(api: Api, stranger: User, monkeypatch: pytest.
 
 def test_it_is_not_for_everybody(api: Api) -> None:
     assert api(None).get("/api/v1/status/").status_code in (401, 403)
+
+
+@pytest.mark.parametrize(("sink", "times"), [("", 1), ("file:///var/log/osquery.ndjson", 0)])
+def test_it_warns_while_log_lines_of_agents_are_dropped(
+    api: Api, stranger: User, settings: Any, sink: str, times: int
+) -> None:
+    settings.LOG_SINK = sink
+
+    found = api(stranger).get("/api/v1/status/").json()
+
+    assert sum("LOG_SINK is not set" in warning and "dropped" in warning for warning in found["warnings"]) == times
+    assert not any("LOG_SINK" in trouble for trouble in found["troubles"])
