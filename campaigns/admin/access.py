@@ -1,11 +1,15 @@
-"""The admin of people, their groups and tokens."""
+"""The admin of people, their groups and tokens: nobody gives, through it, more than he has."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -14,6 +18,53 @@ from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.api.models import ApiToken
 
 admin.site.unregister([User, Group])  # Django registered its own
+
+
+# --- who stands above whom -------------------------------------------------------------------------------------
+
+
+def _own(user: User) -> QuerySet[Permission]:
+    """Give what a person may, also what he may again once he is active."""
+    if user.is_superuser:
+        return Permission.objects.all()
+    return Permission.objects.filter(Q(user=user) | Q(group__user=user)).distinct()
+
+
+def _groups_within(editor: User) -> QuerySet[Group]:
+    """Give the groups that give their members nothing which the editor does not have, be it a quota."""
+    beyond = Group.objects.filter(permissions__in=Permission.objects.exclude(pk__in=_own(editor)))
+    quotas = set(settings.TARGETS_PER_CAMPAIGN_BY_GROUP) - set(editor.groups.values_list("name", flat=True))
+    return Group.objects.exclude(pk__in=beyond).exclude(name__in=quotas)
+
+
+def _may_touch(editor: User, other: User | Group) -> bool:
+    """Say whether a person or group has nothing that the editor lacks."""
+    if editor.is_superuser:
+        return True
+    if isinstance(other, Group):
+        return _groups_within(editor).filter(pk=other.pk).exists()
+    if other.is_superuser or _own(other).exclude(pk__in=_own(editor)).exists():
+        return False
+    return not other.groups.exclude(pk__in=_groups_within(editor)).exists()
+
+
+class _NobodyAbove(admin.ModelAdmin[Any]):
+    """People and groups that have more than the editor can be looked at, and no more."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that nothing of the row is beyond the editor."""
+        return super().has_change_permission(request, obj) and _is_below(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask the same of who deletes."""
+        return super().has_delete_permission(request, obj) and _is_below(request, obj)
+
+
+def _is_below(request: HttpRequest, obj: Any) -> bool:
+    return obj is None or _may_touch(cast(User, request.user), obj)
+
+
+# --- pages -----------------------------------------------------------------------------------------------------
 
 
 @admin.register(ApiToken)
@@ -32,14 +83,51 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """People."""
+class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """People. Only a superuser makes superusers and gives permissions; others put people into groups within theirs."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Add what only superusers set: a field that is shown as text takes nothing from a body."""
+        more = () if cast(User, request.user).is_superuser else ("is_superuser", "user_permissions")
+        return (*super().get_readonly_fields(request, obj), *more)
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Offer the groups the editor may give."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        editor = cast(User, request.user)
+        if "groups" in form.base_fields and not editor.is_superuser:
+            form.base_fields["groups"].queryset = _groups_within(editor)
+        return form
+
+
+class GroupForm(ModelForm[Group]):
+    """A group, as its editor may make it."""
+
+    editor: User
+
+    def clean_name(self) -> str:
+        """Give the name. Raise ValidationError for one that carries a quota which the editor does not have."""
+        name: str = self.cleaned_data["name"]
+        quota = settings.TARGETS_PER_CAMPAIGN_BY_GROUP.get(name)
+        if quota is None or name == self.instance.name or self.editor.is_superuser:
+            return name
+        raise ValidationError(f"a group named {name!r} has a quota of {quota} hosts: only a superuser makes it")
+
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Groups of people, with permissions."""
+class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Groups of people, with permissions. Who is no superuser gives those that he has."""
+
+    form = GroupForm
+
+    def get_form(self, request: HttpRequest, obj: Group | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Offer the permissions the editor has."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.editor = editor = cast(User, request.user)
+        if "permissions" in form.base_fields and not editor.is_superuser:
+            form.base_fields["permissions"].queryset = _own(editor).select_related("content_type")
+        return form
