@@ -76,6 +76,8 @@ def enroll(application: Application) -> Host:
     identifier = application.host_identifier
     if not 0 < len(identifier) <= LONGEST_IDENTIFIER:
         raise EnrollmentRefusedError(f"host_identifier has {len(identifier)} characters, allowed are 1 to 255")
+    if not any(letter.isprintable() and not letter.isspace() for letter in identifier):
+        raise EnrollmentRefusedError(f"host_identifier {identifier!r} is blank: it names no host")
     with transaction.atomic():
         secret = _valid_secret(application)
         host, created = Host.objects.select_for_update(no_key=True).get_or_create(

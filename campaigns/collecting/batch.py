@@ -25,7 +25,11 @@ from campaigns.states import ANSWER_STATES, OPEN_STATES, State
 
 logger = logging.getLogger(__name__)
 
-MOST_COLUMNS = 1000  # that a campaign lists; rows keep all of theirs
+MOST_COLUMNS, LONGEST_COLUMN = 2_000, 256  # that a campaign lists, and characters; rows keep all of theirs
+COLUMNS_LEFT_OUT = (
+    f"answers have columns that are not listed: a campaign lists {MOST_COLUMNS:,}, with names of {LONGEST_COLUMN}"
+    " characters at most; rows keep all of theirs"
+)
 LONGEST_ERROR = 10_000  # characters
 
 FIND_TARGETS = """
@@ -299,7 +303,11 @@ def _targets_of(addresses: Sequence[tuple[int, int]]) -> dict[tuple[int, int], T
 
 
 def _add_columns(campaign: Campaign, rows: list[dict[str, str]]) -> None:
+    """List the columns in order of first appearance; let the campaign say so when some are left out."""
     known = dict.fromkeys(campaign.columns)
     for row in rows:
         known.update(dict.fromkeys(row))
-    campaign.columns = list(known)[:MOST_COLUMNS]
+    listed = [name for name in known if len(name) <= LONGEST_COLUMN][:MOST_COLUMNS]
+    if len(listed) < len(known) and COLUMNS_LEFT_OUT not in campaign.warnings:
+        campaign.warnings.append(COLUMNS_LEFT_OUT)
+    campaign.columns = listed
