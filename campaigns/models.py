@@ -12,6 +12,7 @@ from operator import add
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import MD5
@@ -22,6 +23,8 @@ from agents.models import Host
 from campaigns.states import ANSWER_STATES, OVER, State, Status
 
 logger = logging.getLogger(__name__)
+
+VIEW = "campaigns.view_campaign"  # the permission to look at everybody's campaigns
 
 
 class Query(models.Model):
@@ -48,6 +51,20 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
     def under_way(self) -> "CampaignQuerySet":
         """Campaigns that have begun and whose last target is not final yet."""
         return self.filter(status__in=[Status.TARGETING, Status.RUNNING, Status.PAUSED])
+
+    def visible_to(self, user: User | AnonymousUser) -> "CampaignQuerySet":
+        """Campaigns that this person may look at: all with view_campaign, else those he or she launched."""
+        if user.has_perm(VIEW):
+            return self
+        return self.none() if user.pk is None else self.filter(created_by=user.pk)
+
+    def shows(self, campaign_id: int | str, user: User | AnonymousUser) -> bool:
+        """Say whether this person may look at a campaign. With view_campaign also at one that does not exist."""
+        return user.has_perm(VIEW) or self.visible_to(user).filter(pk=campaign_id).exists()
+
+    def shows_some(self, user: User | AnonymousUser) -> bool:
+        """Say whether there is anything to look at: everybody's campaigns, one's own, or those one may launch."""
+        return user.has_perm(VIEW) or user.has_perm("campaigns.add_campaign") or self.visible_to(user).exists()
 
     def locked(self, ids: Iterable[int]) -> "dict[int, Campaign]":
         """Lock the campaigns in order of id until the transaction ends; those that are gone are left out."""

@@ -1,4 +1,4 @@
-"""What every view of the API shares: who is asking, what a body may hold, how lists are paged."""
+"""What every view of the API shares: who is asking, what a request may hold, how lists are paged."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -13,8 +13,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
 
-from fleet.errors import BadInputError
-from fleet.text import is_text
+from fleet.parameters import number_in
 
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
@@ -41,9 +40,15 @@ class BearerInDocs(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class ModelPermissions(DjangoModelPermissions):
-    """Django's permissions of the view's model; looking needs `view` as well."""
+    """Django's permissions of the view's model; looking needs `view`, and so does what answers with the object."""
 
-    perms_map = {**DjangoModelPermissions.perms_map, "GET": ["%(app_label)s.view_%(model_name)s"]}
+    perms_map = {
+        **DjangoModelPermissions.perms_map,
+        "GET": ["%(app_label)s.view_%(model_name)s"],
+        "HEAD": ["%(app_label)s.view_%(model_name)s"],
+        "PUT": ["%(app_label)s.change_%(model_name)s", "%(app_label)s.view_%(model_name)s"],
+        "PATCH": ["%(app_label)s.change_%(model_name)s", "%(app_label)s.view_%(model_name)s"],
+    }
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------
@@ -109,24 +114,7 @@ def refuse_body(request: Request) -> None:
     NoMembers(data=request.data).is_valid(raise_exception=True)
 
 
-# --- query strings ---------------------------------------------------------------------------------------------
-
-
-def number_in(request: Request, name: str, default: int, maximum: int | None = None) -> int:
-    """Give a number of the query string. Raise BadInputError naming it."""
-    value = request.query_params.get(name, str(default))
-    if not value.isdecimal() or len(value) > 18 or (maximum is not None and not 1 <= int(value) <= maximum):
-        allowed = f"a number from 1 to {maximum}" if maximum else "a number"
-        raise BadInputError(f"{name} {value!r} is not {allowed}", name)
-    return int(value)
-
-
-def text_in(request: Request, name: str) -> str:
-    """Give a text of the query string, "" = none. Raise BadInputError for what no text has."""
-    value = request.query_params.get(name, "")
-    if not is_text(value):
-        raise BadInputError(f"{name} {value!r} holds a NUL or a lone surrogate, which no text has", name)
-    return value
+# --- lists -----------------------------------------------------------------------------------------------------
 
 
 class Pages(LimitOffsetPagination):

@@ -15,6 +15,12 @@ class BadInputError(FleetError):
     """A value is wrong; `field` names the member of the body it came in."""
 
 
+class TooLargeError(FleetError):
+    """The body is larger than anything that is asked for in one request."""
+
+    status = 413
+
+
 class ConflictError(FleetError):
     """The thing is not in a state that allows this."""
 

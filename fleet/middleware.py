@@ -4,11 +4,14 @@ from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
+from django.urls import is_valid_path
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.protocol.endpoints import PREFIXES
+from fleet.text import is_text
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
@@ -34,8 +37,36 @@ class CommonForPeople(CommonMiddleware):
     """Django's own, which refuses requests under a name that is not in ALLOWED_HOSTS; but not those of agents.
 
     Nothing they are told depends on the name, and a host that is pointed here by DNS must be able to enroll.
+
+    Addresses of the API are known with and without a slash at their end: a redirect would make a GET of a POST with
+    many clients, and look like success.
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        """Check the name under which people ask."""
-        return None if request.path.startswith(PREFIXES) else super().process_request(request)
+        """Check the name under which people ask, and that the question is text. Raise BadRequest."""
+        if request.path.startswith(PREFIXES):
+            return None
+        redirected = super().process_request(request)
+        if _is_of_api(request) and not is_valid_path(request.path_info):
+            request.path_info = _with_or_without_slash(request.path_info)
+        elif not _is_of_api(request) and not _asks_in_text(request):
+            raise BadRequest("the address holds a NUL or a lone surrogate, which no text has")
+        return redirected
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        """Say whether Django should send people to the address with a slash; never a program."""
+        return not _is_of_api(request) and super().should_redirect_with_slash(request)
+
+
+def _is_of_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def _asks_in_text(request: HttpRequest) -> bool:
+    return all(is_text(name) and all(map(is_text, values)) for name, values in request.GET.lists())
+
+
+def _with_or_without_slash(path: str) -> str:
+    """Give the other form of an address when that is one, else the address."""
+    other = path[:-1] if path.endswith("/") else f"{path}/"
+    return other if is_valid_path(other) else path

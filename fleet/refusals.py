@@ -1,7 +1,9 @@
 """How the API refuses: one sentence for people, and for each wrong member of the body its own."""
 
+from http import HTTPStatus
 from typing import Any
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -25,7 +27,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
         fields = _sentences(error.detail)
         response.data = {"error": _first(fields), "fields": fields}
     else:
-        response.data = {"error": str(getattr(error, "detail", error))}
+        response.data = {"error": str(getattr(error, "detail", error)) or _nameless(response.status_code)}
     return response
 
 
@@ -33,7 +35,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer what Django itself refuses, such as a body that is too large."""
     if not _is_of_api(request):
         return defaults.bad_request(request, exception)
-    return _answer(400, "the server refuses this request: a header, or its size, is not what it may be")
+    told = str(exception) if isinstance(exception, BadRequest) else ""
+    return _answer(400, told or "the server refuses this request: a header, or its size, is not what it may be")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -52,6 +55,10 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 def _is_of_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
+
+
+def _nameless(status: int) -> str:
+    return f"the server answers {HTTPStatus(status).phrase.lower()} and says no more"
 
 
 def _answer(status: int, sentence: str) -> JsonResponse:

@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from fleet.documents import DocsPage, OpenApiDocument
 from fleet.readiness import livez, readyz
 
 handler400, handler404, handler500 = (f"fleet.refusals.{name}" for name in ("bad_request", "not_found", "server_error"))
@@ -11,8 +11,8 @@ handler400, handler404, handler500 = (f"fleet.refusals.{name}" for name in ("bad
 urlpatterns = [
     path("", include("agents.urls")),
     path("api/v1/", include("campaigns.api.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/schema/", OpenApiDocument.as_view(), name="schema"),
+    path("api/docs/", DocsPage.as_view(url_name="schema"), name="docs"),
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),

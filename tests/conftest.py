@@ -45,7 +45,7 @@ def board() -> None:
 @pytest.fixture
 def operator(db: None) -> User:
     """Give a person who may launch and look."""
-    return _allowed("operator", "add_campaign", "view_campaign", "change_campaign", "view_host")
+    return _allowed("operator", "add_campaign", "view_campaign", "change_campaign", "view_host", "view_query")
 
 
 @pytest.fixture

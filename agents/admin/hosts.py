@@ -6,12 +6,12 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 
+from agents.admin.memberships import MembershipInline
 from agents.enrolling.revocation import revoke
 from agents.models import (
     Host,
-    LabelMembership,
     Presence,
 )
 
@@ -58,10 +58,11 @@ class RevokedFilter(admin.SimpleListFilter):
         return queryset.filter(revoked_at__isnull=self.value() != "no")
 
 
-class LabelsOfHost(TabularInline):  # type: ignore[misc]  # unfold has no types
+class LabelsOfHost(MembershipInline):
     """The labels of one host."""
 
-    model = LabelMembership
+    sight = "agents.view_label"
+
     extra = 0
     autocomplete_fields = ["label"]
 

@@ -7,9 +7,10 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from agents.admin.memberships import MembershipInline
 from agents.inventory import labels, sql
 from agents.models import (
     Host,
@@ -89,10 +90,11 @@ class LabelForm(forms.ModelForm[Label]):
         return found
 
 
-class MembersOfLabel(TabularInline):  # type: ignore[misc]  # unfold has no types
+class MembersOfLabel(MembershipInline):
     """The hosts of one label, in pages."""
 
-    model = LabelMembership
+    sight = "agents.view_host"
+
     extra = 0
     per_page = MEMBERS_A_PAGE
     autocomplete_fields = ["host"]

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
 from agents.board.operator_verbs import RELEASED_ALL
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Result
 
 LARGE_ITEM_BYTES = 1_000_000
 PAGE_BYTES = 8_000_000
@@ -24,6 +26,8 @@ SELECT seq, host_id, result.hostname, state, rows::text, row_count, truncated, l
 FROM campaigns_result AS result LEFT JOIN agents_host AS host ON host.id = host_id
 WHERE campaign_id = %s AND seq > %s ORDER BY seq LIMIT %s
 """
+HOST_ITEM = ("campaign_id", "seq", "state", "row_count", "truncated", "late", "error", "received_at")
+HOST_STEP = 10  # results of a host read at a time
 STEP = 50  # results read at a time, so that a page of giants is not read whole
 
 
@@ -52,6 +56,31 @@ def results_page(request: HttpRequest, campaign: Campaign, after: int, limit: in
         address = reverse("campaign-results", args=[campaign.pk])
         following = request.build_absolute_uri(f"{address}?after={items[-1]['seq']}&limit={limit}")
     return {"next": following, "previous": None, "results": items}
+
+
+def results_of_host(results: QuerySet[Result], limit: int, offset: int) -> list[dict[str, Any]]:
+    """Give what one host answered, newest first: at most `limit`, and as many as fit PAGE_BYTES, at least one.
+
+    `rows` are the stored JSON, undecoded. They are read a few at a time: each may be large.
+    """
+    items: list[dict[str, Any]] = []
+    size = 0
+    found = results.order_by("-id").annotate(text=Cast("rows", TextField())).values(*HOST_ITEM, "text")
+    for record in found[offset : offset + limit].iterator(HOST_STEP):
+        text, received_at = record.pop("text"), record.pop("received_at")
+        size += len(text) + 200 + len(record["error"])
+        if items and size > PAGE_BYTES:
+            break
+        campaign_id = record.pop("campaign_id")
+        items.append(
+            {
+                "campaign": campaign_id,
+                **record,
+                "rows": msgspec.Raw(text.encode()),
+                "received_at": timestamp(received_at),
+            }
+        )
+    return items
 
 
 def _items(campaign_id: int, after: int, limit: int, *, omit_large: bool) -> Iterator[tuple[dict[str, Any], int]]:

@@ -1,7 +1,7 @@
 """The API of what hosts answered, row by row and in groups. Pages have no count: counting costs as much as reading."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from django.http import HttpResponse, StreamingHttpResponse
@@ -19,12 +19,12 @@ from campaigns.answers.results import MOST_ITEMS, results_page
 from campaigns.api.downloads import attachment
 from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from campaigns.models import Campaign
-from fleet.api import number_in
+from fleet.parameters import LIMIT, PAGING, Parameters, number_in
+from fleet.views import ApiView
 
 PAGE_ITEMS = 100
 OBJECT = OpenApiTypes.OBJECT
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
-PAGING = [OpenApiParameter("limit", int), OpenApiParameter("offset", int)]
 
 
 class Window:
@@ -42,31 +42,42 @@ class Window:
 
     def page(self, items: list[Any]) -> Response:
         """Answer with the items, of which there may be one more than the page holds."""
-        more = len(items) > self.limit
-        return Response(
-            {
-                "next": self._at(self.offset + self.limit) if more else None,
-                "previous": self._at(max(0, self.offset - self.limit)) if self.offset else None,
-                "results": items[: self.limit],
-            }
-        )
+        return Response(self.body(items[: self.limit], more=len(items) > self.limit))
+
+    def body(self, items: list[Any], *, more: bool) -> dict[str, Any]:
+        """Give the page's members; the next one begins after these items, which may be fewer than were asked for."""
+        return {
+            "next": self._at(self.offset + len(items)) if more else None,
+            "previous": self._at(max(0, self.offset - self.limit)) if self.offset else None,
+            "results": items,
+        }
 
     def _at(self, offset: int) -> str:
         return replace_query_param(self._request.build_absolute_uri(), "offset", offset)
 
 
-class AnswerViews(GenericViewSet[Campaign]):
+class AnswerViews(ApiView, GenericViewSet[Campaign]):
     """What a campaign's hosts answered."""
 
-    @extend_schema(
-        responses=page_of(RowSerializer),
-        parameters=[
+    query_parameters: ClassVar[Parameters] = {
+        "rows": (
             *PAGING,
             OpenApiParameter("search", str, description="part of a value or a hostname"),
             OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
             OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
-        ],
-    )
+        ),
+        "groups": (
+            *PAGING,
+            OpenApiParameter(
+                "by", str, description="columns with commas between; without it whole answers are compared"
+            ),
+            OpenApiParameter("order", str, enum=list(groups.GROUP_ORDERS), default="-hosts"),
+        ),
+        "group_hosts": PAGING,
+        "results": (AFTER, LIMIT),
+    }
+
+    @extend_schema(responses=page_of(RowSerializer))
     @action(detail=True)
     def rows(self, request: Request, pk: str) -> Response:
         """Give rows, filtered and sorted: numbers as numbers, then text."""
@@ -74,16 +85,7 @@ class AnswerViews(GenericViewSet[Campaign]):
         query = rows.RowFilter(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
         return window.page(rows.rows(self.get_object(), query, window.one_more, window.offset))
 
-    @extend_schema(
-        responses=page_of(GroupSerializer),
-        parameters=[
-            *PAGING,
-            OpenApiParameter(
-                "by", str, description="columns with commas between; without it whole answers are compared"
-            ),
-            OpenApiParameter("order", str, enum=list(groups.GROUP_ORDERS), default="-hosts"),
-        ],
-    )
+    @extend_schema(responses=page_of(GroupSerializer))
     @action(detail=True)
     def groups(self, request: Request, pk: str) -> Response:
         """Give what hosts have in common, counted by hosts."""
@@ -91,7 +93,7 @@ class AnswerViews(GenericViewSet[Campaign]):
         by, order = asked.get("by", ""), asked.get("order", "-hosts")
         return window.page(groups.groups(self.get_object(), by, order, window.one_more, window.offset))
 
-    @extend_schema(responses=page_of(PlacedHostSerializer), parameters=PAGING)
+    @extend_schema(responses=page_of(PlacedHostSerializer))
     @action(detail=True, url_path="groups/(?P<key>[^/]+)/hosts", url_name="group-hosts")
     def group_hosts(self, request: Request, pk: str, key: str) -> Response:
         """Give the hosts of a group, by the key that `groups/` gave."""
@@ -104,7 +106,7 @@ class AnswerViews(GenericViewSet[Campaign]):
             ]
         )
 
-    @extend_schema(responses=OBJECT, parameters=[AFTER, OpenApiParameter("limit", int)])
+    @extend_schema(responses=OBJECT)
     @action(detail=True)
     def results(self, request: Request, pk: str) -> HttpResponse:
         """Give what hosts sent after a seq, in order. `next` null: nothing more yet, ask again with the last seq."""

@@ -1,9 +1,10 @@
 """The API of campaigns: parse, permit, call one verb, answer."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -15,7 +16,9 @@ from rest_framework.response import Response
 
 from campaigns.answers import retention
 from campaigns.answers.results import campaign_json
+from campaigns.api import campaign_filters
 from campaigns.api.answers import AnswerViews
+from campaigns.api.permissions import CampaignPermissions
 from campaigns.api.serializers import (
     CampaignChange,
     EstimateSerializer,
@@ -25,23 +28,22 @@ from campaigns.api.serializers import (
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import seconds_to_wait, waiting
 from campaigns.launching import control, launch, reruns
-from campaigns.models import Campaign
-from campaigns.states import Status
+from campaigns.models import VIEW, Campaign, CampaignQuerySet
 from fleet.api import refuse_body
 from fleet.errors import BadInputError
+from fleet.parameters import PAGING, Parameters
 from fleet.text import is_text
 
 OBJECT = OpenApiTypes.OBJECT
 
 
 @extend_schema_view(
-    list=extend_schema(operation_id="campaigns_list", responses=OBJECT, parameters=[OpenApiParameter("status", str)]),
+    list=extend_schema(operation_id="campaigns_list", responses=OBJECT),
     retrieve=extend_schema(responses=OBJECT),
     create=extend_schema(
         request=OrderSerializer,
         responses={201: OBJECT, 200: OBJECT, 202: OBJECT},
         parameters=[
-            OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most"),
             OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
         ],
     ),
@@ -52,7 +54,11 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
 
     queryset = Campaign.objects.select_related("created_by")
     serializer_class = OrderSerializer
-    filter_backends: list[Any] = []
+    permission_classes = [CampaignPermissions]
+    query_parameters: ClassVar[Parameters] = {
+        "list": (*PAGING, *campaign_filters.PARAMETERS),
+        "create": [OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most")],
+    }
     lookup_value_regex = "[0-9]{1,18}"
 
     @classmethod
@@ -64,19 +70,17 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
     def _json(self, campaign: Campaign) -> dict[str, Any]:
         return campaign_json(campaign, settings.PUBLIC_URL or self.request.build_absolute_uri("/")[:-1])
 
+    def get_queryset(self) -> QuerySet[Campaign]:
+        """Leave out what others launched, unless one may look at it."""
+        return cast(CampaignQuerySet, super().get_queryset()).visible_to(self._user)
+
     @property
     def _user(self) -> User:
         return cast(User, self.request.user)
 
     def list(self, request: Request) -> Response:
-        """Give the campaigns, newest first; `status` narrows them."""
-        campaigns = self.get_queryset()
-        state = request.query_params.get("status")
-        if state is not None:
-            if state not in Status.values:
-                raise BadInputError(f"status {state!r} is unknown, allowed are {', '.join(Status.values)}", "status")
-            campaigns = campaigns.filter(status=state)
-        page = self.paginate_queryset(campaigns) or []
+        """Give the campaigns that one may look at, newest first; all filters that are given must hold."""
+        page: Any = self.paginate_queryset(campaign_filters.filtered(self.get_queryset(), request))
         return self.get_paginated_response([self._json(campaign) for campaign in page])
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -88,11 +92,10 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
 
         With `wait` the answer comes when the campaign has ended (200) or the time is up (202), with its `results`.
         """
-        if seconds_to_wait(request.query_params) is not None and not self._user.has_perm("campaigns.view_campaign"):
-            self.permission_denied(request, "waiting for results needs campaigns.view_campaign")
+        seconds_to_wait(request.query_params)  # refused before anything is launched
         body = OrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        order = body.order()
+        order = body.order(self._user)
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > 255:
             raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are 255")
@@ -126,7 +129,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         """Count who a target means, without launching."""
         body = EstimateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(launch.estimate(body.order(), self._user))
+        return Response(launch.estimate(body.order(self._user), self._user))
 
     @extend_schema(request=None, responses={202: OBJECT})
     @action(detail=True, methods=["post"], permission_classes=[])
@@ -161,13 +164,16 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         return Response(self._json(control.widen(campaign.pk, user.get_username(), request.data)))
 
     def _changer(self, pk: str, doing: str) -> tuple[User, Campaign]:
-        """Give who asks and the campaign. Only who launched it, or who may change campaigns, may."""
+        """Give who asks and the campaign. Only who launched it, or who may look at campaigns and change them, may."""
         user = self._user
         if not user.is_authenticated:
             self.permission_denied(self.request)
+        mine = Campaign.objects.filter(pk=pk, created_by=user.pk).exists()
+        if not mine and not user.has_perms([VIEW, "campaigns.change_campaign"]):
+            raise PermissionDenied(
+                f"campaign {pk} was not launched by you: {doing} it needs view_campaign and change_campaign"
+            )
         campaign = get_object_or_404(Campaign, pk=pk)
-        if campaign.created_by_id != user.pk and not user.has_perm("campaigns.change_campaign"):
-            raise PermissionDenied(f"campaign {pk} was launched by somebody else: {doing} it needs change_campaign")
         return user, campaign
 
     @extend_schema(request=RerunSerializer, responses={201: OBJECT})

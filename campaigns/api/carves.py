@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -19,8 +20,11 @@ from rest_framework.viewsets import GenericViewSet
 from agents.carving import store
 from agents.carving.models import Carve, CarveState
 from campaigns.answers.carves import carve_json, carves_of
-from campaigns.models import Campaign
+from campaigns.api.permissions import CampaignPermissions
+from campaigns.models import VIEW, Campaign
 from fleet.errors import ConflictError
+from fleet.parameters import PAGING, Parameters
+from fleet.views import ApiView
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +41,12 @@ class MayDownload(BasePermission):
         return bool(request.user and request.user.has_perm("agents.download_carve"))
 
 
-class CarvesOfCampaign(GenericViewSet[Campaign]):
+class CarvesOfCampaign(ApiView, GenericViewSet[Campaign]):
     """The carves of one campaign."""
 
     queryset = Campaign.objects.all()
-    filter_backends: list[Any] = []
+    permission_classes = [CampaignPermissions]
+    query_parameters: ClassVar[Parameters] = {"list": PAGING}
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def list(self, request: Request, pk: int) -> Response:
@@ -53,7 +58,7 @@ class CarvesOfCampaign(GenericViewSet[Campaign]):
         )
 
 
-class CarveFile(GenericViewSet[Carve]):
+class CarveFile(ApiView, GenericViewSet[Carve]):
     """The bytes of one carve."""
 
     queryset = Carve.objects.all()
@@ -63,6 +68,8 @@ class CarveFile(GenericViewSet[Carve]):
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
         carve = get_object_or_404(Carve, pk=pk)
+        if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
+            self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {VIEW}")
         if carve.state != CarveState.COMPLETE:
             missing = (carve.block_count or 0) - carve.received_blocks
             raise ConflictError(f"carve {pk} is {carve.state}: {missing} of {carve.block_count} blocks are missing")

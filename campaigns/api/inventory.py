@@ -2,11 +2,12 @@
 
 import secrets
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -17,12 +18,13 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
 from agents.inventory import labels, schemas
-from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
-from campaigns.answers.results import timestamp
+from agents.models import EnrollSecret, Host, HostQuerySet, Label, LabelMembership, Platform, Presence
+from campaigns.answers.results import results_of_host
+from campaigns.api import host_filters
+from campaigns.api.answers import Window
 from campaigns.api.models import ApiToken
 from campaigns.api.serializers import (
     EnrollSecretSerializer,
@@ -32,11 +34,14 @@ from campaigns.api.serializers import (
     QuerySerializer,
     TokenSerializer,
 )
-from campaigns.models import Query, Result
-from fleet.api import refuse_body, text_in
+from campaigns.models import VIEW, Campaign, Query, Result
+from fleet.api import ModelPermissions, refuse_body
 from fleet.errors import BadInputError, ConflictError
+from fleet.parameters import PAGING, Parameters, choice_in, text_in
+from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
+SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
 
 
 def hosts_with_presence() -> QuerySet[Host]:
@@ -46,42 +51,59 @@ def hosts_with_presence() -> QuerySet[Host]:
     return cast(QuerySet[Host], hosts.select_related("presence").prefetch_related("labels").order_by("id"))
 
 
-class HostViewSet(ReadOnlyModelViewSet[Host]):
+class HostViewSet(ApiView, ReadOnlyModelViewSet[Host]):
     """Enrolled machines."""
 
     queryset = Host.objects.all()
     serializer_class = HostSerializer
-    filterset_fields = ("platform", "hostname", "uuid", "hardware_serial", "host_identifier")
     lookup_value_regex = IDS
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *host_filters.PARAMETERS), "results": PAGING}
 
     def get_queryset(self) -> QuerySet[Host]:
-        """Leave revoked hosts out."""
-        return hosts_with_presence().filter(revoked_at=None)
+        """Leave revoked hosts out, and in the list those that are not looked for."""
+        hosts = hosts_with_presence().filter(revoked_at=None)
+        return host_filters.filtered(hosts, self.request) if self.action == "list" else hosts
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     @action(detail=True)
-    def results(self, request: Request, pk: str) -> HttpResponse | Response:
-        """Give what this host answered, newest first."""
-        if not request.user.has_perm("campaigns.view_campaign"):
-            self.permission_denied(request, "looking at results needs campaigns.view_campaign")
+    def results(self, request: Request, pk: str) -> HttpResponse:
+        """Give what this host answered, newest first; a page holds as many as fit 8 MB, at least one."""
+        user = cast(User, request.user)
+        answered = Result.objects.filter(host_id=pk, campaign__in=Campaign.objects.visible_to(user))
+        if not user.has_perm(VIEW) and not answered.exists():
+            self.permission_denied(request, f"looking at results of campaigns that you did not launch needs {VIEW}")
         self.get_object()
-        page: Any = self.paginate_queryset(cast(Any, Result.objects.filter(host_id=pk).order_by("-id")))
-        return self.get_paginated_response([_result(result) for result in page])
+        window, count = Window(request), answered.count()
+        items = results_of_host(answered, window.limit, window.offset)
+        body = {"count": count, **window.body(items, more=count > window.offset + len(items) > window.offset)}
+        return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
 
-def _result(result: Result) -> dict[str, Any]:
-    names = ("seq", "state", "rows", "row_count", "truncated", "late", "error")
-    item = {name: getattr(result, name) for name in names}
-    return {"campaign": result.campaign_id, **item, "received_at": timestamp(result.received_at)}
+class LabelPermissions(ModelPermissions):
+    """Django's permissions of labels; putting hosts in and taking them out both change the label."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Ask for it."""
+        if view.action in ("add_hosts", "remove_hosts"):
+            return bool(request.user and request.user.has_perms(["agents.view_label", "agents.change_label"]))
+        return super().has_permission(request, view)
 
 
-class LabelViewSet(ModelViewSet[Label]):
+class LabelViewSet(ApiView, ModelViewSet[Label]):
     """Groups of hosts: by hand, by SQL that hosts answer, or built in."""
 
     queryset = Label.objects.annotate(hosts_count=Count("labelmembership")).prefetch_related("queries").order_by("name")
     serializer_class = LabelSerializer
     lookup_value_regex = IDS
+    permission_classes = [LabelPermissions]
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": PAGING}
+
+    def get_queryset(self) -> QuerySet[Label]:
+        """Give labels, in the list those that are looked for."""
+        found = super().get_queryset()
+        search = text_in(self.request, "search") if self.action == "list" else ""
+        return found.filter(Q(name__icontains=search) | Q(description__icontains=search)) if search else found
 
     def perform_update(self, serializer: BaseSerializer[Label]) -> None:
         """Change it. Raise ConflictError for a built-in one: others know it by its name."""
@@ -95,15 +117,34 @@ class LabelViewSet(ModelViewSet[Label]):
         refuse_body(self.request)
         labels.forget(instance)
 
-    @extend_schema(methods=["GET"], responses=HostSerializer(many=True))
-    @extend_schema(methods=["POST", "DELETE"], request=MembersSerializer, responses=OpenApiTypes.OBJECT)
-    @action(detail=True, methods=["get", "post", "delete"])
+    @extend_schema(responses=HostSerializer(many=True))
+    @action(detail=True)
     def hosts(self, request: Request, pk: str) -> Response:
-        """Give the members; POST puts hosts in, DELETE takes them out: `{"hosts": [ids]}`."""
+        """Give the members."""
+        if not request.user.has_perm("agents.view_host"):
+            self.permission_denied(request, "looking at the hosts of a label needs agents.view_host")
+        page: Any = self.paginate_queryset(cast(Any, hosts_with_presence().filter(labels=self.get_object())))
+        return self.get_paginated_response(HostSerializer(page, many=True).data)
+
+    @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
+    @hosts.mapping.post
+    def add_hosts(self, request: Request, pk: str) -> Response:
+        """Put hosts in: `{"hosts": [ids]}`."""
+        label, hosts = self._members(request)
+        labels.add(label, hosts)
+        return Response({"hosts_count": label.hosts.count()})
+
+    @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
+    @hosts.mapping.delete
+    def remove_hosts(self, request: Request, pk: str) -> Response:
+        """Take hosts out: `{"hosts": [ids]}`."""
+        label, hosts = self._members(request)
+        LabelMembership.objects.filter(label=label, host__in=hosts).delete()
+        return Response({"hosts_count": label.hosts.count()})
+
+    def _members(self, request: Request) -> tuple[Label, HostQuerySet]:
+        """Give the label and the hosts of the body. Raise BadInputError naming hosts that there are not."""
         label = self.get_object()
-        if request.method == "GET":
-            page: Any = self.paginate_queryset(cast(Any, hosts_with_presence().filter(labels=label)))
-            return self.get_paginated_response(HostSerializer(page, many=True).data)
         labels.check_by_hand(label)
         body = MembersSerializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -112,39 +153,40 @@ class LabelViewSet(ModelViewSet[Label]):
         unknown = [host for host in ids if host not in known]
         if unknown:
             raise BadInputError(f"unknown host: {', '.join(map(str, unknown[:10]))}", "hosts")
-        if request.method == "POST":
-            labels.add(label, Host.objects.filter(pk__in=known))
-        else:
-            LabelMembership.objects.filter(label=label, host_id__in=known).delete()
-        return Response({"hosts_count": label.hosts.count()})
+        return label, Host.objects.filter(pk__in=known)
 
 
-class SchemaView(APIView):
+class SchemaView(ApiView):
     """The tables of osquery, as hosts told of them."""
 
     permission_classes = [IsAuthenticated]
+    query_parameters: ClassVar[Parameters] = {
+        "get": (OpenApiParameter("platform", str, enum=Platform.values), OpenApiParameter("search", str)),
+    }
 
-    @extend_schema(
-        responses=OpenApiTypes.OBJECT,
-        parameters=[OpenApiParameter("platform", str, enum=Platform.values), OpenApiParameter("search", str)],
-    )
+    @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> Response:
         """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them."""
-        platform = request.query_params.get("platform", "")
-        if platform and platform not in Platform.values:
-            raise BadInputError(
-                f"platform {platform!r} is unknown, allowed are {', '.join(Platform.values)}", "platform"
-            )
-        found = schemas.tables(platform, text_in(request, "search"))
+        found = schemas.tables(choice_in(request, "platform", Platform.values) or "", text_in(request, "search"))
         return Response({"count": len(found), "next": None, "previous": None, "results": found})
 
 
-class QueryViewSet(ModelViewSet[Query]):
+class QueryViewSet(ApiView, ModelViewSet[Query]):
     """Saved SQL with a name."""
 
     queryset = Query.objects.select_related("created_by").order_by("name")
     serializer_class = QuerySerializer
     lookup_value_regex = IDS
+    query_parameters: ClassVar[Parameters] = {
+        "list": (*PAGING, OpenApiParameter("search", str, description="part of the name, the SQL or the description")),
+    }
+
+    def get_queryset(self) -> QuerySet[Query]:
+        """Give queries, in the list those that are looked for."""
+        found = super().get_queryset()
+        search = text_in(self.request, "search") if self.action == "list" else ""
+        sought = Q(name__icontains=search) | Q(sql__icontains=search) | Q(description__icontains=search)
+        return found.filter(sought) if search else found
 
     def perform_create(self, serializer: BaseSerializer[Query]) -> None:
         """Note who saved it."""
@@ -157,12 +199,13 @@ class QueryViewSet(ModelViewSet[Query]):
 
 
 class EnrollSecretViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet[EnrollSecret]
+    ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, GenericViewSet[EnrollSecret]
 ):
     """What hosts offer to enroll. The secret is shown once, at creation; DELETE revokes it."""
 
     queryset = EnrollSecret.objects.all()
     serializer_class = EnrollSecretSerializer
+    query_parameters: ClassVar[Parameters] = {"list": PAGING}
     lookup_value_regex = IDS
 
     @extend_schema(responses={201: OpenApiTypes.OBJECT})
@@ -183,11 +226,12 @@ class EnrollSecretViewSet(
         instance.save(update_fields=["revoked_at"])
 
 
-class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet[ApiToken]):
+class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet[ApiToken]):
     """One's own tokens of this API. A token is shown once, at creation; `days` limits its life."""
 
     queryset = ApiToken.objects.none()
     serializer_class = TokenSerializer
+    query_parameters: ClassVar[Parameters] = {"list": PAGING}
     permission_classes = [IsAuthenticated]
     lookup_value_regex = IDS
 
@@ -200,7 +244,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewS
         refuse_body(self.request)
         instance.delete()
 
-    @extend_schema(parameters=[OpenApiParameter("limit", int)], responses={201: OpenApiTypes.OBJECT})
+    @extend_schema(responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:
         """Make a token."""
         body = self.get_serializer(data=request.data)

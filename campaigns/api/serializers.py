@@ -1,7 +1,9 @@
 """The shapes of what the API takes and gives."""
 
+from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, inline_serializer
@@ -16,10 +18,20 @@ from campaigns.models import Query, Target
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
+from fleet.parameters import moment_of
 
 
 class Moment(serializers.DateTimeField):
-    """RFC 3339, UTC, milliseconds."""
+    """RFC 3339: given in UTC with milliseconds; taken with a date, a time and a zone, of which none is guessed."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """Read it. Raise ValidationError."""
+        moment = moment_of(value) if isinstance(value, str) else None
+        if moment is None:
+            raise serializers.ValidationError(
+                f"{self.field_name} {value!r} is not a date with a time and a zone, like 2026-01-31T08:00:00Z"
+            )
+        return moment
 
     def to_representation(self, value: Any) -> str:
         """Write it."""
@@ -76,26 +88,31 @@ class OrderSerializer(StrictSerializer):
     target = serializers.JSONField()
     timeout = serializers.IntegerField(required=False, default=DEFAULT_TIMEOUT, help_text="seconds")
     name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
-    reason = serializers.CharField(required=False, default="", allow_blank=True)
+    reason = serializers.CharField(required=False, default="", allow_blank=True, help_text="2,000 characters at most")
     answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
-    start_at = serializers.DateTimeField(required=False, allow_null=True)
+    start_at = Moment(required=False, allow_null=True, help_text="date, time and zone")
     rollout = serializers.JSONField(required=False, allow_null=True)
     include_late_joiners = serializers.BooleanField(required=False, default=False)
 
-    def order(self) -> Order:
+    def order(self, by: User) -> Order:
         """Give what was asked for. Raise BadInputError when it says nothing or two things."""
         data = dict(self.validated_data)
         query_id, sql = data.pop("query", None), data.pop("sql", None)
         if (query_id is None) == (sql is None):
             raise BadInputError("give either sql or query, the id of a saved query", "sql")
-        query = _saved(query_id)
+        query = _saved(query_id, by)
         return Order(sql=query.sql if query else sql, query=query, **data)
 
 
-def _saved(query_id: int | None) -> Query | None:
-    """Give a saved query; None = none was named. Raise BadInputError for an unknown one."""
+def _saved(query_id: int | None, by: User) -> Query | None:
+    """Give a saved query; None = none was named. Raise BadInputError for an unknown one.
+
+    Raise ForbiddenError when it would be launched unseen: the campaign shows its SQL.
+    """
     if query_id is None:
         return None
+    if not by.has_perm("campaigns.view_query"):
+        raise ForbiddenError(f"query {query_id} needs campaigns.view_query", "query")
     query = Query.objects.filter(pk=query_id).first()
     if query is None:
         raise BadInputError(f"query {query_id} is unknown", "query")
@@ -186,10 +203,9 @@ class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
     """`{"campaign": id, "states": [...]}` or `{"campaign": id, "group": key}`: its hosts as they are now."""
 
     def to_internal_value(self, data: Any) -> Earlier:
-        """Check it, and that who asks may look at campaigns."""
-        if not self.context["request"].user.has_perm("campaigns.view_campaign"):
-            raise ForbiddenError("hosts of a campaign need campaigns.view_campaign", "from")
+        """Check it, and that who asks may look at the campaign."""
         earlier = Earlier.read(data, "from", "campaign")
+        earlier.check_rights(self.context["request"].user, "from")
         earlier.check("from")
         return earlier
 

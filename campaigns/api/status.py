@@ -12,7 +12,6 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from agents.board import heartbeats
 from agents.board.health import health
@@ -23,9 +22,10 @@ from campaigns.api.serializers import (
 )
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
+from fleet.views import ApiView
 
 
-class StatusView(APIView):
+class StatusView(ApiView):
     """How the server is: what `/readyz` says, and how much there is to do. 200 also when something is in the way."""
 
     permission_classes = [IsAuthenticated]
@@ -56,7 +56,7 @@ def _board() -> dict[str, Any] | None:
     return {**load._asdict(), "most_bytes_waiting": settings.STREAM_MAX_BYTES}
 
 
-class SwitchView(APIView):
+class SwitchView(ApiView):
     """The kill switch: POST to `live-queries/disable/` or `live-queries/enable/`."""
 
     permission_classes = [IsAuthenticated]

@@ -1,6 +1,6 @@
 """The API of a campaign's hosts: each with its one state, as pages and as a table."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import StreamingHttpResponse
@@ -18,21 +18,22 @@ from campaigns.api.downloads import attachment
 from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.states import State
-from fleet.api import text_in
-from fleet.errors import BadInputError
+from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
+from fleet.views import ApiView
+
+FILTERS = (
+    OpenApiParameter("state", str, enum=State.values),
+    OpenApiParameter("search", str, description="part of a hostname"),
+    OpenApiParameter("delivered", bool),
+)
 
 
-class TargetViews(GenericViewSet[Campaign]):
+class TargetViews(ApiView, GenericViewSet[Campaign]):
     """Whom a campaign asked, and what became of each."""
 
-    @extend_schema(
-        responses=TargetSerializer(many=True),
-        parameters=[
-            OpenApiParameter("state", str, enum=State.values),
-            OpenApiParameter("search", str, description="part of a hostname"),
-            OpenApiParameter("delivered", bool),
-        ],
-    )
+    query_parameters: ClassVar[Parameters] = {"targets": (*PAGING, *FILTERS), "targets_csv": FILTERS}
+
+    @extend_schema(responses=TargetSerializer(many=True))
     @action(detail=True)
     def targets(self, request: Request, pk: str) -> Response:
         """Give the hosts of a campaign and their states."""
@@ -40,21 +41,17 @@ class TargetViews(GenericViewSet[Campaign]):
         return self.get_paginated_response(TargetSerializer(page, many=True).data)
 
     def _targets(self) -> QuerySet[Target]:
-        campaign, params = self.get_object(), self.request.query_params
+        campaign, request = self.get_object(), self.request
         online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("host_id"))
         cut = Result.objects.filter(campaign=campaign, host_id=OuterRef("host_id"), truncated=True)
         targets = Target.objects.filter(campaign=campaign).order_by("host_id")
         targets = targets.annotate(online=Exists(online), truncated=Exists(cut))
-        if "state" in params:
-            if params["state"] not in State.values:
-                allowed = ", ".join(State.values)
-                raise BadInputError(f"state {params['state']!r} is unknown, allowed are {allowed}", "state")
-            targets = targets.filter(state=params["state"])
-        if "delivered" in params:
-            if params["delivered"] not in ("true", "false"):
-                raise BadInputError(f"delivered {params['delivered']!r} is not true or false", "delivered")
-            targets = targets.filter(delivered_at__isnull=params["delivered"] == "false")
-        search = text_in(self.request, "search")
+        state, delivered = choice_in(request, "state", State.values), flag_in(request, "delivered")
+        if state is not None:
+            targets = targets.filter(state=state)
+        if delivered is not None:
+            targets = targets.filter(delivered_at__isnull=not delivered)
+        search = text_in(request, "search")
         return targets.filter(hostname__icontains=search) if search else targets
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})

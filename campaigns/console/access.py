@@ -13,7 +13,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-LOOK, LAUNCH, CHANGE = "campaigns.view_campaign", "campaigns.add_campaign", "campaigns.change_campaign"
+from campaigns.models import VIEW, Campaign
+
+LOOK, LAUNCH, CHANGE = VIEW, "campaigns.add_campaign", "campaigns.change_campaign"
+SEE_HOSTS, SEE_QUERIES = "agents.view_host", "campaigns.view_query"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -36,15 +39,30 @@ def with_policy(view: View[P]) -> View[P]:
     return answer
 
 
-def needs(permission: str) -> Callable[[View[P]], View[P]]:
-    """Let in who bears the permission; others log in or are told which one they lack."""
+def needs(*permissions: str) -> Callable[[View[P]], View[P]]:
+    """Let in who bears the permissions; others log in or are told which one they lack."""
+    return _lets_in(lambda user, _: next((name for name in permissions if not user.has_perm(name)), ""))
+
+
+def needs_sight() -> Callable[[View[P]], View[P]]:
+    """Let in who may look at the campaign of the address: one's own always."""
+    return _lets_in(lambda user, named: "" if Campaign.objects.shows(named["campaign_id"], user) else LOOK)
+
+
+def needs_sight_of_some() -> Callable[[View[P]], View[P]]:
+    """Let in who may look at some campaigns."""
+    return _lets_in(lambda user, _: "" if Campaign.objects.shows_some(user) else LOOK)
+
+
+def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P]], View[P]]:
+    """Let in for whom no permission is missing, by the address."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return _to_login(request)
-            if not request.user.has_perm(permission):
+            if permission := missing(request.user, kwargs):
                 return render(request, "campaigns/denied.html", {"permission": permission}, status=403)
             return view(request, *args, **kwargs)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -10,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.inventory import sql
 from agents.models import Host
-from campaigns.console.access import LAUNCH, LOOK, needs, number_of, user_of
+from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_QUERIES, needs, number_of, user_of
 from campaigns.console.forms import AskForm
 from campaigns.launching import estimates
 from campaigns.models import Campaign, Query
@@ -30,20 +31,26 @@ def ask(request: HttpRequest) -> HttpResponse:
             return redirect("campaign", launched.pk)
     context = {
         "form": form,
-        "queries": Query.objects.all(),
+        "queries": _queries(request),
         "recent": Campaign.objects.filter(created_by=user_of(request))[:5],
         "estimate": _estimate(form, request) if form.is_bound else None,
     }
     return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
 
 
+def _queries(request: HttpRequest) -> QuerySet[Query]:
+    """Give the saved queries that this person may look at."""
+    return Query.objects.all() if request.user.has_perm(SEE_QUERIES) else Query.objects.none()
+
+
 def _begin_with(request: HttpRequest) -> dict[str, Any]:
     """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
-    query = Query.objects.filter(pk=number_of(request.GET.get("query"))).first()
+    query = _queries(request).filter(pk=number_of(request.GET.get("query"))).first()
     if query is not None:
         return {"sql": query.sql, "name": query.name, "query": query.pk}
-    earlier = Campaign.objects.filter(pk=number_of(request.GET.get("campaign"))).first()
-    if earlier is not None and request.user.has_perm(LOOK):
+    visible = Campaign.objects.visible_to(user_of(request))
+    earlier = visible.filter(pk=number_of(request.GET.get("campaign"))).first()
+    if earlier is not None:
         return {"sql": earlier.sql, "name": earlier.name, "reason": earlier.reason, "query": earlier.query_id}
     return {}
 
@@ -86,7 +93,7 @@ def _sql_as_typed(form: AskForm) -> str:
         return ""
 
 
-@needs(LAUNCH)
+@needs(LAUNCH, SEE_HOSTS)
 @require_GET
 def find_hosts(request: HttpRequest) -> HttpResponse:
     """Suggest enrolled hosts whose hostname begins with what was typed."""

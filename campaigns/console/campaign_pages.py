@@ -19,7 +19,7 @@ from agents.models import Host, Presence
 from campaigns.answers import groups
 from campaigns.answers.carves import carves_of
 from campaigns.console import wording
-from campaigns.console.access import LOOK, needs
+from campaigns.console.access import needs_sight
 from campaigns.console.control_pages import control_context
 from campaigns.console.forms import StopForm, TargetsForm
 from campaigns.console.lookups import found_campaign, no_such_campaign, page_of
@@ -41,7 +41,7 @@ EXPORTS = ["csv", "ndjson", "json"]
 # --- one campaign ----------------------------------------------------------------------------------------------
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show a campaign: its counts, its first rows, and what the live part needs."""
@@ -101,7 +101,7 @@ def _seconds_left(shown: Campaign) -> float | None:
     return max(0.0, (shown.ends_at - timezone.now()).total_seconds())
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def campaign_hosts(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show a page of the campaign's hosts and their states."""
@@ -139,7 +139,7 @@ def _doubts(host_ids: Iterable[int]) -> dict[int, str]:
     return dict(doubted.values_list("pk", "in_doubt_reason"))
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def campaign_errors(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show what went wrong, the same errors of many hosts as one."""
@@ -155,7 +155,7 @@ def _errors_context(shown: Campaign) -> dict[str, Any]:
     return {"groups": groups[:ERROR_GROUPS], "groups_limit": ERROR_GROUPS}
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show what hosts have in common: the same answer, or the same values of some columns."""
@@ -180,7 +180,7 @@ def _groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     }
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpResponse:
     """Name the hosts of a group."""

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.board.operator_verbs import RELEASED_ALL
-from campaigns.console.access import CHANGE, LAUNCH, LOOK, needs, user_of
+from campaigns.console.access import CHANGE, LAUNCH, needs, needs_sight, user_of
 from campaigns.console.forms import StopForm
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.launching import control, reruns
@@ -25,7 +25,7 @@ def may_stop(user: User, shown: Campaign) -> bool:
     return not shown.is_over and not shown.ended_by and (mine or user.has_perm(CHANGE))
 
 
-@needs(LOOK)
+@needs_sight()
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask whether to stop, or stop."""
@@ -45,7 +45,7 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return redirect("campaign", shown.pk)
 
 
-@needs(LOOK)
+@needs_sight()
 @require_GET
 def control_panel(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show how far the campaign goes, and the buttons that change it. Over: htmx asks no more (status 286)."""
@@ -80,6 +80,7 @@ def _again(shown: Campaign) -> list[tuple[State, str, int, bool]]:
 
 
 @needs(LAUNCH)
+@needs_sight()
 @require_POST
 def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask the hosts that ended in the chosen states again, and go there."""
@@ -94,21 +95,21 @@ def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return redirect("campaign", again.pk)
 
 
-@needs(LOOK)
+@needs_sight()
 @require_POST
 def pause(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Hand the campaign out no more for now."""
     return _change(request, campaign_id, control.pause)
 
 
-@needs(LOOK)
+@needs_sight()
 @require_POST
 def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Go on."""
     return _change(request, campaign_id, control.resume)
 
 
-@needs(LOOK)
+@needs_sight()
 @require_POST
 def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Let more hosts be asked."""

@@ -6,12 +6,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from agents.board.health import health
-from campaigns.console.access import LOOK, needs
+from campaigns.console.access import needs_sight_of_some
 
 TROUBLES_SECONDS = 10
 
 
-@needs(LOOK)
+@needs_sight_of_some()
 @require_GET
 def troubles(request: HttpRequest) -> HttpResponse:
     """Say what is wrong with the server, if anything; looked up once for all viewers of this process."""

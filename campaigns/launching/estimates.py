@@ -88,6 +88,7 @@ def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
     it would not ask.
     """
     selection = Selection.read(target)
+    selection.check_rights(by)
     warnings = selection.check_names()
     meant = _count(selection)
     platforms: Counter[str] = Counter()

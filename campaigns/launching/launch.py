@@ -31,6 +31,7 @@ from fleet.queue import enqueue
 logger = logging.getLogger(__name__)
 
 SHORTEST_TIMEOUT, DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 10, 600, 2_592_000  # seconds; 30 days
+LONGEST_REASON = 2_000  # characters
 LATEST_START = timedelta(days=366)
 
 
@@ -70,6 +71,7 @@ def launch(order: Order, by: User) -> Campaign:
     _check_shape(order)
     text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)
+    selection.check_rights(by)
     campaign = Campaign(
         name=order.name,
         sql=text,
@@ -97,6 +99,8 @@ def launch(order: Order, by: User) -> Campaign:
 
 def _check_shape(order: Order) -> None:
     _check_times(order)
+    if len(order.reason) > LONGEST_REASON:
+        raise BadInputError(f"reason has {len(order.reason)} characters, allowed are {LONGEST_REASON}", "reason")
     Rollout.read(order.rollout)
 
 

@@ -6,10 +6,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from campaigns.launching.launch import Order, launch
-from campaigns.models import Campaign
+from campaigns.models import VIEW, Campaign
 from campaigns.selecting.earlier_targets import states_in
 from campaigns.states import FINAL_STATES, State
-from fleet.errors import BadInputError, ConflictError
+from fleet.errors import BadInputError, ConflictError, ForbiddenError
 
 
 def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
@@ -17,8 +17,11 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
 
     Its rollout holds again, canary and brakes: what was held back is as many hosts as ever. Nobody joins late, since
     the hosts are those that were.
-    What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission.
+    What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission. Raise
+    ForbiddenError when this person may not look at the campaign: its SQL would be asked unseen.
     """
+    if not Campaign.objects.shows(parent.pk, by):
+        raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {VIEW}")
     chosen = _checked(parent, list(states))
     order = Order(
         sql=parent.sql,

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import Q
 
 from campaigns.answers.groups import Key, members
-from campaigns.models import Campaign, Target
+from campaigns.models import VIEW, Campaign, Target
 from campaigns.states import State
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, ForbiddenError
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Earlier:
             raise BadInputError(f"{path} selects nobody: give states or group", field)
         states = states_in(value["states"], f"{path}.states") if "states" in value else None
         return cls(campaign_id, states, _group(value["group"], field) if "group" in value else None)
+
+    def check_rights(self, by: User, path: str) -> None:
+        """Raise ForbiddenError for a campaign, be there one or not, that this person may not look at."""
+        if not Campaign.objects.shows(self.campaign_id, by):
+            raise ForbiddenError(
+                f"campaign {self.campaign_id} was not launched by you: meaning its hosts needs {VIEW}",
+                path.partition(".")[0],
+            )
 
     def check(self, path: str) -> None:
         """Raise BadInputError when there is no such campaign."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
 
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
@@ -95,6 +96,11 @@ class Selection:
             online=_true(target, "online"),
             sample=Sample.read(target["sample"]) if "sample" in target else None,
         )
+
+    def check_rights(self, by: User) -> None:
+        """Raise ForbiddenError when this person may not look at what hosts are chosen by."""
+        if self.earlier is not None:
+            self.earlier.check_rights(by, "target")
 
     def check_names(self) -> list[str]:
         """Give warnings about names that mean several hosts. Raise BadInputError for names nobody bears."""

@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, ENDED = 4401, 4403, 4404, 1000
 PING_SECONDS = 20.0
 RIGHTS_SECONDS = 10.0
-PERMISSION = "campaigns.view_campaign"
 
 
 class RefusedError(Exception):
@@ -77,7 +76,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
             user = await _user_of_session(self.scope["session"].session_key)
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             raise RefusedError(NOT_SIGNED_IN)
-        if not await database_sync_to_async(_may_look)(user.pk):
+        if not await database_sync_to_async(_may_look)(user.pk, self.scope["url_route"]["kwargs"]["campaign_id"]):
             raise RefusedError(NOT_ALLOWED)
 
     def _is_same_site(self) -> bool:
@@ -211,7 +210,7 @@ async def _user_of_session(key: str | None) -> User | AnonymousUser:
     return user
 
 
-def _may_look(user_id: int) -> bool:
+def _may_look(user_id: int, campaign_id: int) -> bool:
     """Look the rights up anew: Django keeps them on the user object."""
     user = User.objects.filter(pk=user_id, is_active=True).first()
-    return user is not None and user.has_perm(PERMISSION)
+    return user is not None and Campaign.objects.shows(campaign_id, user)

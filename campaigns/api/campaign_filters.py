@@ -1,0 +1,62 @@
+"""What a list of campaigns can be narrowed by."""
+
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+
+from agents.models import Label
+from campaigns.models import VIEW, Campaign
+from campaigns.states import Status
+from fleet.errors import BadInputError
+from fleet.parameters import choice_in, since_in, text_in
+
+PARAMETERS = (
+    OpenApiParameter("status", str, enum=Status.values),
+    OpenApiParameter("search", str, description="part of the name, the SQL or the reason"),
+    OpenApiParameter("created_by", str, description="name of the person who launched"),
+    OpenApiParameter("since", str, description="launched since: RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("label", str, description="a label that the target names"),
+)
+
+
+def filtered(campaigns: QuerySet[Campaign], request: Request) -> QuerySet[Campaign]:
+    """Give those for which every filter of the request holds. Raise BadInputError."""
+    conditions: dict[str, Any] = {
+        "status": choice_in(request, "status", Status.values),
+        "created_at__gte": since_in(request, "since", timezone.now()),
+        "created_by": _person_in(request),
+        "target__labels__contains": _label_in(request),
+    }
+    search = text_in(request, "search")
+    if search:
+        campaigns = campaigns.filter(Q(name__icontains=search) | Q(sql__icontains=search) | Q(reason__icontains=search))
+    return campaigns.filter(**{name: value for name, value in conditions.items() if value is not None})
+
+
+def _person_in(request: Request) -> User | None:
+    """Give who is meant. Whoever sees one's own campaigns alone is told of nobody else."""
+    name = request.query_params.get("created_by")
+    if name is None:
+        return None
+    asking = cast(User, request.user)
+    people = User.objects.all() if asking.has_perm(VIEW) else User.objects.filter(pk=asking.pk)
+    person = people.filter(username=name).first()
+    if person is None:
+        raise BadInputError(f"created_by {name!r} is unknown, allowed is the name of a person", "created_by")
+    return person
+
+
+def _label_in(request: Request) -> list[str] | None:
+    """Give the label as a list, to be contained in that of a target; it may be gone since."""
+    name = request.query_params.get("label")
+    if name is None:
+        return None
+    if not Label.objects.filter(name=name).exists():
+        named = Campaign.objects.visible_to(cast(User, request.user)).filter(target__labels__contains=[name])
+        if not named.exists():
+            raise BadInputError(f"label {name!r} is unknown, allowed is the name of a label", "label")
+    return [name]

@@ -1,0 +1,30 @@
+"""Who may look at a campaign: who bears view_campaign, and always who launched it."""
+
+from typing import Any
+
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+
+from campaigns.models import VIEW, Campaign
+from fleet.api import ModelPermissions
+
+
+class CampaignPermissions(ModelPermissions):
+    """Django's permissions of campaigns; one's own may be looked at without any.
+
+    Whoever may not look at a campaign hears the same of one that does not exist.
+    """
+
+    message = f"looking at campaigns that somebody else launched needs {VIEW}"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Ask for what the method needs, and that the campaign in the address may be looked at."""
+        if request.method not in SAFE_METHODS and not super().has_permission(request, view):
+            self.message = "this needs a permission that you do not have"
+            return False
+        if not request.user.is_authenticated:
+            return False
+        campaign_id, user = view.kwargs.get("pk"), request.user
+        if campaign_id is not None:
+            return Campaign.objects.shows(campaign_id, user)
+        return request.method not in SAFE_METHODS or Campaign.objects.shows_some(user)

@@ -1,0 +1,34 @@
+"""The view that every view of the API is: what is refused before anything is parsed."""
+
+from typing import Any, ClassVar
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from fleet.errors import TooLargeError
+from fleet.parameters import Parameters, declared_by, refuse_unknown
+
+MOST_BODY_BYTES = 2**20
+
+
+class ApiView(APIView):
+    """Every view of the API: it refuses large bodies unread, and query parameters that it does not declare."""
+
+    query_parameters: ClassVar[Parameters] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Look at what all requests have in common. Raise what refuses it."""
+        _refuse_large_body(request)
+        super().initial(request, *args, **kwargs)
+        refuse_unknown(request, declared_by(self, request.method or ""))
+
+
+def _refuse_large_body(request: Request) -> None:
+    """Raise TooLargeError before anything is parsed. A body sent in chunks tells its length by being read."""
+    sent = request.META.get("CONTENT_LENGTH") or ""
+    if not sent and "HTTP_TRANSFER_ENCODING" in request.META:
+        body = request._request.read(MOST_BODY_BYTES + 1)
+        request._request._body = body  # as Django keeps what was read; REST framework reads nothing without a length
+        request.META["CONTENT_LENGTH"] = sent = str(len(body))
+    if sent.isdecimal() and int(sent[:18]) > MOST_BODY_BYTES:
+        raise TooLargeError(f"the body has more than {MOST_BODY_BYTES} bytes (1 MiB), which is the most that is read")
