@@ -254,6 +254,20 @@ class ConfigDocument(models.Model):
         return "the config that agents are served"
 
 
+class Installation(models.Model):
+    """Which database this is, so that no key outlives it; there is one row (`agents.inventory.installation`)."""
+
+    name = models.CharField(max_length=32)
+    place = models.CharField(max_length=100, help_text="cluster, database and table, when the board was written last")
+    old_keys_up_to = models.PositiveBigIntegerField(
+        default=0, help_text="last host that may have a key of the older form"
+    )
+    named_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"installation {self.name}"
+
+
 def digest_of(secret: str) -> str:
     """Give the hex SHA-256 of a secret; they are long and random, so a slow hash would add nothing."""
     return hashlib.sha256(secret.encode()).hexdigest()

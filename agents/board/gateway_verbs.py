@@ -25,6 +25,7 @@ GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long holds nothi
 OLDER_KEY_MS = 60_000  # so long after the first use of a newer key, an older one means a second machine
 STREAK_MS = 60_000  # a host that pauses longer begins a new streak of reads
 ANSWERS_A_CALL = 100
+STRANGERS_SECONDS = 60  # so long after the last one /readyz speaks of them
 HOSTS_A_CALL = 5_000
 COALESCE_SECONDS = 0.02
 LOOK_SECONDS = 1.0
@@ -150,15 +151,18 @@ class Store:
         args = [self._name, held, limit, GATEWAY_SILENT_MS]
         return Held(*await self._pipeline.call("mark_held", [keyspace.HELD, keyspace.GATEWAYS], args))
 
-    async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int]) -> None:
-        """Tell whose identity is in doubt and why, and how often keys of which old secret were used."""
-        if not doubts and not old_secrets:
+    async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int], strangers: int) -> None:
+        """Tell whose identity is in doubt and why, how often keys of which old secret were used, and how often keys
+        that speak for no host of this database."""
+        if not doubts and not old_secrets and not strangers:
             return
         pipe = self._client.pipeline(transaction=False)
         if doubts:
             pipe.hset(keyspace.DOUBTS, mapping=doubts)
         for place, times in old_secrets.items():
             pipe.hincrby(keyspace.OLD_SECRETS, str(place), times)
+        if strangers:
+            pipe.incrby(keyspace.STRANGERS, strangers).expire(keyspace.STRANGERS, STRANGERS_SECONDS)
         await pipe.execute()
 
     async def refresh(self) -> dict[int, bytes]:
@@ -171,10 +175,13 @@ class Store:
             return {}
         pipe = self._client.pipeline(transaction=False)
         pipe.hgetall(keyspace.PIECES).hgetall(keyspace.FLOORS).get(keyspace.CONFIG)
-        fields, floors, self._board.config = await pipe.execute()
+        pipe.hgetall(keyspace.INSTALLATION).hgetall(keyspace.HOSTS)
+        fields, floors, self._board.config, installation, ranges = await pipe.execute()
         versions = {_place(field): held for field, held in fields.items()}
         if epoch != self._board.epoch:
             self._board.versions = dict.fromkeys(self._board.versions, b"")
+            self._board.host_versions = {}
+        await self._refresh_hosts(installation, {int(number): held for number, held in ranges.items()})
         changed = self._board.changed(versions)
         offers = await self._client.mget([keyspace.offer_key(*place) for place in changed]) if changed else []
         pieces = {place: offer for place, offer in zip(changed, offers, strict=True) if offer is not None}
@@ -183,6 +190,17 @@ class Store:
         self._board.floors = {int(host): int(floor) for host, floor in floors.items()}
         self._board.epoch, self._board.version = epoch, version
         return fresh
+
+    async def _refresh_hosts(self, installation: Mapping[bytes, bytes], versions: dict[int, bytes]) -> None:
+        """Take over which hosts there are; no version is older than the tags that were read after it."""
+        board = self._board
+        changed = [number for number, held in versions.items() if board.host_versions.get(number) != held]
+        tags = await self._client.mget([keyspace.hosts_key(number) for number in changed]) if changed else []
+        kept = {number: held for number, held in board.hosts.items() if number in versions}
+        board.hosts = kept | {number: held or b"" for number, held in zip(changed, tags, strict=True)}
+        board.host_versions = versions
+        board.installation = installation[b"name"].decode() if installation else None
+        board.old_keys_up_to = int(installation.get(b"old_keys_up_to", 0))
 
     async def _look(self) -> tuple[bytes | None, bytes | None, int]:
         pipe = self._client.pipeline(transaction=False)

@@ -52,7 +52,7 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
     troubles = [*_processes(client, now), *_stream(client, now)]
     if not client.exists(keyspace.EPOCH):
         troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
-    return troubles, [*_weak_settings(client), *_old_secrets(client)]
+    return troubles, [*_weak_settings(client), *_old_secrets(client), *_strangers(client)]
 
 
 def _processes(client: Any, now: int) -> Iterator[str]:
@@ -82,11 +82,22 @@ def _stream(client: Any, now: int) -> Iterator[str]:
 
 
 def _old_secrets(client: Any) -> Iterator[str]:
-    """Say how often node keys of old secrets were used, as long as these are kept."""
+    """Say how often node keys of old secrets, and of the older form, were used, as long as these are kept."""
+    if times := int(client.hget(keyspace.OLD_SECRETS, str(keyspace.OLD_FORM_FIELD)) or 0):
+        yield f"{times} requests used node keys that name no installation: see docs/backup.md"
     for place, times in sorted(client.hgetall(keyspace.OLD_SECRETS).items()):
-        if int(place) < len(settings.NODE_KEY_SECRETS):
+        if 0 < int(place) < len(settings.NODE_KEY_SECRETS):
             number = int(place) + 1
             yield f"{int(times)} check-ins used secret {number} of NODE_KEY_SECRETS: it must stay while this grows"
+
+
+def _strangers(client: Any) -> Iterator[str]:
+    """Say that keys are used whose hosts this database does not have."""
+    if times := int(client.get(keyspace.STRANGERS) or 0):
+        yield (
+            f"{times} requests came lately with keys of hosts that the database does not have: was it lost or restored"
+            " from an older backup? These hosts are told to enroll again (docs/backup.md)"
+        )
 
 
 def _weak_settings(client: Any) -> list[str]:

@@ -9,6 +9,10 @@
 | board:pieces         | hash   | arm, close, restore   | gateways               | fields: when a campaign is closed  |
 | board:campaigns      | set    | arm, restore          | rebuild, forget        | members: LATE_ANSWER_SECONDS after |
 | board:floors         | hash   | revoke, restore       | gateways               | never: a revoked host stays so     |
+| board:installation   | hash   | restore               | gateways, enrollment   | never                              |
+| board:hosts          | hash   | enrollment, restore   | gateways               | never: a version per range         |
+| board:hosts:R        | string | enrollment, restore   | gateways               | never: a tag of four bytes per host |
+| board:strangers      | string | gateways, each second | /readyz                | a minute after the last            |
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
 | board:writes         | hash   | gateways, each second | presence               | never: one small field per host    |
 | board:keys           | hash   | gateways, each second | gateways               | never: one small field per host    |
@@ -52,6 +56,9 @@ VERSION = "board:version"
 PIECES = "board:pieces"
 CAMPAIGNS = "board:campaigns"
 FLOORS = "board:floors"
+INSTALLATION = "board:installation"
+HOSTS = "board:hosts"
+STRANGERS = "board:strangers"
 READS = "board:reads"
 WRITES = "board:writes"
 KEYS_IN_USE = "board:keys"
@@ -66,6 +73,8 @@ SWEPT = "board:swept"
 OFF = "board:off"
 WORKED = "board:worked"
 STREAM = "results"
+
+OLD_FORM_FIELD = -1  # of OLD_SECRETS: uses of keys that name no installation
 
 RANGE_BITS = 16
 RANGE_SIZE = 1 << RANGE_BITS
@@ -96,6 +105,11 @@ def flight_key(campaign: int) -> str:
 def unanswered_key(campaign: int) -> str:
     """Name what became of the hash of deliveries when the campaign was closed: hosts do not hear of that."""
     return f"unanswered:{campaign}"
+
+
+def hosts_key(number: int) -> str:
+    """Name the tags of the hosts of a range, four bytes each (`agents.protocol.node_key.tag_of`), zero = no host."""
+    return f"board:hosts:{number}"
 
 
 def wrong_secrets_key(address: str) -> str:

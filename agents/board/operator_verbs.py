@@ -266,6 +266,11 @@ def last_entry() -> str:
         return "0-0"
 
 
+def has_entries_after(entry: str) -> bool:
+    """Say whether the stream holds entries after this one."""
+    return bool(redis_client.client().xrange(keyspace.STREAM, min=keyspace.entry_after(entry), count=1))
+
+
 def set_config(text: str) -> None:
     """Let gateways serve this config, a JSON object, within a second."""
     redis_client.client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()

@@ -105,10 +105,10 @@ def _held_back(kept: Kept) -> dict[str, Any]:
 
 
 def clear() -> None:
-    """Remove every campaign's keys and the versions, before they are written anew."""
+    """Remove every campaign's keys, the versions and the floors, before they are written anew."""
     for campaign in operator_verbs.known():
         redis_client.client().unlink(*operator_verbs.keys_of(campaign))
-    redis_client.client().delete(keyspace.PIECES, keyspace.CAMPAIGNS)
+    redis_client.client().delete(keyspace.PIECES, keyspace.CAMPAIGNS, keyspace.FLOORS)
 
 
 def restore_reads(last_seen: Iterable[tuple[int, datetime]]) -> None:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from agents.carving import carves
 from agents.carving.carves import CarveRefusedError, Start
 from agents.carving.models import Carve
+from agents.inventory import installation
 from agents.models import Host
 from agents.protocol.messages import members_of, node_key_of, refusal, value_of
 from agents.protocol.node_key import NodeKeys
@@ -71,4 +72,4 @@ def _host_of(key: object) -> Host | None:
     identity = _keys().verify(key)
     if identity is None:
         return None
-    return Host.objects.enrolled().filter(pk=identity.host, epoch_floor__lte=identity.epoch).first()
+    return installation.host_of(identity)

@@ -8,12 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from agents.board import clock, heartbeats
+from agents.board.redis_client import NoBoardError
 from agents.enrolling import wrong_secrets
-from agents.inventory import housekeeping
+from agents.inventory import housekeeping, installation
 from agents.inventory.labels import follow_platform, set_membership
 from agents.models import EnrollSecret, Host, Platform, Presence
+from agents.protocol.node_key import Enrolled
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +74,11 @@ class Application:
         return Platform(named) if named in Platform.values else Platform.OTHER
 
 
-def enroll(application: Application) -> Host:
-    """Keep the host, new or known, under a new epoch. Raise EnrollmentRefusedError with the reason."""
+def enroll(application: Application) -> tuple[Host, Enrolled]:
+    """Keep the host, new or known, under a new epoch; give it and what its key says of it.
+
+    Raise EnrollmentRefusedError with the reason.
+    """
     identifier = application.host_identifier
     if not 0 < len(identifier) <= LONGEST_IDENTIFIER:
         raise EnrollmentRefusedError(f"host_identifier has {len(identifier)} characters, allowed are 1 to 255")
@@ -99,9 +105,21 @@ def enroll(application: Application) -> Host:
         follow_platform(host)
         for label in secret.labels.all():
             set_membership(label, host, is_member=True)
+        enrolled = _admit(host)
         transaction.on_commit(lambda: housekeeping.ask_all(host.pk))
     logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, created)
-    return host
+    return host, enrolled
+
+
+def _admit(host: Host) -> Enrolled:
+    """Let gateways know the host. Refuse while no board can take it, or that of another life of the database."""
+    try:
+        return installation.admit(host)
+    except NoBoardError:
+        raise EnrollmentRefusedError("the board is being rebuilt, come again") from None
+    except (RedisError, OSError) as error:
+        logger.warning("host cannot enroll identifier=%r reason=%s", host.host_identifier, error)
+        raise EnrollmentRefusedError("the server cannot reach its board, come again") from error
 
 
 def _valid_secret(application: Application) -> EnrollSecret:

@@ -35,7 +35,7 @@ def enroll_host(request: HttpRequest) -> JsonResponse:
     members = members_of(request.body)
     body = None if members is None else {name: value_of(raw) for name, raw in members.items()}
     try:
-        host = enroll(Application.read(body, _address_of(request)))
+        host, enrolled = enroll(Application.read(body, _address_of(request)))
     except EnrollmentRefusedError as refusal:
         return JsonResponse({"error": str(refusal)})
-    return JsonResponse({"node_key": _keys().issue(host.pk, host.epoch)})
+    return JsonResponse({"node_key": _keys().issue(host.pk, host.epoch, enrolled)})

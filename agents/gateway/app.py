@@ -29,6 +29,7 @@ from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.gateway.log_sink import LogSink, Rotation
 from agents.gateway.reads import Handout, Reads, RevokedError
+from agents.gateway.strangers import Strangers
 from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, verb_of
 from agents.protocol.messages import refusal
@@ -84,6 +85,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
         self._follower: Follower
+        self._strangers: Strangers
         self._reads: Reads
         self._config: tuple[tuple[bytes, int] | None, bytes] = None, b""
         self._sink: LogSink | None = None
@@ -129,6 +131,7 @@ class Gateway:
             rotation = Rotation(settings.log_file_max_bytes, settings.log_files_kept)
             self._sink = LogSink(settings.log_sink, settings.redis_url, rotation)
         self._follower = Follower(self.store, self.board, self.hold, self._identities, settings.max_held_reads)
+        self._strangers = Strangers(self.board, self._follower, self._identities)
         await self._follower.start()
         self._release_on_sigterm()
 
@@ -215,6 +218,8 @@ class Gateway:
             if not self.board.generation:
                 raise NoBoardError  # nor is it known yet who was revoked
             if self.board.has_revoked(identity.host, identity.epoch):
+                return self._node_invalid()
+            if self.board.is_stranger(identity) and await self._strangers.is_one(identity):
                 return self._node_invalid()
             self._follower.note_use(identity, verb)
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))

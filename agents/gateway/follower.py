@@ -11,7 +11,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from agents.board.copy import Board
-from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, Store, Used
+from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store, Used
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.protocol.node_key import Identity
@@ -20,6 +20,7 @@ from fleet.cancelling import end
 logger = logging.getLogger(__name__)
 
 KINDS = {"distributed/read": "r", "distributed/write": "w"}  # uses of a key that are told apart
+AGAIN_SECONDS = 3.0  # longest wait for a look at the board; agents wait 16
 CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
 
 
@@ -32,15 +33,17 @@ class Follower:
         self._asked: dict[Used, float] = {}  # -> when
         self._tasks: list[asyncio.Task[None]] = []
         self.is_crowded = False  # of all gateways together
+        self._rung = asyncio.Event()
+        self._begun = self._done = 0  # looks at the board
+        self._looked = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to follow; Redis may still be away."""
         with suppress(RedisError, OSError):  # then whoever asks hears `{"error"}` until the board was seen
             await self._refresh()
-        rung = asyncio.Event()
         self._tasks = [
-            asyncio.create_task(self._store.listen(rung)),
-            asyncio.create_task(self._follow(rung)),
+            asyncio.create_task(self._store.listen(self._rung)),
+            asyncio.create_task(self._follow(self._rung)),
         ]
 
     async def stop(self) -> None:
@@ -50,6 +53,20 @@ class Follower:
     def note_use(self, identity: Identity, verb: str) -> None:
         """Remember that a key was used just now, to be told with the next look."""
         self._asked[Used(identity.host, identity.epoch, KINDS.get(verb, ""))] = time.monotonic()
+
+    async def look_again(self) -> None:
+        """Return when a look at the board that began from now on is done. Whoever asks meanwhile shares it.
+
+        Raise NoBoardError when there is no whole board to be seen.
+        """
+        wanted = self._begun + 1
+        self._rung.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_SECONDS):
+                while self._done < wanted:
+                    await self._looked.wait()
+        if self._done < wanted or self._board.epoch is None:
+            raise NoBoardError
 
     async def _follow(self, rung: asyncio.Event) -> None:
         """Refresh the copy when rung, coalesced, and every second; tell who asked as often."""
@@ -71,8 +88,13 @@ class Follower:
 
     async def _refresh(self) -> None:
         """Bring the copy up to date; wake who has work now, and who was revoked."""
-        floors = self._board.floors
+        self._begun += 1
+        floors, epoch = self._board.floors, self._board.epoch
         self._hold.wake(await self._store.refresh())
+        if self._board.epoch not in (epoch, None):
+            self._hold.wake_all()  # the database may be another one, without them
+        self._done, looked, self._looked = self._begun, self._looked, asyncio.Event()
+        looked.set()
         for host, _ in self._board.floors.items() - floors.items():
             self._hold.wake_host(host)
 

@@ -88,6 +88,11 @@ class Hold:
         if host in self._waiters:
             self._waiters[host].wake()
 
+    def wake_all(self) -> None:
+        """Wake every held read: whoever has nothing new waits on."""
+        for waiter in self._waiters.values():
+            waiter.wake()
+
     def leave(self, host: int, waiter: Waiter) -> None:
         """Take the read off; a newer one of the same host stays."""
         if self._waiters.get(host) is waiter:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from agents.protocol.node_key import Identity
+from agents.board import keyspace
+from agents.protocol.node_key import OLD_FORM, Identity
 
 if TYPE_CHECKING:
     from agents.board.gateway_verbs import Store
@@ -28,12 +29,19 @@ class Identities:
         self._met: dict[int, dict[tuple[str, str], float]] = {}  # host -> (address that waited, that came) -> when
         self._doubts: dict[int, str] = {}
         self._old_secrets: Counter[int] = Counter()
+        self._strangers = 0
+
+    def note_stranger(self) -> None:
+        """Count a request whose key speaks for no host of this database."""
+        self._strangers += 1
 
     @contextmanager
     def seen(self, identity: Identity, address: str, verb: str) -> Iterator[None]:
         """Keep a request's address in mind while it is answered."""
         if identity.secret:
             self._old_secrets[identity.secret] += 1
+        if identity.enrolled == OLD_FORM:
+            self._old_secrets[keyspace.OLD_FORM_FIELD] += 1
         if verb not in DISTRIBUTED:
             yield
             return
@@ -67,13 +75,14 @@ class Identities:
     async def tell(self, store: "Store") -> None:
         """Tell the board. What could not be told is told again, and RedisError raised."""
         self._forget()
-        doubts, old = self._doubts, self._old_secrets
-        self._doubts, self._old_secrets = {}, Counter()
+        doubts, old, strangers = self._doubts, self._old_secrets, self._strangers
+        self._doubts, self._old_secrets, self._strangers = {}, Counter(), 0
         told = False
         try:
-            await store.tell_doubts(doubts, old)
+            await store.tell_doubts(doubts, old, strangers)
             told = True
         finally:
             if not told:
                 self._doubts = {**doubts, **self._doubts}
                 self._old_secrets.update(old)
+                self._strangers += strangers

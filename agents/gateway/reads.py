@@ -30,7 +30,7 @@ class Handout(NamedTuple):
 
 
 class RevokedError(Exception):
-    """The host was revoked while its read was held."""
+    """The host was revoked, or the database lost it, while its read was held."""
 
 
 class Reads:
@@ -91,7 +91,7 @@ class Reads:
     async def _offer(self, identity: Identity, began: float) -> tuple[bytes | Handout | None, float | None]:
         """Look at the host's bit; give what to answer now, else None and when it is worth looking again."""
         host = identity.host
-        if self._board.has_revoked(host, identity.epoch):
+        if self._board.has_revoked(host, identity.epoch) or self._board.is_stranger(identity):
             raise RevokedError
         if not self._board.has_work(host) or self._store.backlog > self._backlog:
             return None, None

@@ -1,15 +1,31 @@
-"""Node keys: host id, epoch and a keyed MAC, so that a check-in is recognised without I/O.
+"""Node keys: who enrolled and where, under a keyed MAC, so that a check-in is recognised without I/O.
 
-The form is `HOST.EPOCH.MAC`, urlsafe text. Nothing in the database could be used as a key.
+The form is `INSTALLATION.HOST.EPOCH.TAG.MAC`, urlsafe text. The installation names a database and the tag the host's
+identifier: an id that a lost or restored database gives out once more belongs to another tag, and a key of before never
+speaks for the host that has the id now. Keys of the older form `HOST.EPOCH.MAC` still verify; the board tells whom they
+may speak for. Nothing in the database could be used as a key.
 """
 
 import hashlib
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from typing import NamedTuple
 
 MAC_BYTES = 18
+TAG_BYTES = 4
 LONGEST = 128  # characters of a key that is looked at
+_CLAIM = re.compile(rf"(?:([0-9a-z]{{1,32}})\.)?([0-9]{{1,19}})\.([0-9]{{1,10}})(?:\.([0-9a-f]{{{2 * TAG_BYTES}}}))?")
+
+
+class Enrolled(NamedTuple):
+    """What a key says beside the host's number: the installation that knows it, and the tag of its identifier."""
+
+    installation: str
+    tag: bytes
+
+
+OLD_FORM = Enrolled("", b"")
 
 
 class Identity(NamedTuple):
@@ -18,6 +34,7 @@ class Identity(NamedTuple):
     host: int
     epoch: int
     secret: int
+    enrolled: Enrolled = OLD_FORM
 
 
 class NodeKeys:
@@ -28,9 +45,12 @@ class NodeKeys:
             raise ValueError("an empty secret would let anybody make node keys")
         self._secrets = [hashlib.sha256(b"node key:" + secret.encode()).digest() for secret in secrets]
 
-    def issue(self, host: int, epoch: int) -> str:
-        """Give the key of one enrollment of a host."""
-        return f"{host}.{epoch}.{_mac(self._secrets[0], f'{host}.{epoch}')}"
+    def issue(self, host: int, epoch: int, enrolled: Enrolled = OLD_FORM) -> str:
+        """Give the key of one enrollment of a host; without `enrolled` one of the older form, which none is given."""
+        claim = f"{host}.{epoch}"
+        if enrolled != OLD_FORM:
+            claim = f"{enrolled.installation}.{claim}.{enrolled.tag.hex()}"
+        return f"{claim}.{_mac(self._secrets[0], claim)}"
 
     def verify(self, key: object) -> Identity | None:
         """Give who signed in with `key`; None for anything that is not a key made with one of the secrets."""
@@ -39,9 +59,22 @@ class NodeKeys:
         claim, _, mac = key.rpartition(".")
         for place, secret in enumerate(self._secrets):
             if hmac.compare_digest(_mac(secret, claim), mac):
-                host, _, epoch = claim.partition(".")
-                return Identity(int(host), int(epoch), place)
+                return _identity(claim, place)
         return None
+
+
+def tag_of(host_identifier: str) -> bytes:
+    """Give what tells a host from another one that has its number in another life of the database; never all zero."""
+    digest = hashlib.blake2b(host_identifier.encode(), digest_size=TAG_BYTES).digest()
+    return digest if any(digest) else digest[:-1] + b"\1"
+
+
+def _identity(claim: str, place: int) -> Identity | None:
+    found = _CLAIM.fullmatch(claim)
+    if found is None or (found[1] is None) != (found[4] is None):
+        return None
+    enrolled = OLD_FORM if found[1] is None else Enrolled(found[1], bytes.fromhex(found[4]))
+    return Identity(int(found[2]), int(found[3]), place, enrolled)
 
 
 def _mac(secret: bytes, claim: str) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents.board.copy import bitmap_of
 from agents.board.keyspace import seat_of
-from agents.inventory import sql
+from agents.inventory import installation, sql
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
@@ -68,6 +68,7 @@ def estimate(order: Order, by: User) -> dict[str, Any]:
 def launch(order: Order, by: User) -> Campaign:
     """Check the order, freeze who is meant range by range, and start. Raise BadInputError, nothing half-done."""
     kill_switch.refuse_when_off()
+    installation.refuse_when_moved()
     _check_shape(order)
     text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
     selection = Selection.read(order.target)

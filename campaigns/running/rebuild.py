@@ -13,11 +13,12 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 
-from agents.board import clock, operator_verbs, rebuilding
+from agents.board import clock, known_hosts, operator_verbs, rebuilding
 from agents.board.keyspace import seat_of
 from agents.enrolling import config_document
+from agents.inventory import installation
 from agents.models import Host, Presence
-from campaigns.collecting.cursor import is_stored, stored_entry
+from campaigns.collecting.cursor import stored_entry
 from campaigns.launching import kill_switch
 from campaigns.models import Campaign, Target
 from campaigns.running.releasing import HASH, brakes_of
@@ -25,15 +26,39 @@ from campaigns.states import ANSWER_STATES, OPEN_STATES, State
 
 logger = logging.getLogger(__name__)
 
+# The last numbers given; of hosts also one that was chosen by hand.
+NUMBERS = """
+SELECT greatest((SELECT max(id) FROM agents_host),
+        (SELECT last_value FROM pg_sequences WHERE sequencename = 'agents_host_id_seq')),
+    greatest((SELECT max(id) FROM campaigns_campaign),
+        (SELECT last_value FROM pg_sequences WHERE sequencename = 'campaigns_campaign_id_seq'))
+"""
+LEAP_BY = 1_000_000  # more campaigns than were launched since any backup
+LEAP = """
+SELECT setval('campaigns_campaign_id_seq', ((SELECT last_value FROM campaigns_campaign_id_seq) / %s + 1) * %s)
+"""
 LOCK = 0x666C65657401  # of the one rebuild at a time
 
 
 def mend_board() -> bool:
     """Say whether the board is whole, after an attempt to make it so when it is not."""
     epoch = rebuilding.epoch()
-    if epoch is not None and epoch[0] == rebuilding.run_id():
+    here = installation.here()
+    if epoch is None or epoch[0] != rebuilding.run_id() or _is_of_another_life(here):
+        return rebuild()
+    if known_hosts.life() is None:  # an earlier version wrote the board
+        installation.write_hosts(here)
+    return True
+
+
+def _is_of_another_life(here: installation.Here) -> bool:
+    """Say whether the database was lost or restored since the board was written."""
+    if here.has_moved or known_hosts.life() not in (None, here.life):
         return True
-    return rebuild()
+    with connection.cursor() as cursor:  # the files were put back where they were: nothing but the numbers tells
+        cursor.execute(NUMBERS)
+        host, campaign = (int(number or 0) for number in cursor.fetchone())
+    return known_hosts.highest() > host or max(operator_verbs.known(), default=0) > campaign
 
 
 def rebuild() -> bool:
@@ -41,12 +66,17 @@ def rebuild() -> bool:
     with transaction.atomic():
         if not _take_lock():
             return False
+        here = installation.here()
+        is_another_life = _is_of_another_life(here)
         rebuilding.begin()
-        if not is_stored(operator_verbs.last_entry()):
+        if operator_verbs.has_entries_after(stored_entry()):
             logger.info("board waits for the collector to store what is in the stream")
             return False
         rebuilding.mark_stream(stored_entry())
         rebuilding.clear()
+        if is_another_life:
+            _begin_another_life(here)
+        installation.write_hosts(here)
         campaigns = _kept_campaigns()
         for campaign in campaigns:
             rebuilding.restore(_kept(campaign))
@@ -55,6 +85,15 @@ def rebuild() -> bool:
         rebuilding.finish(_floors(), config_document.text_of(config_document.current()))
     logger.warning("board rebuilt campaigns=%s", len(campaigns))
     return True
+
+
+def _begin_another_life(here: installation.Here) -> None:
+    """Let no campaign have the number of one that this database knows nothing of and hosts may still answer."""
+    known_hosts.forget_another_life()
+    installation.keep_place(here)
+    with connection.cursor() as cursor:
+        cursor.execute(LEAP, [LEAP_BY, LEAP_BY])
+        logger.warning("database lost or restored: campaigns go on with number=%s", cursor.fetchone()[0] + 1)
 
 
 def _take_lock() -> bool:

@@ -64,7 +64,7 @@ def tell(agent: Agent, query: HousekeepingQuery, rows: Any, status: int = 0, mes
 def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callable[[], int]) -> None:
     EnrollSecret.objects.offer("all", "s3cret")
     body = {"enroll_secret": "s3cret", "host_identifier": "U-1", "platform_type": "9"}
-    host = enroll(Application.read(body, "192.0.2.7"))
+    host, _ = enroll(Application.read(body, "192.0.2.7"))
     asked = agent(host)
 
     assert asked.read() == {"queries": {name_of(details()): facts.SQL}}

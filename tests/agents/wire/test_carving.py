@@ -15,8 +15,8 @@ from django.utils import timezone
 from agents.carving import carves, store
 from agents.carving.models import Carve, CarveState
 from agents.models import Host
-from agents.protocol.node_key import NodeKeys
 from tests.agents.wire.conftest import Reply, Wire, at_once, eventually, request
+from tests.conftest import key_of
 from tests.factories import make_campaign, make_host
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("carves_folder")]
@@ -35,7 +35,7 @@ class Carver:
         self.wire = wire
         self.host = make_host()
         make_campaign(self.host, sql="SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'")
-        self.key = NodeKeys(settings.NODE_KEY_SECRETS).issue(self.host.pk, 1)
+        self.key = key_of(self.host)
 
     def start(self, **changes: Any) -> bytes:
         """Give the bytes that begin a carve."""
@@ -161,7 +161,7 @@ def test_a_block_with_a_wrong_key_is_refused(carver: Carver, head: bytes) -> Non
 
 
 def test_who_was_not_asked_cannot_begin(carver: Carver, settings: Any) -> None:
-    other = NodeKeys(settings.NODE_KEY_SECRETS).issue(make_host().pk, 1)
+    other = key_of(make_host())
 
     assert set(carver.wire.send(carver.start(node_key=other)).answer) == {"error"}
     assert carver.wire.send(carver.start(node_key="forged")).answer == {"node_invalid": True}
