@@ -62,6 +62,16 @@ def highest() -> int:
     return max(numbers) * keyspace.RANGE_SIZE + max(0, size // TAG_BYTES - 1)
 
 
+def leapt() -> int:
+    """Give the number of a campaign to which the last loss or restore leapt, 0 when there was none."""
+    return int(redis_client.client().hget(keyspace.INSTALLATION, "leapt") or 0)
+
+
+def note_leap(campaign: int) -> None:
+    """Remember to which number was leapt: the same backup may be restored twice."""
+    redis_client.client().hset(keyspace.INSTALLATION, "leapt", campaign)
+
+
 def forget_another_life() -> None:
     """Drop what gateways told of hosts that have the same numbers in another life of the database."""
     redis_client.client().delete(*STRANGE_KEYS)

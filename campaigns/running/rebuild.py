@@ -35,7 +35,8 @@ SELECT greatest((SELECT max(id) FROM agents_host),
 """
 LEAP_BY = 1_000_000  # more campaigns than were launched since any backup
 LEAP = """
-SELECT setval('campaigns_campaign_id_seq', ((SELECT last_value FROM campaigns_campaign_id_seq) / %s + 1) * %s)
+SELECT setval('campaigns_campaign_id_seq',
+    (greatest(%s, (SELECT last_value FROM campaigns_campaign_id_seq)) / %s + 1) * %s)
 """
 LOCK = 0x666C65657401  # of the one rebuild at a time
 
@@ -73,9 +74,10 @@ def rebuild() -> bool:
             logger.info("board waits for the collector to store what is in the stream")
             return False
         rebuilding.mark_stream(stored_entry())
+        highest = max(*operator_verbs.known(), 0, known_hosts.leapt())
         rebuilding.clear()
         if is_another_life:
-            _begin_another_life(here)
+            _begin_another_life(here, highest)
         installation.write_hosts(here)
         campaigns = _kept_campaigns()
         for campaign in campaigns:
@@ -87,13 +89,15 @@ def rebuild() -> bool:
     return True
 
 
-def _begin_another_life(here: installation.Here) -> None:
+def _begin_another_life(here: installation.Here, highest: int) -> None:
     """Let no campaign have the number of one that this database knows nothing of and hosts may still answer."""
     known_hosts.forget_another_life()
     installation.keep_place(here)
     with connection.cursor() as cursor:
-        cursor.execute(LEAP, [LEAP_BY, LEAP_BY])
-        logger.warning("database lost or restored: campaigns go on with number=%s", cursor.fetchone()[0] + 1)
+        cursor.execute(LEAP, [highest, LEAP_BY, LEAP_BY])
+        leapt = int(cursor.fetchone()[0])
+    known_hosts.note_leap(leapt)
+    logger.warning("database lost or restored: campaigns go on with number=%s", leapt + 1)
 
 
 def _take_lock() -> bool:
