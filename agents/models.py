@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 BUSY = timedelta(minutes=10)  # a host that was handed SQL longer ago, and has not asked since, is taken for gone
@@ -78,16 +79,6 @@ class HostQuerySet(models.QuerySet["Host"]):
         """Hosts that may check in: those that were not revoked."""
         return self.filter(revoked_at=None)
 
-    def searched(self, text: str) -> "HostQuerySet":
-        """Hosts whose name, identifier, UUID, serial or addresses hold this text; behind a # it is an id."""
-        if text.startswith("#") and text[1:].isdecimal() and len(text) < 20:
-            return self.filter(pk=int(text[1:]))
-        names = ("hostname", "host_identifier", "uuid", "hardware_serial", "addresses")
-        found = models.Q()
-        for name in names:
-            found |= models.Q(**{f"{name}__icontains": text})
-        return self.filter(found)
-
     def online(self, now: datetime) -> "HostQuerySet":
         """Hosts that asked lately, or cannot ask because they run a query."""
         return self.filter(presence_is_online(now, "presence__"))
@@ -107,6 +98,9 @@ class Host(models.Model):
     cpu_brand = models.CharField(max_length=200, blank=True)
     physical_memory = models.BigIntegerField(null=True, blank=True, help_text="bytes")
     extensions = models.TextField(blank=True, default="", help_text="name and version of each, sorted, one per line")
+    registry_digest = models.CharField(
+        max_length=64, blank=True, default="", help_text="of the names of its tables: what differs from its kind shows"
+    )
     distributed_interval = models.PositiveIntegerField(null=True, blank=True, help_text="seconds between its reads")
     details_at = models.DateTimeField(null=True, blank=True, help_text="when it told these facts last")
     address = models.GenericIPAddressField(null=True, blank=True, help_text="the peer that enrolled")
@@ -126,6 +120,7 @@ class Host(models.Model):
 
     class Meta:
         ordering = ["hostname", "id"]
+        indexes = [models.Index(Lower("hostname"), name="hosts_by_hostname_in_any_case")]
 
     def __str__(self) -> str:
         return self.hostname
@@ -185,20 +180,24 @@ class LabelMembership(models.Model):
 
 
 class TableSchema(models.Model):
-    """The tables of one kind of osquery: platform, version and extensions. Learned from one host of that kind."""
+    """The tables of one kind of osquery: platform, version, extensions and names of tables. Learned from one host."""
 
     platform = models.CharField(max_length=10, choices=Platform.choices)
     osquery_version = models.CharField(max_length=50)
     extensions = models.TextField(blank=True, default="")
+    registry_digest = models.CharField(max_length=64, blank=True, default="", help_text="of the names of the tables")
     tables = models.JSONField(default=dict, help_text="table -> [[column, type, whether it is hidden]]")
+    functions = models.JSONField(default=list, blank=True, help_text="[[name, arguments or -1, kind]]; none = not told")
+    flags = models.JSONField(default=list, blank=True, help_text="names of its flags; none = not told")
     asked_at = models.DateTimeField(default=timezone.now)
     learned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering = ["platform", "osquery_version", "extensions"]
+        ordering = ["platform", "osquery_version", "extensions", "registry_digest"]
         constraints = [
             models.UniqueConstraint(
-                fields=["platform", "osquery_version", "extensions"], name="a_kind_of_osquery_is_learned_once"
+                fields=["platform", "osquery_version", "extensions", "registry_digest"],
+                name="a_kind_of_osquery_is_learned_once",
             )
         ]
 
@@ -215,8 +214,10 @@ class HousekeepingQuery(models.Model):
         DETAILS = "details", "facts of the host"
         LABEL = "label", "membership in a label"
         SCHEMA = "schema", "tables and columns"
+        FUNCTIONS = "functions", "functions of its SQL"
+        FLAGS = "flags", "names of its flags"
 
-    kind = models.CharField(max_length=7, choices=Kind.choices)
+    kind = models.CharField(max_length=9, choices=Kind.choices)
     sql = models.TextField()
     platform = models.CharField(max_length=10, choices=Platform.choices, blank=True, help_text="empty = all")
     label = models.ForeignKey(Label, models.CASCADE, null=True, blank=True, related_name="queries")

@@ -88,7 +88,13 @@ class Campaign(models.Model):
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
     warnings = models.JSONField(default=list, blank=True)
     unsupported = models.JSONField(
-        default=list, blank=True, editable=False, help_text="[platform, osquery version, extensions, SQLite's sentence]"
+        default=list,
+        blank=True,
+        editable=False,
+        help_text="[platform, osquery version, extensions, SQLite's sentence, digest of its tables]",
+    )
+    is_forced = models.BooleanField(
+        default=False, editable=False, help_text="sent also to hosts whose learned tables speak against it"
     )
 
     goes_alone = models.BooleanField(

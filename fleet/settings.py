@@ -73,7 +73,14 @@ HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between tw
 ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
 # Tables and functions whose use in a campaign needs the permission campaigns.launch_restricted.
-RESTRICTED_TABLES: list[str] = env.list("RESTRICTED_TABLES", default=["carve", "carves", "curl", "curl_certificate"])
+# What loads code into the agent (agents.inventory.sql.CODE_LOADING) needs it whatever this says.
+RESTRICTED_TABLES: list[str] = env.list(
+    "RESTRICTED_TABLES",
+    default=[
+        *("carve", "carves", "curl", "curl_certificate", "process_envs", "shadow", "shell_history"),
+        *("yara", "yara_events"),
+    ],
+)
 CARVE_MAX_BYTES = env.int("CARVE_MAX_BYTES", default=2**30)  # of one carve
 CARVE_MAX_BLOCK_BYTES = env.int("CARVE_MAX_BLOCK_BYTES", default=8 * 2**20)  # of one block, before base64
 CARVE_SESSION_SECONDS = env.int("CARVE_SESSION_SECONDS", default=86_400)  # without a block, then the carve is over

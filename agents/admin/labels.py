@@ -1,25 +1,26 @@
 """The admin of labels: groups of hosts by hand, by SQL, or built in."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.admin.memberships import MembershipInline
-from agents.inventory import labels, sql
+from agents.inventory import host_names, kept_sql, labels
 from agents.models import (
-    Host,
     HousekeepingQuery,
     Label,
     LabelMembership,
     Platform,
 )
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, FleetError
 
 MEMBERS_A_PAGE = 25
 PLATFORMS_WITH_SQL = (Platform.LINUX, Platform.DARWIN, Platform.WINDOWS, Platform.FREEBSD)
@@ -48,6 +49,9 @@ class LabelForm(forms.ModelForm[Label]):
         help_text="Hostnames, UUIDs, serials or host identifiers, one a line or with commas between. #42 is an id.",
     )
 
+    by: User
+    name_warnings: Sequence[str] = ()
+
     class Meta:
         model = Label
         fields = ["name", "description"]
@@ -55,8 +59,11 @@ class LabelForm(forms.ModelForm[Label]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin with the SQL that is kept."""
         super().__init__(*args, **kwargs)
-        for query in self.instance.queries.all() if self.instance.pk else ():
-            self.fields[f"sql_{query.platform}"].initial = query.sql
+        for platform, text in self._queries_kept().items():
+            self.fields[f"sql_{platform}"].initial = text
+
+    def _queries_kept(self) -> dict[str, str]:
+        return {query.platform: query.sql for query in self.instance.queries.all()} if self.instance.pk else {}
 
     def clean(self) -> dict[str, Any]:
         """Check the SQL as that of a campaign is; hosts are put in by hand or by SQL, not both."""
@@ -65,29 +72,30 @@ class LabelForm(forms.ModelForm[Label]):
         for platform in PLATFORMS_WITH_SQL:
             if text := cleaned.get(f"sql_{platform}"):
                 try:
-                    cleaned["queries"][platform] = sql.check_reading(text)
-                except BadInputError as error:
+                    cleaned["queries"][platform] = kept_sql.check_of_label(text, self.by, platform)
+                except FleetError as error:
                     self.add_error(f"sql_{platform}", error.sentence)
+        if not self.errors and cleaned["queries"] != self._queries_kept():
+            try:
+                kept_sql.check_author(self.by, "queries")
+            except FleetError as error:
+                self.add_error(None, error.sentence)
         if cleaned["queries"] and cleaned.get("add_hosts"):
             self.add_error("add_hosts", "hosts enter a label with SQL by their answers")
         return cleaned
 
     def clean_add_hosts(self) -> set[int]:
         """Find the hosts. Refuse names that nobody bears."""
-        words = {word.strip() for word in _BETWEEN_HOSTS.split(self.cleaned_data["add_hosts"])} - {""}
-        found: set[int] = set()
-        known: set[str] = set()
+        words = [word.strip() for word in _BETWEEN_HOSTS.split(self.cleaned_data["add_hosts"])]
         ids = [int(word[1:]) for word in words if re.fullmatch(r"#\d{1,18}", word)]
-        names = ["hostname", "uuid", "hardware_serial", "host_identifier"]
-        named = Q(pk__in=ids)
-        for name in names:
-            named |= Q(**{f"{name}__in": words})
-        for pk, *borne in Host.objects.enrolled().filter(named).values_list("pk", *names):
-            found.add(pk)
-            known |= {f"#{pk}", *borne}
-        if missing := sorted(words - known):
-            raise forms.ValidationError(f"unknown host: {', '.join(repr(word) for word in missing[:10])}")
-        return found
+        names = [word for word in words if word and not re.fullmatch(r"#\d{1,18}", word)]
+        found = host_names.look_up(ids, names)
+        try:
+            host_names.check_known(found, "add_hosts")
+        except BadInputError as error:
+            raise forms.ValidationError(error.sentence) from error
+        self.name_warnings = found.warnings
+        return found.ids
 
 
 class MembersOfLabel(MembershipInline):
@@ -114,6 +122,10 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """Count the members along."""
         found: QuerySet[Label] = super().get_queryset(request)
         return found.prefetch_related("queries").annotate(member_count=Count("hosts"))
+
+    def get_form(self, request: HttpRequest, obj: Label | None = None, **kwargs: Any) -> Any:
+        """Tell the form who writes."""
+        return type("LabelFormOfPerson", (super().get_form(request, obj, **kwargs),), {"by": request.user})
 
     def has_change_permission(self, request: HttpRequest, obj: Label | None = None) -> bool:
         """Built-in labels are the machine's."""
@@ -157,3 +169,5 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         LabelMembership.objects.bulk_create(
             [LabelMembership(label=form.instance, host_id=pk) for pk in sorted(chosen)], ignore_conflicts=True
         )
+        for warning in form.name_warnings:
+            messages.warning(request, warning)

@@ -3,16 +3,18 @@
 from datetime import datetime
 
 from agents.inventory.labels import follow_platform
+from agents.inventory.schemas import DIGEST
 from agents.models import Host
 
-SQL = """SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_serial, s.cpu_brand, s.physical_memory,
+SQL = f"""SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_serial, s.cpu_brand, s.physical_memory,
  o.name AS os_name, o.version AS os_version,
  (SELECT value FROM osquery_flags WHERE name = 'distributed_interval') AS distributed_interval,
  (SELECT group_concat(name || ' ' || version, char(10)) FROM
   (SELECT name, version FROM osquery_extensions WHERE type = 'extension' ORDER BY name, version)) AS extensions,
  (SELECT group_concat(address, char(10)) FROM (SELECT DISTINCT address FROM interface_addresses WHERE address <> '::1'
-  AND address NOT LIKE '127.%' AND address NOT LIKE 'fe80:%' ORDER BY address LIMIT 50)) AS addresses
- FROM osquery_info AS i, system_info AS s, os_version AS o"""
+  AND address NOT LIKE '127.%' AND address NOT LIKE 'fe80:%' ORDER BY address LIMIT 50)) AS addresses,
+ {DIGEST} AS registry_digest
+ FROM osquery_info AS i, system_info AS s, os_version AS o"""  # noqa: S608 - nothing of it comes from outside
 
 TEXTS = {
     "hostname": 255,
@@ -24,6 +26,7 @@ TEXTS = {
     "osquery_version": 50,
     "extensions": 10_000,
     "addresses": 2500,
+    "registry_digest": 64,
 }
 NUMBERS = {"physical_memory": 2**63, "distributed_interval": 2**31}
 

@@ -39,7 +39,7 @@ class Told(NamedTuple):
 
 def prepare() -> None:
     """Keep the questions that every fleet needs, and the built-in labels, as this version has them."""
-    for kind, sql in ((HousekeepingQuery.Kind.DETAILS, facts.SQL), (HousekeepingQuery.Kind.SCHEMA, schemas.SQL)):
+    for kind, sql in {HousekeepingQuery.Kind.DETAILS: facts.SQL, **schemas.QUESTIONS}.items():
         HousekeepingQuery.objects.update_or_create(kind=kind, label=None, defaults={"sql": sql})
     for platform in Platform:
         if platform != Platform.OTHER and not Label.objects.filter(built_in=platform).exists():
@@ -82,8 +82,19 @@ def ask_all(host_id: int) -> None:
         logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
 
 
+def learn_again(hosts: HostQuerySet) -> int:
+    """Ask these hosts for their facts, and one of each kind among them for its tables, at their next reads.
+
+    A host whose tables turn out to be others than those of its kind is then asked for them as well. Give how many hosts
+    are asked for their tables. Raise NoBoardError.
+    """
+    ask(HousekeepingQuery.objects.get(kind=HousekeepingQuery.Kind.DETAILS), hosts)
+    told = [ask(query, schemas.one_of_each_kind(hosts)) for query in schemas.queries()]
+    return max(told, default=0)
+
+
 def _regular() -> Sequence[HousekeepingQuery]:
-    return list(HousekeepingQuery.objects.exclude(kind=HousekeepingQuery.Kind.SCHEMA))
+    return list(HousekeepingQuery.objects.exclude(kind__in=schemas.QUESTIONS))
 
 
 def store(told: Iterable[Told]) -> None:
@@ -98,17 +109,33 @@ def store(told: Iterable[Told]) -> None:
             continue
         if one.status:
             _note_error(query, f"{host.hostname}: {one.message}")
-        elif query.kind == HousekeepingQuery.Kind.LABEL and query.label is not None:
-            set_membership(query.label, host, is_member=bool(one.rows))
-        elif query.kind == HousekeepingQuery.Kind.SCHEMA:
-            schemas.learn(host, one.rows, one.at)
-        elif one.rows:
-            facts.update(host, one.rows[0], one.at)
+        elif query.kind == HousekeepingQuery.Kind.DETAILS:
+            _store_facts(host, one)
             intervals[host.pk] = host.distributed_interval or 0
-            if schemas.is_wanted(host, one.at):
-                ask_later(schemas.query(), host.pk)
+        elif query.label is not None:
+            set_membership(query.label, host, is_member=bool(one.rows))
+        else:
+            _learn(query, host, one)
     if intervals:
         transaction.on_commit(lambda: operator_verbs.note_interval(intervals))
+
+
+def _store_facts(host: Host, told: Told) -> None:
+    if not told.rows:
+        return
+    facts.update(host, told.rows[0], told.at)
+    if schemas.is_wanted(host, told.at):
+        for question in schemas.queries():
+            ask_later(question, host.pk)
+
+
+def _learn(query: HousekeepingQuery, host: Host, told: Told) -> None:
+    if query.kind == HousekeepingQuery.Kind.SCHEMA:
+        schemas.learn(host, told.rows, told.at)
+    elif query.kind == HousekeepingQuery.Kind.FUNCTIONS:
+        schemas.learn_functions(host, told.rows)
+    else:
+        schemas.learn_flags(host, told.rows)
 
 
 def ask_later(query: HousekeepingQuery, host_id: int) -> None:

@@ -1,37 +1,68 @@
-"""The tables of osquery, learned from the fleet: no static copy, and the tables of extensions are known as well.
+"""The tables, functions and flags of osquery, learned from the fleet: no static copy, and extensions are known as well.
 
-One host of each kind (platform, version, extensions) is asked. When it does not answer, the next of its kind is.
+One host of each kind is asked, again after a day and when one has enrolled since. A kind is platform, version,
+extensions and the digest of the names of all tables, so that hosts whose config or extensions add tables are a kind of
+their own. When the host does not answer, the next of its kind is asked.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from agents.models import Host, HousekeepingQuery, TableSchema
+from django.db.models import F
 
-SQL = """SELECT r.name AS "table", c.name AS "column", c.type AS type, c.hidden AS hidden
- FROM osquery_registry AS r, pragma_table_xinfo(r.name) AS c WHERE r.registry = 'table' AND r.active = 1"""
+from agents.models import Host, HostQuerySet, HousekeepingQuery, TableSchema
 
-ASK_AGAIN_AFTER = timedelta(minutes=10)
+# Facts and tables tell the same digest of the names of active tables, so that either notices a change.
+DIGEST = """(SELECT sha1(group_concat(name)) FROM
+  (SELECT name FROM osquery_registry WHERE registry = 'table' AND active = 1 ORDER BY name))"""
+SQL = f"""SELECT r.name AS "table", c.name AS "column", c.type AS type, c.hidden AS hidden
+ FROM osquery_registry AS r, pragma_table_xinfo(r.name) AS c WHERE r.registry = 'table' AND r.active = 1
+ UNION ALL SELECT '', 'digest', {DIGEST}, 0"""  # noqa: S608 - both parts are ours
+FUNCTIONS_SQL = "SELECT DISTINCT name, narg AS arguments, type AS kind FROM pragma_function_list"
+FLAGS_SQL = "SELECT name FROM osquery_flags"
+QUESTIONS = {
+    HousekeepingQuery.Kind.SCHEMA: SQL,
+    HousekeepingQuery.Kind.FUNCTIONS: FUNCTIONS_SQL,
+    HousekeepingQuery.Kind.FLAGS: FLAGS_SQL,
+}
+
+KIND = ("platform", "osquery_version", "extensions", "registry_digest")  # fields of hosts and of what is learned
+ASK_AGAIN_AFTER = timedelta(minutes=10)  # when nothing came
+LEARN_AGAIN_AFTER = timedelta(days=1)
 
 
-def query() -> HousekeepingQuery:
-    """Give the question."""
-    return HousekeepingQuery.objects.get(kind=HousekeepingQuery.Kind.SCHEMA)
+def queries() -> list[HousekeepingQuery]:
+    """Give the questions."""
+    return list(HousekeepingQuery.objects.filter(kind__in=QUESTIONS))
 
 
 def is_wanted(host: Host, now: datetime) -> bool:
-    """Say whether this host should be asked for its tables: nobody of its kind has answered, or was asked lately."""
+    """Say whether this host should be asked: nobody of its kind has answered lately, or it enrolled since.
+
+    While somebody of the kind is asked and has not answered, others wait for ten minutes.
+    """
     if not host.osquery_version:
         return False
     schema, is_new = TableSchema.objects.get_or_create(**_kind(host), defaults={"asked_at": now})
     if is_new:
         return True
-    if schema.learned_at is not None or schema.asked_at > now - ASK_AGAIN_AFTER:
+    learned = schema.learned_at
+    is_fresh = learned is not None and max(now - LEARN_AGAIN_AFTER, host.enrolled_at) < learned
+    is_under_way = (learned is None or learned < schema.asked_at) and schema.asked_at > now - ASK_AGAIN_AFTER
+    if is_fresh or is_under_way:
         return False
     schema.asked_at = now
     schema.save(update_fields=["asked_at"])
     return True
+
+
+def one_of_each_kind(hosts: HostQuerySet) -> HostQuerySet:
+    """Give of each kind among these hosts the one that asked last."""
+    last = hosts.order_by(*KIND, F("presence__last_seen").desc(nulls_last=True)).distinct(*KIND)
+    chosen: HostQuerySet = Host.objects.filter(pk__in=list(last.values_list("pk", flat=True)))
+    return chosen
 
 
 def learn(host: Host, rows: list[dict[str, str]], at: datetime) -> None:
@@ -40,8 +71,43 @@ def learn(host: Host, rows: list[dict[str, str]], at: datetime) -> None:
     for row in rows:
         if row.get("table") and row.get("column"):
             tables[row["table"]].append((row["column"], row.get("type", ""), row.get("hidden", "0") != "0"))
+        elif row.get("column") == "digest":
+            note_digest(host, row.get("type", ""))
     if tables:
         TableSchema.objects.update_or_create(**_kind(host), defaults={"tables": tables, "learned_at": at})
+
+
+def learn_functions(host: Host, rows: Iterable[dict[str, str]]) -> None:
+    """Keep the functions one host told, for all of its kind."""
+    told = sorted(
+        {(row["name"], _whole(row.get("arguments", "")), row.get("kind", "")) for row in rows if row.get("name")}
+    )
+    if told:
+        _keep(host, functions=told)
+
+
+def learn_flags(host: Host, rows: Iterable[dict[str, str]]) -> None:
+    """Keep the names of flags one host told, for all of its kind."""
+    told = sorted({row["name"] for row in rows if row.get("name")})
+    if told:
+        _keep(host, flags=told)
+
+
+def _keep(host: Host, **told: list[Any]) -> None:
+    if host.osquery_version:
+        TableSchema.objects.update_or_create(**_kind(host), defaults=told)
+
+
+def note_digest(host: Host, digest: str) -> None:
+    """Let a host be of the kind that its tables say; an old agent without sha1 says none."""
+    digest = digest.replace("\0", "")[:64]
+    if digest and digest != host.registry_digest:
+        host.registry_digest = digest
+        host.save(update_fields=["registry_digest"])
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) < 9 else -1
 
 
 def tables(platform: str = "", search: str = "") -> list[dict[str, Any]]:
@@ -74,4 +140,4 @@ def tables(platform: str = "", search: str = "") -> list[dict[str, Any]]:
 
 
 def _kind(host: Host) -> dict[str, Any]:
-    return {"platform": host.platform, "osquery_version": host.osquery_version, "extensions": host.extensions}
+    return {name: getattr(host, name) for name in KIND}

@@ -6,12 +6,13 @@ which asks again with the tables that hosts of one kind told of, and with osquer
 
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import apsw
-from django.conf import settings
 
 from agents.models import TableSchema
 from fleet.errors import BadInputError
@@ -19,10 +20,12 @@ from fleet.errors import BadInputError
 MAX_SQL_BYTES = 64 * 1024
 READING = ("SELECT", "VALUES", "EXPLAIN", "WITH")
 CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+CODE_LOADING = ("fts3_tokenizer", "load_extension")  # functions of SQLite by which SQL brings code into the agent
 SCHEMAS_KEPT = 64  # databases with the tables of one kind of host, 100 to 300 KB each
 
 # What SQLite says of things that only the hosts know.
 _UNKNOWN_HERE = re.compile(r"no such (table|column|function|module|collation)|wrong number of arguments")
+_WRONG_NUMBER = re.compile(r"wrong number of arguments to function (.*?)\(\)")
 # SQLite's own rules of where a token ends (tokenize.c); nothing is tried twice, so it takes as long as the text is.
 _TOKEN = re.compile(
     r"""(?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
@@ -33,16 +36,15 @@ _TOKEN = re.compile(
     re.X | re.S | re.A,
 )
 
-# Functions and collations that osquery adds to SQLite (osquery/sql/sqlite_*.cpp).
-OSQUERY_FUNCTIONS = (
-    *("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "atn2", "carve", "ceil", "ceiling", "charindex"),
-    *("community_id_v1", "concat", "concat_ws", "conditional_to_base64", "cos", "cosh", "cot", "coth", "degrees"),
-    *("exp", "floor", "from_base64", "in_cidr_block", "inet_aton", "leftstr", "log", "log10", "lower_quartile"),
-    *("md5", "median", "mode", "padc", "padl", "padr", "pi", "power", "proper", "radians", "regex_match"),
-    *("regex_split", "replicate", "reverse", "rightstr", "sha1", "sha256", "sign", "sin", "sinh", "sleep", "split"),
-    *("sqrt", "square", "ssdeep_compare", "stdev", "strfilter", "tan", "tanh", "to_base64", "upper_quartile"),
-    *("variance", "version_compare"),
+# Functions that osquery 5.23 adds to SQLite (osquery/sql/sqlite_*.cpp), for kinds of host that have not told theirs.
+FALLBACK_FUNCTIONS = (
+    *("acos", "asin", "atan", "carve", "ceil", "community_id_v1", "community_id_v1_strict", "concat", "concat_ws"),
+    *("conditional_to_base64", "cos", "cot", "degrees", "exp", "find_file_path_in_cmd", "floor", "from_base64"),
+    *("in_cidr_block", "inet_aton", "is_path_deterministic", "log", "log10", "md5", "parent_directory", "pi", "power"),
+    *("radians", "regex_match", "regex_split", "sha1", "sha256", "sin", "soundex", "split", "sqrt", "ssdeep_compare"),
+    *("tan", "to_base64", "version_compare"),
 )
+# Collations cannot be asked for by SQL that osquery runs.
 OSQUERY_COLLATIONS = ("version", "version_arch", "version_dpkg", "version_rhel")
 
 
@@ -122,27 +124,68 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
             error = _prepare(connection, text, statement)
             if error is not None and not _UNKNOWN_HERE.search(error):
                 raise BadInputError(f"sql {excerpt(text)} is wrong: {error}", "sql")
-        restricted = list(_restrictions(connection, text, statements, restricted_tables))
+        _refuse_several(text, statements)
+        restricted = list(_restrictions(connection, statements[0], restricted_tables))
     return Checked(text, restricted)
 
 
-def check_reading(sql: str) -> str:
-    """Give SQL that hosts are asked again and again, a label's. Raise BadInputError also for what is restricted."""
-    checked = check(sql, settings.RESTRICTED_TABLES)
-    if checked.restricted:
-        raise BadInputError(f"{checked.restricted[0]}: a label's SQL only reads", "queries")
-    return checked.text
+def _refuse_several(text: str, statements: list[Statement]) -> None:
+    if len(statements) < 2:
+        return
+    second = _place(text, statements[1].start + statements[1].tokens[0].start, 0)
+    raise BadInputError(
+        f"sql {excerpt(text)} has {len(statements)} statements, the second one at {second}: osquery explains the whole"
+        " text as one to learn its columns, so that several fail or lose columns; send one statement",
+        "sql",
+    )
+
+
+def changes(text: str) -> bool:
+    """Say whether checked SQL writes: into tables of extensions, say."""
+    return next(_statements(text)).verb in CHANGING
 
 
 def trouble_on(text: str, schema: TableSchema) -> str | None:
     """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
-    database = _database_of(schema.pk, schema.learned_at and schema.learned_at.timestamp())
+    database = _database_for(schema, "all")
     with database.lock:
         for statement in _statements(text):
             error = _prepare(database.connection, text, statement)
             if error is not None:
-                return error
+                return _as_hosts_say(error, schema)
     return None
+
+
+def repeated_columns(text: str, schema: TableSchema | None) -> list[str]:
+    """Name the columns that the result has more than once, of which osquery keeps one, on hosts of one kind.
+
+    Without a schema, only what can be said without tables.
+    """
+    statement = next(_statements(text))
+    if statement.is_explained:
+        return []
+    if schema is None:
+        return _repeated(_connection(), statement)
+    for columns in ("shown", "all"):  # * means the shown columns alone; hidden ones can be asked for by name
+        database = _database_for(schema, columns)
+        with database.lock:
+            if _prepare(database.connection, text, statement) is None:
+                return _repeated(database.connection, statement)
+    return []
+
+
+def _repeated(connection: apsw.Connection, statement: Statement) -> list[str]:
+    names: list[str] = []
+
+    def note(cursor: apsw.Cursor, *_: Any) -> bool:
+        names.extend(str(column[0]) for column in cursor.get_description())
+        return False  # prepared is enough
+
+    cursor = connection.cursor()
+    cursor.exec_trace = note
+    with suppress(apsw.Error):
+        cursor.execute(statement.text)
+    return [name for name, many in Counter(names).items() if many > 1]
 
 
 class _Database(NamedTuple):
@@ -152,18 +195,64 @@ class _Database(NamedTuple):
     lock: threading.Lock
 
 
+def _database_for(schema: TableSchema, columns: str) -> _Database:
+    return _database_of(schema.pk, schema.learned_at and schema.learned_at.timestamp(), len(schema.functions), columns)
+
+
 @lru_cache(maxsize=SCHEMAS_KEPT)
-def _database_of(schema_id: int, _learned_at: float | None) -> _Database:
-    """Make an empty database with the tables of one kind of host; made anew when they are learned anew."""
+def _database_of(schema_id: int, _learned_at: float | None, _functions: int, columns: str) -> _Database:
+    """Make an empty database with tables and functions of one kind of host; made anew when they are learned anew."""
     connection = _connection()
-    for table, columns in TableSchema.objects.get(pk=schema_id).tables.items():
-        listed = ", ".join(f"{_quoted(name)} {_quoted(kind)}" for name, kind, _ in columns)
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {_quoted(table)} ({listed})")
-    for name in OSQUERY_FUNCTIONS:
-        connection.create_scalar_function(name, _never_run, -1)
+    schema = TableSchema.objects.get(pk=schema_id)
+    for table, listed in schema.tables.items():
+        kept = [column for column in listed if columns == "all" or not column[2]] or listed
+        names = ", ".join(f"{_quoted(name)} {_quoted(kind)}" for name, kind, _ in kept)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {_quoted(table)} ({names})")
+    _give_functions(connection, schema.functions)
     for name in OSQUERY_COLLATIONS:
         connection.create_collation(name, _never_run)
     return _Database(connection, threading.Lock())
+
+
+def _give_functions(connection: apsw.Connection, learned: Sequence[Sequence[Any]]) -> None:
+    """Let the connection know the functions that hosts told of, and no other; without any, osquery's of our list."""
+    if not learned:
+        for name in FALLBACK_FUNCTIONS:
+            connection.create_scalar_function(name, _never_run, -1)
+        return
+    own = _own_functions()
+    for name, arguments, kind in learned:
+        if name.lower() not in own:
+            _create_function(connection, name, arguments, kind)
+    for name in own - {str(name).lower() for name, *_ in learned}:
+        # One that takes any number of arguments hides SQLite's own of that name, and then goes away and hides it still.
+        connection.create_scalar_function(name, _never_run, -1)
+        connection.create_scalar_function(name, None, -1)
+
+
+@lru_cache(maxsize=1)
+def _own_functions() -> frozenset[str]:
+    """Name the functions of the SQLite that checks; it may be newer or older than that of hosts."""
+    listed = apsw.Connection(":memory:").execute("SELECT name FROM pragma_function_list")
+    return frozenset(str(row[0]).lower() for row in listed)
+
+
+def _create_function(connection: apsw.Connection, name: str, arguments: int, kind: str) -> None:
+    many = arguments if -1 <= arguments <= 127 else -1
+    if kind == "w":
+        connection.create_window_function(name, cast(Any, _never_run), many)
+    elif kind == "a":
+        connection.create_aggregate_function(name, cast(Any, _never_run), many)
+    else:
+        connection.create_scalar_function(name, _never_run, many)
+
+
+def _as_hosts_say(error: str, schema: TableSchema) -> str:
+    """Say of a function that was taken away here that there is none: SQLite still remembers its name."""
+    found = _WRONG_NUMBER.match(error)
+    if found and schema.functions and found[1].lower() not in {str(name).lower() for name, *_ in schema.functions}:
+        return f"no such function: {found[1]}{error[found.end() :]}"
+    return error
 
 
 def _connection() -> apsw.Connection:
@@ -232,20 +321,16 @@ def _tokens(text: str) -> Iterator[Token]:
             yield Token(kind, content, *found.span())
 
 
-def _restrictions(
-    connection: apsw.Connection, text: str, statements: list[Statement], tables: Collection[str]
-) -> Iterator[str]:
-    if len(statements) > 1:
-        yield f"sql {excerpt(text)} has {len(statements)} statements"
-    for statement in statements:
-        if statement.verb in CHANGING:
-            yield f"sql {excerpt(statement.text.strip())} does not only read"
-        elif statement.verb not in READING:
-            allowed = ", ".join(READING)
-            raise BadInputError(f"sql {excerpt(text)} does not only read: allowed are {allowed}", "sql")
-    restricted = {name.lower() for name in tables}
-    for table in sorted(set().union(*(_named(connection, statement, restricted) for statement in statements))):
-        yield f"sql uses {table!r}, which is one of RESTRICTED_TABLES"
+def _restrictions(connection: apsw.Connection, statement: Statement, tables: Collection[str]) -> Iterator[str]:
+    if statement.verb in CHANGING:
+        yield f"sql {excerpt(statement.text.strip())} does not only read"
+    elif statement.verb not in READING:
+        allowed = ", ".join(READING)
+        raise BadInputError(f"sql {excerpt(statement.text.strip())} does not only read: allowed are {allowed}", "sql")
+    restricted = {name.lower() for name in tables}.union(CODE_LOADING)
+    for name in sorted(set(_named(connection, statement, restricted))):
+        why = "loads code into the agent" if name in CODE_LOADING else "is one of RESTRICTED_TABLES"
+        yield f"sql uses {name!r}, which {why}"
 
 
 def _named(connection: apsw.Connection, statement: Statement, tables: set[str]) -> Iterable[str]:

@@ -19,7 +19,8 @@ PARAMETERS = (
     OpenApiParameter("label", str, description="name of a label that it is in"),
     OpenApiParameter("in_doubt", bool, description="whether a second machine uses its key"),
     OpenApiParameter("seen", str, description="asked since: RFC 3339 with a zone, or seconds before now"),
-    *(OpenApiParameter(name, str, description=f"exactly its {name}") for name in EXACTLY),
+    OpenApiParameter("hostname", str, description="its hostname, in any case"),
+    *(OpenApiParameter(name, str, description=f"exactly its {name}") for name in EXACTLY[1:]),
 )
 
 
@@ -32,7 +33,7 @@ def filtered(hosts: QuerySet[Host], request: Request) -> QuerySet[Host]:
         "labels": _label_in(request),
         "in_doubt_since__isnull": None if in_doubt is None else not in_doubt,
         "presence__last_seen__gte": since_in(request, "seen", timezone.now()),
-        **{name: value or None for name, value in exactly.items()},
+        **{"hostname__iexact" if name == "hostname" else name: value or None for name, value in exactly.items()},
     }
     hosts = hosts.filter(**{name: value for name, value in conditions.items() if value is not None})
     search = text_in(request, "search")

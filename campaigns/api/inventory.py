@@ -20,8 +20,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
-from agents.inventory import labels, schemas
-from agents.models import EnrollSecret, Host, HostQuerySet, Label, LabelMembership, Platform, Presence
+from agents.inventory import host_names, labels, schemas
+from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answers import Window
@@ -36,7 +36,7 @@ from campaigns.api.serializers import (
 )
 from campaigns.models import VIEW, Campaign, Query, Result
 from fleet.api import ModelPermissions, refuse_body
-from fleet.errors import BadInputError, ConflictError
+from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
 from fleet.views import ApiView
 
@@ -129,31 +129,35 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
     @hosts.mapping.post
     def add_hosts(self, request: Request, pk: str) -> Response:
-        """Put hosts in: `{"hosts": [ids]}`."""
-        label, hosts = self._members(request)
-        labels.add(label, hosts)
-        return Response({"hosts_count": label.hosts.count()})
+        """Put hosts in: `{"hosts": [ids or names]}`."""
+        label, found = self._members(request)
+        labels.add(label, Host.objects.filter(pk__in=found.ids))
+        return self._counted(label, found)
 
     @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
     @hosts.mapping.delete
     def remove_hosts(self, request: Request, pk: str) -> Response:
-        """Take hosts out: `{"hosts": [ids]}`."""
-        label, hosts = self._members(request)
-        LabelMembership.objects.filter(label=label, host__in=hosts).delete()
-        return Response({"hosts_count": label.hosts.count()})
+        """Take hosts out: `{"hosts": [ids or names]}`."""
+        label, found = self._members(request)
+        LabelMembership.objects.filter(label=label, host_id__in=found.ids).delete()
+        return self._counted(label, found)
 
-    def _members(self, request: Request) -> tuple[Label, HostQuerySet]:
+    def _counted(self, label: Label, found: host_names.Found) -> Response:
+        warnings = {"warnings": found.warnings} if found.warnings else {}
+        return Response({"hosts_count": label.hosts.count(), **warnings})
+
+    def _members(self, request: Request) -> tuple[Label, host_names.Found]:
         """Give the label and the hosts of the body. Raise BadInputError naming hosts that there are not."""
         label = self.get_object()
         labels.check_by_hand(label)
         body = MembersSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        ids = body.validated_data["hosts"]
-        known = set(Host.objects.filter(pk__in=ids).values_list("pk", flat=True))
-        unknown = [host for host in ids if host not in known]
-        if unknown:
-            raise BadInputError(f"unknown host: {', '.join(map(str, unknown[:10]))}", "hosts")
-        return label, Host.objects.filter(pk__in=known)
+        given = body.validated_data["hosts"]
+        ids = [host for host in given if isinstance(host, int)]
+        names = [host for host in given if isinstance(host, str)]
+        found = host_names.look_up(ids, names, Host.objects.all())
+        host_names.check_known(found, "hosts")
+        return label, found
 
 
 class SchemaView(ApiView):

@@ -1,7 +1,7 @@
 """The shapes of what the API takes and gives."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from agents.inventory import labels, sql
+from agents.inventory import kept_sql, labels
 from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
 from campaigns.api.models import ApiToken
@@ -19,6 +19,7 @@ from campaigns.selecting.earlier_targets import Earlier
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 from fleet.parameters import moment_of
+from fleet.text import is_text
 
 
 class Moment(serializers.DateTimeField):
@@ -93,6 +94,9 @@ class OrderSerializer(StrictSerializer):
     start_at = Moment(required=False, allow_null=True, help_text="date, time and zone")
     rollout = serializers.JSONField(required=False, allow_null=True)
     include_late_joiners = serializers.BooleanField(required=False, default=False)
+    force = serializers.BooleanField(
+        required=False, default=False, help_text="ask hosts whose learned tables speak against the SQL as well"
+    )
 
     def order(self, by: User) -> Order:
         """Give what was asked for. Raise BadInputError when it says nothing or two things."""
@@ -223,8 +227,14 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         fields = ("id", "name", "description", "built_in", "queries", "hosts_count", "created_at")
 
     def validate_queries(self, queries: dict[str, str]) -> dict[str, str]:
-        """Check each as SQL of a campaign is checked; restricted SQL is no label's business."""
-        return {platform: sql.check_reading(text) for platform, text in queries.items()}
+        """Check each as a launch would, on the hosts of its platform, and that who asks may launch."""
+        by = self.context["request"].user
+        if queries != self._queries_kept():
+            kept_sql.check_author(by, "queries")
+        return {platform: kept_sql.check_of_label(text, by, platform) for platform, text in queries.items()}
+
+    def _queries_kept(self) -> dict[str, str]:
+        return {query.platform: query.sql for query in self.instance.queries.all()} if self.instance else {}
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Add `from`, which Python keeps for itself."""
@@ -249,10 +259,22 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         return label
 
 
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+class HostReference(serializers.Field[Any, Any, Any, Any]):
+    """An id, or a hostname in any case, a uuid, a serial or a host identifier."""
+
+    def to_internal_value(self, data: Any) -> int | str:
+        """Take a number for an id, text for a name."""
+        is_id = isinstance(data, int) and not isinstance(data, bool) and 0 < data < 2**63
+        if not is_id and not (isinstance(data, str) and data.strip() and is_text(data)):
+            raise serializers.ValidationError(f"{data!r} is neither the id nor the name of a host")
+        return cast(int | str, data)
+
+
 class MembersSerializer(StrictSerializer):
     """Hosts to be put into or taken out of a label."""
 
-    hosts = serializers.ListField(child=serializers.IntegerField(), max_length=100_000)
+    hosts = serializers.ListField(child=HostReference(), max_length=100_000)
 
 
 class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
@@ -265,6 +287,10 @@ class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
     class Meta:
         model = Query
         fields = ("id", "name", "sql", "description", "created_by", "created_at", "updated_at")
+
+    def validate_sql(self, text: str) -> str:
+        """Check it as a launch would; saved SQL may still be of a kind of host that has not told its tables."""
+        return kept_sql.check(text, self.context["request"].user, "sql")
 
 
 class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):

@@ -45,9 +45,6 @@ def _queries(request: HttpRequest) -> QuerySet[Query]:
 
 def _begin_with(request: HttpRequest) -> dict[str, Any]:
     """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
-    host = Host.objects.enrolled().filter(pk=number_of(request.GET.get("host"))).first()
-    if host is not None and request.user.has_perm(SEE_HOSTS):
-        return {"kind": "hosts", "hosts": f"#{host.pk}\n"}
     query = _queries(request).filter(pk=number_of(request.GET.get("query"))).first()
     if query is not None:
         return {"sql": query.sql, "name": query.name, "query": query.pk}
@@ -71,15 +68,15 @@ def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
     if not target or not any(target.values()):
         return {"nothing_chosen": True}
     try:
-        return _estimate_of(target, user_of(request), _sql_as_typed(form))
+        return _estimate_of(target, user_of(request), _sql_as_typed(form), forced=bool(form.cleaned_data.get("force")))
     except FleetError as error:
         return {"error": error.sentence}
 
 
-def _estimate_of(target: dict[str, Any], by: User, text: str) -> dict[str, Any]:
+def _estimate_of(target: dict[str, Any], by: User, text: str, *, forced: bool) -> dict[str, Any]:
     """Count who is meant also while the SQL, as far as it is typed, is wrong on every host."""
     try:
-        return estimates.estimate(target, by, text)
+        return estimates.estimate(target, by, text, forced=forced)
     except FleetError as error:
         if error.field != "sql":
             raise

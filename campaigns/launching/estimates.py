@@ -1,7 +1,6 @@
 """What a launch would mean, without launching: who is meant now, who of them cannot run the SQL, what it cost."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.inventory import sql
+from agents.inventory.schemas import KIND
 from agents.models import BUSY, online_since
 from campaigns.launching import quotas
 from campaigns.selecting import sql_support
@@ -21,9 +21,9 @@ SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
 
 # The selected hosts' query is the ORM's own and stands in for {}.
 COUNT_MEANT = """
-SELECT platform, version, extensions,
+SELECT platform, version, extensions, digest,
     count(*), count(*) FILTER (WHERE last_seen >= %s OR busy_since >= %s), count(*) FILTER (WHERE last_seen >= %s)
-FROM ({}) AS meant (platform, version, extensions, last_seen, busy_since) GROUP BY 1, 2, 3
+FROM ({}) AS meant (platform, version, extensions, digest, last_seen, busy_since) GROUP BY 1, 2, 3, 4
 """
 # Bounded, so that it takes as long for a hundred earlier campaigns over everybody as for one over a few.
 COST = """
@@ -81,7 +81,7 @@ def _median_and_p95(values: list[int] | None) -> dict[str, int | None]:
     return {"median": median, "p95": p95}
 
 
-def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
+def estimate(target: Any, by: User, text: str = "", *, forced: bool = False) -> dict[str, Any]:
     """Count who a selection means now: all, online, seen within a day, by platform; and the cost of the SQL, if given.
 
     Raise BadInputError for what a launch would refuse; warn of what it would need a permission for, and of hosts that
@@ -100,7 +100,8 @@ def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
     if text:
         checked = sql.check(text, settings.RESTRICTED_TABLES)
         cost = cost_of(checked.text)
-        warnings += _unsupported(checked.text, {kind: counted.hosts for kind, counted in meant.items()})
+        kinds = {kind: counted.hosts for kind, counted in meant.items()}
+        warnings += sql_support.support_among(checked.text, kinds, forced=forced).warnings
         warnings += [*_refusals(cost), *(f"{reason}: it needs a permission" for reason in checked.restricted)]
     return {
         "targeted": targeted,
@@ -114,11 +115,11 @@ def estimate(target: Any, by: User, text: str = "") -> dict[str, Any]:
 
 def _count(selection: Selection) -> dict[sql_support.Kind, Meant]:
     now = timezone.now()
-    fields = ("platform", "osquery_version", "extensions", "presence__last_seen", "presence__busy_since")
+    fields = (*KIND, "presence__last_seen", "presence__busy_since")
     text, params = sql_of(selection.hosts(now), *fields)
     with connection.cursor() as cursor:
         cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - BUSY, now - timedelta(days=1), *params])
-        return {row[:3]: Meant(*row[3:]) for row in cursor.fetchall()}
+        return {row[:4]: Meant(*row[4:]) for row in cursor.fetchall()}
 
 
 def cost_of(text: str) -> Cost:
@@ -133,15 +134,6 @@ def goes_alone(text: str) -> bool:
     """Say whether nothing else shall wait, or die, with this SQL: it was slow or denylisted before."""
     cost = cost_of(text)
     return bool(cost.denylisted) or (cost.wall_ms is not None and cost.wall_ms[1] >= SLOW_MS)
-
-
-def _unsupported(text: str, hosts: Mapping[sql_support.Kind, int]) -> Iterator[str]:
-    """Say how many hosts of a platform lack what the SQL asks for, the most first."""
-    lacking: Counter[tuple[str, str]] = Counter()
-    for kind in sql_support.unsupported_among(text, hosts):
-        lacking[kind.platform, kind.error] += hosts[kind[:3]]
-    for (platform, error), many in lacking.most_common():
-        yield f"{many} {platform} hosts cannot run it and would not be asked: {error}"
 
 
 def _refusals(cost: Cost) -> list[str]:

@@ -49,20 +49,21 @@ class Order:
     start_at: datetime | None = None
     rollout: Any = None
     include_late_joiners: bool = False
+    force: bool = False  # ask hosts whose learned tables speak against the SQL as well
 
     def digest(self) -> str:
         """Give what tells two orders apart. Of a saved query only which one it is: its SQL may be edited meanwhile."""
         question = self.query.pk if self.query else self.sql
         parts = [question, self.target, self.timeout, self.name, self.reason]
         parts += [self.answer_within, self.start_at and self.start_at.isoformat(), self.rollout]
-        parts += [self.include_late_joiners]
+        parts += [self.include_late_joiners, *(["force"] if self.force else [])]  # as it was before there was force
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def estimate(order: Order, by: User) -> dict[str, Any]:
     """Say what a launch would mean; its SQL may be "" = not known yet. Raise BadInputError as the launch would."""
     _check_shape(order)
-    return estimates.estimate(order.target, by, order.sql)
+    return estimates.estimate(order.target, by, order.sql, forced=order.force)
 
 
 def launch(order: Order, by: User) -> Campaign:
@@ -84,6 +85,7 @@ def launch(order: Order, by: User) -> Campaign:
         start_at=order.start_at,
         rollout=order.rollout,
         include_late_joiners=order.include_late_joiners,
+        is_forced=order.force,
         warnings=selection.check_names(),
         created_by=by,
     )
@@ -126,7 +128,7 @@ def _schedule(campaign: Campaign, selection: Selection) -> None:
     if _is_nobody(selection):
         raise BadInputError(f"target {json.dumps(campaign.target)} can never select a host", "target")
     hosts = selection.hosts(timezone.now())
-    sql_support.unsupported(campaign.sql, hosts)
+    campaign.warnings += sql_support.support(campaign.sql, hosts, forced=campaign.is_forced).warnings
     campaign.status = Status.SCHEDULED
     campaign.expected = hosts.count()
     if campaign.created_by is not None:
@@ -150,7 +152,9 @@ def _freeze(campaign: Campaign, selection: Selection) -> None:
     ranges = ranges_of(hosts)
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
-    campaign.unsupported = refused = sql_support.unsupported(campaign.sql, hosts)
+    refused, warnings = sql_support.support(campaign.sql, hosts, forced=campaign.is_forced)
+    campaign.unsupported = refused
+    campaign.warnings += warnings
     campaign.goes_alone = estimates.goes_alone(campaign.sql)
     campaign.expected = sum(map(len, ranges.values()))
     if campaign.created_by is not None:

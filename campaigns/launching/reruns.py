@@ -32,6 +32,7 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
         name=parent.name,
         reason=parent.reason,
         query=parent.query,
+        force=parent.is_forced,
     )
     with transaction.atomic():
         campaign = launch(order, by)

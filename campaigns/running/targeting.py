@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agents.board import clock, operator_verbs, redis_client
 from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
+from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
 from campaigns.launching import quotas
@@ -40,9 +41,10 @@ WITH written AS (
     INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count, ended_at)
     SELECT %s, id, hostname, CASE WHEN refused.error IS NULL THEN 'waiting' ELSE 'unsupported' END, false, 0,
         coalesce(refused.error, ''), 0, CASE WHEN refused.error IS NOT NULL THEN %s END
-    FROM ({}) AS meant (id, hostname, platform, version, extensions)
-    LEFT JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS refused (platform, version, extensions, error)
-    USING (platform, version, extensions) ORDER BY id
+    FROM ({}) AS meant (id, hostname, platform, version, extensions, digest)
+    LEFT JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS refused (platform, version, extensions, error, digest)
+    USING (platform, version, extensions, digest) ORDER BY id
     ON CONFLICT DO NOTHING RETURNING state
 )
 SELECT state, count(*) FROM written GROUP BY state
@@ -79,8 +81,9 @@ def _meant(range_: TargetRange) -> HostQuerySet:
 
 def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
     """Write targets and counts; give how many are new."""
-    text, params = sql_of(hosts, "pk", "hostname", "platform", "osquery_version", "extensions")
-    refused = [[kind[place] for kind in campaign.unsupported] for place in range(4)]
+    text, params = sql_of(hosts, "pk", "hostname", *schemas.KIND)
+    kinds = [sql_support.Unsupported(*kind) for kind in campaign.unsupported]
+    refused = [[kind[place] for kind in kinds] for place in range(len(sql_support.Unsupported._fields))]
     with connection.cursor() as cursor:
         cursor.execute(WRITE.format(text), [campaign.pk, campaign.chosen_at, *params, *refused])
         written: dict[str, int] = dict(cursor.fetchall())
@@ -212,7 +215,8 @@ def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
 
 def _join(campaign: Campaign, hosts: HostQuerySet) -> None:
     """Write hosts that join: they may be of kinds that nobody had at the launch, and some stand among the released."""
-    campaign.unsupported = sql_support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
+    if not campaign.is_forced:
+        campaign.unsupported = sql_support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
     _write(campaign, hosts)
     if campaign.rollout is not None:
         campaign.released_count = releasing.count_released(campaign)

@@ -5,7 +5,6 @@ an earlier campaign are added. `exclude_labels`, `online` and `sample` only filt
 one key are alternatives; an empty list selects nobody.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
 
+from agents.inventory import host_names
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.errors import BadInputError
@@ -22,7 +22,7 @@ from fleet.text import is_text
 
 SELECTORS = ("all", "labels", "platforms", "hosts", "campaign")
 FILTERS = ("exclude_labels", "online", "sample")
-HOST_NAMES = ("hostname", "uuid", "hardware_serial", "host_identifier")
+MOST_HOSTS = 50_000  # named in one target; more are a label, or a campaign's
 # Where a host stands among all, the same for ever: its id by the golden ratio, so that any range of ids is spread
 # evenly and 10 % of it are 10 % of its hosts.
 PLACES = 2**32
@@ -110,20 +110,9 @@ class Selection:
         _all_known("label", [*(self.labels or []), *self.exclude_labels], self._label_ids)
         if self.earlier is not None:
             self.earlier.check("target")
-        enrolled = Host.objects.enrolled()
-        known_ids = enrolled.filter(pk__in=self.host_ids).values_list("pk", flat=True)
-        _all_known("host", self.host_ids, known_ids)
-        return self._check_host_names(enrolled)
-
-    def _check_host_names(self, enrolled: HostQuerySet) -> list[str]:
-        if not self.host_names:
-            return []
-        borne: Counter[str] = Counter()
-        for names in enrolled.filter(self._named()).values_list(*HOST_NAMES):
-            borne.update(set(names))
-        _all_known("host", self.host_names, borne)
-        several = [name for name in dict.fromkeys(self.host_names) if borne[name] > 1]
-        return [f"{borne[name]} hosts are called {name!r}: all of them are meant" for name in several]
+        found = host_names.look_up(self.host_ids, self.host_names)
+        host_names.check_known(found, "target")
+        return found.warnings
 
     @cached_property
     def _label_ids(self) -> dict[str, int]:
@@ -142,7 +131,7 @@ class Selection:
             group &= Q(pk__in=self._members(self.labels))
         if self.platforms is not None:
             group &= Q(platform__in=self.platforms)
-        chosen = group | Q(pk__in=self.host_ids) | self._named()
+        chosen = group | Q(pk__in=self.host_ids) | host_names.named(self.host_names)
         if self.earlier is not None:
             chosen |= self.earlier.hosts()
         hosts: HostQuerySet = Host.objects.enrolled().filter(Q() if self.everybody else chosen)
@@ -151,13 +140,6 @@ class Selection:
         if self.online:
             hosts = hosts.online(now)
         return self.sample.of(hosts) if self.sample else hosts
-
-    def _named(self) -> Q:
-        named = Q(pk__in=[])
-        if self.host_names:
-            for name in HOST_NAMES:
-                named |= Q(**{f"{name}__in": self.host_names})
-        return named
 
 
 def sql_of(hosts: HostQuerySet, *fields: str) -> tuple[str, tuple[Any, ...]]:
@@ -184,6 +166,10 @@ def _list(target: dict[str, Any], name: str, kinds: tuple[type, ...]) -> list[An
     values = target[name]
     if not isinstance(values, list):
         raise BadInputError(f"target.{name} {values!r} is not a list", "target")
+    if name == "hosts" and len(values) > MOST_HOSTS:
+        raise BadInputError(
+            f"target.hosts names {len(values)} hosts, allowed are {MOST_HOSTS}: put them into a label", "target"
+        )
     for value in values:
         if not isinstance(value, kinds) or isinstance(value, bool):
             asked_for = " or ".join({"int": "an id", "str": "a name"}[kind.__name__] for kind in kinds)

@@ -44,6 +44,10 @@ def details() -> HousekeepingQuery:
     return HousekeepingQuery.objects.get(kind="details")
 
 
+def schema_query() -> HousekeepingQuery:
+    return HousekeepingQuery.objects.get(kind="schema")
+
+
 def name_of(query: HousekeepingQuery) -> str:
     return f"h{query.pk}"
 
@@ -183,9 +187,9 @@ def test_one_host_of_a_kind_teaches_its_tables(agent: Meet, collect: Callable[[]
         tell(agent(host), details(), [TOLD])
     collect()
 
-    assert agent(first).read()["queries"][name_of(schemas.query())] == schemas.SQL
-    assert name_of(schemas.query()) not in agent(second).read().get("queries", {})
-    tell(agent(first), schemas.query(), TABLES)
+    assert agent(first).read()["queries"][name_of(schema_query())] == schemas.SQL
+    assert name_of(schema_query()) not in agent(second).read().get("queries", {})
+    tell(agent(first), schema_query(), TABLES)
     collect()
 
     schema = TableSchema.objects.get()
@@ -206,7 +210,7 @@ def test_when_the_first_of_a_kind_is_silent_the_next_is_asked(agent: Meet, colle
     tell(agent(hosts[1]), details(), [TOLD])
     collect()
 
-    assert agent(hosts[1]).read()["queries"][name_of(schemas.query())] == schemas.SQL
+    assert agent(hosts[1]).read()["queries"][name_of(schema_query())] == schemas.SQL
 
 
 def test_other_extensions_are_another_kind(agent: Meet, collect: Callable[[], int]) -> None:
@@ -236,7 +240,7 @@ def test_the_questions_and_built_in_labels_survive_another_migration(db: None) -
     housekeeping.prepare()
     housekeeping.prepare()
 
-    assert HousekeepingQuery.objects.count() == 2
+    assert HousekeepingQuery.objects.count() == 4
     assert set(Label.objects.exclude(built_in="").values_list("name", flat=True)) == {
         "Linux",
         "macOS",

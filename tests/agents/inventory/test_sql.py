@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import apsw
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from agents.inventory import sql
@@ -51,6 +52,9 @@ def test_sql_that_only_hosts_can_judge_is_sent(text: str) -> None:
         ('SELECT 1 AS "carves', "unrecognized token"),
         ("x\0y", "NUL"),
         (" ; -- nothing\n", "is empty"),
+        ("SELECT 1; SELECT 2", r"has 2 statements, the second one at line 1, column 11: osquery explains"),
+        ("SELECT ';';\n\n  /* ; */ VALUES (1) ; EXPLAIN SELECT 3;", r"has 3 statements, the second one at line 3"),
+        ("DELETE FROM users; DROP TABLE users", "has 2 statements"),
         ("SELECT '" + "x" * 70_000 + "'", "allowed are 65536"),
     ],
 )
@@ -68,7 +72,6 @@ def test_sql_that_is_wrong_everywhere_is_refused_with_the_place(text: str, sente
         ("EXPLAIN DELETE FROM users", "does not only read"),
         ("WITH replace(a) AS MATERIALIZED (SELECT ')'), b AS (SELECT 1) UPDATE x SET a = 0", "does not only read"),
         ("WITH [--] AS (SELECT 1) /* ( */ REPLACE INTO users VALUES (1)", "does not only read"),
-        ("SELECT 1; SELECT 2", "has 2 statements"),
         ("SELECT * FROM Carves WHERE path = 1", "uses 'carves'"),
         ('SELECT * FROM "carves"', "uses 'carves'"),
         ("SELECT carve(path) FROM file", "uses 'carve'"),
@@ -160,7 +163,7 @@ def schema(db: None) -> TableSchema:
         ("SELECT p.cid FROM pragma_table_xinfo('processes') AS p", None),
         ("SELECT pid FROM apps", "no such table: apps"),
         ("SELECT pidd FROM processes", "no such column: pidd (line 1, column 8)"),
-        ("SELECT pid FROM processes;\nSELECT uper(name) FROM processes", "no such function: uper (line 2, column 8)"),
+        ("SELECT\nuper(name) FROM processes", "no such function: uper (line 2, column 1)"),
     ],
 )
 def test_sqlite_says_what_a_kind_of_host_cannot_run(schema: TableSchema, text: str, trouble: str | None) -> None:
@@ -188,8 +191,87 @@ def test_launches_at_the_same_time_share_the_tables(schema: TableSchema) -> None
 
 def test_what_says_nothing_of_the_sql_is_no_verdict(schema: TableSchema) -> None:
     assert schema.learned_at is not None
-    sql._database_of(schema.pk, schema.learned_at.timestamp()).connection.close()
+    sql._database_for(schema, "all").connection.close()
 
     with pytest.raises(apsw.ConnectionClosedError):
         sql.trouble_on("SELECT pid FROM processes", schema)
     sql._database_of.cache_clear()
+
+
+@pytest.fixture
+def told(schema: TableSchema) -> TableSchema:
+    """Let that kind of host have told its functions: an older SQLite, and some of osquery's."""
+    schema.functions = [["lower", 1, "s"], ["count", 0, "w"], ["count", 1, "w"], ["max", -1, "s"], ["max", 1, "w"]]
+    schema.functions += [["parent_directory", 1, "s"], ["soundex", 1, "s"], ["our_own", 2, "s"], ["our_sum", 1, "a"]]
+    schema.save()
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("call", "trouble"),
+    [
+        ("parent_directory(name)", None),
+        ("Soundex(name)", None),
+        ("our_own(name, pid)", None),
+        ("our_sum(pid)", None),
+        ("lower(name)", None),
+        ("count(*)", None),
+        ("max(pid)", None),
+        ("max(pid, 1)", None),
+        ("our_own(name)", "wrong number of arguments to function our_own() (line 1, column 8)"),
+        ("median(pid)", "no such function: median (line 1, column 8)"),
+        ("string_agg(name, ',')", "no such function: string_agg (line 1, column 8)"),
+        ("jsonb('{}')", "no such function: jsonb (line 1, column 8)"),
+        ("octet_length(name)", "no such function: octet_length (line 1, column 8)"),
+        ("stdev(pid)", "no such function: stdev (line 1, column 8)"),
+        ("split(name, '.', 0)", "no such function: split (line 1, column 8)"),
+    ],
+)
+def test_the_functions_that_hosts_told_are_those_they_have(told: TableSchema, call: str, trouble: str | None) -> None:
+    assert sql.trouble_on(f"SELECT {call} FROM processes", told) == trouble  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("SELECT pid, pid FROM processes", ["pid"]),
+        ("SELECT a.name, b.name, a.pid FROM processes a JOIN processes b USING (pid)", ["name"]),
+        ("SELECT * FROM processes a, processes b", ["pid", "name"]),
+        ("SELECT secret, secret FROM processes", ["secret"]),
+        ("SELECT pid AS a, name AS a FROM processes", ["a"]),
+        ("SELECT pid AS a, name AS A FROM processes", []),
+        ("SELECT * FROM processes JOIN processes USING (pid, name)", []),
+        ("WITH x AS (SELECT pid, pid FROM processes) SELECT 1 FROM x", []),
+        ("EXPLAIN SELECT pid, pid FROM processes", []),
+        ("SELECT count(*), count(*) FROM processes", ["count(*)"]),
+    ],
+)
+def test_columns_that_osquery_would_lose_are_named(schema: TableSchema, text: str, repeated: list[str]) -> None:
+    assert sql.repeated_columns(text, schema) == repeated
+
+
+def test_columns_are_told_without_tables_too() -> None:
+    assert sql.repeated_columns("SELECT 1 AS a, 2 AS b, 3 AS a", None) == ["a"]
+    assert sql.repeated_columns("SELECT pid, pid FROM nobody_knows", None) == []
+
+
+@pytest.mark.parametrize("call", ["load_extension('x')", "LOAD_EXTENSION('x', 'y')", '"load_extension"(1)'])
+def test_what_loads_code_is_restricted_whatever_the_setting_says(call: str) -> None:
+    assert sql.check(f"SELECT {call}", []).restricted == ["sql uses 'load_extension', which loads code into the agent"]
+
+
+@pytest.mark.parametrize("table", ["carve", "curl", "process_envs", "shadow", "shell_history", "yara", "yara_events"])
+def test_tables_that_tell_secrets_are_restricted_by_default(table: str) -> None:
+    spellings = (
+        "SELECT * FROM TABLE",
+        "SELECT * FROM main.TABLE",
+        "SELECT * FROM [main] . 'TABLE'",
+        "SELECT * FROM `TABLE`('x')",
+        "WITH TABLE AS (SELECT 1) SELECT * FROM TABLE",
+        'WITH x AS (SELECT * FROM "TABLE") SELECT * FROM x',
+        "SELECT (SELECT count(*) FROM temp.TABLE)",
+    )
+
+    for text in spellings:
+        for name in (table, table.upper()):
+            assert sql.check(text.replace("TABLE", name), settings.RESTRICTED_TABLES).restricted, text

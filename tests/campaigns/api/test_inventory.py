@@ -216,3 +216,19 @@ def test_an_address_that_does_not_exist_answers_json(boss: APIClient) -> None:
 
     assert answered.status_code == 404
     assert answered.json()["error"]
+
+
+def test_hosts_enter_a_label_by_name_in_any_case(boss: APIClient) -> None:
+    one, two, other = make_host(hostname="WEB-01"), make_host(hostname="web-01"), make_host(uuid="AbC")
+    label = make_label("pets")
+
+    answered = post(boss, f"labels/{label.pk}/hosts/", hosts=["Web-01", "AbC"])
+    refused = post(boss, f"labels/{label.pk}/hosts/", hosts=["abc"])
+
+    assert answered.json() == {
+        "hosts_count": 3,
+        "warnings": ["2 hosts are called 'Web-01': all of them are meant"],
+    }
+    assert set(label.hosts.all()) == {one, two, other}
+    assert refused.status_code == 400
+    assert "'abc'" in refused.json()["error"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -12,7 +12,7 @@ from agents.board import operator_verbs
 from agents.models import Host, HousekeepingQuery, Label, TableSchema
 from agents.tasks import ask_everybody
 from tests.conftest import Agent
-from tests.factories import make_host, make_label, make_user
+from tests.factories import learn, make_host, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
@@ -204,3 +204,46 @@ def test_the_learned_tables_are_given_by_name(admin: APIClient) -> None:
     assert macs["count"] == 1
     assert admin.get("/api/v1/schema/?platform=amiga").status_code == 400
     assert operator_verbs.housekept() is None, "reading asks nobody"
+
+
+def test_sql_that_is_kept_is_checked_as_a_launch_is(admin: APIClient, api: Callable[[User | None], APIClient]) -> None:
+    learn("linux", "listening_ports", "users")
+    learn("darwin", "apps")
+    make_host(osquery_version="5.23.0")
+    make_host(osquery_version="5.23.0", platform="darwin")
+    writer = make_user()
+    writer.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_query", "view_label", "add_query", "add_label", "add_campaign"])
+    )
+
+    def kept(who: APIClient, text: str) -> tuple[int, int]:
+        name = f"{text}-{id(who)}"[-50:]
+        query = who.post("/api/v1/queries/", {"name": name, "sql": text}, format="json")
+        label = who.post("/api/v1/labels/", {"name": name, "queries": {"linux": text}}, format="json")
+        return query.status_code, label.status_code
+
+    assert kept(admin, "NOT SQL AT ALL") == (400, 400)
+    assert kept(admin, "SELECT * FROM nowhere") == (400, 400)
+    assert kept(admin, "SELECT 1; SELECT 2") == (400, 400)
+    assert kept(admin, "SELECT name FROM apps") == (201, 400), "hosts of another platform can run it"
+    assert kept(api(writer), "SELECT name FROM users") == (201, 201)
+    assert kept(api(writer), "SELECT * FROM main.SHADOW") == (403, 403)
+    make_host(osquery_version="5.24.0")
+    assert kept(admin, "SELECT * FROM nowhere") == (201, 201), "a kind of host has not told its tables yet"
+
+
+def test_sql_of_a_label_needs_the_permission_to_launch(api: Callable[[User | None], APIClient]) -> None:
+    writer = make_user()
+    writer.user_permissions.set(Permission.objects.filter(codename__in=["view_label", "add_label", "change_label"]))
+    made = make(api(writer), queries={"linux": "SELECT 1"})
+    plain = make(api(writer))
+
+    changed = api(writer).patch(
+        f"/api/v1/labels/{plain.json()['id']}/", {"queries": {"linux": "SELECT 1"}}, format="json"
+    )
+
+    for refused in (made, changed):
+        assert refused.status_code == 403
+        assert "needs the permission campaigns.add_campaign" in refused.json()["error"]
+    assert plain.status_code == 201
+    assert not HousekeepingQuery.objects.filter(kind="label").exists()

@@ -212,7 +212,9 @@ def test_a_range_that_comes_after_the_stop_asks_nobody() -> None:
     assert not operator_verbs.offered(campaign.pk, host.pk >> 16)
 
 
-@pytest.mark.parametrize("text", ["SELECT 1; SELECT 2", "DELETE FROM users", "SELECT * FROM carves"])
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM main.Yara", "SELECT load_extension('x')", "DELETE FROM users", "SELECT * FROM carves"]
+)
 def test_sql_that_changes_hosts_needs_a_permission(api: Api, operator: User, text: str) -> None:
     make_host()
 
@@ -259,3 +261,45 @@ def test_what_an_unknown_kind_of_host_can_run_is_its_own_to_say(api: Api, operat
     make_host(osquery_version="6.0.0")
 
     assert post(api(operator), sql="SELECT name FROM brand_new").status_code == 201
+
+
+def test_forced_sql_is_sent_in_spite_of_what_was_learned(agent: Callable[[Any], Agent], api: Api) -> None:
+    learn("linux", "users")
+    host = make_host(osquery_version="5.23.0")
+    admin, text = api(make_user(admin=True)), "SELECT name, name FROM fresh_table"
+
+    refused = post(admin, sql=text)
+    launched = post(admin, sql=text, force=True)
+
+    assert refused.status_code == 400
+    assert "no such table: fresh_table" in refused.json()["error"]
+    assert launched.status_code == 201
+    assert "1 linux hosts are asked in spite of the check, which says: no such table: fresh_table" in str(
+        launched.json()["warnings"]
+    )
+    estimate = admin.post(
+        "/api/v1/campaigns/estimate/", {"sql": text, "target": {"all": True}, "force": True}, format="json"
+    )
+    assert estimate.json()["warnings"] == launched.json()["warnings"]
+    write_range(launched.json()["id"], host.pk >> 16)
+    assert agent(host).read()["queries"] == {f"c{launched.json()['id']}": text}
+
+
+def test_force_opens_nothing_that_is_restricted_or_wrong(api: Api, operator: User) -> None:
+    learn("linux", "users")
+    make_host(osquery_version="5.23.0")
+
+    assert post(api(operator), sql="SELECT * FROM shadow", force=True).status_code == 403
+    assert post(api(make_user(admin=True)), sql="NOT SQL", force=True).status_code == 400
+    assert post(api(make_user(admin=True)), sql="SELECT 1; SELECT 2", force=True).status_code == 400
+
+
+def test_what_a_kind_lacks_while_another_is_unknown_is_a_warning(api: Api) -> None:
+    learn("linux", "users")
+    make_host(osquery_version="5.23.0")
+    make_host(osquery_version="5.24.0")
+
+    launched = post(api(make_user(admin=True)), sql="SELECT name FROM fresh_table")
+
+    assert launched.status_code == 201
+    assert launched.json()["warnings"] == ["1 linux hosts cannot run it and are not asked: no such table: fresh_table"]

@@ -156,3 +156,45 @@ def test_whoever_is_meant_is_found_by_one_query(more: dict[str, Any]) -> None:
         list(selection.hosts(timezone.now()))
 
     assert len(queries) == 1
+
+
+def test_hostnames_are_compared_without_case_and_identifiers_exactly() -> None:
+    one = make_host(hostname="WEB-01", uuid="AbC", hardware_serial="SeR", host_identifier="IdEn")
+    two = make_host(hostname="web-01")
+
+    for name in ("web-01", "WEB-01", "Web-01"):
+        assert meant(hosts=[name]) == {one.pk, two.pk}
+        assert Selection.read({"hosts": [name]}).check_names() == [
+            f"2 hosts are called {name!r}: all of them are meant"
+        ]
+    for name in ("AbC", "SeR", "IdEn"):
+        assert meant(hosts=[name]) == {one.pk}
+        with pytest.raises(BadInputError, match=f"unknown host: '{name.lower()}'"):
+            meant(hosts=[name.lower()])
+
+
+def test_a_revoked_host_is_unknown_by_every_name() -> None:
+    make_host(hostname="gone", uuid="u-gone", revoked_at=timezone.now())
+
+    for name in ("gone", "GONE", "u-gone"):
+        with pytest.raises(BadInputError, match="unknown host"):
+            meant(hosts=[name])
+
+
+def test_any_number_of_names_is_one_question(django_assert_num_queries: Any) -> None:
+    hosts = make_hosts(50)
+    selection = Selection.read({"hosts": [host.hostname.upper() for host in hosts] + [host.pk for host in hosts]})
+
+    with django_assert_num_queries(2):  # one for the ids, one for the names
+        assert selection.check_names() == []
+    with django_assert_num_queries(1):
+        assert len(selection.hosts(timezone.now())) == 50
+
+
+def test_more_hosts_than_one_target_may_name_are_refused() -> None:
+    named = [f"nobody-{number}" for number in range(50_001)]
+
+    with pytest.raises(BadInputError, match="names 50001 hosts, allowed are 50000"):
+        meant(hosts=named)
+    with pytest.raises(BadInputError, match=r"unknown host: 'nobody-0', .* and 49990 more"):
+        meant(hosts=named[:50_000])

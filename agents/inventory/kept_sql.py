@@ -1,0 +1,59 @@
+"""SQL that people keep to be sent later, saved queries and that of labels: checked as a launch checks it.
+
+It knows the permissions of launching by name only, since campaigns are above.
+"""
+
+from collections.abc import Collection
+
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from agents.inventory import schemas, sql
+from agents.models import Host, Platform, TableSchema
+from fleet.errors import BadInputError, ForbiddenError
+
+LAUNCH = "campaigns.add_campaign"
+LAUNCH_RESTRICTED = "campaigns.launch_restricted"
+
+
+def check(text: str, by: User, field: str, platforms: Collection[str] = ()) -> str:
+    """Give the SQL as it is kept. Raise BadInputError when it is wrong on every enrolled host, of these platforms if
+    they are given, and ForbiddenError when it needs a permission this person lacks.
+
+    While some kind of host has not told its tables, what the others say of tables is no verdict.
+    """
+    checked = sql.check(text, settings.RESTRICTED_TABLES)
+    if checked.restricted and not by.has_perm(LAUNCH_RESTRICTED):
+        reasons = "; ".join(checked.restricted)
+        raise ForbiddenError(f"{reasons}: it needs the permission {LAUNCH_RESTRICTED}", field)
+    if trouble := _trouble_everywhere(checked.text, platforms):
+        raise BadInputError(
+            f"sql {sql.excerpt(checked.text)} is wrong on every host that could run it: {trouble}", field
+        )
+    return checked.text
+
+
+def check_of_label(text: str, by: User, platform: str) -> str:
+    """Give the SQL of a label as it is kept. It is asked again and again, so it only reads, whoever writes it."""
+    kept = check(text, by, "queries", [platform] if platform in Platform.values else [])
+    if sql.changes(kept):
+        raise BadInputError(f"sql {sql.excerpt(kept)} does not only read: a label's SQL only reads", "queries")
+    return kept
+
+
+def check_author(by: User, field: str) -> None:
+    """Raise ForbiddenError unless this person may launch: SQL of a label is sent to hosts as that of a campaign is."""
+    if not by.has_perm(LAUNCH):
+        raise ForbiddenError(f"SQL of a label is sent to hosts: writing it needs the permission {LAUNCH}", field)
+
+
+def _trouble_everywhere(text: str, platforms: Collection[str]) -> str | None:
+    """Give what SQLite says on every kind of host that is enrolled; None when one can run it or is not known yet."""
+    hosts = Host.objects.enrolled().filter(**({"platform__in": platforms} if platforms else {}))
+    kinds = set(hosts.order_by().values_list(*schemas.KIND).distinct())
+    learned = {
+        tuple(getattr(schema, name) for name in schemas.KIND): schema
+        for schema in TableSchema.objects.exclude(learned_at=None).defer("tables")
+    }
+    troubles = [sql.trouble_on(text, learned[kind]) if kind in learned else None for kind in kinds]
+    return troubles[0] if troubles and None not in troubles else None
