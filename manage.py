@@ -24,6 +24,9 @@ def main() -> None:
     use_the_demo()
     from django.core.management import execute_from_command_line
 
+    from fleet.text import show_uncaught
+
+    sys.excepthook = show_uncaught
     execute_from_command_line(sys.argv)
 
 

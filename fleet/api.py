@@ -8,13 +8,16 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from fleet.parameters import number_in
 
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -49,6 +52,24 @@ class ModelPermissions(DjangoModelPermissions):
         "PUT": ["%(app_label)s.change_%(model_name)s", "%(app_label)s.view_%(model_name)s"],
         "PATCH": ["%(app_label)s.change_%(model_name)s", "%(app_label)s.view_%(model_name)s"],
     }
+
+
+class Negotiation(DefaultContentNegotiation):
+    """Where there is one representation it is given, whatever the request accepts; `?format=` is refused by name."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """Give what writes the answer, and its media type. Raise BadInputError, or NotAcceptable where are several."""
+        wanted = request.query_params.get("format")
+        offered = list(dict.fromkeys(renderer.format for renderer in renderers))
+        if wanted is not None and wanted not in offered:
+            sentence = f"format {wanted!r} is not offered here, allowed is {' or '.join(map(repr, offered))}"
+            raise BadInputError(f"{sentence}; a file's format is the end of its address, as in export.csv", "format")
+        if len(renderers) == 1:
+            return renderers[0], renderers[0].media_type
+        chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
+        return chosen
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------
@@ -115,6 +136,14 @@ def refuse_body(request: Request) -> None:
 
 
 # --- lists -----------------------------------------------------------------------------------------------------
+
+
+def flag_in(request: Request, name: str) -> bool:
+    """Say whether a flag of the query string is up. Raise BadInputError naming it."""
+    value = request.query_params.get(name, "0")
+    if value not in FLAGS:
+        raise BadInputError(f"{name} {value!r} is neither 1 nor 0", name)
+    return FLAGS[value]
 
 
 class Pages(LimitOffsetPagination):

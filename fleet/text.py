@@ -1,4 +1,16 @@
-"""What a text must be to be kept and shown: people, hosts and headers send others too."""
+"""What a text must be to be kept, and how one that others wrote is printed: people, hosts and headers send anything.
+
+What is printed is never markup and never control: `shown` is the one rule for terminals, messages and log lines.
+"""
+
+import logging
+import sys
+import traceback
+import unicodedata
+from types import TracebackType
+
+JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
+SPELT_OUT = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, bidi and other formats, half characters, ends of lines
 
 
 def is_text(value: str) -> bool:
@@ -8,3 +20,46 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in value
+
+
+def shown(value: object) -> str:
+    r"""Give the text as one line that is safe to print: controls as `\x1b`, what turns or hides text as `⟨U+202E⟩`."""
+    text = str(value)
+    return text if text.isprintable() else "".join(map(_character, text))
+
+
+def shown_lines(value: object) -> str:
+    """Give the text as `shown` does, with its lines kept: for texts of our own that hold others'."""
+    return "\n".join(map(shown, str(value).split("\n")))
+
+
+def _character(character: str) -> str:
+    if character.isprintable() or character in JOINERS or unicodedata.category(character) not in SPELT_OUT:
+        return character
+    number = ord(character)
+    return rf"\x{number:02x}" if number < 0xA0 else f"⟨U+{number:04X}⟩"
+
+
+class LogLine(logging.Formatter):
+    """One event is one line, whatever text it quotes; the lines of a traceback are indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Write the line."""
+        return shown(super().formatMessage(record))
+
+    def formatException(self, ei: object) -> str:
+        """Write the traceback: an exception quotes what was sent, which could look like a line of its own."""
+        return _indented(super().formatException(ei))  # type: ignore[arg-type]  # a type of the stubs alone
+
+    def formatStack(self, stack_info: str) -> str:
+        """Write the stack likewise."""
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in shown_lines(text).split("\n"))
+
+
+def show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what nobody caught, as Python does, without the controls that it may quote (a `sys.excepthook`)."""
+    sys.stderr.write(shown_lines("".join(traceback.format_exception(kind, error, trace))))

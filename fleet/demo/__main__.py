@@ -11,12 +11,14 @@ from fleet.demo.options import read_options
 from fleet.demo.show import launch_quietly, show
 from fleet.demo.supervisor import say
 from fleet.embedded import EmbeddedError, die_with_parent
+from fleet.text import show_uncaught
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
     """Run the demo until it is told to stop."""
+    sys.excepthook = show_uncaught
     die_with_parent()
     options = read_options()
     for number in ENDING:

@@ -9,10 +9,12 @@ from urllib.error import HTTPError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from fleet.demo.demo import Demo
 from fleet.demo.supervisor import say
+from fleet.text import shown
 
 SQL = "SELECT name, version, platform FROM os_version"
 ONLINE = {"all": True, "online": True}
@@ -51,7 +53,7 @@ def show(demo: Demo) -> None:
 
 
 def _addresses(demo: Demo, *, kept: bool) -> Iterator[str]:
-    facts = {name: escape(str(value)) for name, value in demo.facts().items()}
+    facts = {name: escape(shown(value)) for name, value in demo.facts().items()}
     yield f"\n[bold]Console[/bold]  {facts['console']}   (certificate authority: {facts['ca']})"
     yield f"[bold]Login[/bold]    {facts['username']} / {facts['password']}"
     yield f"[bold]Data[/bold]     {facts['data_dir']}"
@@ -102,14 +104,19 @@ def _follow(demo: Demo, console: Console, campaign: dict[str, Any]) -> None:
             progress.update(bar, completed=counts["targeted"] - open_, description=words)
             if counts["targeted"] and counts["answered"] + counts["failed"] >= 0.9 * counts["targeted"]:
                 break  # the silent ones are waited for by the campaign, not by the person
-    console.print(f"{campaign['counts']['answered']} hosts answered, the campaign is {campaign['status']}")
+    console.print(f"{campaign['counts']['answered']} hosts answered, the campaign is {shown(campaign['status'])}")
 
 
 def _rows(demo: Demo, console: Console, campaign: int) -> None:
     items = demo.get(f"/api/v1/campaigns/{campaign}/results/?limit={ROWS}")["results"]
     rows = [(item["host"]["hostname"], row) for item in items for row in item["rows"]][:ROWS]
     names = list(dict.fromkeys(name for _, row in rows for name in row))
-    table = Table("host", *names)
+    table = Table("host", *(Column(_cell(name)) for name in names))
     for host, row in rows:
-        table.add_row(*(escape(value) for value in (host, *(row.get(name, "") for name in names))))
+        table.add_row(*(_cell(value) for value in (host, *(row.get(name, "") for name in names))))
     console.print(table)
+
+
+def _cell(value: str) -> Text:
+    """Give what a host sent as it is: rich would take brackets for markup, and `:cd:` for an emoji."""
+    return Text(shown(value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.embedded import die_with_parent, open_log
+from fleet.text import shown_lines
 
 GRACE_SECONDS = 8.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -103,5 +104,5 @@ class Supervisor:
 
 def say(sentence: str) -> None:
     """Tell the person at the terminal."""
-    sys.stderr.write(f"demo: {sentence}\n")
+    sys.stderr.write(f"demo: {shown_lines(sentence)}\n")
     sys.stderr.flush()

@@ -5,14 +5,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agents.enrolling.flagfile import IDENTIFIERS, Joining
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
+from fleet import commands
 from fleet.errors import BadInputError
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Print the flagfile, or write it."""
 
     help = "The flagfile for osqueryd --flagfile FILE. Paths are those on the hosts, not here."

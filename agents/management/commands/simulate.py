@@ -6,12 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agents.simulator.crowd import Crowd, Shares
+from fleet import commands
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Run hosts until SIGTERM or SIGINT."""
 
     help = "Pretend hosts that enroll, ask and answer as osqueryd does; SQL is run for real, by SQLite."

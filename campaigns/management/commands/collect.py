@@ -3,12 +3,11 @@
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from campaigns.collecting.collector import Collector
+from fleet import commands
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Run one collector. Several may run: one works, the others stand by."""
 
     help = "Store what agents answer. Run as many copies as you like: one works, the others stand by."

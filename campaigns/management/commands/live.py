@@ -9,9 +9,11 @@ import time
 from typing import Any
 
 import httpx
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.table import Table
+
+from fleet import commands
 
 LOOK_SECONDS = 0.3
 ANSWERED, TROUBLE, BAD_INPUT, SILENT, FAILED, NOBODY = range(6)
@@ -26,7 +28,7 @@ class StoppedError(Exception):
         self.status = status
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Launch, follow, print. The campaign lives on the server: ending this command does not stop it."""
 
     help = "Ask hosts a question. Exit status: 0 all answered, 5 nobody, 4 some failed, 3 some silent, 2 bad input."

@@ -3,12 +3,13 @@
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from campaigns.running.rebuild import rebuild
+from fleet import commands
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Rebuild once, as soon as the collector has stored what is in the stream."""
 
     help = "Write the board in Redis anew from Postgres. Needs a running collector when answers wait in the stream."

@@ -1,0 +1,123 @@
+"""What others wrote is printed as text: never markup, never control."""
+
+import io
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from django.conf import settings
+from rich.console import Console
+
+from campaigns.management.commands import collect, live, rebuild_board
+from fleet import commands
+from fleet.demo import show, supervisor
+from fleet.text import LogLine, shown, shown_lines
+
+ROOT = Path(__file__).parents[2]
+NASTY = "[kthreadd] [/x] 01:23:45:cd:89:ab \x1b[31m \x9b2J \u202eevil\u2066 a\rb\tc"
+HARMLESS = r"[kthreadd] [/x] 01:23:45:cd:89:ab \x1b[31m \x9b2J ⟨U+202E⟩evil⟨U+2066⟩ a\x0db\x09c"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        (NASTY, HARMLESS),
+        ("a\nb", r"a\x0ab"),
+        ("zero\u200bwidth \u2028 \ufeff \ud800", "zero⟨U+200B⟩width ⟨U+2028⟩ ⟨U+FEFF⟩ ⟨U+D800⟩"),
+        (r"C:\x1b grüße 日本 👩‍💻 \u00a0", r"C:\x1b grüße 日本 👩‍💻 \u00a0"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_exact_and_harmless(text: str, printed: str) -> None:
+    assert shown(text) == printed
+    assert shown_lines(f"{text}\nmore").endswith("\nmore")
+
+
+def log_line(error: Exception | None = None) -> str:
+    handler = logging.Handler()
+    handler.setFormatter(cast(Any, _formatter()))
+    trace = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord("agents", logging.WARNING, __file__, 1, "host=%s", (f"{NASTY}\nforged",), trace)
+    return handler.format(record)
+
+
+def _formatter() -> LogLine:
+    formats = settings.LOGGING["formatters"]["line"]
+    assert formats["()"] == "fleet.text.LogLine"
+    return LogLine(formats["format"], style="{")
+
+
+def test_a_log_line_is_one_line_and_a_traceback_cannot_pass_for_one() -> None:
+    first, *below = log_line(ValueError(f"{NASTY}\n2026-01-01 INFO forged")).split("\n")
+
+    assert HARMLESS in first
+    assert r"\x0aforged" in first
+    assert any(HARMLESS in line for line in below)
+    assert all(line.startswith("  ") for line in below)
+
+
+def demo_printed() -> str:
+    item = {"host": {"hostname": NASTY}, "rows": [{"name": NASTY, NASTY: "1"}]}
+    demo = SimpleNamespace(get=lambda _: {"results": [item]})
+    output = io.StringIO()
+    show._rows(cast(Any, demo), Console(file=output, width=1000), 1)
+    return output.getvalue()
+
+
+def said() -> str:
+    with redirect_stderr(io.StringIO()) as output:
+        supervisor.say(NASTY)
+    return output.getvalue()
+
+
+def command_printed() -> str:
+    output = io.StringIO()
+    command = commands.Command(stdout=cast(Any, output), stderr=cast(Any, output), no_color=True)
+    command.stdout.write(NASTY)
+    command.stderr.write(NASTY)
+    return output.getvalue()
+
+
+def every_place() -> Iterator[tuple[str, str]]:
+    yield "the demo's table", demo_printed()
+    yield "the demo's sentences", said()
+    yield "management commands", command_printed()
+    yield "log lines", log_line()
+
+
+def test_every_place_that_prints_shows_texts_as_they_are() -> None:
+    for place, printed in every_place():
+        assert HARMLESS in printed, place
+        assert all(character.isprintable() or character == "\n" for character in printed), place
+
+
+def test_every_command_of_ours_prints_by_the_rule() -> None:
+    from agents.management.commands import osquery_flags, simulate
+
+    for module in (osquery_flags, simulate, collect, live, rebuild_board):
+        assert issubclass(module.Command, commands.Command), module.__name__
+
+
+@pytest.mark.parametrize("arguments", [["--hosts", "1", "--nowhere\x1b[2J"], ["--hosts", "\x1b[2J"]])
+def test_a_refused_command_line_is_quoted_as_text(arguments: list[str]) -> None:
+    command = [sys.executable, "manage.py", "simulate", *arguments]
+    environment = {"DATABASE_URL": "postgres:///unused", "PATH": ""}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert r"\x1b[2J" in ended.stderr
+    assert "\x1b" not in ended.stderr
+
+
+def test_what_nobody_caught_is_printed_as_text() -> None:
+    code = "import sys; from fleet.text import show_uncaught; sys.excepthook = show_uncaught; raise OSError('\\x1b[2J')"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert r"OSError: \x1b[2J" in ended.stderr
