@@ -26,17 +26,18 @@ from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
 
-NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, ENDED = 4401, 4403, 4404, 1000
+BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, ENDED = 4400, 4401, 4403, 4404, 1000
+MOST_REASON_BYTES = 123  # a close frame holds no more
 PING_SECONDS = 20.0
 RIGHTS_SECONDS = 10.0
 
 
 class RefusedError(Exception):
-    """The viewer may not look; the code says why."""
+    """The viewer may not look; the code says why, and where the code is not enough a sentence."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, sentence: str = "") -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.reason = code, sentence.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
 
 
 class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
@@ -52,7 +53,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
             after = self._after()
             reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"])
         except RefusedError as refusal:
-            await self.close(refusal.code)
+            await self.close(refusal.code, refusal.reason)
         except Campaign.DoesNotExist:
             await self.close(NO_SUCH_CAMPAIGN)
         else:
@@ -67,9 +68,9 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def _check_rights(self) -> None:
         """Look up who looks, and whether they may, as of now. Raise RefusedError."""
-        protocols = self.scope["subprotocols"]
-        if protocols[:1] == ["bearer"]:
-            user = await database_sync_to_async(_user_of_token)(protocols[1] if len(protocols) > 1 else "")
+        token = self._token()
+        if token is not None:
+            user = await database_sync_to_async(_user_of_token)(token)
         else:
             if not self._is_same_site():
                 raise RefusedError(NOT_ALLOWED)
@@ -79,6 +80,14 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         if not await database_sync_to_async(_may_look)(user.pk, self.scope["url_route"]["kwargs"]["campaign_id"]):
             raise RefusedError(NOT_ALLOWED)
 
+    def _token(self) -> str | None:
+        """Give the token, from the sub-protocols, which pages can set, or from the header; None = there is none."""
+        protocols = self.scope["subprotocols"]
+        if protocols[:1] == ["bearer"]:
+            return protocols[1] if len(protocols) > 1 else ""
+        scheme, _, token = dict(self.scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
     def _is_same_site(self) -> bool:
         """Say whether the page that opened the socket is ours: browsers send cookies along from anywhere."""
         origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
@@ -86,9 +95,14 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         return validate_host(split_domain_port(urlsplit(origin).netloc)[0], allowed)
 
     def _after(self) -> int | None:
-        """Give the seq after which results are wanted; None = only what comes after the snapshot."""
-        value = parse_qs(self.scope["query_string"].decode("latin-1")).get("after", [""])[0]
-        return int(value) if value.isdecimal() and len(value) < 19 else None
+        """Give the seq after which results are wanted; None = only what is new. Raise RefusedError."""
+        asked = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if "after" not in asked:
+            return None
+        value = asked["after"][-1]
+        if not value.isdecimal() or len(value) > 18:
+            raise RefusedError(BAD_INPUT, f"after {value[:40]!r} is not a whole number from 0 on")
+        return int(value)
 
     # --- what -------------------------------------------------------------------------------------------------
 
@@ -96,7 +110,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         try:
             await self._send_all(reader, reader.last_seq if after is None else after)
         except RefusedError as refusal:
-            await self.close(refusal.code)
+            await self.close(refusal.code, refusal.reason)
         except DatabaseError as error:
             logger.warning("viewer sent away campaign=%s reason=%s", reader.campaign_id, str(error).strip())
             await self.close(1012)

@@ -43,12 +43,13 @@ class Viewer:
     def __init__(self, socket: ApplicationCommunicator) -> None:
         self.socket = socket
         self.code: int | None = None
+        self.reason: str = ""
 
     async def frame(self) -> Any:
         """Give the next frame; None = closed, with `code`."""
         message = await self.socket.receive_output(timeout=10)
         if message["type"] == "websocket.close":
-            self.code = message["code"]
+            self.code, self.reason = message["code"], message.get("reason", "")
             return None
         return json.loads(message["text"])
 
@@ -147,6 +148,30 @@ async def test_a_token_needs_no_origin(observer: User) -> None:
         frame = await viewer.frame()
 
     assert (frame["type"], frame["campaign"]["id"]) == ("snapshot", campaign.pk)
+
+
+async def test_a_program_may_send_its_token_as_a_header(observer: User) -> None:
+    campaign = await campaign_with(1)
+    _, token = await sync_to_async(ApiToken.objects.create)(user=observer, name="dashboard")
+
+    async with looking(campaign.pk, origin=[(b"authorization", f"Bearer {token}".encode())]) as viewer:
+        frame = await viewer.frame()
+
+    assert (frame["type"], frame["campaign"]["id"]) == ("snapshot", campaign.pk)
+    assert await refused_with(campaign=campaign.pk, origin=[(b"authorization", b"bearer wrong")]) == 4401
+    assert await refused_with(campaign=campaign.pk, origin=[(b"authorization", b"Basic eDp5")]) == 4403
+
+
+@pytest.mark.parametrize("after", ["abc", "-1", "1" + "0" * 20, "", "1.5", "0&after=%00", "é" * 200])
+async def test_a_place_that_cannot_be_is_refused_with_a_reason(observer: User, after: str) -> None:
+    campaign = await campaign_with(0)
+
+    async with looking(campaign.pk, observer, query=f"after={after}") as viewer:
+        assert await viewer.frame() is None
+
+    assert viewer.code == 4400
+    assert "is not a whole number from 0 on" in viewer.reason
+    assert len(viewer.reason.encode()) <= 123
 
 
 async def test_rights_that_are_taken_away_close_the_socket(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
