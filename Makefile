@@ -1,4 +1,5 @@
 # `make demo` and `make test` work on a bare machine: Python 3.11, git, make. Nothing else has to be installed.
+# Programs read what targets write on stdout (`make demo ARGS=--json`), so installing is silent there.
 PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
@@ -8,12 +9,12 @@ help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 .venv/installed: requirements.txt constraints.txt
-	@$(PYTHON) -m venv .venv || { echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(PYTHON) -m venv .venv >&2 || { echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt >&2
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt >&2
 	@touch $@
 
 .venv/installed-node: .venv/installed campaigns/console/frontend/requirements.txt
@@ -42,11 +43,11 @@ lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff format .
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.held_reads
+	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.held_reads
 
 bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
-	$(BIN)/python -m tests.bench.answers --hosts 2000
+	@$(BIN)/python -m tests.bench.answers --hosts 2000
 
 clean:  ## remove what was built, not the demo's data
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache staticfiles

@@ -15,9 +15,9 @@ from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from fleet.errors import BadInputError
 from fleet.parameters import number_in
 
-FLAGS = {"1": True, "true": True, "0": False, "false": False}
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -61,15 +61,14 @@ class Negotiation(DefaultContentNegotiation):
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """Give what writes the answer, and its media type. Raise BadInputError, or NotAcceptable where are several."""
+        if len(renderers) > 1:
+            chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
+            return chosen
         wanted = request.query_params.get("format")
-        offered = list(dict.fromkeys(renderer.format for renderer in renderers))
-        if wanted is not None and wanted not in offered:
-            sentence = f"format {wanted!r} is not offered here, allowed is {' or '.join(map(repr, offered))}"
-            raise BadInputError(f"{sentence}; a file's format is the end of its address, as in export.csv", "format")
-        if len(renderers) == 1:
-            return renderers[0], renderers[0].media_type
-        chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
-        return chosen
+        if wanted is not None:
+            sentence = f"format {wanted!r} is not to be chosen here: this address has one format"
+            raise BadInputError(f"{sentence}; that of a file is the end of its address, as in export.csv", "format")
+        return renderers[0], renderers[0].media_type
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------
@@ -136,14 +135,6 @@ def refuse_body(request: Request) -> None:
 
 
 # --- lists -----------------------------------------------------------------------------------------------------
-
-
-def flag_in(request: Request, name: str) -> bool:
-    """Say whether a flag of the query string is up. Raise BadInputError naming it."""
-    value = request.query_params.get(name, "0")
-    if value not in FLAGS:
-        raise BadInputError(f"{name} {value!r} is neither 1 nor 0", name)
-    return FLAGS[value]
 
 
 class Pages(LimitOffsetPagination):

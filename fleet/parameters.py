@@ -22,6 +22,7 @@ OFFSET = OpenApiParameter("offset", int, description="items that come before")
 PAGING = (LIMIT, OFFSET)
 # Date, time and zone: without a zone nobody knows which moment is meant.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.A)
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
 MOST_SECONDS = 10**10  # three centuries
 
 
@@ -75,9 +76,9 @@ def text_in(request: Request, name: str) -> str:
 def flag_in(request: Request, name: str) -> bool | None:
     """Give yes or no, None = not asked. Raise BadInputError."""
     value = request.query_params.get(name)
-    if value not in (None, "true", "false"):
+    if value is not None and value not in FLAGS:
         raise BadInputError(f"{name} {value!r} is not true or false", name)
-    return None if value is None else value == "true"
+    return None if value is None else FLAGS[value]
 
 
 def choice_in(request: Request, name: str, allowed: Sequence[str]) -> str | None:

@@ -1,15 +1,20 @@
 """Everything hosts answered as a file: CSV, NDJSON or JSON, streamed a piece at a time."""
 
 import csv
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any, cast
 
 import msgspec
 
 from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after, timestamp
+from campaigns.models import Campaign
+from fleet.spreadsheets import beside, harmless
 
-RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+BOM = "\ufeff"  # tells old spreadsheets that a table is UTF-8
+HOST_COLUMNS, MARKS = ("host", "host_id"), ("truncated", "late")
 
 
 def every_item(campaign_id: int) -> Iterator[dict[str, Any]]:
@@ -43,12 +48,40 @@ class _Line:
         return line
 
 
-def csv_lines(names: list[str], rows: Any) -> Iterator[str]:
-    """Write a table line by line; cells that a spreadsheet would run are quoted."""
+def csv_lines(names: Iterable[str], rows: Iterable[Iterable[Any]], *, bom: bool = False) -> Iterator[str]:
+    """Write a table line by line; cells that a spreadsheet would run are quoted, names of columns as well."""
     writer = csv.writer(_Line())
-    yield cast(str, writer.writerow(names))
-    for row in rows:
-        yield cast(str, writer.writerow([_harmless(cell) for cell in row]))
+    before = BOM if bom else ""
+    for row in chain([names], rows):
+        yield before + cast(str, writer.writerow([harmless(cell) for cell in row]))
+        before = ""
+
+
+def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:
+    """Write every row as a table: who answered, the campaign's columns, and what is to be known of the answer."""
+    columns = campaign.columns
+    names = [*HOST_COLUMNS, *beside((*HOST_COLUMNS, *MARKS), columns), *MARKS]
+    rows = (
+        [
+            *(item["host"]["hostname"], item["host"]["id"]),
+            *(row.get(name, "") for name in columns),
+            *(plain(item[mark]) for mark in MARKS),
+        ]
+        for item, row in rows_of(campaign.pk)
+    )
+    return csv_lines(names, rows, bom=bom)
+
+
+def rows_as_ndjson(campaign: Campaign) -> Iterator[str]:
+    """Write every row as a line of JSON; whose it is and what is to be known of it stand beside the row."""
+    for item, row in rows_of(campaign.pk):
+        line = {"host": item["host"], "row": in_order(row, campaign.columns), **{mark: item[mark] for mark in MARKS}}
+        yield json.dumps(line) + "\n"
+
+
+def in_order(row: dict[str, str], columns: list[str]) -> dict[str, str]:
+    """Give the row with its columns in the campaign's order: the database keeps none."""
+    return {name: row[name] for name in dict.fromkeys([*columns, *row]) if name in row}
 
 
 def plain(cell: Any) -> Any:
@@ -56,7 +89,3 @@ def plain(cell: Any) -> Any:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     return timestamp(cell) if isinstance(cell, datetime) else cell
-
-
-def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(RISKY) else cell

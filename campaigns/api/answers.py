@@ -1,6 +1,5 @@
 """The API of what hosts answered, row by row and in groups. Pages have no count: counting costs as much as reading."""
 
-import json
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,12 +13,12 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
 from campaigns.answers import groups, rows
-from campaigns.answers.exports import csv_lines, json_array, plain, rows_of
+from campaigns.answers.exports import json_array, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
-from campaigns.api.downloads import attachment
+from campaigns.api.downloads import BOM, attachment
 from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from campaigns.models import Campaign
-from fleet.parameters import LIMIT, PAGING, Parameters, number_in
+from fleet.parameters import LIMIT, PAGING, Parameters, flag_in, number_in
 from fleet.views import ApiView
 
 PAGE_ITEMS = 100
@@ -75,6 +74,7 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
         ),
         "group_hosts": PAGING,
         "results": (AFTER, LIMIT),
+        "export_csv": (BOM,),
     }
 
     @extend_schema(responses=page_of(RowSerializer))
@@ -118,29 +118,23 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
     def export_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give every row as a table: `host`, the campaign's columns, and last `truncated`.
+        """Give every row as a table: `host`, `host_id`, the campaign's columns, and last `truncated` and `late`.
 
-        `truncated` is `true` in each row of a host that answered more rows than were kept, else `false`. Cells that a
-        spreadsheet would run are quoted.
+        `truncated` is `true` in each row of a host that answered more rows than were kept, `late` in those that came
+        after the end. A column of the campaign that bears one of these four names begins with `row.`, as in `row.host`.
+        Cells and names of columns that a spreadsheet would run begin with an apostrophe; numbers stay numbers.
         """
-        columns = self.get_object().columns
-        rows = (
-            [item["host"]["hostname"], *(row.get(name, "") for name in columns), plain(item["truncated"])]
-            for item, row in rows_of(pk)
-        )
-        return attachment(request, csv_lines(["host", *columns, "truncated"], rows), f"campaign-{pk}.csv", "text/csv")
+        lines = rows_as_csv(self.get_object(), bom=flag_in(request, "bom") is True)
+        return attachment(request, lines, f"campaign-{pk}.csv", "text/csv")
 
     @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
     def export_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give every row as a line of JSON: `{"host": {"id", "hostname"}, "row": {…}, "truncated": false}`.
+        """Give every row as a line of JSON: `{"host": {"id", "hostname"}, "row": {…}, "truncated", "late"}`.
 
-        `truncated` is true in each row of a host that answered more rows than were kept.
+        `truncated` is true in each row of a host that answered more rows than were kept, `late` in those that came
+        after the end.
         """
-        self.get_object()
-        lines = (
-            json.dumps({"host": item["host"], "row": row, "truncated": item["truncated"]}) + "\n"
-            for item, row in rows_of(pk)
-        )
+        lines = rows_as_ndjson(self.get_object())
         return attachment(request, lines, f"campaign-{pk}.ndjson", "application/x-ndjson")
 
     @extend_schema(responses=OBJECT)

@@ -7,9 +7,11 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 LINES_A_CHUNK = 500
+BOM = OpenApiParameter("bom", bool, description="1: begin with a byte order mark, which old spreadsheets need")
 
 
 def attachment(request: Request, content: Iterator[Any], name: str, content_type: str) -> StreamingHttpResponse:

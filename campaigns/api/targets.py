@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from agents.models import Presence
-from campaigns.answers.exports import csv_lines, plain
-from campaigns.api.downloads import attachment
+from campaigns.answers.exports import HOST_COLUMNS, csv_lines, plain
+from campaigns.api.downloads import BOM, attachment
 from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.states import State
@@ -31,7 +31,7 @@ FILTERS = (
 class TargetViews(ApiView, GenericViewSet[Campaign]):
     """Whom a campaign asked, and what became of each."""
 
-    query_parameters: ClassVar[Parameters] = {"targets": (*PAGING, *FILTERS), "targets_csv": FILTERS}
+    query_parameters: ClassVar[Parameters] = {"targets": (*PAGING, *FILTERS), "targets_csv": (*FILTERS, BOM)}
 
     @extend_schema(responses=TargetSerializer(many=True))
     @action(detail=True)
@@ -58,6 +58,7 @@ class TargetViews(ApiView, GenericViewSet[Campaign]):
     def targets_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every host of a campaign and its state as a table."""
         names = [name for name in TargetSerializer.Meta.fields if name != "host"]
-        targets = self._targets().values_list("host_id", "hostname", *names).iterator(2000)
-        lines = csv_lines(["host_id", "hostname", *names], ([plain(cell) for cell in target] for target in targets))
+        targets = self._targets().values_list("hostname", "host_id", *names).iterator(2000)
+        rows = ([plain(cell) for cell in target] for target in targets)
+        lines = csv_lines([*HOST_COLUMNS, *names], rows, bom=flag_in(request, "bom") is True)
         return attachment(request, lines, f"campaign-{pk}-targets.csv", "text/csv")

@@ -64,8 +64,8 @@ def test_a_page_that_cannot_be_is_refused_by_name(api: Api, observer: User, answ
 def test_a_table_quotes_what_a_spreadsheet_would_run(api: Api, observer: User, answered: Campaign) -> None:
     lines = text(get(api(observer), answered, "export.csv")).splitlines()
 
-    assert lines[0] == "host,cell,truncated"
-    cells = [line.partition(",")[2].removesuffix(",false") for line in lines[1:]]
+    assert lines[0] == "host,host_id,cell,truncated,late"
+    cells = [line.split(",", 2)[2].removesuffix(",false,false") for line in lines[1:]]
     assert cells == ["plain", "'=cmd()", '"with, comma"']
 
 
@@ -110,7 +110,7 @@ def test_the_table_of_targets_says_what_the_list_says(api: Api, observer: User, 
     listed = get(client, answered, "targets/").json()["results"]
     table = list(csv.DictReader(text(get(client, answered, "targets.csv")).splitlines()))
 
-    assert list(table[0]) == ["host_id", "hostname", *list(listed[0])[1:]]
+    assert list(table[0]) == ["host", "host_id", *list(listed[0])[1:]]
     assert [line["online"] for line in table] == ["true", "false", "false"]
     for target, line in zip(listed, table, strict=True):
         assert MOMENT.fullmatch(line["delivered_at"])
