@@ -79,6 +79,16 @@ class HostQuerySet(models.QuerySet["Host"]):
         """Hosts that may check in: those that were not revoked."""
         return self.filter(revoked_at=None)
 
+    def searched(self, text: str) -> "HostQuerySet":
+        """Hosts whose name, identifier, UUID, serial or addresses hold this text; behind a # it is an id."""
+        if text.startswith("#") and text[1:].isdecimal() and len(text) < 20:
+            return self.filter(pk=int(text[1:]))
+        names = ("hostname", "host_identifier", "uuid", "hardware_serial", "addresses")
+        found = models.Q()
+        for name in names:
+            found |= models.Q(**{f"{name}__icontains": text})
+        return self.filter(found)
+
     def online(self, now: datetime) -> "HostQuerySet":
         """Hosts that asked lately, or cannot ask because they run a query."""
         return self.filter(presence_is_online(now, "presence__"))

@@ -44,6 +44,11 @@ def needs(*permissions: str) -> Callable[[View[P]], View[P]]:
     return _lets_in(lambda user, _: next((name for name in permissions if not user.has_perm(name)), ""))
 
 
+def needs_one_of(*permissions: str) -> Callable[[View[P]], View[P]]:
+    """Let in who bears one of the permissions; others are told the first."""
+    return _lets_in(lambda user, _: "" if any(map(user.has_perm, permissions)) else permissions[0])
+
+
 def needs_sight() -> Callable[[View[P]], View[P]]:
     """Let in who may look at the campaign of the address: one's own always."""
     return _lets_in(lambda user, named: "" if Campaign.objects.shows(named["campaign_id"], user) else LOOK)
@@ -100,9 +105,8 @@ class Login(LoginView):
         return response
 
     def get_default_redirect_url(self) -> str:
-        """Go to Ask, or to what those who may not ask can look at."""
-        may_ask = self.request.user.has_perm(LAUNCH) or not self.request.user.has_perm(LOOK)
-        return super().get_default_redirect_url() if may_ask else reverse("campaigns")
+        """Go home."""
+        return reverse("home")
 
 
 def number_of(text: str | None) -> int:

@@ -45,6 +45,9 @@ def _queries(request: HttpRequest) -> QuerySet[Query]:
 
 def _begin_with(request: HttpRequest) -> dict[str, Any]:
     """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
+    host = Host.objects.enrolled().filter(pk=number_of(request.GET.get("host"))).first()
+    if host is not None and request.user.has_perm(SEE_HOSTS):
+        return {"kind": "hosts", "hosts": f"#{host.pk}\n"}
     query = _queries(request).filter(pk=number_of(request.GET.get("query"))).first()
     if query is not None:
         return {"sql": query.sql, "name": query.name, "query": query.pk}

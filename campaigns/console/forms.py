@@ -9,8 +9,9 @@ from uuid import uuid4
 
 from django import forms
 from django.contrib.auth.models import User
+from django.utils import timezone
 
-from agents.models import Label, Platform
+from agents.models import Host, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch, launch_once
 from campaigns.models import Campaign, Query
 from campaigns.states import State, Status
@@ -220,6 +221,36 @@ class HistoryForm(forms.Form):
 
     search = forms.CharField(required=False, max_length=200, label="Name or SQL")
     status = forms.ChoiceField(required=False, choices=[("", "any status"), ("open", "open"), *Status.choices])
+
+
+class HostsForm(forms.Form):
+    """What is looked for among the hosts."""
+
+    search = forms.CharField(required=False, max_length=200, label="Name, address, UUID or serial")
+    platform = forms.ChoiceField(required=False, choices=[("", "any platform"), *Platform.choices])
+    label = forms.ModelChoiceField(
+        Label.objects.all(), required=False, to_field_name="name", empty_label="any label", label="Label"
+    )
+    online = forms.ChoiceField(required=False, choices=[("", "online or not"), ("yes", "online"), ("no", "offline")])
+    doubt = forms.ChoiceField(required=False, choices=[("", "any identity"), ("yes", "in doubt")])
+    gone = forms.ChoiceField(required=False, choices=[("", "enrolled"), ("yes", "revoked")])
+
+    def found(self) -> HostQuerySet:
+        """Give the hosts that are like this; a field that is wrong narrows nothing. Needs `is_valid()` to have run."""
+        given = self.cleaned_data
+        found = Host.objects.exclude(revoked_at=None) if given.get("gone") else Host.objects.enrolled()
+        if search := given.get("search", "").strip():
+            found = found.searched(search)
+        if given.get("platform"):
+            found = found.filter(platform=given["platform"])
+        if given.get("label"):
+            found = found.filter(labels=given["label"])
+        if given.get("doubt"):
+            found = found.exclude(in_doubt_since=None)
+        if given.get("online"):
+            online = presence_is_online(timezone.now(), "presence__")
+            found = found.filter(online) if given["online"] == "yes" else found.exclude(online)
+        return found
 
 
 class TargetsForm(forms.Form):

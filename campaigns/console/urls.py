@@ -3,14 +3,34 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from campaigns.console import access, ask_pages, campaign_pages, control_pages, history_pages, trouble_pages
+from campaigns.console import (
+    access,
+    ask_pages,
+    campaign_pages,
+    control_pages,
+    history_pages,
+    home_pages,
+    host_console,
+    host_pages,
+    preferences,
+    trouble_pages,
+)
 
 urlpatterns = [
     path("login/", access.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
-    path("", ask_pages.ask, name="ask"),
+    path("", home_pages.home, name="home"),
+    path("preferences/", preferences.prefer, name="prefer"),
+    path("ask/", ask_pages.ask, name="ask"),
+    path("ask/example/<int:number>/", home_pages.ask_example, name="ask-example"),
     path("ask/estimate/", ask_pages.estimate, name="ask-estimate"),
     path("ask/hosts/", ask_pages.find_hosts, name="ask-hosts"),
+    path("hosts/", host_pages.hosts, name="hosts"),
+    path("hosts/<int:host_id>/", host_pages.host, name="host"),
+    path("hosts/<int:host_id>/ask/", host_console.ask, name="ask-host"),
+    path("hosts/<int:host_id>/ask/<int:campaign_id>/", host_console.answer, name="answer-of-host"),
+    path("hosts/<int:host_id>/revoke/", host_pages.revoke_host, name="revoke-host"),
+    path("hosts/<int:host_id>/trust/", host_pages.trust, name="trust-host"),
     path("troubles/", trouble_pages.troubles, name="troubles"),
     path("campaigns/", history_pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", campaign_pages.campaign, name="campaign"),

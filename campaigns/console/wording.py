@@ -3,6 +3,7 @@
 Reads campaigns and changes nothing; the console, the admin and their templates share it.
 """
 
+import unicodedata
 from typing import Any, NamedTuple
 
 from agents.models import Platform
@@ -140,3 +141,26 @@ def duration(seconds: float) -> str:
         if number:
             parts.append(f"{number} {name}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def binary_size(number: int | None) -> str:
+    """Write bytes in the largest binary unit that leaves one or more: 64 GiB, 1.5 GiB; "" for None."""
+    if number is None:
+        return ""
+    size = float(number)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def visible(text: str) -> str:
+    """Show controls, bidi overrides and characters of no width as marks like ⟨U+202E⟩; line feeds and tabs stay."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(f"⟨U+{ord(character):04X}⟩" if _is_unseen(character) else character for character in text)
+
+
+def _is_unseen(character: str) -> bool:
+    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

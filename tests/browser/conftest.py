@@ -171,7 +171,7 @@ def page_of(
         user.set_password(PASSWORD)
         user.save()
 
-    def log_in(user: User, **options: Any) -> Page:
+    def log_in(user: User, at: str = "/ask/", **options: Any) -> Page:
         elsewhere(set_password, user)
         context = chromium.new_context(base_url=server.url, viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
@@ -179,7 +179,7 @@ def page_of(
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
-        page.goto("/login/")
+        page.goto(f"/login/?next={at}")
         page.fill("#id_username", user.username)
         page.fill("#id_password", PASSWORD)
         page.click("button[type=submit]")

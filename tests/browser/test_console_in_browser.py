@@ -337,6 +337,6 @@ def test_no_page_is_wider_than_the_window(
     page.set_viewport_size({"width": width, "height": 844})
 
     tabs = [f"/campaigns/{campaign.pk}/?tab={tab}" for tab in ("rows", "hosts", "errors")]
-    for path in ["/", "/campaigns/", *tabs, f"/campaigns/{campaign.pk}/stop/"]:
+    for path in ["/", "/ask/", "/hosts/", "/campaigns/", *tabs, f"/campaigns/{campaign.pk}/stop/"]:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

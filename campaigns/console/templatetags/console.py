@@ -1,10 +1,18 @@
 """Filters of the console's templates."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from campaigns.console import wording
+from campaigns.console.places import Place, places_of
+from campaigns.console.preferences import CHOICES, preference
 from campaigns.models import Campaign
 
 register = template.Library()
@@ -44,3 +52,58 @@ def target_in_words(target: Any) -> str:
 def segments(campaign: Campaign) -> list[wording.Segment]:
     """Give the campaign's states in the order of the bar."""
     return wording.segments(campaign)
+
+
+@register.filter
+def theme(request: HttpRequest) -> str:
+    """Give the colours that this browser wants."""
+    return preference(request, "theme")
+
+
+@register.filter
+def times(request: HttpRequest) -> str:
+    """Give the zone in which this browser wants times."""
+    return preference(request, "times")
+
+
+@register.filter
+def choices(name: str) -> tuple[tuple[str, str], ...]:
+    """Give what a preference may be, with words."""
+    return CHOICES[name]
+
+
+@register.filter
+def places(user: User, at: str) -> list[Place]:
+    """Give the menu."""
+    return places_of(user, at)
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Draw an icon of the one set; it says nothing by itself, so words stand beside it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', static("campaigns/built/icons.svg"), name
+    )
+
+
+@register.simple_tag
+def when(moment: datetime | None, missing: str = "—") -> SafeString | str:
+    """Show a moment: exact as it stands; the page's script makes it relative, with the exact one on hover."""
+    if moment is None:
+        return missing
+    utc = moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" data-when>{}</time>', utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+@register.filter
+def binary_size(number: int | None) -> str:
+    """Write bytes as people count memory: 64 GiB, 1.5 GiB."""
+    return wording.binary_size(number)
+
+
+@register.filter
+def visible(text: object) -> str:
+    """Show what cannot be seen in a host's text, or moves what stands beside it, as marks: ⟨U+202E⟩."""
+    return wording.visible("" if text is None else str(text))

@@ -65,7 +65,10 @@ def answer(campaign: Campaign, host: Host, state: State, rows: list[dict[str, st
 # --- who may ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/campaigns/", "/campaigns/1/", "/campaigns/1/hosts/", "/campaigns/1/stop/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/ask/", "/hosts/", "/hosts/1/", "/campaigns/", "/campaigns/1/", "/campaigns/1/hosts/", "/campaigns/1/stop/"],
+)
 def test_nobody_looks_without_logging_in(client: Client, path: str) -> None:
     response = client.get(path)
 
@@ -82,7 +85,7 @@ def test_a_fragment_sends_the_page_around_it_to_log_in(client: Client) -> None:
 
 
 def test_a_stranger_is_told_the_missing_permission(as_: Callable[[User], Client], stranger: User) -> None:
-    for path, permission in [("/", "campaigns.add_campaign"), ("/campaigns/", "campaigns.view_campaign")]:
+    for path, permission in [("/ask/", "campaigns.add_campaign"), ("/campaigns/", "campaigns.view_campaign")]:
         response = as_(stranger).get(path)
 
         assert response.status_code == 403
@@ -94,8 +97,8 @@ def test_an_observer_looks_but_does_not_ask(as_: Callable[[User], Client], obser
 
     assert as_(observer).get("/campaigns/").status_code == 200
     assert as_(observer).get(f"/campaigns/{campaign.pk}/").status_code == 200
-    assert as_(observer).get("/").status_code == 403
-    assert as_(observer).post("/", ORDER).status_code == 403
+    assert as_(observer).get("/ask/").status_code == 403
+    assert as_(observer).post("/ask/", ORDER).status_code == 403
     assert as_(observer).post("/ask/estimate/", ORDER).status_code == 403
     assert Campaign.objects.count() == 1
 
@@ -106,7 +109,7 @@ def test_an_observer_logs_in_to_what_there_is_to_see(client: Client, observer: U
 
     response = client.post("/login/", {"username": "observer", "password": "a long one"})
 
-    assert response["Location"] == "/campaigns/"
+    assert response["Location"] == "/"
 
 
 def test_a_wrong_password_is_said(client: Client, operator: User) -> None:
@@ -116,7 +119,7 @@ def test_a_wrong_password_is_said(client: Client, operator: User) -> None:
 
 
 def test_pages_forbid_scripts_of_others(as_: Callable[[User], Client], operator: User, client: Client) -> None:
-    pages = [client.get("/login/"), as_(operator).get("/"), as_(operator).get("/campaigns/")]
+    pages = [client.get("/login/"), as_(operator).get("/ask/"), as_(operator).get("/campaigns/")]
 
     for response in pages:
         assert "script-src 'self'" in response["Content-Security-Policy"]
@@ -130,7 +133,7 @@ def test_pages_forbid_scripts_of_others(as_: Callable[[User], Client], operator:
 def test_asking_launches_and_goes_to_the_campaign(as_: Callable[[User], Client], operator: User) -> None:
     make_hosts(3)
 
-    response = as_(operator).post("/", {**ORDER, "name": "pids", "reason": "INC-1", "timeout": "60"})
+    response = as_(operator).post("/ask/", {**ORDER, "name": "pids", "reason": "INC-1", "timeout": "60"})
 
     campaign = Campaign.objects.get()
     assert response["Location"] == f"/campaigns/{campaign.pk}/"
@@ -142,9 +145,9 @@ def test_asking_launches_and_goes_to_the_campaign(as_: Callable[[User], Client],
 def test_a_second_click_asks_once(as_: Callable[[User], Client], operator: User) -> None:
     make_host()
 
-    first = as_(operator).post("/", ORDER)
-    second = as_(operator).post("/", ORDER)
-    other = as_(operator).post("/", {**ORDER, "sql": "SELECT 2"})
+    first = as_(operator).post("/ask/", ORDER)
+    second = as_(operator).post("/ask/", ORDER)
+    other = as_(operator).post("/ask/", {**ORDER, "sql": "SELECT 2"})
 
     assert first["Location"] == second["Location"] != other["Location"]
     assert Campaign.objects.count() == 2
@@ -153,7 +156,7 @@ def test_a_second_click_asks_once(as_: Callable[[User], Client], operator: User)
 def test_nobody_is_chosen_beforehand(as_: Callable[[User], Client], operator: User) -> None:
     make_label("web", make_host())
 
-    assert "checked" not in text_of(as_(operator).get("/"))
+    assert "checked" not in text_of(as_(operator).get("/ask/"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(
 ) -> None:
     make_host(hostname="web-1")
 
-    response = as_(operator).post("/", {**ORDER, "reason": "INC-77", **changes})
+    response = as_(operator).post("/ask/", {**ORDER, "reason": "INC-77", **changes})
 
     assert response.status_code == 422
     assert sentence in text_of(response)
@@ -191,13 +194,13 @@ def test_switched_off_is_said(as_: Callable[[User], Client], operator: User, set
     make_host()
     settings.LIVE_QUERIES_ENABLED = False  # type: ignore[attr-defined]
 
-    assert "live queries are switched off" in text_of(as_(operator).post("/", ORDER))
+    assert "live queries are switched off" in text_of(as_(operator).post("/ask/", ORDER))
 
 
 def test_hosts_are_named_in_any_way(as_: Callable[[User], Client], operator: User) -> None:
     one, two, three = make_host(hostname="web-1"), make_host(hardware_serial="VMware-56 4d"), make_host()
 
-    as_(operator).post("/", {**ORDER, "kind": "hosts", "hosts": f"web-1,\r\nVMware-56 4d\r\n#{three.pk}"})
+    as_(operator).post("/ask/", {**ORDER, "kind": "hosts", "hosts": f"web-1,\r\nVMware-56 4d\r\n#{three.pk}"})
 
     campaign = Campaign.objects.get()
     assert campaign.target == {"hosts": ["web-1", "VMware-56 4d", three.pk]}
@@ -210,7 +213,7 @@ def test_labels_are_narrowed_by_platforms_and_presence(as_: Callable[[User], Cli
     Presence.objects.create(host=linux, last_seen=timezone.now())
     chosen = {**ORDER, "kind": "labels", "labels": ["web"], "platforms": ["linux"], "online": "on"}
 
-    as_(operator).post("/", chosen)
+    as_(operator).post("/ask/", chosen)
 
     campaign = Campaign.objects.get()
     assert campaign.target == {"labels": ["web"], "platforms": ["linux"], "online": True}
@@ -238,9 +241,9 @@ def test_a_saved_query_is_taken_over_and_remembered(as_: Callable[[User], Client
     make_host()
     query = Query.objects.create(name="pids", sql="SELECT pid FROM processes")
 
-    page = text_of(as_(operator).get(f"/?query={query.pk}"))
-    as_(operator).post("/", {**ORDER, "query": query.pk})
-    as_(operator).post("/", {**ORDER, "query": query.pk, "sql": "SELECT 1"})
+    page = text_of(as_(operator).get(f"/ask/?query={query.pk}"))
+    as_(operator).post("/ask/", {**ORDER, "query": query.pk})
+    as_(operator).post("/ask/", {**ORDER, "query": query.pk, "sql": "SELECT 1"})
 
     assert "SELECT pid FROM processes</textarea>" in page
     changed, taken = Campaign.objects.all()
@@ -250,7 +253,7 @@ def test_a_saved_query_is_taken_over_and_remembered(as_: Callable[[User], Client
 def test_asking_again_takes_the_sql_and_not_the_target(as_: Callable[[User], Client], operator: User) -> None:
     campaign = make_campaign(make_host(), sql="SELECT 42")
 
-    page = text_of(as_(operator).get(f"/?campaign={campaign.pk}"))
+    page = text_of(as_(operator).get(f"/ask/?campaign={campaign.pk}"))
 
     assert "SELECT 42</textarea>" in page
     assert "checked" not in page
@@ -492,7 +495,7 @@ def ask(**more: Any) -> dict[str, Any]:
 def test_a_canary_is_ordered_widened_and_paused_by_hand(as_: Callable[[User], Client], operator: User) -> None:
     make_hosts(6)
     page = as_(operator)
-    page.post("/", ask(canary="2", then="ask", failed_percent="30", answer_within="20"))
+    page.post("/ask/", ask(canary="2", then="ask", failed_percent="30", answer_within="20"))
     campaign = Campaign.objects.get()
     assert campaign.rollout == {"canary": {"count": 2}, "then": "ask", "stop_if": {"failed_percent": 30}}
     assert campaign.answer_within == 20
@@ -524,13 +527,13 @@ def test_an_observer_may_not_pause_or_widen(as_: Callable[[User], Client], obser
 def test_a_later_start_is_shown_until_it_comes(as_: Callable[[User], Client], operator: User) -> None:
     make_host()
     start = timezone.now() + timedelta(days=30)
-    as_(operator).post("/", ask(start_at=start.strftime("%Y-%m-%dT%H:%M")))
+    as_(operator).post("/ask/", ask(start_at=start.strftime("%Y-%m-%dT%H:%M")))
 
     campaign = Campaign.objects.get()
     shown = text_of(as_(operator).get(f"/campaigns/{campaign.pk}/"))
     assert "It begins on" in shown
     assert start.strftime("%Y-%m-%d %H:%M:00 UTC") in shown
-    wrong = text_of(as_(operator).post("/", ask(start_at="2020-01-01T00:00")))
+    wrong = text_of(as_(operator).post("/ask/", ask(start_at="2020-01-01T00:00")))
     assert "is in the past" in wrong
 
 

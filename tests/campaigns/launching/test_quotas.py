@@ -42,7 +42,7 @@ def test_launches_within_a_minute_are_limited_whichever_way_they_come(
     assert post(api(operator)).status_code == 201
 
     refused = post(api(operator))
-    page = client.post("/", {"sql": "SELECT 1", "kind": "all", "timeout": "600", "page": "p"})
+    page = client.post("/ask/", {"sql": "SELECT 1", "kind": "all", "timeout": "600", "page": "p"})
 
     assert (refused.status_code, refused["Retry-After"]) == (429, "60")
     assert refused.json()["error"] == "launches of operator within a minute: 1, allowed are 1"

@@ -3,12 +3,17 @@
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
 
+const zone = document.documentElement.dataset.times === "utc" ? "UTC" : undefined;
+const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long", timeZone: zone });
+
+// Relative as it reads, exact with its zone on hover: the one form of times everywhere.
 function drawTimes(root = document) {
-  for (const time of root.querySelectorAll("time[data-ago]")) {
-    const seconds = (Date.parse(time.dateTime) - Date.now()) / 1000;
+  for (const time of root.querySelectorAll("time[data-when], time[data-ago]")) {
+    const moment = Date.parse(time.dateTime);
+    const seconds = (moment - Date.now()) / 1000;
     const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-    time.title ||= `${time.textContent} UTC`;
-    time.textContent = relative.format(Math.min(0, Math.round(seconds / size)), unit);
+    time.title = exact.format(moment);
+    time.textContent = relative.format(Math.round(seconds / size), unit);
   }
 }
 
@@ -48,4 +53,4 @@ document.addEventListener("htmx:sendError", noAnswer);
 document.addEventListener("htmx:afterSwap", () => drawTimes());
 
 drawTimes();
-setInterval(drawTimes, 10_000);
+setInterval(() => drawTimes(), 10_000);

@@ -1,0 +1,23 @@
+// The console of one host: its SQL field becomes an editor; earlier questions are taken over with a click.
+
+import { becomeEditor } from "./sql_editor";
+
+const field = document.getElementById("host-sql");
+const form = document.getElementById("host-ask");
+const nonce = document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
+
+if (field instanceof HTMLTextAreaElement && form instanceof HTMLFormElement) {
+  becomeEditor(field, { nonce });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  document.addEventListener("click", (event) => {
+    const earlier = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-host-sql]") : null;
+    if (!earlier) return;
+    field.value = earlier.dataset["hostSql"] ?? "";
+    field.dispatchEvent(new Event("change"));
+    field.scrollIntoView({ block: "center" });
+  });
+}

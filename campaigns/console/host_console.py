@@ -1,0 +1,65 @@
+"""The console of one host: SQL in, its rows out in about a second, and what was asked of it before."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, user_of
+from campaigns.console.host_pages import found_host, no_such_host
+from campaigns.launching.launch import Order, launch
+from campaigns.models import Campaign, Result, Target
+from fleet.errors import FleetError
+
+TIMEOUT = 60  # seconds
+ROWS_SHOWN = 500
+OVER_FOR_HTMX = 286  # the status that ends polling
+
+
+@needs(LAUNCH, SEE_HOSTS)
+@require_POST
+def ask(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Ask this host alone, and show the place where its answer appears."""
+    shown = found_host(host_id)
+    if shown is None:
+        return no_such_host(request, host_id)
+    text = request.POST.get("sql", "")
+    try:
+        campaign = launch(Order(text, {"hosts": [shown.pk]}, TIMEOUT), user_of(request))
+    except FleetError as error:
+        return render(request, "campaigns/_host_answer.html", {"host": shown, "sql": text, "error": error.sentence})
+    return render(request, "campaigns/_host_answer.html", _context(request, shown, campaign))
+
+
+@needs(LAUNCH, SEE_HOSTS)
+@require_GET
+def answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse:
+    """Show what came of it so far."""
+    shown = found_host(host_id)
+    visible = Campaign.objects.visible_to(user_of(request))
+    campaign = visible.filter(pk=campaign_id, target={"hosts": [host_id]}).first()
+    if shown is None or campaign is None:
+        return no_such_host(request, host_id)
+    context = _context(request, shown, campaign)
+    status = 200 if context["waits"] else OVER_FOR_HTMX
+    return render(request, "campaigns/_host_answer.html", context, status=status)
+
+
+def _context(request: HttpRequest, shown: Any, campaign: Campaign) -> dict[str, Any]:
+    result = Result.objects.filter(campaign=campaign, host=shown).first()
+    target = Target.objects.filter(campaign=campaign, host=shown).first()
+    rows = result.rows[:ROWS_SHOWN] if result else []
+    return {
+        "host": shown,
+        "campaign": campaign,
+        "sql": campaign.sql,
+        "result": result,
+        "target": target,
+        "columns": campaign.columns,
+        "rows": [[row.get(column, "") for column in campaign.columns] for row in rows],
+        "more": max(0, result.row_count - len(rows)) if result else 0,
+        "waits": result is None and not campaign.is_over,
+        "online": shown.is_online(timezone.now()),
+    }

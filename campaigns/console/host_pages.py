@@ -1,0 +1,113 @@
+"""The pages of hosts: who is there, and all that is known of one."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from agents.enrolling.revocation import revoke
+from agents.models import Host
+from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, user_of
+from campaigns.console.forms import HostsForm
+from campaigns.console.lookups import page_of, question_of
+from campaigns.models import Campaign, Result
+
+CHANGE_HOST = "agents.change_host"
+ANSWERS_SHOWN = 20
+CARVES_SHOWN = 20
+
+
+@needs(SEE_HOSTS)
+@require_GET
+def hosts(request: HttpRequest) -> HttpResponse:
+    """Show the enrolled hosts, narrowed by what the address asks."""
+    form = HostsForm(request.GET)
+    form.is_valid()
+    found = form.found().select_related("presence").prefetch_related("labels")
+    now = timezone.now()
+    page = page_of(found, request)
+    context = {
+        "form": form,
+        "page": page,
+        "lines": [(host, host.is_online(now)) for host in page],
+        "question": question_of(request),
+        "enrolled": page.paginator.count if not question_of(request) else Host.objects.enrolled().count(),
+    }
+    return render(request, "campaigns/hosts.html", context)
+
+
+@needs(SEE_HOSTS)
+@require_GET
+def host(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Show one host: facts, labels, what it answered lately, its carves, how it enrolled."""
+    shown = found_host(host_id)
+    if shown is None:
+        return no_such_host(request, host_id)
+    context = {
+        "host": shown,
+        "online": shown.is_online(timezone.now()),
+        "labels": shown.labels.order_by("name"),
+        "answers": _last_answers(shown, user_of(request)),
+        "carves": shown.carves.all()[:CARVES_SHOWN] if request.user.has_perm("agents.view_carve") else [],
+        "may_ask": request.user.has_perm(LAUNCH) and shown.revoked_at is None,
+        "may_change": request.user.has_perm(CHANGE_HOST),
+        "same_name": Host.objects.enrolled().filter(hostname__iexact=shown.hostname).exclude(pk=shown.pk)[:5],
+    }
+    return render(request, "campaigns/host.html", context)
+
+
+def found_host(host_id: int) -> Host | None:
+    """Give a host with its presence, revoked or not; None when there is none."""
+    found: Host | None = Host.objects.select_related("presence", "enroll_secret").filter(pk=host_id).first()
+    return found
+
+
+def no_such_host(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Say that no host has this number."""
+    return render(request, "campaigns/missing_host.html", {"host_id": host_id}, status=404)
+
+
+def _last_answers(shown: Host, by: User) -> QuerySet[Result]:
+    """Give the newest answer of this host to each question that this person may see, newest first."""
+    mine = Result.objects.filter(host=shown, campaign__in=Campaign.objects.visible_to(by))
+    newest = mine.filter(campaign__sql=OuterRef("campaign__sql")).order_by("-received_at", "-pk").values("pk")[:1]
+    found: QuerySet[Result] = mine.filter(pk=Subquery(newest)).select_related("campaign").order_by("-received_at")
+    return found[:ANSWERS_SHOWN]
+
+
+@needs(CHANGE_HOST)
+@require_POST
+def revoke_host(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Send a host away."""
+    return _change(request, host_id, _revoke)
+
+
+@needs(CHANGE_HOST)
+@require_POST
+def trust(request: HttpRequest, host_id: int) -> HttpResponse:
+    """Clear the mark of a second machine."""
+    return _change(request, host_id, _trust)
+
+
+def _change(request: HttpRequest, host_id: int, verb: Any) -> HttpResponse:
+    shown = found_host(host_id)
+    if shown is None:
+        return no_such_host(request, host_id)
+    messages.success(request, verb(shown))
+    return redirect("host", shown.pk)
+
+
+def _revoke(shown: Host) -> str:
+    revoke(shown)
+    return f"Revoked {shown.hostname}. Gateways refuse its keys within a second; what it answered is kept."
+
+
+def _trust(shown: Host) -> str:
+    shown.in_doubt_since, shown.in_doubt_reason = None, ""
+    shown.save(update_fields=["in_doubt_since", "in_doubt_reason"])
+    return f"The mark of {shown.hostname} is cleared, until a second machine is noticed again."

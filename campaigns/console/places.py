@@ -1,0 +1,35 @@
+"""The console's places, as its menu shows them: each to those who may go there."""
+
+from typing import NamedTuple
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.urls import reverse
+
+from campaigns.console.access import LAUNCH, LOOK, SEE_HOSTS
+
+
+class Place(NamedTuple):
+    """One entry of the menu; `names` are the addresses that lie there."""
+
+    name: str
+    icon: str
+    address: str
+    is_here: bool
+
+
+# name, icon, permissions of which one is enough, names of its addresses, the first being the entrance
+PLACES = (
+    ("Home", "house", (LOOK, LAUNCH, SEE_HOSTS), ("home",)),
+    ("Ask", "terminal", (LAUNCH,), ("ask",)),
+    ("Campaigns", "radio", (LOOK, LAUNCH), ("campaigns", "campaign", "stop-campaign")),
+    ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
+)
+
+
+def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
+    """Give the places this person may go to; `at` is the name of the address that is shown."""
+    return [
+        Place(name, icon, reverse(names[0]), at in names)
+        for name, icon, permissions, names in PLACES
+        if any(user.has_perm(permission) for permission in permissions)
+    ]

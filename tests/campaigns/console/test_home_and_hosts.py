@@ -1,0 +1,252 @@
+"""Home and the pages of hosts: what is there, what runs, and all that is known of one host."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from agents.models import Host, Presence
+from campaigns.console import wording
+from campaigns.console.home_pages import EXAMPLES
+from campaigns.launching import control
+from campaigns.models import Campaign
+from campaigns.running.targeting import write_range
+from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+
+As = Callable[[User], Client]
+
+
+def text_of(response: HttpResponse) -> str:
+    return " ".join(response.content.decode().split())
+
+
+def seen(host: Host, seconds_ago: int) -> None:
+    Presence.objects.create(host=host, last_seen=timezone.now() - timedelta(seconds=seconds_ago))
+
+
+def person(*permissions: str) -> User:
+    user = make_user()
+    for permission in permissions:
+        app, _, codename = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return user
+
+
+@pytest.fixture
+def as_(client: Client) -> As:
+    def log_in(user: User) -> Client:
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+def test_home_counts_who_is_there_by_platform(as_: As) -> None:
+    here, lately, gone = make_host(), make_host(platform="windows"), make_host()
+    for host, ago in ((here, 1), (lately, 3_600), (gone, 200_000)):
+        seen(host, ago)
+
+    page = as_(make_user(admin=True)).get("/")
+
+    assert page.context["totals"] == {"enrolled": 3, "online": 1, "lately": 2}
+    assert [(line["label"], line["online"], line["enrolled"]) for line in page.context["platforms"]] == [
+        ("Linux", 1, 2),
+        ("Windows", 0, 1),
+    ]
+
+
+def test_home_tells_apart_what_runs_and_what_waits_for_someone(as_: As, operator: User) -> None:
+    running = make_campaign(make_host(), by=operator)
+    waiting = make_campaign(*make_hosts(3), by=operator, rollout={"canary": {"count": 1}})
+    control.hold(waiting, "rollout", "1 of 3 hosts were asked first: widen, or stop")
+
+    page = as_(operator).get("/")
+
+    assert [campaign.pk for campaign in page.context["waiting"]] == [waiting.pk]
+    assert [(campaign.pk, may_stop) for campaign, may_stop in page.context["under_way"]] == [(running.pk, True)]
+    assert "were asked first: widen, or stop" in text_of(page)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_is_asked_of_everybody_online_with_one_click(as_: As, operator: User, number: int) -> None:
+    here, gone = make_hosts(2)
+    seen(here, 1)
+    seen(gone, 3_600)
+
+    response = as_(operator).post(f"/ask/example/{number}/")
+
+    campaign = Campaign.objects.get()
+    assert response["Location"] == f"/campaigns/{campaign.pk}/"
+    assert (campaign.name, campaign.sql, campaign.expected) == (*EXAMPLES[number], 1)
+
+
+def test_what_speaks_against_an_example_is_said(as_: As, operator: User) -> None:
+    response = as_(operator).post("/ask/example/0/", follow=True)
+
+    assert "selects no enrolled host" in text_of(response)
+
+
+def test_who_may_see_nothing_is_told(as_: As) -> None:
+    assert as_(make_user()).get("/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("", ["web-1", "web-2", "db-1"]),
+        ("search=WEB", ["web-1", "web-2"]),
+        ("search=serial-9", ["db-1"]),
+        ("search=10.0.0.7", ["web-2"]),
+        ("platform=windows", ["db-1"]),
+        ("label=web", ["web-1"]),
+        ("online=yes", ["web-1"]),
+        ("online=no", ["web-2", "db-1"]),
+        ("doubt=yes", ["web-2"]),
+        ("gone=yes", ["old-1"]),
+        ("search=nowhere", []),
+        ("platform=nope&label=nope&page=x", ["web-1", "web-2", "db-1"]),
+    ],
+)
+def test_hosts_are_found(as_: As, question: str, found: list[str]) -> None:
+    one = make_host(hostname="web-1")
+    make_host(hostname="web-2", addresses="10.0.0.7", in_doubt_since=timezone.now())
+    make_host(hostname="db-1", platform="windows", hardware_serial="SERIAL-9")
+    make_host(hostname="old-1", revoked_at=timezone.now())
+    make_label("web", one)
+    seen(one, 1)
+
+    page = as_(make_user(admin=True)).get(f"/hosts/?{question}")
+
+    assert sorted(host.hostname for host, _ in page.context["lines"]) == sorted(found)
+
+
+def test_a_list_of_many_hosts_asks_few_questions(
+    as_: As, django_assert_max_num_queries: Callable[[int], object]
+) -> None:
+    make_label("web", *make_hosts(40))
+    browser = as_(make_user(admin=True))
+    browser.get("/hosts/")
+
+    with django_assert_max_num_queries(14):  # type: ignore[attr-defined]
+        browser.get("/hosts/")
+
+
+def test_a_host_is_shown_with_its_facts_in_words(as_: As) -> None:
+    host = make_host(hostname="web-1", physical_memory=68_719_476_736, cpu_brand="A\u202eB")
+    answer(make_campaign(host, sql="SELECT 42"), host, {"a": "1"})
+
+    page = text_of(as_(make_user(admin=True)).get(f"/hosts/{host.pk}/"))
+
+    assert "64 GiB" in page
+    assert "A⟨U+202E⟩B" in page
+    assert "SELECT 42" in page
+
+
+def test_another_host_of_the_same_name_is_named(as_: As) -> None:
+    host, twin = make_host(hostname="web-1"), make_host(hostname="WEB-1")
+
+    page = text_of(as_(make_user(admin=True)).get(f"/hosts/{host.pk}/"))
+
+    assert f"#{twin.pk} ({twin.host_identifier})" in page
+
+
+def test_one_host_is_asked_from_its_page(as_: As, operator: User) -> None:
+    host, _ = make_hosts(2)
+
+    asked = text_of(as_(operator).post(f"/hosts/{host.pk}/ask/", {"sql": "SELECT 7 AS seven"}))
+
+    campaign = Campaign.objects.get()
+    assert campaign.target == {"hosts": [host.pk]}
+    address = f"/hosts/{host.pk}/ask/{campaign.pk}/"
+    assert f'hx-get="{address}"' in asked
+    for number in campaign.ranges.values_list("number", flat=True):
+        write_range(campaign.pk, number)
+    campaign.refresh_from_db()
+    answer(campaign, host, {"seven": "7"})
+    shown = as_(operator).get(address)
+    assert (shown.status_code, "<td>7</td>" in text_of(shown)) == (286, True)
+
+
+def test_wrong_sql_for_one_host_is_said_in_place(as_: As, operator: User) -> None:
+    host = make_host()
+
+    page = text_of(as_(operator).post(f"/hosts/{host.pk}/ask/", {"sql": "SELEC 1"}))
+
+    assert "syntax error" in page
+    assert not Campaign.objects.exists()
+
+
+def test_what_a_host_answered_to_others_is_for_those_who_may_see_campaigns(as_: As, operator: User) -> None:
+    host = make_host()
+    campaign = make_campaign(host, by=operator)
+    Campaign.objects.filter(pk=campaign.pk).update(created_by=make_user())
+    asker = person("campaigns.add_campaign", "agents.view_host")
+
+    assert as_(asker).get(f"/hosts/{host.pk}/ask/{campaign.pk}/").status_code == 404
+    assert as_(operator).get(f"/hosts/{host.pk}/ask/{campaign.pk}/").status_code == 200
+
+
+def test_a_host_is_revoked_and_trusted_by_those_who_may_change_it(as_: As) -> None:
+    host = make_host(in_doubt_since=timezone.now(), in_doubt_reason="two")
+    looker = person("agents.view_host")
+
+    assert as_(looker).post(f"/hosts/{host.pk}/revoke/").status_code == 403
+    assert as_(looker).post(f"/hosts/{host.pk}/trust/").status_code == 403
+    boss = make_user(admin=True)
+    as_(boss).post(f"/hosts/{host.pk}/trust/")
+    as_(boss).post(f"/hosts/{host.pk}/revoke/")
+
+    host.refresh_from_db()
+    assert (host.in_doubt_since, host.in_doubt_reason) == (None, "")
+    assert host.revoked_at is not None
+
+
+def test_a_browser_keeps_its_colours_and_times(as_: As, operator: User) -> None:
+    browser = as_(operator)
+
+    response = browser.post("/preferences/", {"theme": "dark", "times": "utc", "next": "/campaigns/"})
+    browser.post("/preferences/", {"theme": "pink", "next": "https://elsewhere.example/"})
+
+    assert response["Location"] == "/campaigns/"
+    assert 'data-theme="dark" data-times="utc"' in text_of(browser.get("/campaigns/"))
+
+
+def test_a_preference_leads_nowhere_else(as_: As, operator: User) -> None:
+    response = as_(operator).post("/preferences/", {"theme": "dark", "next": "https://elsewhere.example/"})
+
+    assert response["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (None, ""),
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1536, "1.5 KiB"),
+        (68_719_476_736, "64 GiB"),
+        (2**50, "1024 TiB"),
+    ],
+)
+def test_sizes_are_written_as_people_count_memory(size: int | None, words: str) -> None:
+    assert wording.binary_size(size) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("é\n\t", "é\n\t"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("\u200b", "⟨U+200B⟩"),
+        ("\x1b[1m", "⟨U+001B⟩[1m"),
+    ],
+)
+def test_what_cannot_be_seen_is_shown_as_a_mark(text: str, shown: str) -> None:
+    assert wording.visible(text) == shown
