@@ -17,6 +17,8 @@ from campaigns.models import VIEW, Campaign
 
 LOOK, LAUNCH, CHANGE = VIEW, "campaigns.add_campaign", "campaigns.change_campaign"
 SEE_HOSTS, SEE_QUERIES = "agents.view_host", "campaigns.view_query"
+SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
+SWITCH = "campaigns.switch_live_queries"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -3,6 +3,7 @@
 A form gathers; the rules are in `lifecycle.launch`, whose sentences come back beside the fields they are about.
 """
 
+import json
 import re
 from typing import Any
 from uuid import uuid4
@@ -11,11 +12,12 @@ from django import forms
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from agents.models import Host, HostQuerySet, Label, Platform, presence_is_online
+from agents.enrolling import config_document
+from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch, launch_once
 from campaigns.models import Campaign, Query
 from campaigns.states import State, Status
-from fleet.errors import FleetError
+from fleet.errors import BadInputError, FleetError
 
 KINDS = [("all", "All hosts"), ("labels", "Labels"), ("platforms", "Platforms"), ("hosts", "Named hosts")]
 NOTHING_PICKED = {
@@ -264,6 +266,54 @@ class StopForm(forms.Form):
     """Why a campaign is stopped."""
 
     reason = forms.CharField(required=False, max_length=500, label="Why (kept with the campaign)")
+
+
+class SecretForm(forms.ModelForm[EnrollSecret]):
+    """A new enroll secret; the secret itself is made by the server."""
+
+    class Meta:
+        model = EnrollSecret
+        fields = ["name", "valid_until", "quota", "labels"]
+        widgets = {
+            "valid_until": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+            "labels": forms.CheckboxSelectMultiple,
+        }
+        labels = {"valid_until": "Valid until (UTC)", "quota": "Hosts that may enroll with it"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        by_hand = Label.objects.filter(built_in="", queries=None)
+        self.fields["labels"].queryset = by_hand  # type: ignore[attr-defined]
+
+
+class ConfigForm(forms.Form):
+    """The config that agents are served, as JSON; checked as agents will."""
+
+    document = forms.CharField(
+        strip=False,
+        label="Config",
+        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "code"}),
+        error_messages={"required": "The config is empty: an object without members is {}."},
+    )
+
+    def clean_document(self) -> Any:
+        """Read it. Refuse what is no JSON, and what agents would refuse."""
+        try:
+            document = json.loads(self.cleaned_data["document"])
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(f"This is no JSON: {error}") from error
+        try:
+            config_document.check(document)
+        except BadInputError as error:
+            raise forms.ValidationError(error.sentence) from error
+        return document
+
+
+class SwitchForm(forms.Form):
+    """The kill switch; throwing it wants to be confirmed."""
+
+    to = forms.ChoiceField(choices=[("on", "on"), ("off", "off")])
+    reason = forms.CharField(required=False, max_length=500, label="Why (shown to whoever launches)")
 
 
 class LaunchForm(TargetForm, forms.ModelForm[Campaign]):

@@ -13,6 +13,7 @@ from campaigns.console import (
     host_console,
     host_pages,
     preferences,
+    settings_pages,
     trouble_pages,
 )
 
@@ -31,6 +32,11 @@ urlpatterns = [
     path("hosts/<int:host_id>/ask/<int:campaign_id>/", host_console.answer, name="answer-of-host"),
     path("hosts/<int:host_id>/revoke/", host_pages.revoke_host, name="revoke-host"),
     path("hosts/<int:host_id>/trust/", host_pages.trust, name="trust-host"),
+    path("settings/", settings_pages.settings, name="settings"),
+    path("settings/secrets/", settings_pages.new_secret, name="new-secret"),
+    path("settings/secrets/<int:secret_id>/revoke/", settings_pages.revoke_secret, name="revoke-secret"),
+    path("settings/config/", settings_pages.keep_config, name="keep-config"),
+    path("settings/live-queries/", settings_pages.switch, name="switch"),
     path("troubles/", trouble_pages.troubles, name="troubles"),
     path("campaigns/", history_pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", campaign_pages.campaign, name="campaign"),

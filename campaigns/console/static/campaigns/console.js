@@ -23,12 +23,27 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById(opener.dataset.openDialog).showModal();
   }
+  const copier = event.target.closest("[data-copy]");
+  if (copier) copy(copier);
   event.target.closest("[data-close-dialog]")?.closest("dialog").close();
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
 });
+
+// Say for a moment that it was copied, or that the browser did not let it be.
+async function copy(button) {
+  const words = button.lastChild;
+  const before = words.textContent;
+  try {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    words.textContent = "Copied";
+  } catch {
+    words.textContent = "The browser does not allow it: select and copy";
+  }
+  setTimeout(() => (words.textContent = before), 2_000);
+}
 
 // Lists to pick from get a field that narrows them once they are long.
 for (const field of document.querySelectorAll("[data-filter-list]")) {

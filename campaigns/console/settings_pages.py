@@ -1,0 +1,180 @@
+"""What an installation is set to: enroll secrets and how machines join, the config of agents, the kill switch."""
+
+import json
+import secrets
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings as installation
+from django.contrib import messages
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from agents.enrolling import config_document
+from agents.enrolling.flagfile import Joining
+from agents.models import EnrollSecret, digest_of
+from agents.protocol.endpoints import QUICK_INTERVAL, SLOW_INTERVAL
+from campaigns.console.access import SEE_CONFIG, SEE_SECRETS, SWITCH, needs, needs_one_of, user_of
+from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
+from campaigns.launching import control, kill_switch
+from fleet.errors import BadInputError, FleetError
+
+ADD_SECRET, CHANGE_SECRET, CHANGE_CONFIG = (
+    "agents.add_enrollsecret",
+    "agents.change_enrollsecret",
+    "agents.change_configdocument",
+)
+FRESH_SECRET = "fresh_enroll_secret"  # in the session, until it was shown once  # noqa: S105 - a name, not a secret
+
+
+class Platform(NamedTuple):
+    """How machines of one platform join: where their files lie, and what is typed there."""
+
+    name: str
+    slug: str
+    flagfile: str
+    ca: str
+    secret_file: str
+    commands: str
+
+
+PLATFORMS = (
+    Platform(
+        "Linux",
+        "linux",
+        "/etc/osquery/osquery.flags",
+        "/etc/osquery/fleet-ca.pem",
+        "/etc/osquery/fleet-secret",
+        "sudo install -m 600 fleet-secret /etc/osquery/fleet-secret\n"
+        "sudo install -m 644 fleet-ca.pem osquery.flags /etc/osquery/\n"
+        "sudo systemctl enable --now osqueryd && sudo systemctl restart osqueryd",
+    ),
+    Platform(
+        "macOS",
+        "macos",
+        "/private/var/osquery/osquery.flags",
+        "/private/var/osquery/fleet-ca.pem",
+        "/private/var/osquery/fleet-secret",
+        "sudo install -m 600 fleet-secret /private/var/osquery/fleet-secret\n"
+        "sudo install -m 644 fleet-ca.pem osquery.flags /private/var/osquery/\n"
+        "sudo launchctl kickstart -k system/io.osquery.agent",
+    ),
+    Platform(
+        "Windows",
+        "windows",
+        r"C:\Program Files\osquery\osquery.flags",
+        r"C:\Program Files\osquery\certs\fleet-ca.pem",
+        r"C:\Program Files\osquery\fleet-secret",
+        "Copy-Item fleet-ca.pem 'C:\\Program Files\\osquery\\certs\\'\n"
+        "Copy-Item fleet-secret, osquery.flags 'C:\\Program Files\\osquery\\'\n"
+        "Restart-Service osqueryd",
+    ),
+)
+
+
+@needs_one_of(SEE_SECRETS, SEE_CONFIG, SWITCH)
+@require_GET
+def settings(request: HttpRequest) -> HttpResponse:
+    """Show what this person may look at."""
+    return render(request, "campaigns/settings.html", _context(request))
+
+
+def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
+    user = user_of(request)
+    context: dict[str, Any] = {"switched_off": kill_switch.sentence(), **forms}
+    if user.has_perm(SEE_SECRETS):
+        context |= {
+            "secrets": EnrollSecret.objects.annotate(host_count=Count("host")).order_by("revoked_at", "name"),
+            "fresh": request.session.pop(FRESH_SECRET, None),
+            "platforms": [(platform, _flags(request, platform)) for platform in PLATFORMS],
+            "secret_form": forms.get("secret_form") or SecretForm(),
+        }
+    if user.has_perm(SEE_CONFIG):
+        kept = config_document.current()
+        form = forms.get("config_form") or ConfigForm(
+            initial={"document": json.dumps(kept, indent=2, ensure_ascii=False)}
+        )
+        context |= {
+            "config_form": form,
+            "config_warnings": [*config_document.warnings_of(kept), *config_document.warnings_of_server()],
+        }
+    if user.has_perm(SWITCH):
+        context |= {"switch_form": forms.get("switch_form") or SwitchForm()}
+    return context
+
+
+def _flags(request: HttpRequest, platform: Platform) -> str:
+    """Write the flagfile for machines of a platform; the sentence that speaks against it, when one does."""
+    joining = Joining(
+        hostname=urlsplit(installation.PUBLIC_URL).netloc or request.get_host(),
+        ca=platform.ca,
+        secret_file=platform.secret_file,
+        interval=QUICK_INTERVAL if installation.HOLD_SECONDS else SLOW_INTERVAL,
+        max_block_bytes=installation.CARVE_MAX_BLOCK_BYTES,
+        keeps_logs=bool(installation.LOG_SINK),
+    )
+    try:
+        joining.check()
+    except BadInputError as error:
+        return f"# {error.sentence}\n"
+    return joining.text()
+
+
+@needs(ADD_SECRET)
+@require_POST
+def new_secret(request: HttpRequest) -> HttpResponse:
+    """Make an enroll secret; it is shown on the next page, once."""
+    form = SecretForm(request.POST)
+    if not form.is_valid():
+        return render(request, "campaigns/settings.html", _context(request, secret_form=form), status=422)
+    secret = secrets.token_urlsafe(32)
+    made = form.save(commit=False)
+    made.digest = digest_of(secret)
+    made.save()
+    form.save_m2m()
+    request.session[FRESH_SECRET] = {"name": made.name, "secret": secret}
+    return redirect("settings")
+
+
+@needs(CHANGE_SECRET)
+@require_POST
+def revoke_secret(request: HttpRequest, secret_id: int) -> HttpResponse:
+    """Let nobody enroll with it any more; hosts that did stay."""
+    secret = get_object_or_404(EnrollSecret, pk=secret_id)
+    EnrollSecret.objects.filter(pk=secret_id, revoked_at=None).update(revoked_at=timezone.now())
+    messages.success(request, f"Revoked the enroll secret {secret.name}. Hosts that enrolled with it stay.")
+    return redirect("settings")
+
+
+@needs(CHANGE_CONFIG)
+@require_POST
+def keep_config(request: HttpRequest) -> HttpResponse:
+    """Serve another config from now on."""
+    form = ConfigForm(request.POST)
+    if not form.is_valid():
+        return render(request, "campaigns/settings.html", _context(request, config_form=form), status=422)
+    config_document.keep(form.cleaned_data["document"], by=user_of(request).get_username())
+    messages.success(request, "The config is kept. Agents fetch it within their config_refresh.")
+    return redirect("settings")
+
+
+@needs(SWITCH)
+@require_POST
+def switch(request: HttpRequest) -> HttpResponse:
+    """Throw the kill switch, or lift it."""
+    user, form = user_of(request), SwitchForm(request.POST)
+    if not form.is_valid():
+        return render(request, "campaigns/settings.html", _context(request, switch_form=form), status=422)
+    try:
+        if form.cleaned_data["to"] == "on":
+            control.enable_live_queries(user)
+            messages.success(request, "Live queries are on. Campaigns that were stopped stay so.")
+        else:
+            stopped = control.disable_live_queries(user, form.cleaned_data["reason"])
+            messages.warning(request, f"Live queries are off: {stopped} campaigns were stopped, none can be launched.")
+    except FleetError as error:
+        messages.error(request, error.sentence)
+    return redirect("settings")

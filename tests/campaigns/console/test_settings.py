@@ -1,0 +1,136 @@
+"""The settings: enroll secrets and how machines join, the config of agents, the kill switch."""
+
+import html
+import json
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.http import HttpResponse
+from django.test import Client
+
+from agents.enrolling import config_document
+from agents.models import EnrollSecret
+from campaigns.launching import kill_switch
+from campaigns.models import Campaign
+from tests.factories import make_campaign, make_host, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+
+
+def text_of(response: HttpResponse) -> str:
+    return html.unescape(" ".join(response.content.decode().split()))
+
+
+def person(*permissions: str) -> User:
+    user = make_user()
+    for permission in permissions:
+        app, _, codename = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return user
+
+
+@pytest.fixture
+def boss(client: Client) -> Client:
+    client.force_login(make_user(admin=True))
+    return client
+
+
+def test_a_secret_is_made_and_shown_once(boss: Client) -> None:
+    boss.post("/settings/secrets/", {"name": "laptops", "quota": "5"})
+
+    made = EnrollSecret.objects.get()
+    once, later = text_of(boss.get("/settings/")), text_of(boss.get("/settings/"))
+    secret = once.partition('id="fresh-secret">')[2].partition("<")[0]
+    assert EnrollSecret.objects.matching(secret) == made
+    assert (made.name, made.quota) == ("laptops", 5)
+    assert secret not in later
+
+
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "x", "quota": "many"}, {"name": "x", "valid_until": "soon"}])
+def test_a_wrong_secret_is_refused_with_a_sentence(boss: Client, wrong: dict[str, str]) -> None:
+    response = boss.post("/settings/secrets/", wrong)
+
+    assert (response.status_code, 'role="alert"' in text_of(response)) == (422, True)
+    assert not EnrollSecret.objects.exists()
+
+
+def test_a_secret_is_revoked_once(boss: Client) -> None:
+    secret = EnrollSecret.objects.create(name="old", digest="d")
+
+    boss.post(f"/settings/secrets/{secret.pk}/revoke/")
+    boss.post(f"/settings/secrets/{secret.pk}/revoke/")
+
+    secret.refresh_from_db()
+    assert secret.revoked_at is not None
+    assert "revoked" in text_of(boss.get("/settings/"))
+
+
+def test_the_flagfile_stands_there_for_each_platform(boss: Client) -> None:
+    page = text_of(boss.get("/settings/", headers={"host": "testserver"}))
+
+    assert page.count("--tls_hostname=testserver") == 3
+    assert "--enroll_secret_path=/private/var/osquery/fleet-secret" in page
+    assert "sudo systemctl enable --now osqueryd" in page
+
+
+def test_a_config_is_kept_or_refused_with_what_was_typed(boss: Client) -> None:
+    boss.post("/settings/config/", {"document": '{"options": {"pack_delimiter": "/"}}'})
+    refused = boss.post("/settings/config/", {"document": "{nope"})
+    unfit = boss.post("/settings/config/", {"document": '{"node_invalid": true}'})
+
+    assert config_document.current() == {"options": {"pack_delimiter": "/"}}
+    assert (refused.status_code, "{nope" in text_of(refused), "no JSON" in text_of(refused)) == (422, True, True)
+    assert "agents would refuse all of it" in text_of(unfit)
+    assert json.dumps({"pack_delimiter": "/"})[1:-1] in text_of(boss.get("/settings/"))
+
+
+def test_the_kill_switch_is_thrown_and_lifted(boss: Client) -> None:
+    campaign = make_campaign(make_host())
+
+    thrown = text_of(boss.post("/settings/live-queries/", {"to": "off", "reason": "an incident"}, follow=True))
+    assert "1 campaigns were stopped" in thrown
+    assert "an incident" in thrown
+    assert not kill_switch.is_on()
+    boss.post("/settings/live-queries/", {"to": "on"})
+
+    assert kill_switch.is_on()
+    assert "switched off" in Campaign.objects.get(pk=campaign.pk).ended_reason
+
+
+@pytest.mark.parametrize("to", ["", "maybe"])
+def test_the_kill_switch_takes_on_and_off_alone(boss: Client, to: str) -> None:
+    assert boss.post("/settings/live-queries/", {"to": to}).status_code == 422
+    assert kill_switch.is_on()
+
+
+@pytest.mark.parametrize(
+    ("permission", "shown"),
+    [
+        ("agents.view_enrollsecret", {"Enroll secrets"}),
+        ("agents.view_configdocument", {"Config that agents are served"}),
+        ("campaigns.switch_live_queries", {"all live queries off"}),
+    ],
+)
+def test_each_sees_what_is_his(client: Client, permission: str, shown: set[str]) -> None:
+    client.force_login(person(permission))
+
+    page = text_of(client.get("/settings/"))
+
+    parts = {"Enroll secrets", "Config that agents are served", "all live queries off"}
+    found = {part for part in parts if part.replace("Live queries", "all live queries") in page or part in page}
+    assert found == shown
+
+
+def test_who_may_only_look_changes_nothing(client: Client) -> None:
+    client.force_login(person("agents.view_enrollsecret", "agents.view_configdocument"))
+    secret = EnrollSecret.objects.create(name="old", digest="d")
+
+    changes: list[Callable[[], HttpResponse]] = [
+        lambda: client.post("/settings/secrets/", {"name": "mine"}),
+        lambda: client.post(f"/settings/secrets/{secret.pk}/revoke/"),
+        lambda: client.post("/settings/config/", {"document": "{}"}),
+        lambda: client.post("/settings/live-queries/", {"to": "off"}),
+    ]
+
+    assert [change().status_code for change in changes] == [403] * 4
