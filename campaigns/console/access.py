@@ -61,6 +61,11 @@ def needs_sight_of_some() -> Callable[[View[P]], View[P]]:
     return _lets_in(lambda user, _: "" if Campaign.objects.shows_some(user) else LOOK)
 
 
+def signed_in() -> Callable[[View[P]], View[P]]:
+    """Let in whoever is logged in."""
+    return _lets_in(lambda user, _: "")
+
+
 def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P]], View[P]]:
     """Let in for whom no permission is missing, by the address."""
 

@@ -38,6 +38,7 @@ urlpatterns = [
     path("settings/config/", settings_pages.keep_config, name="keep-config"),
     path("settings/live-queries/", settings_pages.switch, name="switch"),
     path("troubles/", trouble_pages.troubles, name="troubles"),
+    path("switch/", trouble_pages.switch, name="switch"),
     path("campaigns/", history_pages.campaigns, name="campaigns"),
     path("campaigns/<int:campaign_id>/", campaign_pages.campaign, name="campaign"),
     path("campaigns/<int:campaign_id>/hosts/", campaign_pages.campaign_hosts, name="hosts-of-campaign"),

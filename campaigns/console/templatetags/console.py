@@ -1,4 +1,4 @@
-"""Filters of the console's templates."""
+"""Filters and tags of the console's templates."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from campaigns.console import wording
 from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
+from campaigns.launching import kill_switch as switch
 from campaigns.models import Campaign
 
 register = template.Library()
@@ -107,3 +108,10 @@ def binary_size(number: int | None) -> str:
 def visible(text: object) -> str:
     """Show what cannot be seen in a host's text, or moves what stands beside it, as marks: ⟨U+202E⟩."""
     return wording.visible("" if text is None else str(text))
+
+
+@register.simple_tag
+def kill_switch() -> str:
+    """Say who switched live queries off; "" while they are on."""
+    sentence = switch.sentence()
+    return f"{sentence[0].upper()}{sentence[1:]}".rstrip(".") + "." if sentence else ""

@@ -1,5 +1,6 @@
 """The console's pages: who may see what, what the form refuses, what a campaign's page tells."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,16 +10,17 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from agents.models import Host, Presence
 from campaigns.console import wording
-from campaigns.launching import control
+from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign, Query, Result, Target
 from campaigns.running.targeting import write_range
 from campaigns.states import State, Status
 from fleet.errors import ConflictError
-from tests.factories import make_campaign, make_host, make_hosts, make_label
+from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -330,7 +332,7 @@ def test_hosts_of_a_large_campaign_come_in_pages(
     browser = as_(observer)
     browser.get("/campaigns/")
 
-    with django_assert_max_num_queries(10):  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(11):  # type: ignore[attr-defined]
         page = text_of(browser.get(f"/campaigns/{campaign.pk}/?tab=hosts&page=2"))
 
     assert "120 hosts · page 2 of 3" in page
@@ -435,7 +437,7 @@ def test_the_history_asks_the_database_the_same_however_long_it_is(
         make_campaign(host)
     browser = as_(observer)
 
-    with django_assert_max_num_queries(6):  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(7):  # type: ignore[attr-defined]
         browser.get("/campaigns/")
 
 
@@ -542,3 +544,28 @@ def test_a_page_that_asks_about_an_ended_campaign_asks_no_more(as_: Callable[[Us
     Campaign.objects.update(status=Status.STOPPED)
 
     assert as_(operator).get(f"/campaigns/{campaign.pk}/control/").status_code == 286
+
+
+def test_the_kill_switch_shows_on_every_page_that_asks_or_watches(
+    as_: Callable[[User], Client], operator: User, settings: Any
+) -> None:
+    campaign = make_campaign(make_host())
+    pages = [reverse("ask"), "/campaigns/", f"/campaigns/{campaign.pk}/", f"/campaigns/{campaign.pk}/stop/", "/switch/"]
+    client = as_(operator)
+    on = [client.get(page).content.decode() for page in pages]
+
+    kill_switch.turn(make_user("boss"), "a <b>bad</b> query", on=False)
+
+    for page, before in zip(pages, on, strict=True):
+        assert "switched off" not in before, page
+        shown = client.get(page).content.decode()
+        assert "Live queries were switched off by boss: a &lt;b&gt;bad&lt;/b&gt; query." in shown, page
+    assert re.search(r'id="run"[^>]*disabled', client.get(reverse("ask")).content.decode())
+    settings.LIVE_QUERIES_ENABLED = False
+    assert "(LIVE_QUERIES_ENABLED)" in client.get("/campaigns/").content.decode()
+
+
+def test_the_kill_switch_is_told_to_nobody_who_is_not_logged_in() -> None:
+    answer = Client().get("/switch/", headers={"HX-Request": "true"})
+
+    assert "login" in (answer.headers.get("HX-Redirect") or answer.headers["Location"])

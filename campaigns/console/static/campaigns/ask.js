@@ -2,11 +2,12 @@
 
 const form = document.getElementById("ask");
 const run = document.getElementById("run");
+const runOff = document.getElementById("run-off");
 const sql = document.getElementById("id_sql");
 const estimate = document.getElementById("estimate");
 const hosts = document.getElementById("id_hosts");
 const counted = new Intl.NumberFormat("en");
-const TARGET_FIELDS = ["kind", "labels", "platforms", "hosts", "online"];
+const WAITS = { kind: 80, labels: 80, platforms: 80, online: 80, hosts: 350, sql: 350 }; // ms of calm before it is counted
 
 let counting = false;
 let runWhenCounted = false;
@@ -16,19 +17,29 @@ const targeted = () => Number(estimate.querySelector("[data-targeted]")?.dataset
 
 function drawRun() {
   const hosts = targeted();
-  run.disabled = counting || !hosts || !sql.value.trim();
+  const off = document.querySelector("#switch [data-off]")?.textContent ?? "";
+  run.disabled = counting || !hosts || !sql.value.trim() || Boolean(off);
+  runOff.textContent = off;
+  runOff.hidden = !off;
   run.textContent = hosts && !counting ? `Run on ${counted.format(hosts)} ${hosts === 1 ? "host" : "hosts"}` : "Run";
 }
 
 function countSoon(wait = 150) {
   counting = true;
+  estimate.setAttribute("aria-busy", "true");
+  htmx.trigger(estimate, "htmx:abort"); // an answer under way is of what was there before
   drawRun();
   clearTimeout(due);
-  due = setTimeout(() => htmx.trigger(estimate, "estimate"), wait);
+  due = setTimeout(() => {
+    due = null;
+    htmx.trigger(estimate, "estimate");
+  }, wait);
 }
 
 function onCounted() {
+  if (due) return;
   counting = false;
+  estimate.removeAttribute("aria-busy");
   drawRun();
   if (runWhenCounted) submit();
   runWhenCounted = false;
@@ -40,7 +51,8 @@ function submit() {
 }
 
 form.addEventListener("input", (event) => {
-  if (TARGET_FIELDS.includes(event.target.name)) countSoon(event.target.name === "hosts" ? 350 : 80);
+  const wait = WAITS[event.target.name];
+  if (wait) countSoon(wait);
   else drawRun();
 });
 form.addEventListener("keydown", (event) => {
@@ -57,9 +69,14 @@ form.addEventListener("submit", () => {
   });
 });
 
+estimate.addEventListener("htmx:beforeSwap", (event) => {
+  if (due) event.detail.shouldSwap = false; // of what was there before
+});
 estimate.addEventListener("htmx:afterSettle", onCounted);
+document.getElementById("switch").addEventListener("htmx:afterSettle", drawRun);
 for (const failure of ["htmx:responseError", "htmx:sendError"])
   estimate.addEventListener(failure, () => {
+    if (due) return;
     const sentence = document.createElement("p");
     sentence.className = "error";
     sentence.dataset.targeted = "0";
@@ -78,7 +95,7 @@ document.addEventListener("click", (event) => {
     form.elements.query.value = pick.dataset.pickQuery;
     form.elements.name.value = pick.dataset.name;
     sql.dispatchEvent(new Event("change"));
-    drawRun();
+    countSoon(0);
   }
   if (host) {
     const lines = hosts.value.split("\n").map((line) => line.trim()).filter(Boolean);

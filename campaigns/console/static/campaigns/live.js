@@ -3,6 +3,7 @@
 // Frames and close codes are the contract of the address /ws/campaigns/{id}/?after=SEQ. Nothing is drawn here.
 
 const SILENCE_MS = 45_000; // the server pings every 20 s; after two missing pings the line counts as dead
+const SNAPSHOT_MS = 10_000; // a socket that opens and brings nothing: a proxy keeps it back
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const RESTARTING = 1012;
@@ -17,6 +18,9 @@ export class Live {
     this.failures = 0;
     this.over = false;
     this.socket = null;
+    this.hears = false; // the snapshot of this socket came
+    this.deafSince = Date.now();
+    this.heardAt = 0;
     addEventListener("online", () => this.hurry());
     document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
   }
@@ -26,14 +30,26 @@ export class Live {
     clearTimeout(this.retry);
     this.handlers.onState(this.failures ? "reconnecting" : "connecting");
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/ws/campaigns/${this.campaign}/?after=${this.seq}`);
+    const socket = this.connect(`${scheme}//${location.host}/ws/campaigns/${this.campaign}/?after=${this.seq}`);
+    if (!socket) return;
     this.socket = socket;
     socket.onmessage = (message) => socket === this.socket && this.hear(JSON.parse(message.data));
     socket.onclose = (close) => socket === this.socket && this.closed(close.code);
     this.watch();
   }
 
+  connect(address) {
+    try {
+      return new WebSocket(address);
+    } catch {
+      this.closed(0); // the browser itself forbids it
+      return null;
+    }
+  }
+
   hear(frame) {
+    this.heardAt = Date.now();
+    if (frame.type === "snapshot") this.hears = true;
     this.watch();
     if (frame.type === "snapshot") {
       this.failures = 0;
@@ -64,8 +80,7 @@ export class Live {
     clearTimeout(this.silence);
     if (this.over) return;
     if (FINAL[code]) {
-      this.over = true;
-      this.handlers.onState(FINAL[code]);
+      this.finish(FINAL[code]);
       return;
     }
     this.failures += 1;
@@ -74,18 +89,32 @@ export class Live {
     this.handlers.onState("reconnecting");
   }
 
-  // Leave this socket and open another after a while.
-  drop(wait) {
+  // There is nothing more to hear, and this is why.
+  finish(state) {
+    this.over = true;
+    this.leave();
+    this.handlers.onState(state);
+  }
+
+  leave() {
     const socket = this.socket;
     this.socket = null;
+    if (this.hears) this.deafSince = Date.now();
+    this.hears = false;
     socket?.close();
+    clearTimeout(this.silence);
     clearTimeout(this.retry);
+  }
+
+  // Leave this socket and open another after a while.
+  drop(wait) {
+    this.leave();
     this.retry = setTimeout(() => this.open(), wait);
   }
 
   watch() {
     clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.closed(0), SILENCE_MS);
+    this.silence = setTimeout(() => this.closed(0), this.hears ? SILENCE_MS : SNAPSHOT_MS);
   }
 
   // Somebody looks again, or the network is back: do not sit out the wait.

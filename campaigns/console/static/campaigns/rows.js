@@ -26,12 +26,18 @@ export class RowTable {
     this.skip = 0; // rows of the next answer that are on the page already
     this.missing = 0; // the seq up to which answers are not on the page though they exist; 0 = none
     this.filling = null;
+    this.failed = false; // the last try to fetch missing answers failed
     this.fresh = false; // the rows that the server drew are replaced by the first answer
     this.startColumns = columns;
   }
 
   get full() {
     return this.shown >= this.limit;
+  }
+
+  // Rows on the page, those that the server drew included.
+  get onPage() {
+    return this.body.rows.length;
   }
 
   // Take answers of the socket. What does not fit is remembered as missing.
@@ -43,7 +49,7 @@ export class RowTable {
       else this.place(item, part);
     }
     this.add(part);
-    if (this.missing && !this.full) this.fill().catch(() => this.onChange());
+    if (this.missing && !this.full) this.fill().catch(() => {});
   }
 
   // There are answers up to `seq` that the socket will not bring.
@@ -58,8 +64,21 @@ export class RowTable {
 
   // Fetch missing answers until the page is full or nothing is missing. One at a time; throws when the server fails.
   fill() {
-    this.filling ??= this.fetchAll().finally(() => (this.filling = null));
+    this.filling ??= this.tryAll().finally(() => {
+      this.filling = null;
+      this.onChange();
+    });
     return this.filling;
+  }
+
+  async tryAll() {
+    try {
+      await this.fetchAll();
+      this.failed = false;
+    } catch (error) {
+      this.failed = true;
+      throw error;
+    }
   }
 
   async fetchAll() {
@@ -70,7 +89,6 @@ export class RowTable {
       this.add(part);
       if (!items.length || this.seq >= this.missing) this.missing = 0;
     }
-    this.onChange();
   }
 
   async fetchPage() {
@@ -159,6 +177,7 @@ export class RowTable {
   startAnew() {
     if (this.fresh) return;
     this.fresh = true;
+    this.matching = 0;
     this.body.replaceChildren();
     while (this.head.cells.length > 1) this.head.lastElementChild.remove();
     for (const name of this.startColumns) this.addColumn(name);

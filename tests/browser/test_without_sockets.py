@@ -1,0 +1,220 @@
+"""What the page says while its socket is blocked, dead, silent or behind: what is true, by asking every two seconds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from agents.models import Host
+from campaigns.models import Campaign
+from tests.browser.conftest import Server
+from tests.browser.test_console_in_browser import answer, finish, rows_of
+from tests.factories import make_campaign, make_hosts
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PageOf = Callable[..., Page]
+Elsewhere = Callable[..., Any]
+ASKED = "no live connection: asked every 2 s"
+SOCKETS = "**/ws/campaigns/**"
+
+
+@pytest.fixture
+def hosts(server: Server, elsewhere: Elsewhere) -> list[Host]:
+    made: list[Host] = elsewhere(make_hosts, 5)
+    return made
+
+
+@pytest.fixture
+def campaign(hosts: list[Host], elsewhere: Elsewhere) -> Campaign:
+    made: Campaign = elsewhere(make_campaign, *hosts, sql="SELECT pid FROM processes")
+    return made
+
+
+def close(socket: WebSocketRoute) -> None:
+    """Refuse, as a proxy without upgrades does."""
+    socket.close(code=1011)
+
+
+def say_nothing(socket: WebSocketRoute) -> None:
+    """Take the socket, and keep back what comes, as a proxy that buffers does."""
+
+
+class Cut:
+    """A line that works until it is cut: nobody is told, nothing passes."""
+
+    def __init__(self) -> None:
+        self.works = True
+
+    def __call__(self, socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda message: socket.send(message) if self.works else None)
+
+
+def says(page: Page, name: str) -> Any:
+    return page.locator(f"[data-live={name}]").first
+
+
+@pytest.mark.parametrize("block", [close, say_nothing])
+def test_without_a_socket_counts_rows_and_end_come_by_asking(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere, block: Any
+) -> None:
+    page = page_of(operator)
+    page.route_web_socket(SOCKETS, block)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text(ASKED)
+
+    elsewhere(answer, campaign, hosts[:2], [{"pid": "1"}])
+    expect(says(page, "answered")).to_have_text("2")
+    expect(rows_of(page)).to_have_count(2)
+    expect(says(page, "shown")).to_have_text("2 rows.")
+    expect(says(page, "connection")).to_have_text(ASKED)
+
+    elsewhere(answer, campaign, hosts[2:], [{"pid": "2"}])
+    elsewhere(finish, campaign)
+    expect(says(page, "status")).to_have_text("completed")
+    assert says(page, "answered").inner_text() == "5"
+    expect(rows_of(page)).to_have_count(5)
+    expect(says(page, "connection")).to_have_text("ended")
+
+
+def test_a_campaign_that_was_empty_when_the_page_was_made_never_completes_with_0_of_0(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    elsewhere(Campaign.objects.filter(pk=campaign.pk).update, count_targeted=0, count_waiting=0)
+    page = page_of(operator)
+    page.route_web_socket(SOCKETS, close)
+    page.add_init_script("""
+        window.lies = [];
+        const text = (name) => document.querySelector(`[data-live=${name}]`)?.textContent.trim();
+        new MutationObserver(() => {
+          if (text("status") === "completed" && text("answered") !== "5") window.lies.push(text("answered"));
+        }).observe(document, { subtree: true, childList: true, characterData: true });
+    """)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "targeted")).to_have_text("0")
+
+    elsewhere(Campaign.objects.filter(pk=campaign.pk).update, count_targeted=5, count_waiting=5)
+    elsewhere(answer, campaign, hosts, [{"pid": "1"}])
+    elsewhere(finish, campaign)
+
+    expect(says(page, "status")).to_have_text("completed")
+    expect(says(page, "targeted")).to_have_text("5")
+    assert page.evaluate("window.lies") == []
+
+
+def test_a_socket_that_dies_without_a_word_is_noticed_and_replaced(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    cut = Cut()
+    page = page_of(operator)
+    page.route_web_socket(SOCKETS, cut)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text("live")
+
+    cut.works = False
+    elsewhere(answer, campaign, hosts[:2], [{"pid": "1"}])
+    expect(says(page, "answered")).to_have_text("2", timeout=20_000)
+    expect(says(page, "connection")).to_have_text(ASKED)
+    expect(rows_of(page)).to_have_count(2)
+
+    cut.works = True
+    expect(says(page, "connection")).to_have_text("live", timeout=30_000)
+    elsewhere(answer, campaign, hosts[2:3], [{"pid": "2"}])
+    expect(rows_of(page)).to_have_count(3)
+
+
+def test_the_end_is_told_with_its_counts_while_the_socket_is_dead(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    cut = Cut()
+    page = page_of(operator)
+    page.route_web_socket(SOCKETS, cut)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text("live")
+
+    cut.works = False
+    elsewhere(answer, campaign, hosts, [{"pid": "1"}])
+    elsewhere(finish, campaign)
+
+    expect(says(page, "status")).to_have_text("completed")
+    assert says(page, "answered").inner_text() == "5"
+
+
+def test_while_the_server_is_away_nothing_claims_to_be_asked(
+    server: Server, page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(operator)
+    page.route_web_socket(SOCKETS, close)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text(ASKED)
+
+    server.stop()
+    expect(says(page, "connection")).to_have_text("reconnecting…")
+    elsewhere(answer, campaign, hosts, [{"pid": "1"}])
+    elsewhere(finish, campaign)
+    server.start()
+
+    expect(says(page, "status")).to_have_text("completed", timeout=20_000)
+    assert says(page, "answered").inner_text() == "5"
+    expect(rows_of(page)).to_have_count(5)
+
+
+# --- sentences about rows ------------------------------------------------------------------------------------------
+
+
+def test_a_filter_never_speaks_of_rows_that_are_not_on_the_page(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    for number, host in enumerate(hosts[:3]):
+        rows = [{"pid": str(pid), "name": f"of {number}"} for pid in range(900)]
+        elsewhere(answer, campaign, [host], rows)
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "shown")).to_have_text("The first 2,000 of 2,700 rows are shown. The export has all of them.")
+
+    page.fill("[data-filter-rows]", "no such thing")
+    expect(says(page, "shown")).to_have_text(
+        "0 of the 2,000 rows shown match. The other 700 are not on the page and not searched."
+    )
+    page.fill("[data-filter-rows]", "of 2")
+    expect(says(page, "shown")).to_contain_text("200 of the 2,000 rows shown match. The other 700")
+    page.click("[data-more-rows]")
+    expect(says(page, "shown")).to_have_text("900 of the 2,700 rows shown match.")
+    assert page.locator("table.rows tbody tr:visible").count() == 900
+    page.fill("[data-filter-rows]", "")
+    expect(says(page, "shown")).to_have_text("2,700 rows.")
+    expect(page.locator("[data-more-rows]")).to_be_hidden()
+
+
+def test_a_viewer_that_is_behind_is_told_what_is_on_the_page(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    elsewhere(answer, campaign, hosts, [{"pid": str(pid)} for pid in range(30)])
+    page = page_of(operator)
+    held: list[Any] = []
+
+    def be_behind(socket: WebSocketRoute) -> None:
+        def pass_on(message: str | bytes) -> None:
+            if '"type":"results"' in str(message):
+                socket.send('{"type":"behind","after":0}')
+            else:
+                socket.send(message)
+
+        socket.connect_to_server().on_message(pass_on)
+
+    page.route_web_socket(SOCKETS, be_behind)
+    page.route("**/results/?after=*", lambda route: held.append(route))
+    page.goto(f"/campaigns/{campaign.pk}/")
+
+    expect(says(page, "shown")).to_have_text("100 of 150 rows are shown, the others are on their way.")
+    page.fill("[data-filter-rows]", "nothing like it")
+    expect(says(page, "shown")).to_contain_text("0 of the 100 rows shown match. The other 50 are not on the page")
+    page.fill("[data-filter-rows]", "")
+    held[0].fulfill(status=503)
+    expect(says(page, "shown")).to_have_text("100 of 150 rows are shown. The others could not be fetched.")
+    page.unroute("**/results/?after=*")
+    page.click("[data-more-rows]")
+    expect(says(page, "shown")).to_have_text("150 rows.")
