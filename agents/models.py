@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from fleet.errors import BadInputError
+
+SHORTEST_SECRET = 16  # characters of a new enroll secret
 BUSY = timedelta(minutes=10)  # a host that was handed SQL longer ago, and has not asked since, is taken for gone
 
 
@@ -26,7 +29,15 @@ class EnrollSecretQuerySet(models.QuerySet["EnrollSecret"]):
     """Secrets are found by their digest: the table never holds a usable one."""
 
     def offer(self, name: str, secret: str) -> "EnrollSecret":
-        """Make `secret` valid under `name`, replacing what that name offered before."""
+        """Make `secret` valid under `name`, replacing what that name offered before.
+
+        Raise BadInputError when it is too short; one that the name offers already stays, whatever its length.
+        """
+        length = len(secret.strip())
+        if length < SHORTEST_SECRET and not self.filter(name=name, digest=digest_of(secret), revoked_at=None).exists():
+            raise BadInputError(
+                f"the enroll secret has {length} characters, allowed are {SHORTEST_SECRET} or more", "secret"
+            )
         return self.update_or_create(name=name, defaults={"digest": digest_of(secret), "revoked_at": None})[0]
 
     def matching(self, secret: str) -> "EnrollSecret | None":

@@ -68,6 +68,9 @@ LOG_SINK = env.str("LOG_SINK", default="")
 LOG_FILE_MAX_BYTES = env.int("LOG_FILE_MAX_BYTES", default=0)  # of LOG_SINK's file, then it is rotated; 0 = never
 LOG_FILES_KEPT = env.int("LOG_FILES_KEPT", default=5)  # full files that stay beside it
 ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
+if ENROLL_TAKEOVER not in ("mark", "refuse"):
+    raise ImproperlyConfigured(f"ENROLL_TAKEOVER {ENROLL_TAKEOVER!r} is unknown: mark and refuse are allowed")
+WRONG_SECRETS_IN_ALL_PER_MINUTE = env.int("WRONG_SECRETS_IN_ALL_PER_MINUTE", default=100)  # from all addresses
 WRONG_SECRETS_PER_MINUTE = env.int("WRONG_SECRETS_PER_MINUTE", default=20)  # per address; those above it are not logged
 HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none
 ONLINE_SECONDS = env.int("ONLINE_SECONDS", default=60)  # a host that asked within is online

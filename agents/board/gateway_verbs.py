@@ -59,6 +59,7 @@ class Used(NamedTuple):
     host: int
     epoch: int
     kind: str
+    address: str
 
 
 class Store:
@@ -139,11 +140,12 @@ class Store:
     async def tell_reads(self, asked: dict[Used, float]) -> None:
         """Tell which keys were used how many seconds ago, and that this gateway is alive."""
         keys = [keyspace.READS, keyspace.GATEWAYS, keyspace.KEYS_IN_USE, keyspace.DOUBTS, keyspace.WRITES]
+        keys.append(keyspace.ADDRESSES)
         hosts = list(asked.items())
         for start in range(0, max(1, len(hosts)), HOSTS_A_CALL):
             args: list[object] = [self._name, STREAK_MS, OLDER_KEY_MS, int(start + HOSTS_A_CALL >= len(hosts))]
             for used, seconds in hosts[start : start + HOSTS_A_CALL]:
-                args += (used.host, used.epoch, round(seconds * 1000), used.kind)
+                args += (used.host, used.epoch, round(seconds * 1000), used.kind, used.address)
             await self._pipeline.call("mark_reads", keys, args)
 
     async def tell_held(self, held: int, limit: int) -> Held:

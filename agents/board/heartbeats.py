@@ -77,6 +77,22 @@ def reads_of(hosts: list[int]) -> dict[int, Reads]:
     return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
 
 
+class Use(NamedTuple):
+    """When and from which address a key of a host was used last."""
+
+    at: datetime
+    address: str
+
+
+def last_use_of(host: int) -> Use | None:
+    """Give when and from where a key of the host was used last, as gateways told; None = never."""
+    told = redis_client.client().hget(keyspace.ADDRESSES, str(host))
+    if not told:
+        return None
+    at, _, address = told.decode().partition(" ")
+    return Use(clock.moment(at), address)
+
+
 def all_last_reads() -> Iterable[tuple[int, datetime]]:
     """Walk over every host and when it asked last."""
     for host, value in redis_client.client().hscan_iter(keyspace.READS, count=2000):

@@ -15,6 +15,7 @@
 | board:strangers      | string | gateways, each second | /readyz                | a minute after the last            |
 | board:reads          | hash   | gateways, each second | sweep, presence        | never: one small field per host    |
 | board:writes         | hash   | gateways, each second | presence               | never: one small field per host    |
+| board:addresses      | hash   | gateways, each second | enrollment             | never: one small field per host    |
 | board:keys           | hash   | gateways, each second | gateways               | never: one small field per host    |
 | board:doubts         | hash   | gateways, each second | presence               | fields: when carried to Postgres   |
 | board:old_secrets    | hash   | gateways, each second | /readyz                | never: two fields per secret       |
@@ -61,6 +62,7 @@ HOSTS = "board:hosts"
 STRANGERS = "board:strangers"
 READS = "board:reads"
 WRITES = "board:writes"
+ADDRESSES = "board:addresses"
 KEYS_IN_USE = "board:keys"
 DOUBTS = "board:doubts"
 OLD_SECRETS = "board:old_secrets"
@@ -113,7 +115,7 @@ def hosts_key(number: int) -> str:
 
 
 def wrong_secrets_key(address: str) -> str:
-    """Name the count of wrong enroll secrets that came from an address within a minute."""
+    """Name the count of wrong enroll secrets that came from an address within a minute; "all" = from anywhere."""
     return f"enroll:wrong:{address}"
 
 

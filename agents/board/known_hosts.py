@@ -7,7 +7,14 @@ from typing import NamedTuple
 from agents.board import keyspace, redis_client
 from agents.protocol.node_key import TAG_BYTES
 
-STRANGE_KEYS = (keyspace.READS, keyspace.WRITES, keyspace.KEYS_IN_USE, keyspace.DOUBTS, keyspace.SLOW_POLLERS)
+STRANGE_KEYS = (
+    keyspace.READS,
+    keyspace.WRITES,
+    keyspace.ADDRESSES,
+    keyspace.KEYS_IN_USE,
+    keyspace.DOUBTS,
+    keyspace.SLOW_POLLERS,
+)
 
 
 class Life(NamedTuple):

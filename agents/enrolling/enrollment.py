@@ -15,7 +15,7 @@ from agents.board.redis_client import NoBoardError
 from agents.enrolling import wrong_secrets
 from agents.inventory import housekeeping, installation
 from agents.inventory.labels import follow_platform, set_membership
-from agents.models import EnrollSecret, Host, Platform, Presence
+from agents.models import EnrollSecret, Host, Platform, Presence, online_since
 from agents.protocol.node_key import Enrolled
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def enroll(application: Application) -> tuple[Host, Enrolled]:
         if host.revoked_at is not None:
             raise EnrollmentRefusedError("this host was revoked")
         if not created:
-            _check_takeover(host)
+            _check_takeover(host, application.address)
             for name, value in facts_of(application).items():
                 setattr(host, name, value)
             host.epoch += 1
@@ -127,8 +127,8 @@ def _valid_secret(application: Application) -> EnrollSecret:
     secret = EnrollSecret.objects.matching(application.secret)
     now = timezone.now()
     if secret is None:
-        if wrong_secrets.count(application.address):
-            raise EnrollmentRefusedError("too many wrong enroll secrets came from this address within a minute")
+        if too_many := wrong_secrets.count(application.address):
+            raise EnrollmentRefusedError(too_many)
         raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
     if secret.valid_from is not None and now < secret.valid_from:
         raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid yet")
@@ -142,13 +142,35 @@ def _check_quota(secret: EnrollSecret) -> None:
         raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is spent: its quota is {secret.quota} hosts")
 
 
-def _check_takeover(host: Host) -> None:
-    """Refuse, when the setting says so, a machine that takes the name of one that is alive."""
+def _check_takeover(host: Host, address: str | None) -> None:
+    """Mark a host whose name is taken at another address while it is alive; refuse that when the setting says so.
+
+    What counts is where a key of the host was used last, within ONLINE_SECONDS: a laptop that moved has been silent for
+    longer, or used its key at the new address already.
+    """
+    elsewhere = _address_in_use(host)
     if settings.ENROLL_TAKEOVER != "refuse":
+        if address and elsewhere not in (None, address):
+            _doubt(host, f"it was enrolled again from {address} while {elsewhere} used its name")
         return
     reads = heartbeats.reads_of([host.pk]).get(host.pk)
     if reads is not None and reads.last > clock.now() - ALIVE:
         raise EnrollmentRefusedError("a host with this host_identifier asked within the last minute, come again later")
+
+
+def _address_in_use(host: Host) -> str | None:
+    """Give where the host is alive, by its last use of a key or its enrollment; None when it is not."""
+    use = heartbeats.last_use_of(host.pk)
+    if use is not None and use.at >= online_since(clock.now()):
+        return use.address
+    return host.address if host.enrolled_at >= online_since(timezone.now()) else None
+
+
+def _doubt(host: Host, reason: str) -> None:
+    """Mark the host, to be saved with it; a mark that stands keeps its time and reason."""
+    if host.in_doubt_since is None:
+        host.in_doubt_since, host.in_doubt_reason = timezone.now(), reason
+        logger.warning("identity in doubt host=%s reason=%s", host.pk, reason)
 
 
 def facts_of(application: Application) -> dict[str, Any]:

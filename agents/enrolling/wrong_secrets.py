@@ -1,4 +1,4 @@
-"""Wrong enroll secrets, counted by address in Redis for all processes.
+"""Wrong enroll secrets, counted by address and in all, in Redis for all processes.
 
 Right ones pass whatever came before from their address: behind one address a single machine with an old secret must not
 keep a whole site out, and the secrets we make are too long to be guessed. Above the limit a wrong one is neither logged
@@ -17,16 +17,23 @@ logger = logging.getLogger(__name__)
 KEPT_SECONDS = 60
 
 
-def count(address: str | None) -> bool:
-    """Count one; give whether its address is above the limit of this minute."""
-    key = keyspace.wrong_secrets_key(address or "")
+def count(address: str | None) -> str:
+    """Count one, for its address and for all; give why it is refused above a limit of this minute, "" below both.
+
+    Each try has a number of its own, given at once by Redis: of any that come together as many are above the limit.
+    """
+    keys = (keyspace.wrong_secrets_key(address or ""), keyspace.wrong_secrets_key("all"))
     try:
         pipe = redis_client.client().pipeline()
-        times = int(pipe.set(key, 0, ex=KEPT_SECONDS, nx=True).incr(key).execute()[1])
+        for key in keys:
+            pipe.set(key, 0, ex=KEPT_SECONDS, nx=True).incr(key)
+        _, times, _, in_all = pipe.execute()
     except (RedisError, OSError) as error:
         logger.warning("wrong enroll secret not counted address=%s reason=%s", address, error)
-        return False
+        return ""
     if times > settings.WRONG_SECRETS_PER_MINUTE:
-        return True
+        return "too many wrong enroll secrets came from this address within a minute"
+    if in_all > settings.WRONG_SECRETS_IN_ALL_PER_MINUTE:
+        return "too many wrong enroll secrets came within a minute"
     logger.warning("wrong enroll secret address=%s times=%s", address, times)
-    return False
+    return ""

@@ -221,8 +221,8 @@ class Gateway:
                 return self._node_invalid()
             if self.board.is_stranger(identity) and await self._strangers.is_one(identity):
                 return self._node_invalid()
-            self._follower.note_use(identity, verb)
             address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
+            self._follower.note_use(identity, verb, address)
             with self._identities.seen(identity, address, verb):
                 return await handler(identity, members, receive)
 

@@ -50,9 +50,9 @@ class Follower:
         """Follow no more."""
         await end(self._tasks)
 
-    def note_use(self, identity: Identity, verb: str) -> None:
+    def note_use(self, identity: Identity, verb: str, address: str) -> None:
         """Remember that a key was used just now, to be told with the next look."""
-        self._asked[Used(identity.host, identity.epoch, KINDS.get(verb, ""))] = time.monotonic()
+        self._asked[Used(identity.host, identity.epoch, KINDS.get(verb, ""), address)] = time.monotonic()
 
     async def look_again(self) -> None:
         """Return when a look at the board that began from now on is done. Whoever asks meanwhile shares it.

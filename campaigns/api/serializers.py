@@ -307,9 +307,8 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
     secret = serializers.CharField(
         write_only=True,
         required=False,
-        min_length=8,
         max_length=512,
-        help_text="one hosts have; without it one is made",
+        help_text="one hosts have, of 16 characters at least; without it one is made",
     )
 
     class Meta:

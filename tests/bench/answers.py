@@ -79,7 +79,7 @@ def fleet(folder: Path, hold_seconds: float, hosts: int) -> Iterator[list[int]]:
     before = set(Host.objects.values_list("pk", flat=True))
     with running(*gateway, HOLD_SECONDS=str(hold_seconds)):
         wait_for(lambda: listens(port), 30)
-        with running(*simulate, ENROLL_SECRET="bench"):
+        with running(*simulate, ENROLL_SECRET="bench of answers"):
             wait_for(lambda: Host.objects.count() == len(before) + hosts, 300)
             time.sleep(SETTLE_SECONDS)
             yield sorted(set(Host.objects.values_list("pk", flat=True)) - before)
@@ -134,7 +134,7 @@ def main() -> None:
         call_command("migrate", verbosity=0)
         redis_client.client().flushdb()
         rebuilding.finish({})
-        EnrollSecret.objects.offer("bench", "bench")
+        EnrollSecret.objects.offer("bench", "bench of answers")
         by = User.objects.create_superuser("bench")
         thread.start()
         folder = tests.servers.open_folder()

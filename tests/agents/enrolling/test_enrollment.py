@@ -2,32 +2,34 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.test import Client, override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.board import redis_client
 from agents.enrolling.revocation import revoke
-from agents.models import EnrollSecret, Host
+from agents.models import EnrollSecret, Host, digest_of
 from agents.protocol.node_key import NodeKeys
+from fleet.errors import BadInputError
 from tests.conftest import Agent
 from tests.factories import make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
-SESAME = "open sesame"
+SESAME = "open sesame, please"
 Meet = Callable[[Host | int], Agent]
 
 
 @pytest.fixture(autouse=True)
 def secret() -> EnrollSecret:
-    """Give the secret `open sesame`."""
-    return EnrollSecret.objects.offer("all", "open sesame")
+    """Give the secret `open sesame, please`."""
+    return EnrollSecret.objects.offer("all", "open sesame, please")
 
 
 def enroll(secret: Any = SESAME, identifier: Any = "U-1", **more: Any) -> Any:
@@ -52,7 +54,7 @@ def test_the_key_that_is_given_works(agent: Meet) -> None:
     assert "node_invalid" not in asked.read()
 
 
-@pytest.mark.parametrize("wrong", ["", "open", None, 7, ["open sesame"]])
+@pytest.mark.parametrize("wrong", ["", "open", None, 7, ["open sesame, please"]])
 def test_a_wrong_secret_gives_no_key(wrong: Any) -> None:
     assert refusal(secret=wrong) == "the enroll secret is wrong or was revoked"
     assert not Host.objects.exists()
@@ -63,7 +65,7 @@ def test_a_name_that_is_none_is_refused(identifier: Any) -> None:
     assert "allowed are 1 to 255" in refusal(identifier=identifier)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'"open sesame"', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'"open sesame, please"', b"\xff"])
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     answer = Client().post("/api/osquery/enroll", body, content_type="application/json")
     assert set(answer.json()) == {"error"}
@@ -197,7 +199,7 @@ def test_without_postgres_a_host_is_told_to_come_again(monkeypatch: pytest.Monke
         raise DatabaseError("connection refused")
 
     gateway._cold["enroll"]._app = postgres_is_away
-    answer = agent(1).post("enroll", {"enroll_secret": "open sesame", "host_identifier": "U-1"})
+    answer = agent(1).post("enroll", {"enroll_secret": "open sesame, please", "host_identifier": "U-1"})
 
     assert set(answer) == {"error"}
 
@@ -240,3 +242,85 @@ def test_a_secret_that_hosts_have_from_another_server_is_taken_over(api: Callabl
     assert first["secret"] == "of the other server"
     assert "node_key" in enroll("of the other server")
     assert (again.status_code, again.json()["error"]) == (400, "the secret is that of old already")
+
+
+@pytest.mark.parametrize("addresses", [1, 120])
+def test_of_wrong_secrets_that_come_at_once_the_limits_let_exactly_as_many_through(addresses: int) -> None:
+    def wrong(number: int) -> str:
+        try:
+            return refusal(secret=f"a wrong one {number}", address=f"192.0.2.{number % addresses}")
+        finally:
+            connection.close()
+
+    limits = {"WRONG_SECRETS_PER_MINUTE": 20, "WRONG_SECRETS_IN_ALL_PER_MINUTE": 50}
+    with override_settings(**limits), ThreadPoolExecutor(24) as pool:
+        sentences = list(pool.map(wrong, range(120)))
+        assert "node_key" in enroll(address="192.0.2.0"), "the right one passes whatever came before"
+
+    assert sum("was revoked" in sentence for sentence in sentences) == (20 if addresses == 1 else 50)
+    assert sum("too many" in sentence for sentence in sentences) == (100 if addresses == 1 else 70)
+
+
+@pytest.mark.parametrize("secret", ["fifteen letters", " " * 40, "short"])
+def test_a_new_secret_is_long_wherever_it_comes_from(secret: str, api: Callable[[Any], APIClient]) -> None:
+    with pytest.raises(BadInputError, match="allowed are 16 or more"):
+        EnrollSecret.objects.offer("new", secret)
+    answer = api(make_user(admin=True)).post(
+        "/api/v1/enroll-secrets/", {"name": "new", "secret": secret}, format="json"
+    )
+    assert answer.status_code == 400
+    if secret.strip():
+        assert "allowed are 16 or more" in answer.json()["error"]
+    assert not EnrollSecret.objects.filter(name="new").exists()
+
+
+def test_a_short_secret_of_an_earlier_version_stays(secret: EnrollSecret) -> None:
+    EnrollSecret.objects.update(digest=digest_of("short"))
+
+    assert "node_key" in enroll("short")
+    assert EnrollSecret.objects.offer("all", "short") == secret
+
+
+def seen_at(agent: Agent, address: str) -> None:
+    """Let the host use its key at an address, and gateways tell of it."""
+    agent.address = address
+    agent.post("config", {"node_key": agent.key})
+    agent._loop.run_until_complete(agent.gateway._follower._tell_reads())
+
+
+def later(agent: Agent, seconds: int) -> None:
+    """Let the last use of the key and the enrollment be so long ago."""
+    at, address = redis_client.client().hget("board:addresses", agent.host).split()
+    redis_client.client().hset("board:addresses", agent.host, b"%d %s" % (int(at) - seconds * 1000, address))
+    Host.objects.update(enrolled_at=timezone.now() - timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("used_at", "ago", "is_doubted"),
+    [("192.0.2.1", 0, True), ("192.0.2.1", 55, True), ("192.0.2.1", 61, False), ("198.51.100.9", 0, False)],
+)
+def test_a_takeover_from_another_address_is_marked_at_once(
+    agent: Meet, used_at: str, ago: int, is_doubted: bool
+) -> None:
+    key = enroll(address="192.0.2.1")["node_key"]
+    victim = agent(Host.objects.get())
+    victim.key = key
+    seen_at(victim, used_at)
+    later(victim, ago)
+
+    assert "node_key" in enroll(address="198.51.100.9")
+
+    host = Host.objects.get()
+    assert (host.in_doubt_since is not None) == is_doubted
+    assert host.in_doubt_reason == (
+        "it was enrolled again from 198.51.100.9 while 192.0.2.1 used its name" if is_doubted else ""
+    )
+
+
+def test_a_takeover_right_after_an_enrollment_is_marked_and_one_at_the_same_address_is_none() -> None:
+    enroll(address="192.0.2.1")
+    enroll(address="192.0.2.1")
+    assert Host.objects.get().in_doubt_since is None
+
+    enroll(address="198.51.100.9")
+    assert Host.objects.get().in_doubt_since is not None

@@ -149,14 +149,14 @@ def test_a_pretend_host_carves_all_the_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(simulated, "CARVE_SECONDS", 0.0)
-    EnrollSecret.objects.offer("tests", "secret")
+    EnrollSecret.objects.offer("tests", "secret of the tests")
     machine = SimulatedHost(1)
     machine.flags["carver_block_size"] = "5000"
 
     with serve() as url, ThreadPoolExecutor(1) as pool:
         loop = asyncio.new_event_loop()
         wire = Wire(Endpoint(url, certificates.ca), machine.version)
-        host = Agent(machine, wire, "secret", pool, Counter(), interval=0.1)
+        host = Agent(machine, wire, "secret of the tests", pool, Counter(), interval=0.1)
         loop.run_until_complete(host.enroll())
         campaign = make_campaign(Host.objects.get(), sql="SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'")
         life = loop.create_task(host.run())

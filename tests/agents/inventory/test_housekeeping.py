@@ -66,8 +66,8 @@ def tell(agent: Agent, query: HousekeepingQuery, rows: Any, status: int = 0, mes
 
 
 def test_a_host_that_enrolls_is_asked_for_its_facts(agent: Meet, collect: Callable[[], int]) -> None:
-    EnrollSecret.objects.offer("all", "s3cret")
-    body = {"enroll_secret": "s3cret", "host_identifier": "U-1", "platform_type": "9"}
+    EnrollSecret.objects.offer("all", "s3cret-of-16-characters")
+    body = {"enroll_secret": "s3cret-of-16-characters", "host_identifier": "U-1", "platform_type": "9"}
     host, _ = enroll(Application.read(body, "192.0.2.7"))
     asked = agent(host)
 

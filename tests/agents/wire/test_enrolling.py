@@ -28,13 +28,13 @@ DETAILS = {
         "cpu_brand": "a quick one",
     },
 }
-BODY = {"enroll_secret": "open sesame", "host_identifier": "U-1", "platform_type": "9", "host_details": DETAILS}
+BODY = {"enroll_secret": "open sesame, please", "host_identifier": "U-1", "platform_type": "9", "host_details": DETAILS}
 
 
 @pytest.fixture
 def secret() -> EnrollSecret:
-    """Give the secret `open sesame`."""
-    return EnrollSecret.objects.offer("all", "open sesame")
+    """Give the secret `open sesame, please`."""
+    return EnrollSecret.objects.offer("all", "open sesame, please")
 
 
 def enroll(wire: Wire, **changes: Any) -> str:
@@ -183,8 +183,8 @@ def test_bytes_that_are_no_text_are_read(whole: Wire) -> None:
     [
         {"enroll_secret": ""},
         {"enroll_secret": None},
-        {"enroll_secret": ["open sesame"]},
-        {"enroll_secret": "open sesame "},
+        {"enroll_secret": ["open sesame, please"]},
+        {"enroll_secret": "open sesame, please "},
         {"enroll_secret": "x" * 100_000},
         {"host_identifier": ""},
         {"host_identifier": None},

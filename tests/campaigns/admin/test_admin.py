@@ -86,7 +86,7 @@ def things() -> Campaign:
         DeadLetter.objects.create(stream="s", entry=f"1-{number}", reason="broken", fields=b'{"r": "x"}')
         IdempotencyKey.objects.create(user=user, key=str(number), body_digest="d", campaign=campaign)
         Query.objects.create(name=f"q{number}", sql="SELECT 1", created_by=user)
-        EnrollSecret.objects.offer(f"s{number}", f"secret {number}")
+        EnrollSecret.objects.offer(f"s{number}", f"secret of number {number}")
         ApiToken.objects.create(user=user)
     return campaign
 
@@ -296,11 +296,11 @@ def test_a_new_enroll_secret_is_shown_once(boss: Client) -> None:
 
 
 def test_a_revoked_secret_lets_nobody_in(boss: Client) -> None:
-    offered = EnrollSecret.objects.offer("laptops", "s3cret")
+    offered = EnrollSecret.objects.offer("laptops", "s3cret-of-16-characters")
 
     boss.post("/admin/agents/enrollsecret/", {"action": "revoke_secrets", "_selected_action": [offered.pk]})
 
-    assert EnrollSecret.objects.matching("s3cret") is None
+    assert EnrollSecret.objects.matching("s3cret-of-16-characters") is None
     assert boss.post(f"/admin/agents/enrollsecret/{offered.pk}/delete/", {"post": "yes"}).status_code == 403
 
 

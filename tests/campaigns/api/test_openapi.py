@@ -49,7 +49,7 @@ def ids(boss: APIClient) -> dict[str, int]:
         "hosts": host.pk,
         "labels": make_label("web", host).pk,
         "queries": Query.objects.create(name="ports", sql="SELECT 1").pk,
-        "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough").pk,
+        "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough for a secret").pk,
         "tokens": ApiToken.objects.create(user=User.objects.get(username="boss"))[0].pk,
     }
 
