@@ -31,6 +31,7 @@ Members = dict[str, msgspec.Raw]
 Buffer = bytes | bytearray | msgspec.Raw
 _members = msgspec.json.Decoder(Members)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
+_plain_rows = msgspec.json.Decoder(list[dict[str, str]])
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
@@ -140,6 +141,11 @@ def rows_of(rows: bytes) -> list[dict[str, str]]:
 
     Old agents send "" or null for no rows; others send numbers, nested values or one bare object.
     """
+    if b"\\u0000" not in rows:
+        try:
+            return _plain_rows.decode(rows)  # as stock agents send them: ten times as fast
+        except UNREADABLE:
+            pass
     value = _cells(rows)
     elements = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
     return [_row(element) for element in elements]

@@ -5,28 +5,29 @@ copies stand by. There is nothing to acknowledge and nothing to take over: a cop
 had not committed is read again by the next.
 """
 
+import gc
 import json
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
 from campaigns import doorbell
-from campaigns.collecting.batch import Batch, Entry
+from campaigns.collecting.batch import Batch
 from campaigns.collecting.cursor import take
+from campaigns.collecting.entry import Entry
 from campaigns.collecting.models import DeadLetter
+from campaigns.collecting.reading import LISTEN_MS, Reader, listen
 from campaigns.models import Campaign, Target
 from campaigns.states import OPEN_STATES, SILENT_STATES, State
 
 logger = logging.getLogger(__name__)
 
-BATCH_ENTRIES = 500
-BATCH_BYTES = 16 * 2**20
-STEP_ENTRIES = 25  # read at a time, so that a few giants cannot fill the memory
-LISTEN_MS = 1000
+MOST_HALVED = 500  # entries that share a transaction with one that cannot be stored
 LONGEST_PAUSE = 5.0  # seconds between two tries while a server is away
 # What is wrong with an entry, not with the database: numbers out of range, NUL bytes, rows that are not JSON.
 DATA_ERRORS = (DataError, IntegrityError, ValueError)
@@ -38,6 +39,7 @@ class Collector:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._seen = "0-0"
+        self._reader = Reader()
 
     def stop(self) -> None:
         """Finish the batch under way and return from `run`."""
@@ -45,6 +47,7 @@ class Collector:
 
     def run(self) -> None:
         """Collect until stopped. Trouble with a server is waited out without limit."""
+        gc.freeze()  # a batch makes so many objects that looking through all of Django again and again costs a fifth
         pause = 0.0
         while not self._stopping.is_set():
             try:
@@ -52,17 +55,14 @@ class Collector:
                 if collected is None:
                     self._stopping.wait(LISTEN_MS / 1000)
                 elif not collected:
-                    self._listen()
+                    listen(self._seen)
                 pause = 0.0
             except (RedisError, OSError, DatabaseError) as error:
                 logger.warning("collector waits reason=%s", str(error).strip())
                 connection.close()
                 pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
                 self._stopping.wait(pause)
-
-    def _listen(self) -> None:
-        """Wait for an entry after the last one seen, a second at most."""
-        redis_client.client().xread({keyspace.STREAM: self._seen}, count=1, block=LISTEN_MS)
+        self._reader.close()
 
     def collect(self) -> int | None:
         """Store one batch; give how many entries it had, None when another copy is at work."""
@@ -71,9 +71,9 @@ class Collector:
             cursor = take()
             if cursor is None:
                 return None
-            entries = read_after(cursor.entry)
+            entries: Sequence[Entry] = self._reader.after(cursor.entry)
             if entries:
-                store(entries)
+                entries = store_first(entries)
                 cursor.entry = entries[-1].id
                 cursor.save(update_fields=["entry", "moved_at"])
             seen = cursor.entry
@@ -89,18 +89,17 @@ def _bound_idle_time() -> None:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
 
 
-def read_after(entry: str) -> list[Entry]:
-    """Read the next entries of the stream, as many as make one batch."""
-    entries: list[Entry] = []
-    size = 0
-    while len(entries) < BATCH_ENTRIES and size < BATCH_BYTES:
-        after = entries[-1].id if entries else entry
-        step = redis_client.client().xrange(keyspace.STREAM, min=f"({after}", count=STEP_ENTRIES)
-        entries += [Entry(entry_id.decode(), fields) for entry_id, fields in step]
-        size += sum(len(value) for _, fields in step for value in fields.values())
-        if len(step) < STEP_ENTRIES:
-            break
-    return entries
+def store_first(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Store a batch; give the entries that were: all, or the first few where one of them cannot be stored.
+
+    To find that one, and as many more as there are, takes its time, and locks are held meanwhile.
+    """
+    if len(entries) > MOST_HALVED:
+        with suppress(*DATA_ERRORS), transaction.atomic():
+            Batch(entries).store()
+            return entries
+    store(entries[:MOST_HALVED])
+    return entries[:MOST_HALVED]
 
 
 def store(entries: Sequence[Entry]) -> None:
@@ -113,7 +112,7 @@ def store(entries: Sequence[Entry]) -> None:
             bury(entries[0], str(error))
             return
         # The halves lock their campaigns one after the other; in order of id they can only be locked together.
-        Campaign.objects.locked({campaign for campaign, _ in map(Entry.address, entries) if campaign is not None})
+        Campaign.objects.locked({entry.campaign for entry in entries if entry.campaign is not None})
         middle = len(entries) // 2
         store(entries[:middle])
         store(entries[middle:])
@@ -123,7 +122,7 @@ def bury(entry: Entry, reason: str) -> None:
     """Keep an entry that cannot be stored as a dead letter, and make its target `failed` with the reason."""
     reason = reason.replace("\0", "").strip()[:1000]
     fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in entry.fields.items()}
-    campaign_id, host_id = entry.address()
+    campaign_id, host_id = entry.campaign, entry.host
     DeadLetter.objects.get_or_create(
         stream=keyspace.STREAM,
         entry=entry.id,

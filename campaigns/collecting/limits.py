@@ -9,15 +9,15 @@ from django.conf import settings
 from campaigns.models import Campaign
 
 Rows = list[dict[str, str]]
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What is kept of an answer, as JSON too, its size in bytes, and whether something was cut."""
+    """What is kept of an answer, as JSON too, and whether something was cut."""
 
     rows: Rows
-    text: str
-    size: int
+    text: bytes
     cut: bool
 
 
@@ -36,7 +36,7 @@ class Room:
             text = _json(kept)
         self._rows -= len(kept)
         self._bytes -= len(text)
-        return Fitting(kept, text.decode(), len(text), len(kept) < len(rows))
+        return Fitting(kept, text, len(kept) < len(rows))
 
     def _first_of(self, rows: Rows) -> Rows:
         size = len("[]")
@@ -48,7 +48,7 @@ class Room:
 
 
 def _json(content: Rows | dict[str, str]) -> bytes:
-    return msgspec.json.encode(content)
+    return _encode(content)
 
 
 def warn_of_cut(campaign: Campaign) -> None:
