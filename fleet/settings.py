@@ -197,6 +197,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # What is refused is no trouble of the server: agents of other servers ask for /version and more, for ever.
+        "django.request": {"level": "ERROR"},
         **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.access", "django.server")},
     },
 }

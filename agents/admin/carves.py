@@ -9,7 +9,7 @@ from django.utils.html import format_html
 
 from agents.admin.read_only import ReadOnlyAdmin
 from agents.carving import carves
-from agents.carving.models import Carve
+from agents.carving.models import Carve, CarveState
 
 
 @admin.register(Carve)
@@ -46,7 +46,7 @@ class CarveAdmin(ReadOnlyAdmin):
     def download(self, carve: Carve) -> str:
         """Link to the bytes."""
         address = reverse("carve-file", args=[carve.pk])
-        return format_html('<a href="{}">Download</a>', address) if carve.completed_at else ""
+        return format_html('<a href="{}">Download</a>', address) if carve.state == CarveState.COMPLETE else ""
 
     @admin.action(description="Delete with their files", permissions=["purge"])
     def purge_carves(self, request: HttpRequest, chosen: QuerySet[Carve]) -> None:

@@ -24,7 +24,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from agents.carving import store
-from agents.carving.models import Carve, CarveBlock
+from agents.carving.models import EMPTY_ARCHIVE, Carve, CarveBlock
 from agents.models import Host
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def _open(carve: Carve, start: Start) -> None:
     carve.block_count, carve.block_size, carve.carve_size = start.block_count, start.block_size, start.carve_size
     carve.begun_at = timezone.now()
     if not start.block_count:
-        carve.completed_at = carve.begun_at
+        carve.completed_at, carve.trouble = carve.begun_at, EMPTY_ARCHIVE
     logger.info("carve begun carve=%s host=%s bytes=%s", carve.pk, carve.host_id, carve.carve_size)
 
 
@@ -250,6 +250,9 @@ def _count(carve: Carve, size: int) -> None:
     row = Carve.objects.filter(pk=carve.pk)
     row.update(received_blocks=F("received_blocks") + 1, received_bytes=F("received_bytes") + size, heard_at=now)
     if row.filter(received_blocks=F("block_count")).update(completed_at=now):
+        carve.refresh_from_db()
+        if store.is_empty(carve):
+            row.update(trouble=EMPTY_ARCHIVE)
         logger.info("carve complete carve=%s host=%s", carve.pk, carve.host_id)
 
 
@@ -280,7 +283,7 @@ def check() -> int:
     checked, ends = 0, time.monotonic() + CHECK_SECONDS
     for carve in Carve.objects.filter(completed_at__isnull=False, checked_at=None).order_by("completed_at")[:100]:
         try:
-            digest, trouble = store.digest(carve), ""
+            digest, trouble = store.digest(carve), EMPTY_ARCHIVE if store.is_empty(carve) else ""
         except OSError as error:
             digest, trouble = "", f"it cannot be read from the storage: {error}"
             logger.exception("carve not read carve=%s", carve.pk)

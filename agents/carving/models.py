@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 MISSING_SHOWN = 100
+EMPTY_ARCHIVE = "empty archive: no such file"  # the trouble of a carve for which the host had no file
 
 
 class CarveState(models.TextChoices):
@@ -18,6 +19,7 @@ class CarveState(models.TextChoices):
     ANNOUNCED = "announced", "announced"  # the host said that it will, and has not begun
     UPLOADING = "uploading", "uploading"
     COMPLETE = "complete", "complete"
+    EMPTY = "empty", "empty archive: no such file"  # complete, and nothing is in it: agents leave out what is missing
     STALLED = "stalled", "stalled"  # nothing came for CARVE_SESSION_SECONDS: agents never resume
     REFUSED = "refused", "refused"
 
@@ -76,7 +78,7 @@ class Carve(models.Model):
     def state(self) -> CarveState:
         """Tell how far it is."""
         if self.completed_at is not None:
-            return CarveState.COMPLETE
+            return CarveState.EMPTY if self.trouble == EMPTY_ARCHIVE else CarveState.COMPLETE
         if self.session_id is None:
             return CarveState.REFUSED if self.trouble else CarveState.ANNOUNCED
         return CarveState.STALLED if self.is_expired(timezone.now()) else CarveState.UPLOADING

@@ -8,12 +8,15 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 
+import zstandard
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
 from agents.carving.models import Carve
 
 PIECE_BYTES = 1 << 20
+LARGEST_EMPTY_BYTES = 1 << 16  # a tar of nothing is zeros: 1 KiB, or 10 KiB as some pad it
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def _storage() -> Storage:
@@ -51,6 +54,20 @@ def digest(carve: Carve) -> str:
     for piece in pieces(carve):
         hashed.update(piece)
     return hashed.hexdigest()
+
+
+def is_empty(carve: Carve) -> bool:
+    """Say whether no file is in the archive: of a tar, or a tar in zstd, nothing is left but zeros."""
+    if (carve.carve_size or 0) > LARGEST_EMPTY_BYTES:
+        return False
+    content = b"".join(pieces(carve))
+    if content.startswith(ZSTD):
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(content) as opened:
+                content = opened.read(LARGEST_EMPTY_BYTES)
+        except zstandard.ZstdError:
+            return False  # whatever it is, it is not what osquery sends for nothing
+    return not content.strip(b"\0")
 
 
 def delete(carve: Carve) -> None:

@@ -70,6 +70,8 @@ class CarveFile(ApiView, GenericViewSet[Carve]):
         carve = get_object_or_404(Carve, pk=pk)
         if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
             self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {VIEW}")
+        if carve.state == CarveState.EMPTY:
+            raise ConflictError(f"carve {pk} is an {carve.trouble} {carve.path!r} on {carve.host.hostname}")
         if carve.state != CarveState.COMPLETE:
             missing = (carve.block_count or 0) - carve.received_blocks
             raise ConflictError(f"carve {pk} is {carve.state}: {missing} of {carve.block_count} blocks are missing")

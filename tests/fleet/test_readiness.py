@@ -1,5 +1,6 @@
 """`/readyz` names what is in the way; `/livez` speaks of its own process alone."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -101,3 +102,12 @@ def test_a_check_before_deploying_says_the_same_of_redis(healthy: "Redis[bytes]"
 
     with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
         assert check_redis(None)[0].msg.startswith("Redis does not answer")
+
+
+@pytest.mark.parametrize("path", ["/version", "/api/fleet/orbit/ping", "/api/v1/nothing/", "/env/tls_read"])
+def test_what_agents_of_other_servers_ask_is_a_quiet_404(
+    client: Client, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.get(path).status_code == client.post(path).status_code == 404
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import hashlib
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
@@ -352,12 +355,48 @@ def test_a_carve_that_is_too_large_is_shown_as_refused(announced: Carver, settin
     assert "limit of 1000 bytes" in carve.trouble
 
 
-def test_an_empty_carve_is_complete_at_once(announced: Carver) -> None:
+def test_a_carve_of_no_bytes_is_empty_at_once(announced: Carver) -> None:
     assert "session_id" in announced.begin(block_count=0, carve_size=0)
 
+    assert Carve.objects.get().state == CarveState.EMPTY
     carves.check()
     carve = Carve.objects.get()
-    assert (carve.state, carve.sha256) == (CarveState.COMPLETE, hashlib.sha256(b"").hexdigest())
+    assert (carve.state, carve.sha256) == (CarveState.EMPTY, hashlib.sha256(b"").hexdigest())
+
+
+def packed(*names: str) -> bytes:
+    """Pack files, each of three letters, as osquery does."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = 3
+            tar.addfile(entry, io.BytesIO(b"abc"))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (packed(), CarveState.EMPTY),
+        (bytes(1024), CarveState.EMPTY),
+        (zstandard.compress(packed()), CarveState.EMPTY),
+        (packed("tmp/a"), CarveState.COMPLETE),
+        (zstandard.compress(packed("tmp/a")), CarveState.COMPLETE),
+        (b"\x28\xb5\x2f\xfdno zstd at all", CarveState.COMPLETE),
+    ],
+    ids=["tar of nothing", "unpadded", "in zstd", "a file", "a file in zstd", "broken zstd"],
+)
+def test_a_carve_of_a_missing_file_says_so(announced: Carver, content: bytes, state: CarveState) -> None:
+    size = len(content)
+    session = announced.begin(block_count=1, block_size=size, carve_size=size)["session_id"]
+    assert announced.block(session, 0, content) == b"{}"
+
+    for check in (lambda: None, carves.check):
+        check()
+        carve = Carve.objects.get()
+        assert carve.state == state
+        assert (carve.verdict == "empty archive: no such file") == (state == CarveState.EMPTY)
 
 
 # --- blocks that make the agent stop ---------------------------------------------------------------------------
