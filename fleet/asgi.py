@@ -14,8 +14,9 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from agents.gateway.app import Gateway, GatewaySettings
-from agents.gateway.asgi_types import App, Receive, Scope, Send
+from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
+from fleet.front import Front, bounded_frames
 
 _django: Any = get_asgi_application()
 
@@ -35,6 +36,7 @@ class Application:
     def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
         self._gateway = gateway
         self._people = people
+        self._front = Front(_django, people=people)
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,15 +44,13 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
-            await (self._gateway or _nothing_here)(scope, receive, send)
-        elif self._people or scope["path"] in ("/livez", "/readyz"):
-            await self._for_people(scope)(scope, receive, send)
+            await (self._gateway or _no_agents)(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._front(scope, receive, send)
+        elif self._people:
+            await _sockets(scope, bounded_frames(receive, send), send)
         else:
-            await _nothing_here(scope, receive, send)
-
-    def _for_people(self, scope: Scope) -> App:
-        app: App = _sockets if scope["type"] == "websocket" else _django
-        return app
+            await send({"type": "websocket.close", "code": 4404})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -67,15 +67,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse what this tier does not serve."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 4404})
-        return
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": b"This address is served by another tier.\n"})
-
-
+_no_agents = Front(_django, people=False)
 application = Application(_gateway(), people=True)
 gateway = Application(_gateway(), people=False)
 console = Application(None, people=True)

@@ -1,17 +1,44 @@
-"""Middleware of others, fitted: static files on the event loop, agents served under any name."""
+"""Headers for every answer; and middleware of others, fitted: files on the event loop, agents under any name."""
 
 from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.http import HttpRequest, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.urls import is_valid_path
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.protocol.endpoints import PREFIXES
+from fleet import headers
 from fleet.text import is_text
+
+
+class SafeHeaders:
+    """Outermost: whatever answers, also an error, bears the headers of all answers, unless it has its own."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Let what stands behind answer, and add what is missing."""
+        if iscoroutinefunction(self):
+            return self._answer(request)
+        return _completed(request, self._get_response(request))
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        return _completed(request, await self._get_response(request))
+
+
+def _completed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    for name, value in headers.missing(request.path, response.headers, is_secure=request.is_secure()).items():
+        response.headers[name] = value
+    return response
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types

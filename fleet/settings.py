@@ -101,6 +101,14 @@ TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(
 CAMPAIGN_MAX_ROWS = env.int("CAMPAIGN_MAX_ROWS", default=20_000_000)  # more is cut, and said
 CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of rows as JSON; more is cut, and said
 
+# --- what people and programs send -----------------------------------------------------------------------------
+
+API_BODY_BYTES = env.int("API_BODY_BYTES", default=2**20)  # of one request of the API
+FORM_BODY_BYTES = env.int("FORM_BODY_BYTES", default=5 * 2**19)  # of one form of the console or the admin
+FORM_BODIES_BYTES = env.int("FORM_BODIES_BYTES", default=64 * 2**20)  # memory shared by bodies above 16 KiB
+BODY_SECONDS = env.float("BODY_SECONDS", default=20.0)  # within which a body has to arrive
+DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_BODY_BYTES
+
 # --- Django ----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -122,6 +130,7 @@ INSTALLED_APPS = [
     "campaigns.console",  # for its templates, filters and static files alone
 ]
 MIDDLEWARE = [
+    "fleet.middleware.SafeHeaders",
     "django.middleware.security.SecurityMiddleware",
     "fleet.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -183,7 +192,11 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 # Served from the apps themselves: nothing has to be collected before the first start.
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=True)
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=365 * 86_400)  # said over TLS alone; 0 = not
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+# Names below this one are others' (W005), a list that browsers ship is for whole domains (W021), and where there is TLS
+# nothing listens without it, or the proxy in front redirects (W008): agents do not follow.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
 X_FRAME_OPTIONS = "DENY"
 

@@ -101,6 +101,8 @@ class Demo:
             "PUBLIC_URL": self.origin,
             **self._log_lines(),
             "CARVES_DIR": str(self.folder / "carves"),
+            # An hour: what else is served under the name of this machine may have no TLS.
+            "SECURE_HSTS_SECONDS": os.environ.get("SECURE_HSTS_SECONDS", "3600"),
             "FLEET_URL": self.origin,
             "FLEET_CA": str(self.certificates.ca),
             "FLEET_DEMO_SECRETS": str(self.folder),
@@ -143,6 +145,7 @@ class Demo:
     def _web(self) -> list[str]:
         return [
             *("-m", "uvicorn", "fleet.asgi:application", "--host", self.options.bind, "--port", str(self.options.port)),
+            *("--ws-max-size", "65536", "--ws-max-queue", "4"),
             *("--ssl-certfile", str(self.certificates.server), "--ssl-keyfile", str(self.certificates.server_key)),
             *(
                 "--loop",

@@ -107,11 +107,11 @@ class Wire(Server):
 class GatewayProcess(Server):
     """A gateway as it is deployed, in a process of its own."""
 
-    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, log: Path, environment: dict[str, str], app: str = "gateway") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             super().__init__(probe.getsockname()[1])
-        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--loop", "uvloop", "--http", "httptools"]
+        command = [sys.executable, "-m", "uvicorn", f"fleet.asgi:{app}", "--loop", "uvloop", "--http", "httptools"]
         command += ["--port", str(self.port), "--backlog", "4096", "--log-level", "warning"]
         self.log = log
         with log.open("wb") as output:
