@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
@@ -35,5 +35,9 @@ class OpenApiDocument(ApiView, SpectacularAPIView):
     }
 
 
-class DocsPage(ApiView, SpectacularSwaggerView):
-    """The page to read it."""
+class DocsPage(ApiView, SpectacularSwaggerSplitView):
+    """The page to read it; its script comes by the same address, so that none is in the page."""
+
+    query_parameters: ClassVar[Parameters] = {
+        "get": (OpenApiParameter("script", OpenApiTypes.STR), OpenApiParameter("lang", OpenApiTypes.STR)),
+    }

@@ -1,0 +1,37 @@
+"""The policies of the admin and of the API's docs, in chromium: nothing that they need is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.factories import make_host, make_user
+
+pytestmark = pytest.mark.browser
+ADMIN = (
+    "",
+    "auth/user/",
+    "auth/user/add/",
+    "auth/group/add/",
+    "agents/host/",
+    "campaigns/campaign/",
+    "agents/label/add/",
+)
+
+
+def test_admin_and_docs_run_under_their_policies(page_of: Callable[..., Page], elsewhere: Callable[..., Any]) -> None:
+    elsewhere(make_host)
+    page = page_of(elsewhere(make_user, "boss", admin=True))
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{page.url} {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(f"{page.url} {error}"))
+
+    for address in ADMIN:
+        page.goto(f"/admin/{address}")
+        page.wait_for_load_state("networkidle")
+    page.goto("/api/docs/")
+    page.get_by_text("/api/v1/campaigns/", exact=True).first.wait_for()
+    page.wait_for_load_state("networkidle")
+
+    assert said == []
