@@ -19,6 +19,7 @@ class AgentsConfig(AppConfig):
         """Load the models that lie in the room they belong to as well."""
         super().import_models()
         import_module("agents.carving.models")
+        import_module("agents.inventory.models")
 
     def ready(self) -> None:
         """Keep the server's own questions and labels up to date after each migration."""

@@ -244,6 +244,13 @@ class HousekeepingQuery(models.Model):
     label = models.ForeignKey(Label, models.CASCADE, null=True, blank=True, related_name="queries")
     changed_at = models.DateTimeField(auto_now=True)
     last_error = models.TextField(blank=True, default="", help_text="the last error a host reported")
+    written_by = models.CharField(max_length=150, blank=True, default="", help_text="who wrote a label's SQL")
+    written_at = models.DateTimeField(default=timezone.now)
+    answered_at = models.DateTimeField(null=True, blank=True, help_text="when a host could run it last")
+    failed_at = models.DateTimeField(null=True, blank=True, help_text="when a host could not last")
+    denylisted_by = models.JSONField(default=list, blank=True, help_text="ids of hosts that refuse it: it died there")
+    stopped_at = models.DateTimeField(null=True, blank=True, help_text="when the brake stopped it")
+    stopped_reason = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["id"]

@@ -3,6 +3,7 @@
 from django.contrib import admin
 
 from agents.admin.read_only import ReadOnlyAdmin
+from agents.inventory.models import LabelSqlRecord
 from agents.models import (
     HousekeepingQuery,
     Presence,
@@ -27,6 +28,15 @@ class HousekeepingQueryAdmin(ReadOnlyAdmin):
     list_display = ["__str__", "kind", "platform", "changed_at", "last_error"]
     list_filter = ["kind", "platform"]
     list_select_related = ["label"]
+
+
+@admin.register(LabelSqlRecord)
+class LabelSqlRecordAdmin(ReadOnlyAdmin):
+    """Who wrote which SQL of labels, and what stopped it."""
+
+    list_display = ["label", "platform", "action", "by", "at", "reason"]
+    list_filter = ["action", "platform"]
+    search_fields = ["label", "by", "sql"]
 
 
 @admin.register(TableSchema)

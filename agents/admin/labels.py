@@ -9,11 +9,13 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.admin.memberships import MembershipInline
-from agents.inventory import host_names, kept_sql, labels
+from agents.inventory import host_names, kept_sql, label_sql, labels
 from agents.models import (
     HousekeepingQuery,
     Label,
@@ -117,6 +119,7 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_display = ["name", "description", "kind", "members", "created_at"]
     search_fields = ["name", "description"]
     inlines = [MembersOfLabel]
+    readonly_fields = ["sql_state"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Label]:
         """Count the members along."""
@@ -142,19 +145,34 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def delete_model(self, request: HttpRequest, obj: Label) -> None:
         """Delete one, its SQL first."""
-        labels.forget(obj)
+        labels.forget(obj, request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Label]) -> None:
         """Delete several; built-in ones stay."""
         for label in queryset.filter(built_in=""):
-            labels.forget(label)
+            labels.forget(label, request.user.get_username())
 
     @admin.display(description="members come")
     def kind(self, label: Label) -> str:
         """Say how hosts get in."""
         if label.built_in:
             return "by platform"
+        if any(label_sql.trouble_with(query) for query in label.queries.all()):
+            return "by SQL, which fails"
         return "by SQL" if label.queries.all() else "by hand"
+
+    @admin.display(description="SQL as hosts take it")
+    def sql_state(self, label: Label) -> str:
+        """Say who wrote it, and what is wrong with it."""
+        queries = label.queries.all() if label.pk else ()
+        lines = [
+            (
+                f"{query.get_platform_display()}, written by {query.written_by or 'somebody'}:",
+                label_sql.trouble_with(query),
+            )
+            for query in queries
+        ]
+        return format_html_join(mark_safe("<br>"), "{} {}", [(who, what or "no trouble") for who, what in lines]) or "-"
 
     @admin.display(description="hosts", ordering="member_count")
     def members(self, label: Any) -> int:
@@ -164,7 +182,7 @@ class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Put the pasted hosts in, those that are in it already stay; and ask hosts the SQL."""
         super().save_related(request, form, formsets, change)
-        labels.set_queries(form.instance, form.cleaned_data["queries"])
+        labels.set_queries(form.instance, form.cleaned_data["queries"], request.user.get_username())
         chosen = form.cleaned_data.get("add_hosts") or set()
         LabelMembership.objects.bulk_create(
             [LabelMembership(label=form.instance, host_id=pk) for pk in sorted(chosen)], ignore_conflicts=True

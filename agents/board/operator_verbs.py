@@ -159,8 +159,11 @@ def arm_again(campaign: int, number: int, bits: list[int], last_entry: str) -> i
     )
 
 
-def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
-    """Let hosts be asked housekeeping SQL (a negative id) at their next read. Raise NoBoardError."""
+def ask(campaign: int, sql: str, hosts: Iterable[int], *, is_live: bool = False) -> None:
+    """Let hosts be asked housekeeping SQL (a negative id) at their next read. Raise NoBoardError.
+
+    What is live, SQL that people wrote, waits while the kill switch is on.
+    """
     ranges: dict[int, list[int]] = defaultdict(list)
     for host in hosts:
         seat = keyspace.seat_of(host)
@@ -169,7 +172,9 @@ def ask(campaign: int, sql: str, hosts: Iterable[int]) -> None:
         keys = _keys_of_range(campaign, number)
         for start in range(0, len(bits), BITS_A_CALL):
             redis_client.call(
-                "ask", keys, [campaign, number, sql, redis_client.bell(), *bits[start : start + BITS_A_CALL]]
+                "ask",
+                keys,
+                [campaign, number, sql, redis_client.bell(), int(is_live), *bits[start : start + BITS_A_CALL]],
             )
 
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Mod
 from redis.exceptions import RedisError
 
 from agents.board import clock, operator_verbs, redis_client
-from agents.inventory import facts, schemas
+from agents.inventory import facts, label_sql, schemas
 from agents.inventory.labels import set_membership
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, Platform
 
@@ -65,11 +65,16 @@ def ask_due() -> int:
 
 
 def ask(query: HousekeepingQuery, hosts: HostQuerySet) -> int:
-    """Put one question to those of `hosts` that it is for; give their number. Raise NoBoardError."""
+    """Put one question to those of `hosts` that it is for; give their number. Raise NoBoardError.
+
+    SQL of a label waits on the board while the kill switch is on; stopped SQL is not asked.
+    """
+    if query.stopped_at is not None:
+        return 0
     if query.platform:
         hosts = hosts.filter(platform=query.platform)
     ids = list(hosts.values_list("pk", flat=True))
-    operator_verbs.ask(query.board_id, query.sql, ids)
+    operator_verbs.ask(query.board_id, query.sql, ids, is_live=query.kind == HousekeepingQuery.Kind.LABEL)
     return len(ids)
 
 
@@ -94,7 +99,7 @@ def learn_again(hosts: HostQuerySet) -> int:
 
 
 def _regular() -> Sequence[HousekeepingQuery]:
-    return list(HousekeepingQuery.objects.exclude(kind__in=schemas.QUESTIONS))
+    return list(HousekeepingQuery.objects.exclude(kind__in=schemas.QUESTIONS).filter(stopped_at=None))
 
 
 def store(told: Iterable[Told]) -> None:
@@ -109,11 +114,14 @@ def store(told: Iterable[Told]) -> None:
             continue
         if one.status:
             _note_error(query, f"{host.hostname}: {one.message}")
+            if query.kind == HousekeepingQuery.Kind.LABEL:
+                label_sql.note_failed(query, host, one.message, one.at)
         elif query.kind == HousekeepingQuery.Kind.DETAILS:
             _store_facts(host, one)
             intervals[host.pk] = host.distributed_interval or 0
         elif query.label is not None:
             set_membership(query.label, host, is_member=bool(one.rows))
+            label_sql.note_answered(query, one.at)
         else:
             _learn(query, host, one)
     if intervals:

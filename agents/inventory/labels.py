@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from agents.board import operator_verbs
+from agents.inventory import label_sql
+from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
 from fleet.errors import BadInputError, ConflictError
 from fleet.queue import enqueue
@@ -43,7 +45,7 @@ def check_by_hand(label: Label) -> None:
         raise ConflictError(f"label {label.name!r} has SQL: hosts enter and leave it by their answers", "hosts")
 
 
-def set_queries(label: Label, new_queries: Mapping[str, str]) -> None:
+def set_queries(label: Label, new_queries: Mapping[str, str], by: str = "") -> None:
     """Give a label its SQL by platform; hosts of new SQL are asked at once. Hosts of other platforms leave it.
 
     New SQL is a new question, with an id of its own on the board: what hosts still answer to the old one is dropped,
@@ -61,25 +63,27 @@ def set_queries(label: Label, new_queries: Mapping[str, str]) -> None:
         Label.objects.select_for_update().get(pk=label.pk)
         known = {(query.platform, query.sql): query for query in label.queries.all()}
         for query in (known[one] for one in known.keys() - new_queries.items()):
-            _drop(query)
+            _drop(query, by)
         if new_queries:
             LabelMembership.objects.filter(label=label).exclude(host__platform__in=new_queries).delete()
         for platform, sql in sorted(new_queries.items() - known.keys()):
-            query = label.queries.create(platform=platform, kind=HousekeepingQuery.Kind.LABEL, sql=sql)
+            query = label.queries.create(platform=platform, kind=HousekeepingQuery.Kind.LABEL, sql=sql, written_by=by)
+            label_sql.record(query, LabelSqlRecord.Action.WRITTEN, by)
             enqueue("agents.ask_everybody", query.pk)
 
 
-def forget(label: Label) -> None:
+def forget(label: Label, by: str = "") -> None:
     """Delete a label, its SQL first. Raise ConflictError for a built-in one."""
     if label.built_in:
         raise ConflictError(f"label {label.name!r} is built in and stays")
     with transaction.atomic():
         for query in label.queries.all():
-            _drop(query)
+            _drop(query, by)
         label.delete()
 
 
-def _drop(query: HousekeepingQuery) -> None:
+def _drop(query: HousekeepingQuery, by: str) -> None:
     board_id = query.board_id
+    label_sql.record(query, LabelSqlRecord.Action.REMOVED, by)
     query.delete()
     transaction.on_commit(lambda: operator_verbs.withdraw(board_id))

@@ -115,7 +115,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     def perform_destroy(self, instance: Label) -> None:
         """Delete it, its SQL first."""
         refuse_body(self.request)
-        labels.forget(instance)
+        labels.forget(instance, cast(User, self.request.user).get_username())
 
     @extend_schema(responses=HostSerializer(many=True))
     @action(detail=True)

@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from agents.inventory import kept_sql, labels
+from agents.inventory import kept_sql, label_sql, labels
 from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
 from campaigns.api.models import ApiToken
@@ -220,11 +220,28 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
     hosts_count = serializers.IntegerField(read_only=True)
     built_in = serializers.BooleanField(read_only=True)
     queries = QueriesField(required=False, help_text="SQL by platform; a host that answers a row is a member")
+    queries_state = serializers.SerializerMethodField(help_text="by platform: who wrote the SQL, and what is wrong")
     created_at = Moment(read_only=True)
 
     class Meta:
         model = Label
-        fields = ("id", "name", "description", "built_in", "queries", "hosts_count", "created_at")
+        fields = ("id", "name", "description", "built_in", "queries", "queries_state", "hosts_count", "created_at")
+
+    def get_queries_state(self, label: Label) -> dict[str, dict[str, Any]]:
+        """Say who wrote the SQL of each platform, when hosts could and could not run it, and what is wrong with it."""
+        return {
+            query.platform: {
+                "written_by": query.written_by,
+                "written_at": timestamp(query.written_at),
+                "answered_at": timestamp(query.answered_at),
+                "failed_at": timestamp(query.failed_at),
+                "last_error": query.last_error,
+                "denylisted": len(query.denylisted_by),
+                "stopped_at": timestamp(query.stopped_at),
+                "trouble": label_sql.trouble_with(query),
+            }
+            for query in label.queries.all()
+        }
 
     def validate_queries(self, queries: dict[str, str]) -> dict[str, str]:
         """Check each as a launch would, on the hosts of its platform, and that who asks may launch."""
@@ -253,7 +270,7 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         earlier = self.validated_data.pop("from", None)
         label = super().save(**more)
         if queries is not None:
-            labels.set_queries(label, queries)
+            labels.set_queries(label, queries, self.context["request"].user.get_username())
         if earlier is not None:
             labels.add(label, Host.objects.enrolled().filter(earlier.hosts()))
         return label

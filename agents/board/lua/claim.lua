@@ -15,6 +15,7 @@
 -- on or a brake was pulled. A read means that nothing is running on the host any more. In flight:
 -- "deliveries delivered_at holder further_at", holder = a number of the read that holds the delivery and of no other,
 -- further_at = of the first read that began after it.
+-- The switch holds the SQL of labels too, which people wrote; other housekeeping goes on.
 -- SQL that was slow or denylisted before goes alone: nothing else shall wait for it.
 -- A read gets live work or housekeeping, never both: all answers of a batch come together at its end. Housekeeping is
 -- offered once, without a record, and no more of it at a time either; what gets lost is asked again within the hour.
@@ -42,12 +43,12 @@ local function verdicts()
   for i = 9, #ARGV do
     local campaign, k = ARGV[i], 6 + (i - 9) * 3
     local offer, flight = KEYS[k + 1], KEYS[k + 2]
-    local open, paused, ends, sql, watch, braked, alone =
-      unpack(redis.call('HMGET', KEYS[k], 'open', 'paused', 'ends_at', 'sql', 'watch', 'braked', 'alone'))
+    local open, paused, ends, sql, watch, braked, alone, switched =
+      unpack(redis.call('HMGET', KEYS[k], 'open', 'paused', 'ends_at', 'sql', 'watch', 'braked', 'alone', 'live'))
     if open ~= '1' or (ends and now >= tonumber(ends)) or redis.call('GETBIT', offer, bit) == 0 then
       say(campaign, 'never', '', '')
     elseif tonumber(campaign) < 0 then
-      if live or room <= 0 then
+      if live or room <= 0 or (off and switched == '1') then
         say(campaign, 'later', '', '')
       else
         room = room - 1

@@ -9,8 +9,11 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.board import operator_verbs
+from agents.inventory import facts, housekeeping
+from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HousekeepingQuery, Label, TableSchema
 from agents.tasks import ask_everybody
+from campaigns.launching import kill_switch
 from tests.conftest import Agent
 from tests.factories import learn, make_host, make_label, make_user
 
@@ -247,3 +250,85 @@ def test_sql_of_a_label_needs_the_permission_to_launch(api: Callable[[User | Non
         assert "needs the permission campaigns.add_campaign" in refused.json()["error"]
     assert plain.status_code == 201
     assert not HousekeepingQuery.objects.filter(kind="label").exists()
+
+
+# --- it runs as a campaign does --------------------------------------------------------------------------------
+
+
+def report(agent: Agent, status: int, message: str = "", rows: Any = ()) -> None:
+    (name,) = agent.read()["queries"]
+    body = {"queries": {name: list(rows)}, "statuses": {name: status}, "messages": {name: message}}
+    assert agent.post("distributed/write", {"node_key": agent.key, **body}) == {}
+
+
+def test_the_kill_switch_holds_sql_of_labels_and_no_facts(admin: APIClient, agent: Meet) -> None:
+    host = make_host()
+    make(admin, queries={"linux": WEB})
+    ask_all()
+    housekeeping.ask(HousekeepingQuery.objects.get(kind="details"), Host.objects.all())
+
+    kill_switch.turn(make_user(admin=True), "a mishap", on=False)
+
+    assert list(agent(host).read()["queries"].values()) == [facts.SQL]
+    assert agent(host).read() == {}
+    kill_switch.turn(make_user(admin=True), "", on=True)
+    assert list(agent(host).read()["queries"].values()) == [WEB]
+
+
+def test_hosts_that_denylist_it_stop_it(
+    admin: APIClient, agent: Meet, collect: Callable[[], int], settings: Any
+) -> None:
+    settings.DENYLISTED_BRAKE = 2
+    hosts = [make_host(), make_host(), make_host()]
+    label = make(admin, queries={"linux": WEB}).json()["id"]
+    for host in (hosts[0], hosts[0], hosts[1]):
+        assert not HousekeepingQuery.objects.get(kind="label").stopped_at
+        ask_all()
+        report(agent(host), 1, "distributed query is denylisted")
+        collect()
+
+    state = admin.get(f"/api/v1/labels/{label}/").json()["queries_state"]["linux"]
+    assert state["denylisted"] == 2, "hosts, not answers"
+    assert state["stopped_at"]
+    assert "2 hosts denylisted it (limit 2)" in state["trouble"]
+    ask_all()
+    assert agent(hosts[2]).read() == {}
+    admin.patch(f"/api/v1/labels/{label}/", {"queries": {"linux": "SELECT 2"}}, format="json")
+    ask_all()
+    assert list(agent(hosts[2]).read()["queries"].values()) == ["SELECT 2"], "other SQL goes on"
+
+
+def test_sql_that_fails_everywhere_says_so_until_a_host_can_run_it(
+    admin: APIClient, agent: Meet, collect: Callable[[], int]
+) -> None:
+    one, two = make_host(hostname="one"), make_host()
+    label = make(admin, queries={"linux": WEB}).json()["id"]
+
+    def trouble() -> str:
+        return str(admin.get(f"/api/v1/labels/{label}/").json()["queries_state"]["linux"]["trouble"])
+
+    assert trouble() == ""
+    ask_all()
+    report(agent(one), 1, "no such table: listening_ports")
+    collect()
+    assert trouble() == "fails on every host that was asked: one: no such table: listening_ports"
+    report(agent(two), 0)
+    collect()
+    assert trouble() == ""
+
+
+def test_who_wrote_sql_of_a_label_is_kept_for_good(api: Callable[[User | None], APIClient]) -> None:
+    ann, ben = make_user("ann", admin=True), make_user("ben", admin=True)
+    label = make(api(ann), queries={"linux": WEB}).json()
+    assert label["queries_state"]["linux"]["written_by"] == "ann"
+
+    api(ben).patch(f"/api/v1/labels/{label['id']}/", {"queries": {"linux": "SELECT 2"}}, format="json")
+    api(ann).delete(f"/api/v1/labels/{label['id']}/")
+
+    kept = LabelSqlRecord.objects.order_by("id").values_list("label", "platform", "sql", "action", "by")
+    assert list(kept) == [
+        ("web", "linux", WEB, "written", "ann"),
+        ("web", "linux", WEB, "removed", "ben"),
+        ("web", "linux", "SELECT 2", "written", "ben"),
+        ("web", "linux", "SELECT 2", "removed", "ann"),
+    ]
