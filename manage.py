@@ -30,5 +30,14 @@ def main() -> None:
     execute_from_command_line(sys.argv)
 
 
+def run() -> None:
+    """Run the command; a Ctrl-C while it starts is no trouble worth a traceback."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -10,6 +10,7 @@ from typing import Any
 
 STARTS_A_FORMULA = frozenset("=+-@＝＋－＠﹦﹢﹣﹫−")  # noqa: RUF001 - full-width and small forms are read as the plain ones
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+HOST_COLUMNS, MARKS = ("host", "host_id"), ("truncated", "late")  # ours, beside those of the answer
 UNSEEN = ("Z", "C")  # spaces, ends of lines, controls and invisible marks may be cut off before a cell is read
 
 
@@ -39,3 +40,8 @@ def beside(ours: Iterable[str], columns: Iterable[str]) -> list[str]:
             names[place] = f"row.{names[place]}"
         taken.add(names[place])
     return names
+
+
+def in_order(row: dict[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """Give the row with its columns in the campaign's order: the database keeps none."""
+    return {name: row[name] for name in dict.fromkeys([*columns, *row]) if name in row}

@@ -11,10 +11,9 @@ import msgspec
 
 from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after, timestamp
 from campaigns.models import Campaign
-from fleet.spreadsheets import beside, harmless
+from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
 
 BOM = "\ufeff"  # tells old spreadsheets that a table is UTF-8
-HOST_COLUMNS, MARKS = ("host", "host_id"), ("truncated", "late")
 
 
 def every_item(campaign_id: int) -> Iterator[dict[str, Any]]:
@@ -77,11 +76,6 @@ def rows_as_ndjson(campaign: Campaign) -> Iterator[str]:
     for item, row in rows_of(campaign.pk):
         line = {"host": item["host"], "row": in_order(row, campaign.columns), **{mark: item[mark] for mark in MARKS}}
         yield json.dumps(line) + "\n"
-
-
-def in_order(row: dict[str, str], columns: list[str]) -> dict[str, str]:
-    """Give the row with its columns in the campaign's order: the database keeps none."""
-    return {name: row[name] for name in dict.fromkeys([*columns, *row]) if name in row}
 
 
 def plain(cell: Any) -> Any:

@@ -2,10 +2,15 @@
 
 import csv
 import io
+import itertools
 import json
 import os
+import pty
+import signal
+import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +21,15 @@ from tests.end_to_end.conftest import TEST_ENVIRONMENT, Hosts, RunningFleet
 pytestmark = pytest.mark.processes
 SQL = "SELECT version FROM osquery_info"
 ROOT = Path(__file__).parents[2]
+SEEDS = itertools.count(61)  # hosts of one seed are the same hosts
 
 
 class Ended:
     """What a command wrote, and its status."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.out, self.err = process.communicate(timeout=90)
+    def __init__(self, process: "subprocess.Popen[str]", said: str | None = None) -> None:
+        self.out, self.err = process.communicate(said or None, timeout=90)
+        self.out, self.err = self.out or "", self.err or ""
         self.status = process.returncode
 
 
@@ -34,10 +41,13 @@ def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
 
-    def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(
+        *arguments: str, stdin: int | None = subprocess.DEVNULL, stdout: int = subprocess.PIPE, **environment: str
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "manage.py", "live", *arguments],
-            stdout=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
@@ -51,9 +61,9 @@ def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
 def crowds(running_fleet: RunningFleet, pretend: Callable[..., Hosts]) -> dict[str, str]:
     """Give hosts that answer, fail, and stay silent, as arguments of --hosts."""
     made = {
-        "answering": pretend(4, seed=61),
-        "failing": pretend(2, seed=62, failing=100),
-        "silent": pretend(2, seed=63, silent=100),
+        "answering": pretend(4, seed=next(SEEDS)),
+        "failing": pretend(2, seed=next(SEEDS), failing=100),
+        "silent": pretend(2, seed=next(SEEDS), silent=100),
     }
     return {name: ",".join(hosts.target["hosts"]) for name, hosts in made.items()}
 
@@ -75,11 +85,13 @@ def test_the_status_says_how_it_went(live: Live, crowds: dict[str, str]) -> None
     assert {status: found.status for status, found in ended.items()} == {0: 0, 3: 3, 4: 4, 5: 5}, ended[0].err
     rows = [json.loads(line) for line in ended[0].out.splitlines()]
     assert len(rows) == 4
-    assert all(row["host"] and row["version"] for row in rows)
+    assert all(row["host"]["hostname"] and row["row"]["version"] for row in rows)
+    assert {*rows[0]} == {"host", "row", "truncated", "late"}
+    assert ended[0].err.startswith("campaign ")
     assert "4 hosts: 4 answered; 4 rows" in ended[0].err
     assert "completed: every host has a final state" in ended[0].err
     table = list(csv.DictReader(io.StringIO(ended[3].out)))
-    assert [list(row) for row in table] == [["host", "version"]] * 4
+    assert [list(row) for row in table] == [["host", "host_id", "version"]] * 4
     assert "2 no_answer" in ended[3].err
     assert ended[4].out.count("│") > 4
     assert "its 10 seconds were over" in ended[5].err
@@ -94,6 +106,16 @@ def test_the_status_says_how_it_went(live: Live, crowds: dict[str, str]) -> None
         ([SQL], {}, 2, "say who is meant"),
         ([SQL, "--all"], {"FLEET_TOKEN": ""}, 2, "say where the server is and who asks"),
         ([SQL, "--all"], {"FLEET_TOKEN": "wrong"}, 1, "Invalid token"),
+        ([SQL, "--label", "a,b", "--label", "\x1b[2J"], {}, 2, r"unknown label: 'a,b'"),
+        (
+            [SQL, "--all"],
+            {"FLEET_CA": "/nowhere/ca.pem"},
+            2,
+            "CA file '/nowhere/ca.pem' (--ca, FLEET_CA) cannot be used",
+        ),
+        ([SQL, "--all"], {"FLEET_CA": __file__}, 2, f"CA file {__file__!r} (--ca, FLEET_CA) cannot be used"),
+        ([SQL, "--all"], {"FLEET_URL": "ftp://x"}, 2, "--url 'ftp://x' is no address"),
+        ([SQL, "--all"], {"FLEET_TOKEN": "é"}, 2, "the token holds characters"),
         ([SQL, "--all"], {"FLEET_URL": "https://127.0.0.1:1"}, 1, "no answer from https://127.0.0.1:1"),
     ],
 )
@@ -109,7 +131,7 @@ def test_what_is_wrong_is_said(
 def test_a_reader_that_has_enough_is_no_trouble_of_the_server(
     live: Callable[..., "subprocess.Popen[str]"], pretend: Callable[..., Hosts]
 ) -> None:
-    hosts = ",".join(pretend(3, seed=64).target["hosts"])
+    hosts = ",".join(pretend(3, seed=next(SEEDS)).target["hosts"])
 
     for shape in ("table", "csv", "ndjson"):
         process = live(SQL, "--hosts", hosts, "--format", shape)
@@ -122,3 +144,126 @@ def test_a_reader_that_has_enough_is_no_trouble_of_the_server(
         assert process.wait(90) == 1, shape
         assert "Broken pipe" not in said
         assert "Exception ignored" not in said
+
+
+NASTY = (
+    "SELECT '[kthreadd] [/x] 01:23:45:cd:89:ab ' || char(27, 91) || '31m' || char(8238) AS host, '=1+1' AS a, '-5' AS b"
+)
+EXACT = "[kthreadd] [/x] 01:23:45:cd:89:ab \x1b[31m\u202e"
+AS_SHOWN = r"[kthreadd] [/x] 01:23:45:cd:89:ab \x1b[31m⟨U+202E⟩"
+
+
+def test_what_hosts_sent_is_exact_for_programs_and_harmless_for_people(live: Live, crowds: dict[str, str]) -> None:
+    shapes = ("table", "csv", "ndjson")
+    processes = [live(NASTY, "--hosts", crowds["answering"], "--format", shape) for shape in shapes]
+    table, text, lines = (Ended(process) for process in processes)
+
+    assert (table.status, text.status, lines.status) == (0, 0, 0), table.err
+    assert table.out.count(AS_SHOWN) == 4
+    assert "\x1b" not in table.out + table.err
+    header, *rows = text.out.splitlines()
+    assert header == "host,host_id,row.host,a,b"
+    assert all(row.endswith(f",{EXACT},'=1+1,-5") for row in rows)
+    assert "\r" not in text.out
+    for line in map(json.loads, lines.out.splitlines()):
+        assert list(line["row"].items()) == [("host", EXACT), ("a", "=1+1"), ("b", "-5")]
+        assert line["host"]["id"] > 0
+
+
+def test_a_pipe_cuts_nothing_and_an_ascii_one_takes_everything(live: Live, crowds: dict[str, str]) -> None:
+    sql = f"SELECT '{'wide ' * 60}' || char(233) AS a, '{'x' * 200}' AS b"
+    arguments = (sql, "--hosts", crowds["answering"], "--format")
+    processes = [live(*arguments, shape, PYTHONIOENCODING="ascii") for shape in ("table", "csv")]
+    for ended in map(Ended, processes):
+        assert ended.status == 0, ended.err
+        assert ended.out.count("wide " * 60 + "\\xe9") == 4
+        assert ended.out.count("x" * 200) == 4
+
+
+def test_a_narrow_terminal_gets_records(live: Live, crowds: dict[str, str]) -> None:
+    mine, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    process = live(NASTY, "--hosts", crowds["answering"], stdout=theirs)
+    os.close(theirs)
+    seen = read_all(mine)
+    Ended(process)
+
+    assert seen.count(f"| {AS_SHOWN}\r\n") == 4
+    assert "-[ 4 ]-" in seen
+    assert "…" not in seen
+
+
+def read_all(terminal: int) -> str:
+    found = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # what Linux says when nobody has the other end open
+            break
+        if not piece:
+            break
+        found += piece
+    os.close(terminal)
+    return found.decode()
+
+
+def until_told(process: "subprocess.Popen[str]", sentence: str) -> str:
+    """Give what the command says up to this sentence."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if sentence in line:
+            return said
+    raise AssertionError(f"{sentence!r} was never said: {said}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "last"),
+    [("stop\n", 3, "stopped: "), ("leave\n", 1, "the campaign goes on: https://"), ("", 1, "")],
+)
+def test_an_interrupted_command_asks_and_keeps_its_rows(
+    live: Live, crowds: dict[str, str], answer: str, status: int, last: str
+) -> None:
+    process = live(
+        SQL, "--hosts", f"{crowds['answering']},{crowds['silent']}", "--format", "csv", stdin=subprocess.PIPE
+    )
+    said = until_told(process, "4 answered")
+    process.send_signal(signal.SIGINT)
+    until_told(process, "[s]top")
+    if not answer:
+        process.send_signal(signal.SIGINT)
+    ended = Ended(process, answer)
+
+    assert said.startswith("campaign ")
+    assert ended.status == status, ended.err
+    assert last in ended.err
+    assert "Traceback" not in ended.err
+    assert len(list(csv.DictReader(io.StringIO(ended.out)))) == 4
+
+
+def test_it_outlives_a_restart_of_the_server(live: Live, crowds: dict[str, str], running_fleet: RunningFleet) -> None:
+    hosts = f"{crowds['answering']},{crowds['silent']}"
+    process = live(SQL, "--hosts", hosts, "--timeout", "20", "--format", "ndjson")
+    until_told(process, "4 answered")
+    os.kill(running_fleet.facts["pids"]["web"], signal.SIGKILL)
+    until_told(process, "asking again")
+    ended = Ended(process)
+
+    assert ended.status == 3, ended.err
+    assert "the server answers again" in ended.err
+    assert "its 20 seconds were over" in ended.err
+    assert len(ended.out.splitlines()) == 4
+
+
+def test_a_ctrl_c_while_launching_is_no_traceback(live: Live) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = live(SQL, "--all", FLEET_URL=f"https://127.0.0.1:{silent.getsockname()[1]}")
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        ended = Ended(process)
+        connection.close()
+
+    assert (ended.status, ended.out) == (1, "")
+    assert "interrupted before it was known whether a campaign was launched" in ended.err
+    assert "Traceback" not in ended.err
