@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
@@ -29,7 +29,20 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
 DATABASE = "fleet"
+OWNER = "fleet_owner"  # of the database; the bootstrap role is named as the database and is a superuser
 _LIBC = ctypes.CDLL(None)  # loaded here: a child of another user may not be able to read Python's files
+# What the superuser owns in the database; sequences that belong to a column follow their table.
+BELONGINGS = """
+SELECT format('ALTER TABLE %I.%I', relnamespace::regnamespace, relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND relowner = current_user::regrole
+UNION ALL
+SELECT format('ALTER SEQUENCE %I.%I', relnamespace::regnamespace, relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' AND relowner = current_user::regrole AND NOT EXISTS
+    (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype IN ('a', 'i'))
+UNION ALL
+SELECT format('ALTER ROUTINE %s', oid::regprocedure) FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+"""
 # Where root's PostgreSQL keeps its data when its own user cannot reach the data directory.
 ROOTS_PLACE = Path("/var/lib/fleet-live-queries")
 
@@ -126,9 +139,17 @@ class EmbeddedPostgres(_Server):
 
     @property
     def url(self) -> str:
-        """Give the address, as DATABASE_URL and libpq take it."""
+        """Give the address, as DATABASE_URL and libpq take it, of a role that owns the database and is no superuser."""
+        return self._url(OWNER, self._owner_password())
+
+    @property
+    def superuser_url(self) -> str:
+        """Give the address of the superuser."""
+        return self._url(DATABASE, self._password())
+
+    def _url(self, role: str, password: str) -> str:
         folder = quote(str(self._socket_folder), safe="")
-        return f"postgresql://{DATABASE}:{self._password()}@{folder}/{DATABASE}"
+        return f"postgresql://{role}:{password}@{folder}/{DATABASE}"
 
     def start(self) -> None:
         """Start, after making the data directory the first time. Raise EmbeddedError."""
@@ -233,6 +254,9 @@ class EmbeddedPostgres(_Server):
     def _password(self) -> str:
         return secret_file(self.directory / "postgres-password")
 
+    def _owner_password(self) -> str:
+        return secret_file(self.directory / "owner-password")
+
     def _connect(self, database: str = "postgres") -> None:
         psycopg2.connect(self._dsn(database)).close()
 
@@ -246,7 +270,23 @@ class EmbeddedPostgres(_Server):
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
             if not cursor.rowcount:
                 cursor.execute(f"CREATE DATABASE {DATABASE}")
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [OWNER])
+            if not cursor.rowcount:
+                cursor.execute(f"CREATE ROLE {OWNER}")
+            cursor.execute(
+                f"ALTER ROLE {OWNER} LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD %s", [self._owner_password()]
+            )
+            cursor.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
         connection.close()
+        self._give_to_owner()
+
+    def _give_to_owner(self) -> None:
+        """Let the owner have what is in the database; an earlier version made it as the superuser."""
+        with closing(psycopg2.connect(self._dsn(DATABASE))) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"ALTER SCHEMA public OWNER TO {OWNER}")
+            cursor.execute(BELONGINGS)
+            for (statement,) in cursor.fetchall():
+                cursor.execute(f"{statement} OWNER TO {OWNER}")
 
 
 @dataclass

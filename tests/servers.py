@@ -31,7 +31,7 @@ def _start_servers() -> None:
         postgres = EmbeddedPostgres(folder / "postgres", durable=False)
         postgres.start()
         _started.append(postgres)
-        os.environ["DATABASE_URL"] = postgres.url
+        os.environ["DATABASE_URL"] = postgres.superuser_url
     if "REDIS_URL" not in os.environ:
         redis = EmbeddedRedis(folder / "redis")
         redis.start()
