@@ -274,7 +274,7 @@ class EmbeddedPostgres(_Server):
             if not cursor.rowcount:
                 cursor.execute(f"CREATE ROLE {OWNER}")
             cursor.execute(
-                f"ALTER ROLE {OWNER} LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD %s", [self._owner_password()]
+                f"ALTER ROLE {OWNER} LOGIN NOSUPERUSER CREATEDB NOCREATEROLE PASSWORD %s", [self._owner_password()]
             )
             cursor.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
         connection.close()

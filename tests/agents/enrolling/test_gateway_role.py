@@ -1,9 +1,12 @@
 """The gateways' own role in PostgreSQL: docker/gateway-role.sql gives what enrollment and carves need, and no more."""
 
 import base64
+import fcntl
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +33,14 @@ def as_gateway() -> Iterator[None]:
     environment = {"PGHOST": place["HOST"], "PGUSER": place["USER"], "PGPASSWORD": place["PASSWORD"]}
     environment |= {"PGPORT": str(place["PORT"] or 5432), "PGDATABASE": place["NAME"]}
     command = [str(EmbeddedPostgres.programs() / "psql"), "-v", "ON_ERROR_STOP=1", "-v", "password=it's long"]
-    for _ in range(2):
-        subprocess.run(
-            [*command, "-f", str(settings.BASE_DIR / "docker/gateway-role.sql")], env=environment, check=True
-        )
+    command += ["-f", str(settings.BASE_DIR / "docker/gateway-role.sql")]
+    with (Path(tempfile.gettempdir()) / "flq-tests-role").open("w") as lock:  # roles are of all databases together
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(2):
+            subprocess.run(command, env=environment, check=True)
     yield
     with connection.cursor() as cursor:
-        cursor.execute("RESET ROLE; DROP OWNED BY fleet_gateway; DROP ROLE fleet_gateway")
+        cursor.execute("RESET ROLE")
 
 
 def become_gateway() -> None:
