@@ -2,7 +2,9 @@
 
 from typing import Any, ClassVar
 
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fleet.errors import TooLargeError
@@ -21,6 +23,12 @@ class ApiView(APIView):
         _refuse_large_body(request)
         super().initial(request, *args, **kwargs)
         refuse_unknown(request, declared_by(self, request.method or ""))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Say it in JSON, in whatever form the view answers otherwise."""
+        response = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return response
 
 
 def _refuse_large_body(request: Request) -> None:

@@ -10,7 +10,6 @@ from django.db.models import Count, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 
 from agents.enrolling import config_document
 from agents.models import (
@@ -19,11 +18,12 @@ from agents.models import (
     Label,
     digest_of,
 )
+from fleet.admin import ModelAdmin
 from fleet.errors import BadInputError
 
 
 @admin.register(EnrollSecret)
-class EnrollSecretAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class EnrollSecretAdmin(ModelAdmin):
     """What hosts offer to enroll. The secret itself is shown once, when it is made."""
 
     list_display = ["name", "hosts", "quota", "valid_from", "valid_until", "created_at", "revoked_at"]
@@ -115,7 +115,7 @@ class ConfigDocumentForm(forms.ModelForm[ConfigDocument]):
 
 
 @admin.register(ConfigDocument)
-class ConfigDocumentAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class ConfigDocumentAdmin(ModelAdmin):
     """The config that agents are served: options, schedule, packs, decorators … as one JSON object."""
 
     form = ConfigDocumentForm

@@ -6,7 +6,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 
 from agents.admin.memberships import MembershipInline
 from agents.enrolling.revocation import revoke
@@ -14,6 +13,7 @@ from agents.models import (
     Host,
     Presence,
 )
+from fleet.admin import ModelAdmin
 
 
 class OnlineFilter(admin.SimpleListFilter):
@@ -68,7 +68,7 @@ class LabelsOfHost(MembershipInline):
 
 
 @admin.register(Host)
-class HostAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class HostAdmin(ModelAdmin):
     """Hosts: facts to read, labels to give, and Revoke."""
 
     list_display = [

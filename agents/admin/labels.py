@@ -11,7 +11,6 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.admin.memberships import MembershipInline
@@ -22,6 +21,7 @@ from agents.models import (
     LabelMembership,
     Platform,
 )
+from fleet.admin import ModelAdmin
 from fleet.errors import BadInputError, FleetError
 
 MEMBERS_A_PAGE = 25
@@ -112,7 +112,7 @@ class MembersOfLabel(MembershipInline):
 
 
 @admin.register(Label)
-class LabelAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class LabelAdmin(ModelAdmin):
     """Groups of hosts: by hand, by SQL, or built in."""
 
     form = LabelForm

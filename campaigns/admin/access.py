@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.api.models import ApiToken
+from fleet.admin import ModelAdmin
 
 admin.site.unregister([User, Group])  # Django registered its own
 
@@ -83,7 +83,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
 
 @admin.register(User)
-class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     """People. Only a superuser makes superusers and gives permissions; others put people into groups within theirs."""
 
     form = UserChangeForm
@@ -119,7 +119,7 @@ class GroupForm(ModelForm[Group]):
 
 
 @admin.register(Group)
-class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
     """Groups of people, with permissions. Who is no superuser gives those that he has."""
 
     form = GroupForm

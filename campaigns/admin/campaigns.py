@@ -9,7 +9,6 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -28,6 +27,7 @@ from campaigns.console.control_pages import may_stop
 from campaigns.console.forms import LaunchForm
 from campaigns.launching import control, launch
 from campaigns.models import Campaign, Result, Target
+from fleet.admin import ModelAdmin
 from fleet.errors import FleetError
 
 ROWS_SHOWN = 20  # of one host's result
@@ -63,7 +63,7 @@ class AdminLaunchForm(LaunchForm):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class CampaignAdmin(ModelAdmin):
     """Campaigns: add to launch, look to follow, stop. Only the name and the pin are changed afterwards."""
 
     list_display = ["title", "status", "answered", "failed", "rows", "created_by", "created_at", "pinned"]

@@ -7,7 +7,6 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.answers.models import AuditRecord
@@ -15,6 +14,7 @@ from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.launching import control
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
+from fleet.admin import ModelAdmin
 
 
 @admin.register(TargetRange)
@@ -75,7 +75,7 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LiveQueries)
-class LiveQueriesAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class LiveQueriesAdmin(ModelAdmin):
     """The kill switch: unticked, all campaigns are stopped at once and none can be launched."""
 
     list_display = ["__str__", "reason", "changed_by", "changed_at"]

@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 
 from agents.inventory import kept_sql
 from campaigns.models import Query
+from fleet.admin import ModelAdmin
 from fleet.errors import FleetError
 
 
@@ -33,7 +33,7 @@ class QueryForm(forms.ModelForm[Query]):
 
 
 @admin.register(Query)
-class QueryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class QueryAdmin(ModelAdmin):
     """Saved SQL."""
 
     form = QueryForm

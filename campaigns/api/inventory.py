@@ -60,9 +60,12 @@ class HostViewSet(ApiView, ReadOnlyModelViewSet[Host]):
     query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *host_filters.PARAMETERS), "results": PAGING}
 
     def get_queryset(self) -> QuerySet[Host]:
-        """Leave revoked hosts out, and in the list those that are not looked for."""
-        hosts = hosts_with_presence().filter(revoked_at=None)
-        return host_filters.filtered(hosts, self.request) if self.action == "list" else hosts
+        """Leave revoked hosts out."""
+        return hosts_with_presence().filter(revoked_at=None)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list to hosts that are looked for."""
+        return host_filters.filtered(queryset, self.request) if self.action == "list" else queryset
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     @action(detail=True)
@@ -99,11 +102,10 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": PAGING}
 
-    def get_queryset(self) -> QuerySet[Label]:
-        """Give labels, in the list those that are looked for."""
-        found = super().get_queryset()
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list to labels that are looked for."""
         search = text_in(self.request, "search") if self.action == "list" else ""
-        return found.filter(Q(name__icontains=search) | Q(description__icontains=search)) if search else found
+        return queryset.filter(Q(name__icontains=search) | Q(description__icontains=search)) if search else queryset
 
     def perform_update(self, serializer: BaseSerializer[Label]) -> None:
         """Change it. Raise ConflictError for a built-in one: others know it by its name."""
@@ -185,12 +187,11 @@ class QueryViewSet(ApiView, ModelViewSet[Query]):
         "list": (*PAGING, OpenApiParameter("search", str, description="part of the name, the SQL or the description")),
     }
 
-    def get_queryset(self) -> QuerySet[Query]:
-        """Give queries, in the list those that are looked for."""
-        found = super().get_queryset()
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list to queries that are looked for."""
         search = text_in(self.request, "search") if self.action == "list" else ""
         sought = Q(name__icontains=search) | Q(sql__icontains=search) | Q(description__icontains=search)
-        return found.filter(sought) if search else found
+        return queryset.filter(sought) if search else queryset
 
     def perform_create(self, serializer: BaseSerializer[Query]) -> None:
         """Note who saved it."""

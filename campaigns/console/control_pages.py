@@ -114,7 +114,11 @@ def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
 def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Let more hosts be asked."""
     typed = request.POST.get("count", "").strip()
-    goal = {"all": True} if "all" in request.POST else {"count": int(typed) if typed.isdecimal() else typed}
+    goal = (
+        {"all": True}
+        if "all" in request.POST
+        else {"count": int(typed) if typed.isdecimal() and len(typed) < 19 else typed}
+    )
     return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal))
 
 

@@ -1,0 +1,209 @@
+"""Every address that Django serves, walked by its table of addresses, so that a new one is looked at by itself.
+
+Whatever stands in the address, the query string or a form: never a 5xx, and of the API one sentence in JSON.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from django import forms
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from agents.protocol.endpoints import PREFIXES
+from campaigns.console import forms as console_forms
+from tests.factories import answer, make_campaign, make_host, make_label, make_user
+
+pytestmark = pytest.mark.usefixtures("board")
+
+LONG = "9" * 5000
+# As they stand in an address: NUL, a lone surrogate, and numbers, texts and lists that no field has.
+VALUES = ("%00", "a%00b", "%ED%A0%80", "1" + "0" * 21, "-1", "", LONG, "%27%22%3C", "1,2", "²")
+FEW_VALUES = ("%00", "%ED%A0%80", "1" + "0" * 21, "-1", "")
+# Names that the admin reads by itself.
+OF_CHANGELISTS = ("q", "p", "o", "all", "e", "_popup", "_to_field", "_facets", "_changelist_filters", "_source_model")
+OF_AUTOCOMPLETE = ("term", "page", "app_label", "model_name", "field_name")
+
+
+class Address(NamedTuple):
+    """A pattern of addresses: its route, and the view behind it."""
+
+    route: str
+    names: dict[str, Any]  # what stands in it -> the converter
+    view: Any
+
+    def at(self, **values: str) -> str:
+        """Fill it."""
+        return self.fill(lambda name: values.get(name, "1"))
+
+    def fill(self, value: Any) -> str:
+        """Fill what stands in it."""
+        path = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", lambda found: value(found[1]), self.route)
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: value(found[1]), path)
+        return "/" + re.sub(r"[\^$\\]|\(\?:.*", "", path).replace("\\", "").replace("/?", "/")
+
+
+def addresses(patterns: Any = None, before: str = "", names: Any = ()) -> Iterator[Address]:
+    """Walk the table."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        here = {**dict(names), **getattr(pattern.pattern, "converters", {})}
+        here |= dict.fromkeys(getattr(getattr(pattern.pattern, "regex", None), "groupindex", {}), None)
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route, here.items())
+        elif isinstance(pattern, URLPattern):
+            yield Address(route, here, pattern.callback)
+
+
+ALL = [address for address in addresses() if not f"/{address.route}".startswith(PREFIXES)]
+OF_API = [address for address in ALL if address.route.startswith("api/")]
+OF_PAGES = [address for address in ALL if not address.route.startswith("api/")]
+
+
+def filters_of(address: Address) -> set[str]:
+    """Name what a page reads of its query string by itself: each is tried alone."""
+    view = inspect.unwrap(address.view)
+    if address.route.startswith("admin/"):
+        return _filters_of(view) or {"_to_field", "_popup", "_changelist_filters"}
+    module = inspect.getmodule(view)
+    source = inspect.getsource(module) if module is not None and module.__name__.startswith("campaigns") else ""
+    return {"page", *re.findall(r"(?:GET|POST|asked)\.(?:get|getlist)\(\s*\"(\w+)\"", source)}
+
+
+def fields_of(address: Address) -> set[str]:
+    """Name every field that a form of the pages has, and all that the admin reads: these are tried together."""
+    found = [form for form in vars(console_forms).values() if inspect.isclass(form) and issubclass(form, forms.Form)]
+    return {*OF_AUTOCOMPLETE, "next", *filters_of(address), *(name for form in found for name in form.base_fields)}
+
+
+def _filters_of(view: Any) -> set[str]:
+    model_admin = getattr(view, "model_admin", None)
+    if getattr(view, "__name__", "") != "changelist_view" or model_admin is None:
+        return set()
+    request = RequestFactory().get("/")
+    request.user = make_user(admin=True)
+    found = model_admin.get_changelist_instance(request)
+    names = {name for spec in found.filter_specs for name in spec.expected_parameters()}
+    dates = {f"{found.date_hierarchy}__{part}" for part in ("year", "month", "day")} if found.date_hierarchy else set()
+    return {*OF_CHANGELISTS, *names, *dates}
+
+
+def marked(found: list[Address]) -> list[Any]:
+    """Give them for a test each; launches answer from the event loop, on another connection."""
+    marks = {True: pytest.mark.django_db(transaction=True), False: pytest.mark.django_db}
+    launching = "api/v1/^campaigns/$"
+    return [pytest.param(address, marks=marks[address.route == launching], id=address.route) for address in found]
+
+
+@pytest.fixture
+def boss() -> Client:
+    """Give an administrator's browser, to which a failure is a 500."""
+    made = Client(raise_request_exception=False)
+    made.force_login(make_user("boss", admin=True))
+    return made
+
+
+@pytest.fixture
+def ids() -> dict[str, str]:
+    """Give something of each kind to look at."""
+    host = make_host()
+    make_label("web", host)
+    campaign = make_campaign(host, make_host())
+    answer(campaign, host, {"pid": "1", "name": "init"})
+    return {"pk": str(campaign.pk), "campaign_id": str(campaign.pk), "object_id": str(host.pk)}
+
+
+def look_at(answered: Any, asked: str) -> None:
+    """Fail at a 5xx, and at an error of the API that is no sentence in JSON."""
+    assert answered.status_code < 500 or asked.startswith("/readyz"), asked[:300]
+    if asked.startswith("/api/") and answered.status_code >= 400:
+        body = answered.json()
+        assert isinstance(body["error"], str), asked[:300]
+        assert body["error"], asked[:300]
+    if getattr(answered, "streaming", False):
+        list(answered)
+
+
+@pytest.mark.parametrize("address", marked(ALL))
+def test_whatever_stands_in_an_address_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
+    for value in VALUES if address.names else ():
+        asked = address.fill(lambda name, value=value: ids.get(name, value) if value == "" else value)
+        look_at(boss.get(asked), asked)
+
+
+@pytest.mark.parametrize("address", marked(OF_PAGES))
+def test_whatever_is_asked_of_a_page_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
+    path, names = address.at(**ids), fields_of(address)
+
+    for value in FEW_VALUES:
+        for name in filters_of(address):
+            look_at(boss.get(f"{path}?{name}={value}"), f"{path}?{name}={value}")
+    for value in VALUES:
+        look_at(boss.get(f"{path}?{'&'.join(f'{name}={value}' for name in names)}"), f"{path} {value}")
+    for value in VALUES:
+        form = "&".join(f"{name}={value}" for name in names)
+        look_at(boss.post(path, form, content_type="application/x-www-form-urlencoded"), f"{path} {value}")
+
+
+@pytest.mark.parametrize("address", marked(OF_API))
+def test_whatever_is_asked_of_the_api_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
+    path = address.at(**ids)
+
+    for name in _declared(address):
+        for value in VALUES:
+            asked = f"{path}?{name}={value}"
+            look_at(boss.get(asked), asked)
+
+
+def _declared(address: Address) -> set[str]:
+    tables = [vars(base).get("query_parameters", {}) for base in address.view.cls.__mro__]
+    return {parameter.name for table in tables for declared in table.values() for parameter in declared}
+
+
+# --- what all addresses of the API have in common --------------------------------------------------------------
+
+
+def methods_of(address: Address) -> list[str]:
+    """Name the methods that a view of the API has."""
+    actions = getattr(address.view, "actions", None)
+    return [name.upper() for name in actions or ("get", "post") if actions or hasattr(address.view.cls, name)]
+
+
+@pytest.mark.parametrize("address", marked(OF_API))
+def test_an_unknown_parameter_is_refused_by_name(address: Address, boss: Client, ids: dict[str, str]) -> None:
+    for method in methods_of(address):
+        refused = boss.generic(method, f"{address.at(**ids)}?statsu=open&limti=5")
+
+        assert refused.status_code == 400, (method, address)
+        if method != "HEAD":
+            assert refused.json()["error"].startswith("unknown query parameters 'limti', 'statsu', ")
+
+
+@pytest.mark.parametrize("address", marked(OF_API))
+def test_both_forms_of_an_address_answer_without_a_redirect(
+    address: Address, boss: Client, ids: dict[str, str]
+) -> None:
+    path = address.at(**ids)
+    other = path[:-1] if path.endswith("/") else f"{path}/"
+
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answers = [boss.generic(method, form, b"[]", content_type="application/json") for form in (path, other)]
+
+        assert answers[0].status_code == answers[1].status_code, (method, path)
+        assert not 300 <= answers[0].status_code < 400
+
+
+@pytest.mark.parametrize("address", marked(OF_API))
+def test_a_body_above_a_mebibyte_is_refused_before_it_is_parsed(
+    address: Address, boss: Client, ids: dict[str, str]
+) -> None:
+    for method in methods_of(address):
+        for body in (b"[" * (2**20 + 1), b'{"reason": "' + b"x" * 2**20 + b'"}'):
+            refused = boss.generic(method, address.at(**ids), body, content_type="application/json")
+
+            assert refused.status_code == 413, (method, address)
+            if method != "HEAD":
+                assert "1 MiB" in refused.json()["error"]
