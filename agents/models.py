@@ -113,6 +113,12 @@ class Host(models.Model):
     uuid = models.CharField(max_length=64, blank=True, db_index=True)
     hardware_serial = models.CharField(max_length=128, blank=True, db_index=True)
     platform = models.CharField(max_length=10, choices=Platform.choices, default=Platform.OTHER, db_index=True)
+    platform_contradiction = models.CharField(
+        max_length=300,
+        blank=True,
+        default="",
+        help_text="how its platform_type and its os_version contradict each other",
+    )
     os_name = models.CharField(max_length=100, blank=True)
     os_version = models.CharField(max_length=200, blank=True)
     osquery_version = models.CharField(max_length=50, blank=True)

@@ -138,5 +138,5 @@ class ConfigDocumentAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ConfigDocument, form: Any, change: bool) -> None:
         """Keep it, and say what agents will not do as it says."""
         obj.pk = config_document.keep(obj.document, by=request.user.get_username()).pk
-        for warning in config_document.warnings_of(obj.document):
+        for warning in (*config_document.warnings_of(obj.document), *config_document.unknown_options(obj.document)):
             messages.warning(request, warning)

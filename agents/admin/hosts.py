@@ -8,7 +8,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from agents.admin.memberships import MembershipInline
+from agents.board.redis_client import NoBoardError
 from agents.enrolling.revocation import revoke
+from agents.inventory import housekeeping
 from agents.models import (
     Host,
     Presence,
@@ -86,7 +88,7 @@ class HostAdmin(ModelAdmin):
     list_select_related = ["presence"]
     show_full_result_count = False
     inlines = [LabelsOfHost]
-    actions = ["revoke_hosts", "clear_doubts"]
+    actions = ["revoke_hosts", "clear_doubts", "learn_again"]
     readonly_fields = [
         *(field.name for field in Host._meta.concrete_fields if field.name != "id"),
         "last_seen_at",
@@ -122,6 +124,16 @@ class HostAdmin(ModelAdmin):
             self.log_change(request, host, f"cleared the mark: {host.in_doubt_reason}")
         number = hosts.update(in_doubt_since=None, in_doubt_reason="")
         messages.success(request, f"Cleared the mark of {number} hosts.")
+
+    @admin.action(description="Learn tables again", permissions=["change"])
+    def learn_again(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
+        """Ask the chosen hosts for their facts, and one of each kind among them for its tables."""
+        try:
+            asked = housekeeping.learn_again(Host.objects.enrolled().filter(pk__in=hosts.values("pk")))
+        except NoBoardError:
+            messages.error(request, "The board is being rebuilt: try again in a moment.")
+            return
+        messages.success(request, f"At their next reads {asked} of them, one of each kind, tell their tables.")
 
     @admin.action(description="Revoke: refuse their keys at once", permissions=["change"])
     def revoke_hosts(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:

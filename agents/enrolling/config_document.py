@@ -9,13 +9,14 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.board import operator_verbs
-from agents.models import ConfigDocument
+from agents.models import ConfigDocument, TableSchema
 from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
 from fleet.errors import BadInputError
 
 MOST_BYTES = 2**20  # agents up to 5.23.1 take no more, with what is served beside the document
 MOST_LEVELS = 32
+CUSTOM_PREFIX = "custom_"  # osquery takes any option so named
 REFUSED_BY_AGENTS = ("error", "node_invalid")
 # Options that agents take from the command line only: they warn and go on without (protocol section 7).
 COMMAND_LINE_PREFIXES = ("tls_", "enroll_", "config_", "carver_", "watchdog_")
@@ -94,6 +95,20 @@ def warnings_of_server() -> list[str]:
         "LOG_SINK is not set: log lines of agents (status lines, scheduled results) are acknowledged and then dropped."
         " Set it to a file or a stream of Redis to keep them"
     ]
+
+
+def unknown_options(document: dict[str, Any]) -> Iterator[str]:
+    """Name the options that hosts have no flag for, as they told; silent while nobody told its flags."""
+    told = list(TableSchema.objects.exclude(flags=[]))
+    for name in sorted(document.get("options", {})):
+        if name.startswith(CUSTOM_PREFIX) or not told:
+            continue
+        lacking = [schema for schema in told if name not in schema.flags]
+        if len(lacking) == len(told):
+            yield f"option {name!r} is unknown to every kind of host that told its flags: they ignore it"
+        elif lacking:
+            kinds = ", ".join(sorted({f"{schema.platform} {schema.osquery_version}" for schema in lacking}))
+            yield f"option {name!r} is unknown to these kinds of host, which ignore it: {kinds}"
 
 
 def keep(document: dict[str, Any], by: str) -> ConfigDocument:

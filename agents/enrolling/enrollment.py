@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from agents.board import clock, heartbeats
 from agents.board.redis_client import NoBoardError
 from agents.enrolling import wrong_secrets
-from agents.inventory import housekeeping, installation
+from agents.inventory import facts, housekeeping, installation
 from agents.inventory.labels import follow_platform, set_membership
 from agents.models import EnrollSecret, Host, Platform, Presence, online_since
 from agents.protocol.node_key import Enrolled
@@ -182,6 +182,11 @@ def facts_of(application: Application) -> dict[str, Any]:
         "uuid": application.fact("system_info", "uuid", 64),
         "hardware_serial": application.fact("system_info", "hardware_serial", 128),
         "platform": application.platform,
+        "platform_contradiction": facts.contradiction(
+            application.platform,
+            application.fact("os_version", "platform"),
+            application.fact("os_version", "name", 100),
+        ),
         "os_name": application.fact("os_version", "name", 100),
         "os_version": application.fact("os_version", "version"),
         "osquery_version": application.fact("osquery_info", "version", 50),

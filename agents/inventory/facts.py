@@ -4,10 +4,10 @@ from datetime import datetime
 
 from agents.inventory.labels import follow_platform
 from agents.inventory.schemas import DIGEST
-from agents.models import Host
+from agents.models import Host, Platform
 
 SQL = f"""SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_serial, s.cpu_brand, s.physical_memory,
- o.name AS os_name, o.version AS os_version,
+ o.name AS os_name, o.platform AS os_platform, o.version AS os_version,
  (SELECT value FROM osquery_flags WHERE name = 'distributed_interval') AS distributed_interval,
  (SELECT group_concat(name || ' ' || version, char(10)) FROM
   (SELECT name, version FROM osquery_extensions WHERE type = 'extension' ORDER BY name, version)) AS extensions,
@@ -16,6 +16,12 @@ SQL = f"""SELECT i.version AS osquery_version, s.hostname, s.uuid, s.hardware_se
  {DIGEST} AS registry_digest
  FROM osquery_info AS i, system_info AS s, os_version AS o"""  # noqa: S608 - nothing of it comes from outside
 
+OF_ITS_OWN_NAME = (Platform.WINDOWS, Platform.DARWIN, Platform.FREEBSD)
+OS_NAMES = {
+    Platform.WINDOWS: ("microsoft windows",),
+    Platform.DARWIN: ("macos", "mac os"),
+    Platform.FREEBSD: ("freebsd",),
+}
 TEXTS = {
     "hostname": 255,
     "uuid": 64,
@@ -31,6 +37,21 @@ TEXTS = {
 NUMBERS = {"physical_memory": 2**63, "distributed_interval": 2**31}
 
 
+def contradiction(platform: str, os_platform: str, os_name: str) -> str:
+    """Say how the platform that osquery's bits name, and what os_version says, contradict each other; "" = not.
+
+    os_version names a distribution on Linux, and elsewhere the platform itself.
+    """
+    told = os_platform.strip().lower()
+    of_os = told if told in OF_ITS_OWN_NAME else (Platform.LINUX if told else "")
+    for platform_named, words in OS_NAMES.items():
+        of_os = of_os or (platform_named if os_name.lower().startswith(words) else "")
+    if not of_os or platform in (Platform.OTHER, of_os):
+        return ""
+    shown = " ".join(filter(None, [os_name.strip(), told and f"({told})"]))[:150]
+    return f"platform_type says {platform}, os_version says {shown}, which is {of_os}"
+
+
 def update(host: Host, row: dict[str, str], at: datetime) -> None:
     """Write the facts of one row to a host; what it left empty stays as it was, but extensions may go."""
     for name, longest in TEXTS.items():
@@ -42,5 +63,6 @@ def update(host: Host, row: dict[str, str], at: datetime) -> None:
         if text.isdecimal() and int(text) < limit:
             setattr(host, name, int(text))
     host.details_at = at
-    host.save(update_fields=[*TEXTS, *NUMBERS, "details_at"])
+    host.platform_contradiction = contradiction(host.platform, row.get("os_platform", ""), row.get("os_name", ""))
+    host.save(update_fields=[*TEXTS, *NUMBERS, "details_at", "platform_contradiction"])
     follow_platform(host)

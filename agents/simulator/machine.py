@@ -43,6 +43,39 @@ _FLAGS = {
     "verbose": ("bool", "false"),
     "watchdog_level": ("int32", "0"),
 }
+# The others that the config may set, by type and default.
+_OTHER_FLAGS = {
+    ("bool", "false"): """
+        aws_debug disable_events disable_logging disable_caching disable_database disable_tables disable_watchdog
+        disable_enrollment disable_extensions disable_decorators disable_audit audit_allow_config
+        audit_allow_process_events audit_allow_sockets audit_allow_user_events audit_allow_fim_events
+        audit_persist enable_file_events enable_ntfs_event_publisher enable_bpf_events enable_keyboard_events
+        enable_mouse_events enable_windows_events_publisher enable_powershell_events_subscriber events_optimize
+        logger_event_type logger_snapshot_event_type logger_min_stderr logger_numerics schedule_reload_sql
+        tls_accept_gzip tls_disable_status_log tls_node_api utc windows_event_channels yara_sigurl_authenticate
+        decorations_top_level ephemeral
+    """,
+    ("uint64", "0"): """
+        buffered_log_max config_accelerated_refresh config_tls_max_attempts distributed_loginfo
+        distributed_tls_read_max events_expiry events_max events_enforce_denylist extensions_interval
+        extensions_timeout hash_cache_max hash_delay logger_tls_max_lines logger_tls_max_linesize
+        logger_tls_backoff_max logger_min_status read_max schedule_default_interval schedule_epoch
+        schedule_lognames schedule_max_drift schedule_splay_percent schedule_timeout table_delay thrift_timeout
+        thrift_threads tls_enroll_max_attempts tls_enroll_max_interval tls_session_timeout value_max
+        watchdog_delay watchdog_latency_limit watchdog_memory_limit watchdog_utilization_limit worker_threads
+        yara_delay carver_compression carver_expiry
+    """,
+    ("string", ""): """
+        config_path config_tls_endpoint carver_start_endpoint carver_continue_endpoint database_path
+        disabled_tables distributed_tls_read_endpoint distributed_tls_write_endpoint enroll_secret_path
+        enroll_secret_env enroll_tls_endpoint extensions_autoload extensions_require extensions_socket
+        extensions_default_index flagfile logger_path logger_tls_endpoint logger_tls_compress pack_delimiter
+        pidfile proxy_hostname specified_identifier tls_client_cert tls_client_key tls_server_certs nullvalue
+        logger_kafka_topic logger_rotate logger_rotate_size logger_rotate_max_files logger_syslog_facility
+        logger_secondary_status_only
+    """,
+}
+_FLAGS |= {name: kind for kind, names in _OTHER_FLAGS.items() for name in names.split() if name not in _FLAGS}
 _COMMAND_LINE = {
     "carver_block_size": "2000000",
     "config_plugin": "tls",
@@ -120,6 +153,8 @@ class Machine:
         self.config_hash = _sha1(_sha1(text).encode())
         options = config.get("options")
         for name, value in options.items() if isinstance(options, dict) else ():
+            if name not in self.flags and not name.startswith("custom_"):
+                continue  # osquery warns of an option it does not know, and goes on without
             if isinstance(value, bool):
                 self.flags[name] = str(value).lower()
             elif isinstance(value, (str, int)):

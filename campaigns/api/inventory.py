@@ -20,7 +20,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
-from agents.inventory import host_names, labels, schemas
+from agents.board.redis_client import NoBoardError
+from agents.inventory import host_names, housekeeping, labels, schemas
 from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
@@ -30,13 +31,14 @@ from campaigns.api.serializers import (
     EnrollSecretSerializer,
     HostSerializer,
     LabelSerializer,
+    LearnSerializer,
     MembersSerializer,
     QuerySerializer,
     TokenSerializer,
 )
 from campaigns.models import VIEW, Campaign, Query, Result
 from fleet.api import ModelPermissions, refuse_body
-from fleet.errors import ConflictError
+from fleet.errors import ConflictError, UnavailableError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
 from fleet.views import ApiView
 
@@ -175,6 +177,34 @@ class SchemaView(ApiView):
         """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them."""
         found = schemas.tables(choice_in(request, "platform", Platform.values) or "", text_in(request, "search"))
         return Response({"count": len(found), "next": None, "previous": None, "results": found})
+
+
+class LearnView(ApiView):
+    """Tables, functions and flags of osquery, learned again by hand."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(request=LearnSerializer, responses={202: OpenApiTypes.OBJECT})
+    def post(self, request: Request) -> Response:
+        """Ask all hosts, or those of the body, for their facts, and one of each kind for its tables.
+
+        They answer at their next reads. A host whose tables are others than its kind's is then asked for them as well.
+        """
+        if not request.user.has_perm("agents.change_tableschema"):
+            self.permission_denied(request, "learning tables again needs agents.change_tableschema")
+        body = LearnSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        hosts = Host.objects.enrolled()
+        if (given := body.validated_data.get("hosts")) is not None:
+            ids = [host for host in given if isinstance(host, int)]
+            found = host_names.look_up(ids, [host for host in given if isinstance(host, str)])
+            host_names.check_known(found, "hosts")
+            hosts = hosts.filter(pk__in=found.ids)
+        try:
+            asked = housekeeping.learn_again(hosts)
+        except NoBoardError as error:
+            raise UnavailableError("the board is being rebuilt, try again in a moment") from error
+        return Response({"asked": asked}, status=status.HTTP_202_ACCEPTED)
 
 
 class QueryViewSet(ApiView, ModelViewSet[Query]):

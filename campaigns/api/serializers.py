@@ -188,7 +188,7 @@ class HostSerializer(serializers.ModelSerializer[Host]):
             *("id", "host_identifier", "hostname", "uuid", "hardware_serial", "platform", "os_name", "os_version"),
             *("osquery_version", "extensions", "distributed_interval", "cpu_brand", "physical_memory", "address"),
             *("labels", "online", "last_seen", "details_at", "enrolled_at", "revoked_at"),
-            *("in_doubt_since", "in_doubt_reason"),
+            *("in_doubt_since", "in_doubt_reason", "platform_contradiction"),
         )
 
 
@@ -292,6 +292,14 @@ class MembersSerializer(StrictSerializer):
     """Hosts to be put into or taken out of a label."""
 
     hosts = serializers.ListField(child=HostReference(), max_length=100_000)
+
+
+class LearnSerializer(StrictSerializer):
+    """Whose tables are learned again."""
+
+    hosts = serializers.ListField(
+        child=HostReference(), max_length=50_000, required=False, help_text="ids or names; left out: all hosts"
+    )
 
 
 class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):

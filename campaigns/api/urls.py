@@ -29,6 +29,7 @@ urlpatterns = [
     path("live-queries/disable/", status.SwitchView.as_view(on=False), name="live-queries-disable"),
     path("live-queries/enable/", status.SwitchView.as_view(on=True), name="live-queries-enable"),
     path("status/", StatusView.as_view(), name="status"),
+    path("schema/learn/", inventory.LearnView.as_view(), name="schema-learn"),
     path("schema/", inventory.SchemaView.as_view(), name="schema-of-tables"),
     path("campaigns/<int:pk>/carves/", carves.CarvesOfCampaign.as_view({"get": "list"}), name="campaign-carves"),
     path("carves/<int:pk>/file", carves.CarveFile.as_view({"get": "retrieve"}), name="carve-file"),

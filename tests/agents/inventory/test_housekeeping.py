@@ -9,6 +9,7 @@ import pytest
 
 from agents.board import clock, keyspace, operator_verbs, redis_client
 from agents.board.copy import hosts_in
+from agents.enrolling import config_document
 from agents.enrolling.enrollment import Application, enroll
 from agents.inventory import facts, housekeeping, schemas
 from agents.inventory.labels import set_queries
@@ -268,3 +269,103 @@ def test_no_board_leaves_the_minute_for_later(board: None) -> None:
         housekeeping.ask_due()
 
     assert operator_verbs.housekept() == 1
+
+
+# --- learning again --------------------------------------------------------------------------------------------
+
+
+def question(kind: str) -> HousekeepingQuery:
+    return HousekeepingQuery.objects.get(kind=kind)
+
+
+def test_a_host_whose_tables_differ_from_its_kind_teaches_its_own(agent: Meet, collect: Callable[[], int]) -> None:
+    plain, extended = make_host(), make_host()
+    tables = {plain: TABLES, extended: [*TABLES, {"table": "ours", "column": "x", "type": "TEXT", "hidden": "0"}]}
+    for host, digest in ((plain, "aa"), (extended, "bb")):
+        housekeeping.ask(details(), Host.objects.filter(pk=host.pk))
+        agent(host).read()
+        tell(agent(host), details(), [{**TOLD, "registry_digest": digest}])
+    collect()
+    for host, rows in tables.items():
+        assert agent(host).read()["queries"][name_of(schema_query())] == schemas.SQL
+        tell(agent(host), schema_query(), rows)
+    collect()
+
+    learned = {schema.registry_digest: set(schema.tables) for schema in TableSchema.objects.all()}
+    assert learned == {"aa": {"processes", "users"}, "bb": {"processes", "users", "ours"}}
+
+
+def test_functions_and_flags_are_learned_for_the_kind(agent: Meet, collect: Callable[[], int]) -> None:
+    host = make_host(osquery_version="5.23.0")
+    housekeeping.learn_again(Host.objects.all())
+    asked = {**agent(host).read()["queries"], **agent(host).read()["queries"]}
+    assert {schemas.FUNCTIONS_SQL, schemas.FLAGS_SQL} <= set(asked.values())
+
+    tell(agent(host), question("functions"), [{"name": "soundex", "arguments": "1", "kind": "s"}, {"name": "md5"}])
+    tell(agent(host), question("flags"), [{"name": "verbose"}, {"name": "pack_delimiter"}])
+    collect()
+
+    schema = TableSchema.objects.get()
+    assert schema.functions == [["md5", -1, ""], ["soundex", 1, "s"]]
+    assert schema.flags == ["pack_delimiter", "verbose"]
+
+
+def test_tables_are_learned_again_after_a_day_and_after_an_enrollment(db: None) -> None:
+    now = clock_now()
+    host = make_host(osquery_version="5.23.0", enrolled_at=now - timedelta(days=9))
+    assert schemas.is_wanted(host, now)
+    assert not schemas.is_wanted(host, now), "somebody is asked already"
+    schemas.learn(host, TABLES, now)
+
+    assert not schemas.is_wanted(host, now + timedelta(hours=23))
+    assert schemas.is_wanted(host, now + timedelta(hours=25))
+    schemas.learn(host, TABLES, now + timedelta(hours=25))
+    host.enrolled_at = now + timedelta(hours=26)
+    assert schemas.is_wanted(host, now + timedelta(hours=26))
+
+
+def clock_now() -> datetime:
+    return datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("platform", "os_platform", "os_name", "said"),
+    [
+        ("linux", "debian", "Debian GNU/Linux", ""),
+        ("darwin", "darwin", "macOS", ""),
+        ("windows", "windows", "Microsoft Windows 11", ""),
+        ("linux", "", "", ""),
+        ("other", "windows", "", ""),
+        ("windows", "ubuntu", "Ubuntu", "platform_type says windows, os_version says Ubuntu (ubuntu), which is linux"),
+        ("linux", "darwin", "macOS", "platform_type says linux, os_version says macOS (darwin), which is darwin"),
+        ("darwin", "", "Microsoft Windows 10", "platform_type says darwin, os_version says Microsoft Windows 10,"),
+    ],
+)
+def test_a_platform_that_contradicts_the_os_is_told(platform: str, os_platform: str, os_name: str, said: str) -> None:
+    found = facts.contradiction(platform, os_platform, os_name)
+
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+
+
+def test_a_host_that_enrolls_with_a_contradiction_shows_it(board: None) -> None:
+    EnrollSecret.objects.offer("all", "s3cret-of-sixteen")
+    body = {"enroll_secret": "s3cret-of-sixteen", "host_identifier": "U-1", "platform_type": "2"}
+    details_sent = {"os_version": {"platform": "rhel", "name": "Rocky Linux"}}
+
+    enroll(Application.read({**body, "host_details": details_sent}, "192.0.2.7"))
+
+    assert "which is linux" in Host.objects.get(host_identifier="U-1").platform_contradiction
+
+
+def test_options_that_no_host_has_a_flag_for_are_named(db: None) -> None:
+    document = {"options": {"verbose": True, "pack_delimeter": "_", "newer": 1, "custom_ours": 1}}
+    assert list(config_document.unknown_options(document)) == []
+    TableSchema.objects.create(platform="linux", osquery_version="5.23.0", flags=["verbose", "newer"])
+    TableSchema.objects.create(platform="linux", osquery_version="5.19.0", flags=["verbose"])
+
+    newer, misspelt = config_document.unknown_options(document)
+
+    assert "'newer'" in newer
+    assert "linux 5.19.0" in newer
+    assert "'pack_delimeter' is unknown to every kind of host" in misspelt

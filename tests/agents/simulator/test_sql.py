@@ -48,7 +48,7 @@ def test_a_pretend_host_tells_of_itself_what_every_host_is_asked(host: Simulated
     (row,) = ask(host, facts.SQL).rows
 
     assert row["addresses"] == host.address
-    assert {*facts.TEXTS, *facts.NUMBERS} == set(row)
+    assert {*facts.TEXTS, *facts.NUMBERS, "os_platform"} == set(row)
 
 
 def test_addresses_that_lead_nowhere_else_are_not_told() -> None:

@@ -232,3 +232,19 @@ def test_hosts_enter_a_label_by_name_in_any_case(boss: APIClient) -> None:
     assert set(label.hosts.all()) == {one, two, other}
     assert refused.status_code == 400
     assert "'abc'" in refused.json()["error"]
+
+
+def test_tables_are_learned_again_by_hand(boss: APIClient, board: None, api: Api) -> None:
+    host = make_host(osquery_version="5.23.0")
+    make_host(osquery_version="5.23.0")
+    make_host(osquery_version="5.24.0")
+
+    everybody = boss.post("/api/v1/schema/learn/", {}, format="json")
+    one = boss.post("/api/v1/schema/learn/", {"hosts": [host.hostname.upper()]}, format="json")
+    unknown = boss.post("/api/v1/schema/learn/", {"hosts": ["nobody"]}, format="json")
+
+    assert (everybody.status_code, everybody.json()) == (202, {"asked": 2}), "one of each kind"
+    assert (one.status_code, one.json()) == (202, {"asked": 1})
+    assert unknown.status_code == 400
+    assert "'nobody'" in unknown.json()["error"]
+    assert api(make_user()).post("/api/v1/schema/learn/", {}, format="json").status_code == 403
