@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from agents.inventory import facts
+from agents.inventory import facts, schemas
 from agents.simulator.schema import SCHEMAS
 from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.sql import Answer, Limits, execute
@@ -180,3 +180,33 @@ def test_this_machine_tells_of_itself() -> None:
     assert "0" in column(here, "SELECT uid FROM users")
     assert column(here, "SELECT path FROM mounts WHERE path = '/'") == ["/"]
     assert column(here, "SELECT address FROM interface_addresses WHERE address = '127.0.0.1'") == ["127.0.0.1"]
+
+
+def test_a_host_tells_its_functions_and_can_run_them() -> None:
+    host = SimulatedHost(1)
+    told = {row["name"] for row in execute(host, schemas.FUNCTIONS_SQL).rows}
+    calls = {
+        "parent_directory": ("parent_directory('/usr/bin/sh')", "/usr/bin"),
+        "soundex": ("soundex('Robert')", "R163"),
+        "is_path_deterministic": ("is_path_deterministic('/bin/sh')", "1"),
+        "find_file_path_in_cmd": ("find_file_path_in_cmd('/bin/ls -l')", "/bin/ls"),
+        # the example of the specification of Community ID
+        "community_id_v1_strict": (
+            "community_id_v1_strict('1.2.3.4', '5.6.7.8', 1122, 3344, 6)",
+            "1:wCb3OG7yAFWelaUydu0D+125CLM=",
+        ),
+    }
+
+    assert calls.keys() <= told
+    assert "stdev" not in told
+    for call, value in calls.values():
+        assert execute(host, f"SELECT {call} AS x").rows == [{"x": value}]
+    assert execute(host, "SELECT stdev(1)").message == "no such function: stdev"
+
+
+def test_facts_and_tables_tell_the_same_digest() -> None:
+    host = SimulatedHost(1)
+
+    (of_tables,) = [row["type"] for row in execute(host, schemas.SQL).rows if not row["table"]]
+
+    assert of_tables == execute(host, facts.SQL).rows[0]["registry_digest"] != ""
