@@ -33,6 +33,8 @@ class Follower:
         """Launch and follow; give the exit status."""
         target = self._target()
         order = {"sql": self._options["sql"], "target": target, "timeout": self._options["timeout"]}
+        if self._options["force"]:
+            order["force"] = True
         self._campaign = self._launch({**order, "name": self._options["name"]})
         self._path = f"/api/v1/campaigns/{self._campaign['id']}/"
         self._tell(f"campaign {self._campaign['id']}: {self._campaign['url']}")

@@ -27,6 +27,7 @@ class Command(commands.Command):
             parser.add_argument(f"--{name}", action="append", help="one name, to the letter; may be repeated")
         parser.add_argument("--timeout", type=int, default=60, help="seconds (default 60)")
         parser.add_argument("--name", default="")
+        parser.add_argument("--force", action="store_true", help="ask hosts whose known tables speak against it too")
         parser.add_argument("--format", choices=tuple(WRITERS), default="table")
         parser.add_argument("--url", default=os.environ.get("FLEET_URL", ""), help="FLEET_URL")
         parser.add_argument("--token", default=os.environ.get("FLEET_TOKEN", ""), help="FLEET_TOKEN")
