@@ -14,5 +14,6 @@ class CampaignsConfig(AppConfig):
     def import_models(self) -> None:
         """Load the models that lie in the room they belong to as well."""
         super().import_models()
-        for room in ("api", "answers", "collecting", "launching"):
+        for room in ("answers", "collecting", "launching"):
             import_module(f"campaigns.{room}.models")
+        import_module("campaigns.tokens")

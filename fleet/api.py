@@ -7,11 +7,11 @@ import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed, ParseError
+from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
@@ -29,6 +29,29 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         if not token.isalnum():
             raise AuthenticationFailed("Invalid token.")
         return super().authenticate_credentials(token)
+
+    def authenticate(self, request: Request) -> Any:
+        """Give the user and the token. Raise PermissionDenied when the token is for reading and this is more."""
+        found = super().authenticate(request)
+        if found is not None:
+            token = found[1]
+            token.note_use(request)
+            if token.access == "read" and not _only_reads(request):
+                raise PermissionDenied("this token is for reading only: it launches and changes nothing")
+        return found
+
+    def validate_user(self, auth_token: Any) -> Any:
+        """Give the user and the token. Raise AuthenticationFailed when the owner is away or has a new password."""
+        user, token = super().validate_user(auth_token)
+        if not token.is_current:
+            raise AuthenticationFailed("the password of this token's owner has changed since it was made")
+        return user, token
+
+
+def _only_reads(request: Request) -> bool:
+    """Say whether a request changes nothing: by its method, or since its view says so of this action."""
+    view = (request.parser_context or {}).get("view")
+    return request.method in SAFE_METHODS or getattr(view, "action", "") in getattr(view, "actions_that_read", ())
 
 
 class BearerInDocs(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # found by drf-spectacular

@@ -14,6 +14,8 @@ from agents.protocol.endpoints import PREFIXES
 from fleet import headers
 from fleet.text import is_text
 
+RETRY_AFTER = "FLEET_RETRY_AFTER"  # in META: seconds after which a password will be looked at again
+
 
 class SafeHeaders:
     """Outermost: whatever answers, also an error, bears the headers of all answers, unless it has its own."""
@@ -36,6 +38,9 @@ class SafeHeaders:
 
 
 def _completed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if wait := request.META.get(RETRY_AFTER):
+        response.status_code = 429
+        response.headers["Retry-After"] = wait
     for name, value in headers.missing(request.path, response.headers, is_secure=request.is_secure()).items():
         response.headers[name] = value
     return response

@@ -170,6 +170,15 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+AUTHENTICATION_BACKENDS = ["fleet.sign_in.PasswordBackend"]
+# Wrong passwords until a name is locked at an address, an address for all names, and a name everywhere but where its
+# owner signed in lately; and for how long.
+WRONG_PASSWORDS_OF_NAME_AT_ADDRESS = env.int("WRONG_PASSWORDS_OF_NAME_AT_ADDRESS", default=5)
+WRONG_PASSWORDS_OF_ADDRESS = env.int("WRONG_PASSWORDS_OF_ADDRESS", default=30)
+WRONG_PASSWORDS_OF_NAME = env.int("WRONG_PASSWORDS_OF_NAME", default=50)
+SIGN_IN_LOCK_MINUTES = env.int("SIGN_IN_LOCK_MINUTES", default=15)
+PASSWORD_CHECKS_AT_ONCE = env.int("PASSWORD_CHECKS_AT_ONCE", default=2)  # per process: each takes a core for a moment
+TOKEN_DAYS = env.int("TOKEN_DAYS", default=90)  # life of a token of the API when whoever makes it names none
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "ask"
 LOGOUT_REDIRECT_URL = "login"

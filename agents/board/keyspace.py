@@ -23,6 +23,7 @@
 | log:seen:H           | set    | gateways              | gateways               | two hours after its last line      |
 | log:claim:D          | string | gateways              | gateways               | when written, or after 30 seconds  |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
+| signin:*             | string | sign-in               | sign-in                | SIGN_IN_LOCK_MINUTES; 30 days    |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:held           | hash   | gateways, each second | gateways               | fields: when silent for a minute   |
 | board:swept          | string | sweep, each second    | claim, /readyz         | never                              |
@@ -197,3 +198,8 @@ def entry_order(entry: str) -> tuple[int, int]:
 def entry_ms(entry: str) -> int:
     """Give the moment at which Redis took an entry, in milliseconds."""
     return int(entry.split("-")[0])
+
+
+def sign_in_key(kind: str, *parts: str) -> str:
+    """Name the count of wrong passwords of a name, an address or both; `known`: that the name signed in there."""
+    return ":".join(("signin", kind, *parts))

@@ -7,25 +7,15 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from agents.enrolling.addresses import address_of
 from agents.enrolling.enrollment import Application, EnrollmentRefusedError, enroll
 from agents.protocol.messages import members_of, value_of
 from agents.protocol.node_key import NodeKeys
-from agents.protocol.peer import Peers
 
 
 @cache
 def _keys() -> NodeKeys:
     return NodeKeys(settings.NODE_KEY_SECRETS)
-
-
-@cache
-def _peers() -> Peers:
-    return Peers(settings.TRUSTED_PROXIES)
-
-
-def _address_of(request: HttpRequest) -> str | None:
-    forwarded_for = request.META.get("HTTP_X_FORWARDED_FOR", "").encode("latin-1", "replace")
-    return _peers().address_of(request.META.get("REMOTE_ADDR") or "", forwarded_for) or None
 
 
 @csrf_exempt
@@ -35,7 +25,7 @@ def enroll_host(request: HttpRequest) -> JsonResponse:
     members = members_of(request.body)
     body = None if members is None else {name: value_of(raw) for name, raw in members.items()}
     try:
-        host, enrolled = enroll(Application.read(body, _address_of(request)))
+        host, enrolled = enroll(Application.read(body, address_of(request.META) or None))
     except EnrollmentRefusedError as refusal:
         return JsonResponse({"error": str(refusal)})
     return JsonResponse({"node_key": _keys().issue(host.pk, host.epoch, enrolled)})

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from agents.admin.read_only import ReadOnlyAdmin
-from campaigns.api.models import ApiToken
+from campaigns.tokens import ApiToken
 from fleet.admin import ModelAdmin
 
 admin.site.unregister([User, Group])  # Django registered its own
@@ -71,7 +71,7 @@ def _is_below(request: HttpRequest, obj: Any) -> bool:
 class ApiTokenAdmin(ReadOnlyAdmin):
     """Tokens of the API: made there, looked at and deleted here."""
 
-    list_display = ["name", "user", "token_key", "created", "expiry"]
+    list_display = ["name", "user", "token_key", "access", "created", "expiry", "last_used_at", "last_used_from"]
     list_select_related = ["user"]
     search_fields = ["name", "user__username", "token_key"]
     exclude = ["digest"]

@@ -60,6 +60,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         "create": [OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most")],
     }
     lookup_value_regex = "[0-9]{1,18}"
+    actions_that_read = ("estimate",)  # by POST, since a target is longer than an address may be
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:

@@ -1,7 +1,6 @@
 """The API of hosts, labels, saved queries, enroll secrets and tokens."""
 
 import secrets
-from datetime import timedelta
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -26,7 +25,6 @@ from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, 
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answers import Window
-from campaigns.api.models import ApiToken
 from campaigns.api.serializers import (
     EnrollSecretSerializer,
     HostSerializer,
@@ -37,6 +35,7 @@ from campaigns.api.serializers import (
     TokenSerializer,
 )
 from campaigns.models import VIEW, Campaign, Query, Result
+from campaigns.tokens import Access, ApiToken
 from fleet.api import ModelPermissions, refuse_body
 from fleet.errors import ConflictError, UnavailableError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
@@ -262,7 +261,10 @@ class EnrollSecretViewSet(
 
 
 class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet[ApiToken]):
-    """One's own tokens of this API. A token is shown once, at creation; `days` limits its life."""
+    """One's own tokens of this API. A token is shown once, at creation; `days` limits its life.
+
+    Without `days` it lives TOKEN_DAYS. One that is made with a token lives no longer and may no more than that one.
+    """
 
     queryset = ApiToken.objects.none()
     serializer_class = TokenSerializer
@@ -272,7 +274,7 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
 
     def get_queryset(self) -> QuerySet[ApiToken]:
         """Give one's own."""
-        return cast(QuerySet[ApiToken], ApiToken.objects.filter(user=cast(User, self.request.user)))
+        return ApiToken.objects.of(cast(User, self.request.user))
 
     def perform_destroy(self, instance: ApiToken) -> None:
         """Take it away, at once."""
@@ -284,10 +286,12 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
         """Make a token."""
         body = self.get_serializer(data=request.data)
         body.is_valid(raise_exception=True)
-        days = body.validated_data.get("days")
-        made, token = ApiToken.objects.create(
-            user=request.user,
-            expiry=timedelta(days=days) if days else None,
-            name=body.validated_data.get("name", ""),
+        wanted = body.validated_data
+        made, token = ApiToken.objects.make(
+            cast(User, request.user),
+            wanted.get("name", ""),
+            wanted.get("days"),
+            wanted.get("access", Access.RUN),
+            made_by=request.auth if isinstance(request.auth, ApiToken) else None,
         )
         return Response({**self.get_serializer(made).data, "token": token}, status=status.HTTP_201_CREATED)

@@ -12,10 +12,10 @@ from rest_framework import serializers
 from agents.inventory import kept_sql, label_sql, labels
 from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
-from campaigns.api.models import ApiToken
 from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
 from campaigns.models import Query, Target
 from campaigns.selecting.earlier_targets import Earlier
+from campaigns.tokens import ApiToken
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 from fleet.parameters import moment_of
@@ -353,8 +353,10 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
 
     created = Moment(read_only=True)
     expiry = Moment(read_only=True)
+    last_used_at = Moment(read_only=True)
     days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
 
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "created", "expiry", "days")
+        fields = ("id", "name", "access", "created", "expiry", "last_used_at", "last_used_from", "days")
+        read_only_fields = ("last_used_from",)

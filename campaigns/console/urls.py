@@ -14,6 +14,7 @@ from campaigns.console import (
     host_pages,
     preferences,
     settings_pages,
+    token_pages,
     trouble_pages,
 )
 
@@ -37,6 +38,8 @@ urlpatterns = [
     path("settings/secrets/<int:secret_id>/revoke/", settings_pages.revoke_secret, name="revoke-secret"),
     path("settings/config/", settings_pages.keep_config, name="keep-config"),
     path("settings/live-queries/", settings_pages.switch, name="switch"),
+    path("tokens/", token_pages.tokens, name="tokens"),
+    path("tokens/<int:token_id>/revoke/", token_pages.revoke, name="revoke-token"),
     path("troubles/", trouble_pages.troubles, name="troubles"),
     path("switch/", trouble_pages.switch, name="switch"),
     path("campaigns/", history_pages.campaigns, name="campaigns"),

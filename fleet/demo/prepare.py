@@ -11,11 +11,11 @@ def prepare(folder: Path) -> None:
     django.setup()
     from django.contrib.auth.models import User
     from django.core.management import call_command
-    from knox.auth import TokenAuthentication
     from rest_framework.exceptions import AuthenticationFailed
 
     from agents.models import EnrollSecret
-    from campaigns.api.models import ApiToken
+    from campaigns.tokens import ApiToken
+    from fleet.api import BearerAuthentication
     from fleet.demo.secrets import read, write
 
     call_command("migrate", verbosity=0, interactive=False)
@@ -24,7 +24,7 @@ def prepare(folder: Path) -> None:
         admin.set_password(read(folder, "admin-password"))
         admin.save()
     try:
-        TokenAuthentication().authenticate_credentials(read(folder, "token").encode())
+        BearerAuthentication().authenticate_credentials(read(folder, "token").encode())
     except AuthenticationFailed:
         write(folder, "token", ApiToken.objects.create(user=admin, expiry=None, name="demo")[1])
     EnrollSecret.objects.offer("demo", read(folder, "enroll-secret"))

@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.utils.regex_helper import normalize
 
 from agents.models import EnrollSecret, Presence
-from campaigns.api.models import ApiToken
 from campaigns.models import Query
+from campaigns.tokens import ApiToken
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

@@ -12,10 +12,10 @@ from django.utils import timezone
 from agents.board import keyspace, redis_client
 from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, LabelMembership, Presence
-from campaigns.api.models import ApiToken
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.states import State
+from campaigns.tokens import ApiToken
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]

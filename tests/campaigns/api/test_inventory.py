@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.models import EnrollSecret, Host, Label, Presence
-from campaigns.api.models import ApiToken
+from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]

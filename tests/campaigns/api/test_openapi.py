@@ -15,8 +15,8 @@ from rest_framework.test import APIClient
 from schemathesis import Case
 
 from agents.models import EnrollSecret
-from campaigns.api.models import ApiToken
 from campaigns.models import Query
+from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 
 pytestmark = pytest.mark.usefixtures("board")

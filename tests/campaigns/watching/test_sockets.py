@@ -16,8 +16,8 @@ from django.test import AsyncClient
 
 from agents.models import Host
 from campaigns import doorbell
-from campaigns.api.models import ApiToken
 from campaigns.models import Campaign, Result
+from campaigns.tokens import ApiToken
 from campaigns.watching import consumers, readers
 from fleet.asgi import console
 from tests.factories import answer, end, make_campaign, make_hosts

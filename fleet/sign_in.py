@@ -1,0 +1,170 @@
+"""Signing in with a password: wrong ones are counted by name and address, and few are checked at once.
+
+An authentication backend, so that it stands at every door that takes passwords: the console's and the admin's.
+
+Why not django-axes: it has one limit for names, addresses and pairs alike, and writes a row of PostgreSQL for whatever
+a stranger types. Here a name is locked at an address after few wrong passwords, but for everybody only after many, and
+never where its owner signed in lately: otherwise who knows a name could keep its owner out. The counts lie in Redis;
+while it is away nothing is counted, and the bound on checks at once remains.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from ipaddress import ip_network
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from redis.exceptions import RedisError
+
+from agents.board import keyspace, redis_client
+from agents.enrolling.addresses import address_of
+from campaigns.tokens import ApiToken
+from fleet.middleware import RETRY_AFTER
+
+logger = logging.getLogger(__name__)
+
+WAITING_AT_ONCE = 8  # for their turn; each holds a thread
+WAIT_SECONDS = 5.0
+KNOWN_SECONDS = 30 * 86_400
+
+
+class TooManyTriesError(ValidationError):
+    """The password is not looked at. Forms show the sentence; `fleet.middleware` makes the answer a 429."""
+
+    def __init__(self, sentence: str, wait: int) -> None:
+        super().__init__(sentence, code="too_many")
+        self.wait = wait  # seconds
+
+
+class Turnstile:
+    """Lets so many checks in at once; a few more wait for their turn, the rest is to come again."""
+
+    def __init__(self, at_once: int) -> None:
+        self._checking = threading.BoundedSemaphore(at_once)
+        self._places = threading.BoundedSemaphore(at_once + WAITING_AT_ONCE)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for one's turn. Raise TooManyTriesError."""
+        if not self._places.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not self._checking.acquire(timeout=WAIT_SECONDS):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._checking.release()
+        finally:
+            self._places.release()
+
+
+def _busy() -> TooManyTriesError:
+    return TooManyTriesError("Too many people sign in at this moment: try again in a few seconds.", 5)
+
+
+_turnstile = Turnstile(settings.PASSWORD_CHECKS_AT_ONCE)
+
+
+class PasswordBackend(ModelBackend):
+    """Django's own, behind the counts and the turnstile."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **more: Any
+    ) -> Any:
+        """Give who it is, or None. Raise TooManyTriesError."""
+        if username is None or password is None:
+            return None
+        tries = Tries(username, address_of(request.META) if request is not None else "")
+        with _refusal_noted(request):
+            tries.check()
+            with _turnstile.turn():
+                before = User.objects.filter(username=username).values_list("password", flat=True).first()
+                user = super().authenticate(request, username, password, **more)
+        if user is None:
+            tries.count()
+            return None
+        tries.forget()
+        ApiToken.objects.follow_rehash(user, before or "")
+        return user
+
+
+@contextmanager
+def _refusal_noted(request: HttpRequest | None) -> Iterator[None]:
+    try:
+        yield
+    except TooManyTriesError as refusal:
+        if request is not None:
+            request.META[RETRY_AFTER] = str(refusal.wait)
+        raise
+
+
+class Tries:
+    """The wrong passwords of one name at one address."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self._name, self._address = name, address
+        who, where = sha256(name.casefold().encode(errors="replace")).hexdigest()[:32], _network_of(address)
+        self._known = keyspace.sign_in_key("known", who, where)
+        self._pair = keyspace.sign_in_key("pair", who, where)
+        self._limits = {
+            self._pair: settings.WRONG_PASSWORDS_OF_NAME_AT_ADDRESS,
+            keyspace.sign_in_key("name", who): settings.WRONG_PASSWORDS_OF_NAME,
+            keyspace.sign_in_key("address", where): settings.WRONG_PASSWORDS_OF_ADDRESS,
+        }
+
+    def check(self) -> None:
+        """Raise TooManyTriesError when the name, the address, or the name at the address is locked."""
+        try:
+            *counted, known = cast(list[bytes | None], redis_client.client().mget([*self._limits, self._known]))
+        except (RedisError, OSError) as error:
+            logger.warning("wrong passwords not counted reason=%s", error)
+            return
+        limits = dict(zip(self._limits, counted, strict=True))
+        for key, count in limits.items():
+            if int(count or 0) >= self._limits[key] and not (known and key != self._pair):
+                logger.warning("sign-in refused: locked name=%r address=%s by=%s", self._name[:150], self._address, key)
+                minutes = settings.SIGN_IN_LOCK_MINUTES
+                raise TooManyTriesError(
+                    f"Too many wrong passwords: try again in {minutes} minute{'s'[: minutes != 1]}.", minutes * 60
+                )
+
+    def count(self) -> None:
+        """Count a wrong one; the last that is allowed begins the lock."""
+        seconds = settings.SIGN_IN_LOCK_MINUTES * 60
+        pipe = redis_client.client().pipeline()
+        for key in self._limits:
+            pipe.set(key, 0, ex=seconds, nx=True).incr(key)
+        try:
+            done = pipe.execute()
+        except (RedisError, OSError) as error:
+            logger.warning("wrong password not counted reason=%s", error)
+            return
+        times = [int(value) for value in done[1::2]]
+        logger.warning("wrong password name=%r address=%s times=%s", self._name[:150], self._address, times[0])
+        self._lock([key for key, many in zip(self._limits, times, strict=True) if many == self._limits[key]], seconds)
+
+    def _lock(self, keys: list[str], seconds: int) -> None:
+        for key in keys:
+            redis_client.client().expire(key, seconds)
+            logger.warning("locked name=%r address=%s key=%s seconds=%s", self._name[:150], self._address, key, seconds)
+
+    def forget(self) -> None:
+        """Begin anew for this name at this address, and know them together: the password was right."""
+        try:
+            redis_client.client().pipeline().delete(self._pair).set(self._known, 1, ex=KNOWN_SECONDS).execute()
+        except (RedisError, OSError) as error:
+            logger.warning("sign-in not remembered reason=%s", error)
+        logger.info("signed in name=%r address=%s", self._name[:150], self._address)
+
+
+def _network_of(address: str) -> str:
+    """Give the address; of IPv6 the /64, within which one machine has as many as it likes."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address and "%" not in address else address
