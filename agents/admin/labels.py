@@ -1,12 +1,8 @@
 """The admin of labels: groups of hosts by hand, by SQL, or built in."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -14,90 +10,24 @@ from django.utils.safestring import mark_safe
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.admin.memberships import MembershipInline
-from agents.inventory import host_names, kept_sql, label_sql, labels
+from agents.inventory import label_sql, labels
+from agents.inventory.label_form import PLATFORMS_WITH_SQL, LabelForm
 from agents.models import (
     HousekeepingQuery,
     Label,
-    LabelMembership,
-    Platform,
 )
 from fleet.admin import ModelAdmin
-from fleet.errors import BadInputError, FleetError
 
 MEMBERS_A_PAGE = 25
-PLATFORMS_WITH_SQL = (Platform.LINUX, Platform.DARWIN, Platform.WINDOWS, Platform.FREEBSD)
-_BETWEEN_HOSTS = re.compile(r"[\n\r\t,;]+")
 
 
-def _sql_field(platform: Platform) -> forms.CharField:
-    return forms.CharField(
-        label=f"SQL on {platform.label}",
-        required=False,
-        widget=UnfoldAdminTextareaWidget({"rows": 2}),
-        help_text="A host that answers a row is a member. Asked hourly, and when it changes.",
-    )
-
-
-class LabelForm(forms.ModelForm[Label]):
-    """A label, its SQL, and hosts to put into it by name: hundreds are pasted, not picked."""
-
-    sql_linux = _sql_field(Platform.LINUX)
-    sql_darwin = _sql_field(Platform.DARWIN)
-    sql_windows = _sql_field(Platform.WINDOWS)
-    sql_freebsd = _sql_field(Platform.FREEBSD)
-    add_hosts = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextareaWidget({"rows": 4}),
-        help_text="Hostnames, UUIDs, serials or host identifiers, one a line or with commas between. #42 is an id.",
-    )
-
-    by: User
-    name_warnings: Sequence[str] = ()
-
-    class Meta:
-        model = Label
-        fields = ["name", "description"]
+class AdminLabelForm(LabelForm):
+    """The label's form in the admin's clothes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Begin with the SQL that is kept."""
         super().__init__(*args, **kwargs)
-        for platform, text in self._queries_kept().items():
-            self.fields[f"sql_{platform}"].initial = text
-
-    def _queries_kept(self) -> dict[str, str]:
-        return {query.platform: query.sql for query in self.instance.queries.all()} if self.instance.pk else {}
-
-    def clean(self) -> dict[str, Any]:
-        """Check the SQL as that of a campaign is; hosts are put in by hand or by SQL, not both."""
-        cleaned = super().clean() or self.cleaned_data
-        cleaned["queries"] = {}
-        for platform in PLATFORMS_WITH_SQL:
-            if text := cleaned.get(f"sql_{platform}"):
-                try:
-                    cleaned["queries"][platform] = kept_sql.check_of_label(text, self.by, platform)
-                except FleetError as error:
-                    self.add_error(f"sql_{platform}", error.sentence)
-        if not self.errors and cleaned["queries"] != self._queries_kept():
-            try:
-                kept_sql.check_author(self.by, "queries")
-            except FleetError as error:
-                self.add_error(None, error.sentence)
-        if cleaned["queries"] and cleaned.get("add_hosts"):
-            self.add_error("add_hosts", "hosts enter a label with SQL by their answers")
-        return cleaned
-
-    def clean_add_hosts(self) -> set[int]:
-        """Find the hosts. Refuse names that nobody bears."""
-        words = [word.strip() for word in _BETWEEN_HOSTS.split(self.cleaned_data["add_hosts"])]
-        ids = [int(word[1:]) for word in words if re.fullmatch(r"#\d{1,18}", word)]
-        names = [word for word in words if word and not re.fullmatch(r"#\d{1,18}", word)]
-        found = host_names.look_up(ids, names)
-        try:
-            host_names.check_known(found, "add_hosts")
-        except BadInputError as error:
-            raise forms.ValidationError(error.sentence) from error
-        self.name_warnings = found.warnings
-        return found.ids
+        for name in ("add_hosts", *(f"sql_{platform}" for platform in PLATFORMS_WITH_SQL)):
+            self.fields[name].widget = UnfoldAdminTextareaWidget({"rows": 4 if name == "add_hosts" else 2})
 
 
 class MembersOfLabel(MembershipInline):
@@ -115,7 +45,7 @@ class MembersOfLabel(MembershipInline):
 class LabelAdmin(ModelAdmin):
     """Groups of hosts: by hand, by SQL, or built in."""
 
-    form = LabelForm
+    form = AdminLabelForm
     list_display = ["name", "description", "kind", "members", "created_at"]
     search_fields = ["name", "description"]
     inlines = [MembersOfLabel]
@@ -182,10 +112,6 @@ class LabelAdmin(ModelAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Put the pasted hosts in, those that are in it already stay; and ask hosts the SQL."""
         super().save_related(request, form, formsets, change)
-        labels.set_queries(form.instance, form.cleaned_data["queries"], request.user.get_username())
-        chosen = form.cleaned_data.get("add_hosts") or set()
-        LabelMembership.objects.bulk_create(
-            [LabelMembership(label=form.instance, host_id=pk) for pk in sorted(chosen)], ignore_conflicts=True
-        )
+        form.keep_members()
         for warning in form.name_warnings:
             messages.warning(request, warning)

@@ -2,34 +2,15 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from agents.inventory import kept_sql
+from campaigns.console.forms import QueryForm
 from campaigns.models import Query
 from fleet.admin import ModelAdmin
-from fleet.errors import FleetError
-
-
-class QueryForm(forms.ModelForm[Query]):
-    """Saved SQL, checked as a launch would."""
-
-    by: User
-
-    class Meta:
-        model = Query
-        fields = ["name", "sql", "description"]
-
-    def clean_sql(self) -> str:
-        """Refuse what a launch would refuse, beside the field."""
-        try:
-            return kept_sql.check(self.cleaned_data["sql"], self.by, "sql")
-        except FleetError as error:
-            raise forms.ValidationError(error.sentence) from error
 
 
 @admin.register(Query)

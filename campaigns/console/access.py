@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from campaigns.models import VIEW, Campaign
 
 LOOK, LAUNCH, CHANGE = VIEW, "campaigns.add_campaign", "campaigns.change_campaign"
-SEE_HOSTS, SEE_QUERIES = "agents.view_host", "campaigns.view_query"
+SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "campaigns.view_query"
 SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
 SWITCH = "campaigns.switch_live_queries"
 POLICY = (

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.inventory import sql
-from agents.models import Host
+from agents.models import Host, Label
 from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_QUERIES, needs, number_of, user_of
 from campaigns.console.forms import AskForm
 from campaigns.launching import estimates
@@ -48,6 +48,11 @@ def _begin_with(request: HttpRequest) -> dict[str, Any]:
     host = Host.objects.enrolled().filter(pk=number_of(request.GET.get("host"))).first()
     if host is not None and request.user.has_perm(SEE_HOSTS):
         return {"kind": "hosts", "hosts": f"#{host.pk}\n"}
+    if text := request.GET.get("sql", "").replace("\0", ""):
+        return {"sql": text}
+    label = Label.objects.filter(pk=number_of(request.GET.get("label"))).first()
+    if label is not None:
+        return {"kind": "labels", "labels": [label.name]}
     query = _queries(request).filter(pk=number_of(request.GET.get("query"))).first()
     if query is not None:
         return {"sql": query.sql, "name": query.name, "query": query.pk}

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from agents.enrolling import config_document
+from agents.inventory import kept_sql
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch, launch_once
 from campaigns.models import Campaign, Query
@@ -314,6 +315,23 @@ class SwitchForm(forms.Form):
 
     to = forms.ChoiceField(choices=[("on", "on"), ("off", "off")])
     reason = forms.CharField(required=False, max_length=500, label="Why (shown to whoever launches)")
+
+
+class QueryForm(forms.ModelForm[Query]):
+    """Saved SQL, checked as a launch would."""
+
+    by: User
+
+    class Meta:
+        model = Query
+        fields = ["name", "sql", "description"]
+
+    def clean_sql(self) -> str:
+        """Refuse what a launch would refuse, beside the field."""
+        try:
+            return kept_sql.check(self.cleaned_data["sql"], self.by, "sql")
+        except FleetError as error:
+            raise forms.ValidationError(error.sentence) from error
 
 
 class LaunchForm(TargetForm, forms.ModelForm[Campaign]):

@@ -5,7 +5,16 @@ from typing import NamedTuple
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 
-from campaigns.console.access import LAUNCH, LOOK, SEE_CONFIG, SEE_HOSTS, SEE_SECRETS, SWITCH
+from campaigns.console.access import (
+    LAUNCH,
+    LOOK,
+    SEE_CONFIG,
+    SEE_HOSTS,
+    SEE_LABELS,
+    SEE_QUERIES,
+    SEE_SECRETS,
+    SWITCH,
+)
 
 
 class Place(NamedTuple):
@@ -23,6 +32,8 @@ PLACES = (
     ("Ask", "terminal", (LAUNCH,), ("ask",)),
     ("Campaigns", "radio", (LOOK, LAUNCH), ("campaigns", "campaign", "stop-campaign")),
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
+    ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
+    ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
     ("Settings", "settings", (SEE_SECRETS, SEE_CONFIG, SWITCH), ("settings", "new-secret", "keep-config", "switch")),
 )
 

@@ -23,6 +23,7 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById(opener.dataset.openDialog).showModal();
   }
+  if (event.target.closest("[data-open-palette]")) openPalette();
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
   event.target.closest("[data-close-dialog]")?.closest("dialog").close();
@@ -44,6 +45,48 @@ async function copy(button) {
   }
   setTimeout(() => (words.textContent = before), 2_000);
 }
+
+// --- going somewhere -------------------------------------------------------------------------------------------------
+
+const palette = document.getElementById("palette");
+const words = document.getElementById("palette-words");
+const hits = () => [...(palette?.querySelectorAll("[role=option]") ?? [])];
+
+function openPalette() {
+  if (!palette || palette.open) return;
+  palette.showModal();
+  words.select();
+  htmx.trigger(words, "opened");
+}
+
+function chooseHit(step) {
+  const all = hits();
+  if (!all.length) return;
+  const at = all.findIndex((hit) => hit.getAttribute("aria-selected") === "true");
+  const next = all[(at + step + all.length) % all.length];
+  for (const hit of all) hit.setAttribute("aria-selected", String(hit === next));
+  words.setAttribute("aria-activedescendant", next.id);
+  next.scrollIntoView({ block: "nearest" });
+}
+
+palette?.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) chooseHit(step);
+  else if (event.key === "Enter") hits().find((hit) => hit.getAttribute("aria-selected") === "true")?.querySelector("a").click();
+  else return;
+  event.preventDefault();
+});
+palette?.addEventListener("htmx:afterSwap", () => words.setAttribute("aria-activedescendant", hits()[0]?.id ?? ""));
+
+const isTyping = (target) => target.closest("input, textarea, select, [contenteditable=true]");
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey) openPalette();
+  else if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+  else if (event.key === "?") document.getElementById("shortcuts")?.showModal();
+  else if (event.key === "/") document.querySelector("main input[type=search]")?.focus();
+  else return;
+  event.preventDefault();
+});
 
 // Lists to pick from get a field that narrows them once they are long.
 for (const field of document.querySelectorAll("[data-filter-list]")) {

@@ -1,0 +1,80 @@
+"""What Ctrl-K finds: places, hosts, queries, campaigns, labels and tables, each for those who may go there."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from agents.inventory import schemas
+from agents.models import Host, Label
+from campaigns.console import wording
+from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_LABELS, SEE_QUERIES, needs, number_of, user_of
+from campaigns.console.places import places_of
+from campaigns.models import Campaign, Query
+
+OF_EACH = 5  # shown
+LONGEST = 200  # characters of what is looked for
+
+
+class Hit(NamedTuple):
+    """One thing to go to."""
+
+    kind: str
+    icon: str
+    name: str
+    note: str
+    address: str
+
+
+@needs()
+@require_GET
+def find(request: HttpRequest) -> HttpResponse:
+    """Show what is like the words typed, places first."""
+    words = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST]
+    hits = list(_hits(user_of(request), words))
+    return render(request, "campaigns/_palette_hits.html", {"hits": hits, "words": words})
+
+
+def _hits(user: User, words: str) -> Iterator[Hit]:
+    for place in places_of(user, ""):
+        if words.lower() in place.name.lower():
+            yield Hit("page", place.icon, place.name, "", place.address)
+    if not words:
+        return
+    if user.has_perm(SEE_HOSTS):
+        yield from _hosts(words)
+    if user.has_perm(SEE_QUERIES):
+        for query in Query.objects.filter(Q(name__icontains=words) | Q(sql__icontains=words))[:OF_EACH]:
+            yield Hit("query", "book-open", query.name, query.description, reverse("query", args=[query.pk]))
+    yield from _campaigns(user, words)
+    if user.has_perm(SEE_LABELS):
+        for label in Label.objects.filter(name__icontains=words)[:OF_EACH]:
+            yield Hit("label", "tags", label.name, label.description, reverse("label", args=[label.pk]))
+    if user.has_perm(LAUNCH):
+        yield from _tables(words)
+
+
+def _hosts(words: str) -> Iterator[Hit]:
+    for host in Host.objects.enrolled().searched(words)[:OF_EACH]:
+        yield Hit("host", "server", host.hostname, f"#{host.pk} {host.os_name}", reverse("host", args=[host.pk]))
+
+
+def _campaigns(user: User, words: str) -> Iterator[Hit]:
+    number = Q(pk=number_of(words.lstrip("#")))
+    found = Campaign.objects.visible_to(user).filter(Q(name__icontains=words) | Q(sql__icontains=words) | number)
+    for campaign in found[:OF_EACH]:
+        note = f"#{campaign.pk} {campaign.status}"
+        yield Hit("campaign", "radio", wording.title(campaign), note, reverse("campaign", args=[campaign.pk]))
+
+
+def _tables(words: str) -> Iterator[Hit]:
+    """Give tables whose name has the words; going there begins a question about one."""
+    for table in schemas.tables("", words)[:OF_EACH]:
+        sql = urlencode({"sql": f"SELECT * FROM {table['name']}"})  # noqa: S608 - put into the editor, not run
+        yield Hit("table", "terminal", table["name"], ", ".join(table["platforms"]), f"{reverse('ask')}?{sql}")

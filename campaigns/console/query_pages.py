@@ -1,0 +1,77 @@
+"""The pages of saved queries: SQL with a name, to be asked again, edited and shared."""
+
+from django.contrib import messages
+from django.db.models import Count, Max, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from campaigns.console.access import SEE_QUERIES, needs, user_of
+from campaigns.console.forms import QueryForm
+from campaigns.console.lookups import page_of, question_of
+from campaigns.models import Campaign, Query
+
+ADD, CHANGE, DELETE = "campaigns.add_query", "campaigns.change_query", "campaigns.delete_query"
+RUNS_SHOWN = 20
+
+
+@needs(SEE_QUERIES)
+@require_GET
+def queries(request: HttpRequest) -> HttpResponse:
+    """Show the saved queries, with how often and when they were asked last."""
+    found = Query.objects.select_related("created_by").annotate(
+        runs=Count("campaign"), asked_at=Max("campaign__created_at")
+    )
+    found = found.order_by("name")
+    search = request.GET.get("search", "").replace("\0", "").strip()
+    if search:
+        found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | Q(description__icontains=search))
+    context = {"page": page_of(found, request), "search": search, "question": question_of(request)}
+    return render(request, "campaigns/queries.html", context)
+
+
+@needs(SEE_QUERIES)
+@require_http_methods(["GET", "HEAD", "POST"])
+def query(request: HttpRequest, query_id: int) -> HttpResponse:
+    """Show a saved query and its runs; POST changes it."""
+    shown = get_object_or_404(Query.objects.select_related("created_by"), pk=query_id)
+    form = _form(request, shown)
+    if form.is_bound and not request.user.has_perm(CHANGE):
+        return render(request, "campaigns/denied.html", {"permission": CHANGE}, status=403)
+    if form.is_bound and form.is_valid():
+        form.save()
+        messages.success(request, f"The query {form.instance.name} is kept.")
+        return redirect("query", shown.pk)
+    runs = Campaign.objects.visible_to(user_of(request)).select_related("created_by").filter(query=shown)[:RUNS_SHOWN]
+    context = {"query": shown, "form": form, "may_change": request.user.has_perm(CHANGE), "runs": runs}
+    return render(request, "campaigns/query.html", context, status=422 if form.is_bound else 200)
+
+
+def _form(request: HttpRequest, shown: Query | None) -> QueryForm:
+    initial = {"sql": request.GET.get("sql", "")} if shown is None else None
+    form = QueryForm(request.POST if request.method == "POST" else None, instance=shown, initial=initial)
+    form.by = user_of(request)
+    return form
+
+
+@needs(ADD)
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_query(request: HttpRequest) -> HttpResponse:
+    """Save SQL with a name."""
+    form = _form(request, None)
+    if form.is_bound and form.is_valid():
+        form.instance.created_by = user_of(request)
+        form.save()
+        messages.success(request, f"The query {form.instance.name} is saved.")
+        return redirect("query", form.instance.pk)
+    return render(request, "campaigns/new_query.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@needs(DELETE)
+@require_POST
+def delete_query(request: HttpRequest, query_id: int) -> HttpResponse:
+    """Delete a saved query; campaigns that came of it stay."""
+    shown = get_object_or_404(Query, pk=query_id)
+    shown.delete()
+    messages.success(request, f"The query {shown.name} is deleted. Campaigns that came of it stay.")
+    return redirect("queries")
