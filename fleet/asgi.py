@@ -4,6 +4,7 @@ Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
@@ -16,12 +17,14 @@ from django.core.asgi import get_asgi_application
 from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
+from fleet.errors import SetupError
 from fleet.front import Front, bounded_frames
 
 _django: Any = get_asgi_application()
 
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
+RESTARTING = 1012  # a socket's close code: come again with the last seq
 _sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 
 
@@ -37,6 +40,7 @@ class Application:
         self._gateway = gateway
         self._people = people
         self._front = Front(_django, people=people)
+        self._viewers: set[Send] = set()  # by which each is spoken to
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,23 +52,49 @@ class Application:
         elif scope["type"] == "http":
             await self._front(scope, receive, send)
         elif self._people:
-            await _sockets(scope, bounded_frames(receive, send), send)
+            await self._watch(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        """Start and stop as a server asks that speaks ASGI's lifespan."""
         await receive()
-        if missing := ", ".join(sorted(self._secrets & settings.MISSING_SECRETS)):
-            sentence = f"not set: {missing}. Give it a long random value, or start with `make demo`"
-            await send({"type": "lifespan.startup.failed", "message": sentence})
+        try:
+            await self.start()
+        except SetupError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        if self._gateway is not None:
-            await self._gateway.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Begin to follow the board. Raise SetupError when a secret is missing."""
+        if missing := ", ".join(sorted(self._secrets & settings.MISSING_SECRETS)):
+            raise SetupError(f"not set: {missing}. Give it a long random value, or start with `make demo`")
+        if self._gateway is not None:
+            await self._gateway.start()
+
+    async def let_go(self) -> None:
+        """Answer held reads, spread over a second, and send viewers away: the server is about to stop."""
+        for send in list(self._viewers):
+            with suppress(Exception):  # he may have left in this very moment; servers differ in how they say so
+                await send({"type": "websocket.close", "code": RESTARTING})
+        if self._gateway is not None:
+            await self._gateway.hold.close()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
         if self._gateway is not None:
             await self._gateway.stop()
-        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._viewers.add(send)
+        try:
+            await _sockets(scope, bounded_frames(receive, send), send)
+        finally:
+            self._viewers.discard(send)
 
 
 _no_agents = Front(_django, people=False)

@@ -47,3 +47,7 @@ class TooManyError(FleetError):
     def __init__(self, sentence: str, wait: int = 0) -> None:
         super().__init__(sentence)
         self.wait = wait
+
+
+class SetupError(Exception):
+    """A setting is missing or cannot be used; the sentence names it. For whoever starts a process."""

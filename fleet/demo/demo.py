@@ -143,22 +143,8 @@ class Demo:
         self._start("worker", [*worker, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"])
 
     def _web(self) -> list[str]:
-        return [
-            *("-m", "uvicorn", "fleet.asgi:application", "--host", self.options.bind, "--port", str(self.options.port)),
-            *("--ws-max-size", "65536", "--ws-max-queue", "4"),
-            *("--ssl-certfile", str(self.certificates.server), "--ssl-keyfile", str(self.certificates.server_key)),
-            *(
-                "--loop",
-                "uvloop",
-                "--http",
-                "httptools",
-                "--ws",
-                "websockets-sansio",
-                "--no-access-log",
-                "--no-proxy-headers",
-            ),
-            *("--backlog", "4096", "--timeout-graceful-shutdown", "5", "--log-level", "warning"),
-        ]
+        listen = ["-m", "fleet.serve", "application", "--host", self.options.bind, "--port", str(self.options.port)]
+        return [*listen, "--certificate", str(self.certificates.server), "--key", str(self.certificates.server_key)]
 
     def start_hosts(self) -> None:
         """Start the simulated hosts and this very machine."""

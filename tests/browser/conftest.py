@@ -1,4 +1,4 @@
-"""A real browser against a real server: uvicorn with the whole ASGI app over the test's Postgres and Redis.
+"""A real browser against a real server: the whole ASGI app as it is deployed, over the test's Postgres and Redis.
 
 The browser's driver keeps an event loop running in its thread, where neither Django's database layer nor the doorbell
 may be used, and which would spoil every other test. So these tests run in a thread of the browser's, and what they do
@@ -55,8 +55,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
-        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:application", *options]
+        command = [sys.executable, "-m", "fleet.serve", "application", "--port", str(self.port)]
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, env=self._environment, cwd=root)
         deadline = time.monotonic() + READY_SECONDS

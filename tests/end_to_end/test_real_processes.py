@@ -1,4 +1,4 @@
-"""Real processes over TLS: uvicorn, worker, sweeper, beat, collector, PostgreSQL, Redis, and 50 pretend hosts."""
+"""Real processes over TLS: web, worker, sweeper, beat, collector, PostgreSQL, Redis, and 50 pretend hosts."""
 
 import json
 import os

@@ -69,15 +69,15 @@ def client_files(certificates: Certificates, tmp_path: Path) -> tuple[Path, Path
 
 @pytest.fixture
 def serve(certificates: Certificates, tmp_path: Path) -> Callable[..., Any]:
-    """Start `fleet.asgi:gateway` with uvicorn on this test's database; give its address."""
+    """Serve the gateway as it is deployed, on this test's database; give its address."""
 
     @contextmanager
     def started(*flags: str) -> Iterator[str]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--port", str(port), "--log-level", "warning"]
-        command += ["--ssl-certfile", str(certificates.server), "--ssl-keyfile", str(certificates.server_key), *flags]
+        command = [sys.executable, "-m", "fleet.serve", "gateway", "--port", str(port), *flags]
+        command += ["--certificate", str(certificates.server), "--key", str(certificates.server_key)]
         database, _, _ = os.environ["DATABASE_URL"].partition("?")
         name = connection.settings_dict["NAME"]
         query = os.environ["DATABASE_URL"].removeprefix(database)
@@ -125,7 +125,7 @@ def config_of(endpoint: Endpoint) -> dict[str, Any]:
 def test_with_mutual_tls_only_a_host_with_a_certificate_is_served(
     serve: Callable[..., Any], certificates: Certificates, client_files: tuple[Path, Path]
 ) -> None:
-    with serve("--ssl-ca-certs", str(certificates.ca), "--ssl-cert-reqs", "2") as url:
+    with serve("--client-ca", str(certificates.ca)) as url:
         assert "options" in config_of(Endpoint(url, certificates.ca, client_files))
 
         with pytest.raises(BrokenError):
@@ -138,7 +138,7 @@ def test_a_certificate_of_another_ca_is_refused(
     others = Certificates(tmp_path / "others")
     others.make("127.0.0.1")
 
-    with serve("--ssl-ca-certs", str(certificates.ca), "--ssl-cert-reqs", "2") as url, pytest.raises(BrokenError):
+    with serve("--client-ca", str(certificates.ca)) as url, pytest.raises(BrokenError):
         config_of(Endpoint(url, certificates.ca, (others.server, others.server_key)))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
+import uvloop
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
@@ -24,6 +24,7 @@ from agents.gateway.app import Gateway
 from agents.gateway.asgi_types import App
 from agents.protocol.node_key import NodeKeys
 from fleet.asgi import Application
+from fleet.serve import make_server, serve
 from tests.conftest import gateway_settings, no_cold_app
 
 HOST = 12
@@ -58,6 +59,14 @@ class Server:
     def connect(self) -> socket.socket:
         """Open a connection, as osqueryd does for each request."""
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def listens(self) -> bool:
+        """Say whether connections are taken."""
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
 
     def send(self, request: bytes) -> Reply:
         """Send these bytes on a new connection, read until the server closes it."""
@@ -111,20 +120,12 @@ class GatewayProcess(Server):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             super().__init__(probe.getsockname()[1])
-        command = [sys.executable, "-m", "uvicorn", f"fleet.asgi:{app}", "--loop", "uvloop", "--http", "httptools"]
-        command += ["--port", str(self.port), "--backlog", "4096", "--log-level", "warning"]
+        command = [sys.executable, "-m", "fleet.serve", app, "--port", str(self.port)]
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
         self.pid = self.process.pid
-        eventually(self._listens)
-
-    def _listens(self) -> bool:
-        try:
-            self.connect().close()
-        except OSError:
-            return False
-        return True
+        eventually(self.listens)
 
     def stop(self) -> None:
         """End it, as a service manager does."""
@@ -189,34 +190,38 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 
 class Served:
-    """Gateways, each served by uvicorn in a thread of its own."""
+    """Gateways, each served as it is deployed, but in a thread of its own and without TLS."""
 
     def __init__(self) -> None:
-        self._opened: list[tuple[uvicorn.Server, threading.Thread]] = []
+        self._opened: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, threading.Thread]] = []
 
     def start(self, cold: App = no_cold_app, **changes: Any) -> Wire:
         """Serve a gateway with changed settings, and an app behind it."""
         gateway = Gateway(gateway_settings(**changes), cold=cold)
         app = Application(gateway, people=False)
-        config = uvicorn.Config(app, port=0, http="httptools", loop="asyncio", log_config=None, access_log=False)
-        server = uvicorn.Server(config)
-        loops: list[asyncio.AbstractEventLoop] = []
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        told: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-        async def serve() -> None:
-            loops.append(asyncio.get_running_loop())
-            await server.serve()
+        async def run() -> None:
+            stop = asyncio.Event()
+            told.append((asyncio.get_running_loop(), stop))
+            await serve(app, [make_server(app, "127.0.0.1", port)], stop)
 
-        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread = threading.Thread(target=uvloop.run, args=(run(),))
         thread.start()
-        self._opened.append((server, thread))
-        eventually(lambda: server.started)
-        return Wire(gateway, server.servers[0].sockets[0].getsockname()[1], loops[0])
+        eventually(lambda: bool(told))
+        self._opened.append((*told[0], thread))
+        wire = Wire(gateway, port, told[0][0])
+        eventually(wire.listens)
+        return wire
 
     def stop(self) -> None:
         """Stop all."""
-        for server, _ in self._opened:
-            server.should_exit = True
-        for _, thread in self._opened:
+        for loop, stop, _ in self._opened:
+            loop.call_soon_threadsafe(stop.set)
+        for *_, thread in self._opened:
             thread.join(PATIENCE)
             assert not thread.is_alive()
 
