@@ -46,12 +46,14 @@ handed the SQL. A is an IP address, H an hour of Unix time, D the digest of a lo
 Redis when it names one. Times are milliseconds of Redis' own clock.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 
 EPOCH = "board:epoch"
 VERSION = "board:version"
@@ -174,7 +176,18 @@ def connect(redis_url: str) -> Any:
 
 def connect_async(redis_url: str) -> Any:
     """Open a `redis.asyncio.Redis` for the agents' side, of the running event loop."""
-    return redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
+    client = redis.asyncio.Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=10)
+    pool = client.connection_pool
+    pool.connection_class = type("Connection", (_PacksQuickly, pool.connection_class), {})
+    return client
+
+
+class _PacksQuickly:
+    """Writes pipelines by hiredis, which redis-py does for single commands alone: a third of what an answer costs."""
+
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[bytes]:
+        """Give the commands as they are sent."""
+        return [b"".join([pack_command(command) for command in commands])]
 
 
 def now_ms(client: Any) -> int:

@@ -21,7 +21,16 @@ from redis.exceptions import RedisError
 from agents.board.copy import Board
 from agents.board.gateway_verbs import NoBoardError, Store
 from agents.gateway.asgi_types import App, Receive, Scope, Send
-from agents.gateway.body import SMALL_BODY_BYTES, Body, BodyRefusedError, Budget, ClientGoneError, Keeper, Whole
+from agents.gateway.body import (
+    SMALL_BODY_BYTES,
+    Arrivals,
+    Body,
+    BodyRefusedError,
+    Budget,
+    ClientGoneError,
+    Keeper,
+    Whole,
+)
 from agents.gateway.cutting import Cutter
 from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold
 from agents.gateway.follower import Follower
@@ -75,6 +84,7 @@ class Gateway:
         self._keys = NodeKeys(settings.node_key_secrets)
         self._peers = Peers(settings.trusted_proxies)
         self._budget = Budget(settings.large_bodies_bytes)
+        self._arrivals = Arrivals()
         self._cold = self._cold_endpoints(cold)
         self._small_body = min(SMALL_BODY_BYTES, settings.max_result_bytes)  # such a body has no rows to cut
         self.board = Board()
@@ -204,15 +214,14 @@ class Gateway:
         return messages.error(sentence)
 
     async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | Handout | None:
-        headers = dict(scope["headers"])
         handler = self._handlers.get(verb or "")
         if verb is None or handler is None or scope["method"] != "POST":
             return messages.error(f"no such endpoint: {scope['method']} {scope['path']}")
-        authorization = headers.get(b"authorization", b"")
-        with Body(self._budget, self._small_body, self._settings.max_body_bytes) as body:
-            members, identity = self._sent_by(await body.read(receive, self._keepers[verb]), authorization)
+        with Body(self._budget, self._arrivals, self._small_body, self._settings.max_body_bytes) as body:
+            members, identity = self._sent_by(await body.read(receive, self._keepers[verb]), scope)
             if members is None:
-                return self._unreadable(verb, is_lost=not body.arrived and headers.get(b"content-length", b"0") != b"0")
+                is_lost = not body.arrived and _header(scope, b"content-length") not in (b"", b"0")
+                return self._unreadable(verb, is_lost=is_lost)
             if identity is None:
                 return self._node_invalid()
             if not self.board.generation:
@@ -221,15 +230,25 @@ class Gateway:
                 return self._node_invalid()
             if self.board.is_stranger(identity) and await self._strangers.is_one(identity):
                 return self._node_invalid()
-            address = self._peers.address_of((scope.get("client") or ("",))[0], headers.get(b"x-forwarded-for", b""))
+            address = self._address_of(scope)
             self._follower.note_use(identity, verb, address)
-            with self._identities.seen(identity, address, verb):
+            self._identities.enter(identity, address, verb)
+            try:
                 return await handler(identity, members, receive)
+            finally:
+                self._identities.leave(identity, address, verb)
 
-    def _sent_by(self, body: messages.Buffer, authorization: bytes) -> tuple[messages.Members | None, Identity | None]:
+    def _address_of(self, scope: Scope) -> str:
+        peer: str = (scope.get("client") or ("",))[0]
+        if not self._peers.is_proxy(peer):
+            return peer
+        return self._peers.address_of(peer, _header(scope, b"x-forwarded-for"))
+
+    def _sent_by(self, body: messages.Buffer, scope: Scope) -> tuple[messages.Members | None, Identity | None]:
         """Give what a body holds, None when that cannot be read, and who sent it. Only hosts' bodies are repaired."""
         members = messages.sound_members_of(body)
-        key = messages.node_key_of(members or messages.node_key_in(body), authorization)
+        named = members or messages.node_key_in(body)
+        key = messages.node_key_of(named, b"" if "node_key" in named else _header(scope, b"authorization"))
         identity = self._keys.verify(key)
         if members is None and identity is not None:
             members = messages.members_of(body)
@@ -296,12 +315,24 @@ class Gateway:
         return messages.NOTHING
 
 
+def _header(scope: Scope, name: bytes) -> bytes:
+    """Give the last header of a name, which is written in lower case; empty when there is none."""
+    for each, value in reversed(scope["headers"]):
+        if each == name:
+            content: bytes = value
+            return content
+    return b""
+
+
+_JSON, _TEXT, _CLOSE = (
+    (b"content-type", b"application/json"),
+    (b"content-type", b"text/plain"),
+    (b"connection", b"close"),
+)
+
+
 async def respond(send: Send, body: bytes) -> None:
     """Send a JSON object (carves: or a sentence); `close`, exactly so spelled, frees the agent's socket at once."""
-    headers = [
-        (b"content-type", b"application/json" if body.startswith(b"{") else b"text/plain"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
+    headers = [_JSON if body.startswith(b"{") else _TEXT, (b"content-length", b"%d" % len(body)), _CLOSE]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,7 +7,7 @@ connection and sends all of it again.
 import asyncio
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.gateway.asgi_types import Receive
 
@@ -88,11 +88,51 @@ class Budget:
         self._taken -= size
 
 
+class Arrivals:
+    """Gives up on bodies that do not arrive; one timer for all, since one for each would cost every check-in."""
+
+    def __init__(self) -> None:
+        self._due: dict[asyncio.Task[Any], float] = {}  # oldest first
+        self._overdue: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> "asyncio.Task[Any]":
+        """Begin to wait for a body in the task that runs; give it."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("bodies are read in tasks alone")
+        due = self._due[task] = loop.time() + ARRIVAL_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look)
+        return task
+
+    def end(self, task: "asyncio.Task[Any]") -> bool:
+        """Wait no more; say whether it was this that cancelled the task, and nobody else."""
+        self._due.pop(task, None)
+        if task not in self._overdue:
+            return False
+        self._overdue.discard(task)
+        return task.uncancel() == 0
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for task, due in list(self._due.items()):
+            if due > now:
+                self._timer = loop.call_at(due, self._look)
+                return
+            del self._due[task]
+            self._overdue.add(task)
+            task.cancel()
+
+
 class Body:
     """One request's body; a context manager, because a large one holds a share of the budget while it is used."""
 
-    def __init__(self, budget: Budget, small: int, limit: int) -> None:
-        self._budget, self._small, self._limit = budget, small, limit
+    def __init__(self, budget: Budget, arrivals: Arrivals, small: int, limit: int) -> None:
+        self._budget, self._arrivals, self._small, self._limit = budget, arrivals, small, limit
         self._held = 0
         self.arrived = 0  # bytes
 
@@ -100,21 +140,26 @@ class Body:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._budget.give_back(self._held)
+        if self._held:
+            self._budget.give_back(self._held)
 
     async def read(self, receive: Receive, make_keeper: Callable[[], Keeper]) -> bytes | bytearray:
         """Give the body, unpacked: a small one as it is, another as a keeper keeps it; empty when that is not possible.
 
         Raise BodyRefusedError or ClientGoneError.
         """
+        task = self._arrivals.begin()
         try:
-            async with asyncio.timeout(ARRIVAL_SECONDS):
-                body, more = await self._next(receive)
-                if not more and len(body) <= self._small and not body.startswith(GZIP):
-                    return body
-                return await self._read_on(body, more, receive, make_keeper)
-        except TimeoutError:
-            raise BodyRefusedError(f"the body did not arrive within {ARRIVAL_SECONDS} seconds") from None
+            body, more = await self._next(receive)
+            if not more and len(body) <= self._small and not body.startswith(GZIP):
+                return body
+            return await self._read_on(body, more, receive, make_keeper)
+        except asyncio.CancelledError:
+            if self._arrivals.end(task):
+                raise BodyRefusedError(f"the body did not arrive within {ARRIVAL_SECONDS} seconds") from None
+            raise
+        finally:
+            self._arrivals.end(task)
 
     async def _read_on(
         self, body: bytes, more: bool, receive: Receive, make_keeper: Callable[[], Keeper]

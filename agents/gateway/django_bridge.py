@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from agents.gateway.asgi_types import App, Message, Receive, Scope
-from agents.gateway.body import Body, BodyRefusedError, Budget, Whole
+from agents.gateway.body import Arrivals, Body, BodyRefusedError, Budget, Whole
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +24,12 @@ class Cold:
 
     def __init__(self, app: App, path: str, limit: int, trouble: Callable[[str], bytes], budget: Budget) -> None:
         self._app, self._path, self._limit, self._trouble, self._budget = app, path, limit, trouble, budget
+        self._arrivals = Arrivals()
 
     async def answer(self, scope: Scope, receive: Receive) -> bytes:
         """Give what the agent is to hear. Raise ClientGoneError when nobody is there to hear it."""
         try:
-            with Body(self._budget, self._limit, self._limit) as body:
+            with Body(self._budget, self._arrivals, self._limit, self._limit) as body:
                 content = await body.read(receive, partial(Whole, self._limit))
                 if body.arrived > self._limit:
                     return self._trouble(f"the request has {body.arrived} bytes, allowed are {self._limit}")

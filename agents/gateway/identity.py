@@ -6,8 +6,6 @@ is noticed by `mark_reads`, which hears of all gateways.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agents.board import keyspace
@@ -35,26 +33,31 @@ class Identities:
         """Count a request whose key speaks for no host of this database."""
         self._strangers += 1
 
-    @contextmanager
-    def seen(self, identity: Identity, address: str, verb: str) -> Iterator[None]:
-        """Keep a request's address in mind while it is answered."""
+    def enter(self, identity: Identity, address: str, verb: str) -> None:
+        """Keep a request's address in mind until `leave`: on the hot path, so no context manager."""
         if identity.secret:
             self._old_secrets[identity.secret] += 1
         if identity.enrolled == OLD_FORM:
             self._old_secrets[keyspace.OLD_FORM_FIELD] += 1
         if verb not in DISTRIBUTED:
-            yield
             return
-        under_way = self._under_way.setdefault(identity.host, [])
+        under_way = self._under_way.get(identity.host)
+        if under_way is None:
+            self._under_way[identity.host] = [address]
+            return
         for other in {*under_way} - {address}:
             self._meet(identity.host, other, address)
         under_way.append(address)
-        try:
-            yield
-        finally:
+
+    def leave(self, identity: Identity, address: str, verb: str) -> None:
+        """Forget a request that was answered, or given up."""
+        if verb not in DISTRIBUTED:
+            return
+        under_way = self._under_way[identity.host]
+        if len(under_way) == 1:
+            del self._under_way[identity.host]
+        else:
             under_way.remove(address)
-            if not under_way:
-                self._under_way.pop(identity.host, None)
 
     def _meet(self, host: int, waiting: str, came: str) -> None:
         """Doubt a host when both of two addresses came while the other's request was under way.

@@ -12,9 +12,13 @@ class Peers:
         self._networks = [ip_network(proxy) for proxy in trusted]
         self._is_trusted = lru_cache(maxsize=1024)(self._look_up)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Say whether what a peer forwards is believed."""
+        return bool(self._networks) and self._is_trusted(peer)
+
     def address_of(self, peer: str, forwarded_for: bytes) -> str:
         """Give the peer; the last hop of `forwarded_for` when the peer is a trusted proxy and named one."""
-        if not self._networks or not self._is_trusted(peer):
+        if not self.is_proxy(peer):
             return peer
         hop = forwarded_for.rpartition(b",")[2].strip().decode("latin-1")
         return hop if is_address(hop) else peer

@@ -144,8 +144,11 @@ def test_bytes_may_come_one_by_one(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, 100_000])
-def test_a_body_that_never_arrives_is_not_waited_for(wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_body_that_never_arrives_is_not_waited_for(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     monkeypatch.setattr("agents.gateway.body.ARRIVAL_SECONDS", 0.2)
+    wire = listen()
     with wire.connect() as connection:
         connection.sendall(request("distributed/write", b"{" + b" " * 200_000)[: size - 200_001])
 
