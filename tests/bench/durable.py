@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
 
-SECRET = "bench"
+SECRET = "the secret of the bench"
 
 
 @contextmanager
