@@ -22,6 +22,7 @@ from fleet.front import Front, bounded_frames
 
 _django: Any = get_asgi_application()
 
+from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
 RESTARTING = 1012  # a socket's close code: come again with the last seq
@@ -30,7 +31,7 @@ _sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 
 def _gateway() -> Gateway:
     names = GatewaySettings.__dataclass_fields__
-    return Gateway(GatewaySettings(**{name: getattr(settings, name.upper()) for name in names}), cold=_django)
+    return Gateway(GatewaySettings(**{name: getattr(settings, name.upper()) for name in names}), cold=Desk(_django))
 
 
 class Application:

@@ -25,7 +25,7 @@ def make_host(**changes: Any) -> Host:
     facts = {"host_identifier": f"uuid-{number}", "hostname": f"host-{number}", "platform": "linux", **changes}
     host = Host.objects.create(**facts)
     with suppress(NoBoardError):  # tests without a board
-        installation.admit(host)
+        installation.admit([host])
     return host
 
 

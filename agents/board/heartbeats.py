@@ -84,12 +84,16 @@ class Use(NamedTuple):
     address: str
 
 
-def last_use_of(host: int) -> Use | None:
-    """Give when and from where a key of the host was used last, as gateways told; None = never."""
-    told = redis_client.client().hget(keyspace.ADDRESSES, str(host))
-    if not told:
-        return None
-    at, _, address = told.decode().partition(" ")
+def last_uses_of(hosts: list[int]) -> dict[int, Use]:
+    """Give when and from where a key of these hosts was used last, as gateways told; who used none is left out."""
+    if not hosts:
+        return {}
+    told = redis_client.client().hmget(keyspace.ADDRESSES, [str(host) for host in hosts])
+    return {host: _use(value.decode()) for host, value in zip(hosts, told, strict=True) if value}
+
+
+def _use(told: str) -> Use:
+    at, _, address = told.partition(" ")
     return Use(clock.moment(at), address)
 
 

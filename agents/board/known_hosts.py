@@ -1,6 +1,7 @@
 """Which database the board is of, and which hosts it has, so that gateways know strangers without I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -30,11 +31,15 @@ def life() -> Life | None:
     return Life(name.decode(), place.decode()) if name and place else None
 
 
-def note(here: Life, host: int, tag: bytes) -> None:
-    """Let gateways know a host, before its enrollment is committed. Raise NoBoardError: then nobody may enroll."""
-    seat = keyspace.seat_of(host)
-    keys = [keyspace.EPOCH, keyspace.INSTALLATION, keyspace.HOSTS, keyspace.hosts_key(seat.number), keyspace.VERSION]
-    redis_client.call("note_host", keys, [*here, seat.number, seat.bit * TAG_BYTES, tag, redis_client.bell()])
+def note(here: Life, tags: Mapping[int, bytes]) -> None:
+    """Let gateways know hosts, before their enrollment is committed. Raise NoBoardError: then nobody may enroll."""
+    ranges: dict[int, list[int | bytes]] = defaultdict(list)
+    for host, tag in tags.items():
+        seat = keyspace.seat_of(host)
+        ranges[seat.number] += seat.bit * TAG_BYTES, tag
+    for number, tags_of_range in ranges.items():
+        keys = [keyspace.EPOCH, keyspace.INSTALLATION, keyspace.HOSTS, keyspace.hosts_key(number), keyspace.VERSION]
+        redis_client.call("note_hosts", keys, [*here, number, redis_client.bell(), *tags_of_range])
 
 
 def write(here: Life, old_keys_up_to: int, tags: Iterable[tuple[int, bytes]]) -> None:

@@ -1,77 +1,32 @@
-"""Enroll a machine: the one verb of agents that needs Postgres."""
+"""Enroll machines: the one verb of agents that needs Postgres. Those that come at once share a transaction."""
 
 import logging
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.db.models import Count
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from agents.board import clock, heartbeats
 from agents.board.redis_client import NoBoardError
 from agents.enrolling import wrong_secrets
-from agents.inventory import facts, housekeeping, installation
-from agents.inventory.labels import follow_platform, set_membership
-from agents.models import EnrollSecret, Host, Platform, Presence, online_since
+from agents.enrolling.application import FACTS, Application, EnrollmentRefusedError
+from agents.inventory import housekeeping, installation
+from agents.inventory.labels import follow_platforms, put_into
+from agents.models import EnrollSecret, Host, Presence, digest_of, online_since
 from agents.protocol.node_key import Enrolled
 
 logger = logging.getLogger(__name__)
 
 LONGEST_IDENTIFIER = 255
 ALIVE = timedelta(minutes=1)
-# osquery's bits, most telling first (osquery/utils/info/platform_type.h)
-PLATFORM_BITS = ((2, Platform.WINDOWS), (16, Platform.DARWIN), (32, Platform.FREEBSD), (8, Platform.LINUX))
-
-
-class EnrollmentRefusedError(Exception):
-    """The sentence says why; agents log it and try again."""
-
-
-@dataclass(frozen=True)
-class Application:
-    """What a machine sends to enroll, read leniently: whatever is missing or odd is empty."""
-
-    secret: str
-    host_identifier: str
-    platform_type: str
-    details: dict[str, dict[str, str]]
-    address: str | None
-
-    @classmethod
-    def read(cls, body: Any, address: str | None) -> "Application":
-        """Read the body of an enroll request. Raise EnrollmentRefusedError when it is none."""
-        if not isinstance(body, dict):
-            raise EnrollmentRefusedError("the enroll request is not a JSON object")
-        sent = body.get("host_details")
-        tables = sent.items() if isinstance(sent, dict) else ()
-        return cls(
-            secret=_text(body.get("enroll_secret")),
-            host_identifier=_text(body.get("host_identifier")),
-            platform_type=_text(body.get("platform_type")),
-            details={
-                _text(table): {_text(column): _text(value) for column, value in row.items()}
-                for table, row in tables
-                if isinstance(row, dict)
-            },
-            address=address,
-        )
-
-    def fact(self, table: str, column: str, longest: int = 200) -> str:
-        """Give one cell of host_details, "" when it was not sent, cut to `longest` characters."""
-        return self.details.get(table, {}).get(column, "")[:longest]
-
-    @property
-    def platform(self) -> Platform:
-        """Tell the platform from osquery's bits, else from os_version."""
-        bits = int(self.platform_type) if self.platform_type.isdecimal() and len(self.platform_type) < 10 else 0
-        for bit, platform in PLATFORM_BITS:
-            if bits & bit:
-                return platform
-        named = self.fact("os_version", "platform")
-        return Platform(named) if named in Platform.values else Platform.OTHER
+CHANGED = ("epoch", "enroll_secret", "enrolled_at", "in_doubt_since", "in_doubt_reason")  # beside the facts
+Outcome = tuple[Host, Enrolled] | EnrollmentRefusedError
 
 
 def enroll(application: Application) -> tuple[Host, Enrolled]:
@@ -79,91 +34,197 @@ def enroll(application: Application) -> tuple[Host, Enrolled]:
 
     Raise EnrollmentRefusedError with the reason.
     """
-    identifier = application.host_identifier
+    outcome = enroll_all([application])[0]
+    if isinstance(outcome, EnrollmentRefusedError):
+        raise outcome
+    return outcome
+
+
+def enroll_all(applications: Sequence[Application]) -> list[Outcome]:
+    """Enroll many, each as if it had come alone; give what becomes of each, in their order."""
+    outcomes: dict[int, Outcome] = {}
+    for places in _rounds(applications):
+        together = [applications[place] for place in places]
+        outcomes.update(zip(places, _enroll_or_refuse(together), strict=True))
+    return [outcomes[place] for place in range(len(applications))]
+
+
+def _rounds(applications: Sequence[Application]) -> Iterator[list[int]]:
+    """Part them so that nobody is in a transaction with its own twin: a second enrollment follows the first."""
+    left = list(range(len(applications)))
+    while left:
+        first = {applications[place].host_identifier: place for place in reversed(left)}
+        yield sorted(first.values())
+        left = [place for place in left if first[applications[place].host_identifier] != place]
+
+
+def _enroll_or_refuse(applications: Sequence[Application]) -> Sequence[Outcome]:
+    try:
+        return _enroll_together(applications)
+    except EnrollmentRefusedError as refusal:
+        return [refusal] * len(applications)
+    except (DataError, IntegrityError):  # one of them is odd, or enrolls at another gateway in this very moment
+        return [_enroll_alone(application) for application in applications]
+
+
+def _enroll_alone(application: Application) -> Outcome:
+    try:
+        return _enroll_together([application])[0]
+    except EnrollmentRefusedError as refusal:
+        return refusal
+    except DatabaseError:
+        logger.exception("host cannot enroll identifier=%r", application.host_identifier)
+        return EnrollmentRefusedError("the server cannot do this now, come again")
+
+
+def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
+    """Enroll in one transaction. Raise EnrollmentRefusedError when nobody can enroll."""
+    with transaction.atomic():
+        secrets = _Secrets(applications)
+        known = {host.host_identifier: host for host in _known(applications)}
+        uses = _Uses([host.pk for host in known.values()])
+        decided: list[Host | EnrollmentRefusedError] = []
+        for application in applications:
+            try:
+                host = known.get(application.host_identifier)
+                decided.append(_decide(application, host, secrets, uses))
+            except EnrollmentRefusedError as refusal:
+                decided.append(refusal)
+        admitted = [host for host in decided if isinstance(host, Host)]
+        enrolled = _keep(admitted) if admitted else {}
+    for host in admitted:
+        logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, host.epoch == 1)
+    return [(one, enrolled[one.pk]) if isinstance(one, Host) else one for one in decided]
+
+
+def _known(applications: Sequence[Application]) -> Sequence[Host]:
+    names = [application.host_identifier for application in applications]
+    return list(Host.objects.select_for_update(no_key=True).filter(host_identifier__in=names).order_by("pk"))
+
+
+def _decide(application: Application, host: Host | None, secrets: "_Secrets", uses: "_Uses") -> Host:
+    """Give the host as it is to be kept. Raise EnrollmentRefusedError."""
+    _check_name(application.host_identifier)
+    secret = secrets.valid(application)
+    if host is None:
+        host = Host(host_identifier=application.host_identifier, epoch=0)
+    elif host.revoked_at is not None:
+        raise EnrollmentRefusedError("this host was revoked")
+    else:
+        uses.check_takeover(host, application.address)
+    if host.enroll_secret_id != secret.pk:
+        secrets.spend(secret, host.enroll_secret_id)
+    for name, value in application.facts().items():
+        setattr(host, name, value)
+    host.epoch += 1
+    host.enroll_secret = secret
+    host.enrolled_at = timezone.now()
+    return host
+
+
+def _check_name(identifier: str) -> None:
     if not 0 < len(identifier) <= LONGEST_IDENTIFIER:
         raise EnrollmentRefusedError(f"host_identifier has {len(identifier)} characters, allowed are 1 to 255")
     if not any(letter.isprintable() and not letter.isspace() for letter in identifier):
         raise EnrollmentRefusedError(f"host_identifier {identifier!r} is blank: it names no host")
-    with transaction.atomic():
-        secret = _valid_secret(application)
-        host, created = Host.objects.select_for_update(no_key=True).get_or_create(
-            host_identifier=identifier, defaults=facts_of(application)
-        )
-        if host.revoked_at is not None:
-            raise EnrollmentRefusedError("this host was revoked")
-        if not created:
-            _check_takeover(host, application.address)
-            for name, value in facts_of(application).items():
-                setattr(host, name, value)
-            host.epoch += 1
-        if created or host.enroll_secret_id != secret.pk:
-            _check_quota(secret)
-        host.enroll_secret = secret
-        host.enrolled_at = timezone.now()
-        host.save()
-        Presence.objects.update_or_create(host=host, defaults={"last_seen": host.enrolled_at})
-        follow_platform(host)
-        for label in secret.labels.all():
-            set_membership(label, host, is_member=True)
-        enrolled = _admit(host)
-        transaction.on_commit(lambda: housekeeping.ask_all(host.pk))
-    logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, created)
-    return host, enrolled
 
 
-def _admit(host: Host) -> Enrolled:
-    """Let gateways know the host. Refuse while no board can take it, or that of another life of the database."""
+def _keep(hosts: list[Host]) -> dict[int, Enrolled]:
+    """Write hosts and what follows from their enrollment; give what their keys say."""
+    new = sorted((host for host in hosts if host.pk is None), key=lambda host: host.host_identifier)
+    known = [host for host in hosts if host.pk is not None]
+    Host.objects.bulk_create(new)
+    changed = [*FACTS, *CHANGED]
+    Host.objects.bulk_create(known, update_conflicts=True, unique_fields=["id"], update_fields=changed)
+    seen = [Presence(host=host, last_seen=host.enrolled_at) for host in hosts]
+    Presence.objects.bulk_create(seen, update_conflicts=True, unique_fields=["host"], update_fields=["last_seen"])
+    follow_platforms(hosts)
+    put_into((label, host) for host in hosts if host.enroll_secret for label in host.enroll_secret.labels.all())
+    transaction.on_commit(partial(housekeeping.ask_all, [host.pk for host in hosts]))
+    return _admit(hosts)
+
+
+def _admit(hosts: Sequence[Host]) -> dict[int, Enrolled]:
+    """Let gateways know the hosts. Refuse while no board can take them, or that of another life of the database."""
     try:
-        return installation.admit(host)
+        return installation.admit(hosts)
     except NoBoardError:
         raise EnrollmentRefusedError("the board is being rebuilt, come again") from None
     except (RedisError, OSError) as error:
-        logger.warning("host cannot enroll identifier=%r reason=%s", host.host_identifier, error)
+        names = [host.host_identifier for host in hosts]
+        logger.warning("hosts cannot enroll identifiers=%r reason=%s", names, error)
         raise EnrollmentRefusedError("the server cannot reach its board, come again") from error
 
 
-def _valid_secret(application: Application) -> EnrollSecret:
-    """Give the secret that was offered, locked when its hosts are counted. Wrong ones are counted by address."""
-    secret = EnrollSecret.objects.matching(application.secret)
-    now = timezone.now()
-    if secret is None:
-        if too_many := wrong_secrets.count(application.address):
-            raise EnrollmentRefusedError(too_many)
-        raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
-    if secret.valid_from is not None and now < secret.valid_from:
-        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid yet")
-    if secret.valid_until is not None and now >= secret.valid_until:
-        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid any more")
-    return EnrollSecret.objects.select_for_update().get(pk=secret.pk) if secret.quota is not None else secret
+class _Secrets:
+    """The secrets that were offered. Those with a quota are locked, in order of id, while their hosts are counted."""
+
+    def __init__(self, applications: Sequence[Application]) -> None:
+        digests = {digest_of(application.secret) for application in applications}
+        offered = EnrollSecret.objects.filter(digest__in=digests, revoked_at=None).prefetch_related("labels")
+        self._offered = {secret.digest: secret for secret in offered}
+        limited = [secret.pk for secret in self._offered.values() if secret.quota is not None]
+        self._quotas: dict[int, int | None] = {}
+        self._hosts: Counter[int | None] = Counter()
+        if limited:
+            locked = EnrollSecret.objects.select_for_update().filter(pk__in=limited).order_by("pk")
+            self._quotas = {secret.pk: secret.quota for secret in locked}
+            counts = Host.objects.filter(enroll_secret__in=limited).order_by().values("enroll_secret")
+            self._hosts.update(dict(counts.annotate(number=Count("pk")).values_list("enroll_secret", "number")))
+
+    def valid(self, application: Application) -> EnrollSecret:
+        """Give the secret that was offered. Wrong ones are counted by address."""
+        secret = self._offered.get(digest_of(application.secret))
+        now = timezone.now()
+        if secret is None:
+            if too_many := wrong_secrets.count(application.address):
+                raise EnrollmentRefusedError(too_many)
+            raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
+        if secret.valid_from is not None and now < secret.valid_from:
+            raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid yet")
+        if secret.valid_until is not None and now >= secret.valid_until:
+            raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid any more")
+        return secret
+
+    def spend(self, secret: EnrollSecret, before: int | None) -> None:
+        """Count a host that now has this secret instead of another one or none."""
+        quota = self._quotas.get(secret.pk)
+        if quota is not None and self._hosts[secret.pk] >= quota:
+            raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is spent: its quota is {quota} hosts")
+        self._hosts[secret.pk] += 1
+        self._hosts[before] -= 1
 
 
-def _check_quota(secret: EnrollSecret) -> None:
-    if secret.quota is not None and Host.objects.filter(enroll_secret=secret).count() >= secret.quota:
-        raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is spent: its quota is {secret.quota} hosts")
+class _Uses:
+    """When and where known hosts were alive last."""
 
+    def __init__(self, hosts: list[int]) -> None:
+        self._now: datetime | None = clock.now() if hosts else None
+        self._uses = heartbeats.last_uses_of(hosts)
+        self._reads = heartbeats.reads_of(hosts) if settings.ENROLL_TAKEOVER == "refuse" else {}
 
-def _check_takeover(host: Host, address: str | None) -> None:
-    """Mark a host whose name is taken at another address while it is alive; refuse that when the setting says so.
+    def check_takeover(self, host: Host, address: str | None) -> None:
+        """Mark a host whose name is taken at another address while it is alive; refuse that when the setting says so.
 
-    What counts is where a key of the host was used last, within ONLINE_SECONDS: a laptop that moved has been silent for
-    longer, or used its key at the new address already.
-    """
-    elsewhere = _address_in_use(host)
-    if settings.ENROLL_TAKEOVER != "refuse":
-        if address and elsewhere not in (None, address):
-            _doubt(host, f"it was enrolled again from {address} while {elsewhere} used its name")
-        return
-    reads = heartbeats.reads_of([host.pk]).get(host.pk)
-    if reads is not None and reads.last > clock.now() - ALIVE:
-        raise EnrollmentRefusedError("a host with this host_identifier asked within the last minute, come again later")
+        What counts is where a key of the host was used last, within ONLINE_SECONDS: a laptop that moved has been silent
+        for longer, or used its key at the new address already.
+        """
+        if settings.ENROLL_TAKEOVER != "refuse":
+            elsewhere = self._address_in_use(host)
+            if address and elsewhere not in (None, address):
+                _doubt(host, f"it was enrolled again from {address} while {elsewhere} used its name")
+            return
+        reads = self._reads.get(host.pk)
+        if reads is not None and self._now is not None and reads.last > self._now - ALIVE:
+            sentence = "a host with this host_identifier asked within the last minute, come again later"
+            raise EnrollmentRefusedError(sentence)
 
-
-def _address_in_use(host: Host) -> str | None:
-    """Give where the host is alive, by its last use of a key or its enrollment; None when it is not."""
-    use = heartbeats.last_use_of(host.pk)
-    if use is not None and use.at >= online_since(clock.now()):
-        return use.address
-    return host.address if host.enrolled_at >= online_since(timezone.now()) else None
+    def _address_in_use(self, host: Host) -> str | None:
+        """Give where the host is alive, by its last use of a key or its enrollment; None when it is not."""
+        use = self._uses.get(host.pk)
+        if use is not None and self._now is not None and use.at >= online_since(self._now):
+            return use.address
+        return host.address if host.enrolled_at >= online_since(timezone.now()) else None
 
 
 def _doubt(host: Host, reason: str) -> None:
@@ -171,33 +232,3 @@ def _doubt(host: Host, reason: str) -> None:
     if host.in_doubt_since is None:
         host.in_doubt_since, host.in_doubt_reason = timezone.now(), reason
         logger.warning("identity in doubt host=%s reason=%s", host.pk, reason)
-
-
-def facts_of(application: Application) -> dict[str, Any]:
-    """Give the fields of a Host that host_details tells."""
-    memory = application.fact("system_info", "physical_memory")
-    hostname = application.fact("system_info", "hostname", 255) or application.host_identifier
-    return {
-        "hostname": hostname,
-        "uuid": application.fact("system_info", "uuid", 64),
-        "hardware_serial": application.fact("system_info", "hardware_serial", 128),
-        "platform": application.platform,
-        "platform_contradiction": facts.contradiction(
-            application.platform,
-            application.fact("os_version", "platform"),
-            application.fact("os_version", "name", 100),
-        ),
-        "os_name": application.fact("os_version", "name", 100),
-        "os_version": application.fact("os_version", "version"),
-        "osquery_version": application.fact("osquery_info", "version", 50),
-        "cpu_brand": application.fact("system_info", "cpu_brand"),
-        "physical_memory": int(memory) if memory.isdecimal() and len(memory) < 19 else None,
-        "address": application.address,
-        "details": application.details,
-    }
-
-
-def _text(value: Any) -> str:
-    """Give a text PostgreSQL takes: NUL and lone surrogates it refuses. A list or an object, however deep, is none."""
-    text = str(value) if isinstance(value, str | int | float) else ""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,31 +1,16 @@
-"""The agents' endpoint that needs Postgres. Everything else they say goes through `agents.gateway.app`."""
+"""The agents' endpoint that needs Postgres, for who reaches Django itself; gateways go to the desk."""
 
-from functools import cache
-
-from django.conf import settings
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from agents.enrolling.addresses import address_of
-from agents.enrolling.enrollment import Application, EnrollmentRefusedError, enroll
-from agents.protocol.messages import members_of, value_of
-from agents.protocol.node_key import NodeKeys
-
-
-@cache
-def _keys() -> NodeKeys:
-    return NodeKeys(settings.NODE_KEY_SECRETS)
+from agents.enrolling.desk import Sent, keep
 
 
 @csrf_exempt
 @require_POST
-def enroll_host(request: HttpRequest) -> JsonResponse:
-    """Give a node key, or an `error` (agents look at nothing else of a refusal than the missing key)."""
-    members = members_of(request.body)
-    body = None if members is None else {name: value_of(raw) for name, raw in members.items()}
-    try:
-        host, enrolled = enroll(Application.read(body, address_of(request.META) or None))
-    except EnrollmentRefusedError as refusal:
-        return JsonResponse({"error": str(refusal)})
-    return JsonResponse({"node_key": _keys().issue(host.pk, host.epoch, enrolled)})
+def enroll_host(request: HttpRequest) -> HttpResponse:
+    """Give a node key, or an `error`."""
+    sent = Sent(request.body, address_of(request.META) or None)
+    return HttpResponse(keep([sent])[0], content_type="application/json")

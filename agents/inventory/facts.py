@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from agents.inventory.labels import follow_platform
+from agents.inventory.labels import follow_platforms
 from agents.inventory.schemas import DIGEST
 from agents.models import Host, Platform
 
@@ -65,4 +65,4 @@ def update(host: Host, row: dict[str, str], at: datetime) -> None:
     host.details_at = at
     host.platform_contradiction = contradiction(host.platform, row.get("os_platform", ""), row.get("os_name", ""))
     host.save(update_fields=[*TEXTS, *NUMBERS, "details_at", "platform_contradiction"])
-    follow_platform(host)
+    follow_platforms([host])

@@ -78,13 +78,13 @@ def ask(query: HousekeepingQuery, hosts: HostQuerySet) -> int:
     return len(ids)
 
 
-def ask_all(host_id: int) -> None:
-    """Ask one host everything at its next read: it just enrolled. When the board is away its minute will come."""
+def ask_all(host_ids: Sequence[int]) -> None:
+    """Ask hosts everything at their next read: they just enrolled. When the board is away their minute will come."""
     try:
         for query in _regular():
-            ask(query, Host.objects.filter(pk=host_id))
+            ask(query, Host.objects.filter(pk__in=host_ids))
     except (redis_client.NoBoardError, RedisError) as error:
-        logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
+        logger.warning("hosts not asked yet hosts=%s reason=%s", host_ids, error or "the board is not whole")
 
 
 def learn_again(hosts: HostQuerySet) -> int:

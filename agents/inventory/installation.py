@@ -6,7 +6,7 @@ restored is seen by where the database lies: cluster, database and table have ot
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db import connection
@@ -62,14 +62,15 @@ def new_name() -> str:
     return secrets.token_hex(6)
 
 
-def admit(host: Host) -> Enrolled:
-    """Let gateways know a host that enrolls, within its transaction; give what its key says.
+def admit(hosts: Iterable[Host]) -> dict[int, Enrolled]:
+    """Let gateways know hosts that enroll, within their transaction; give what the key of each says.
 
     Raise NoBoardError while the board is that of another life, whose hosts may have the same numbers.
     """
-    now, tag = here(), tag_of(host.host_identifier)
-    known_hosts.note(now.life, host.pk, tag)
-    return Enrolled(now.life.name, tag)
+    now = here()
+    tags = {host.pk: tag_of(host.host_identifier) for host in hosts}
+    known_hosts.note(now.life, tags)
+    return {host: Enrolled(now.life.name, tag) for host, tag in tags.items()}
 
 
 def host_of(identity: Identity) -> Host | None:

@@ -1,8 +1,9 @@
 """Who is in a label: by hand, by SQL that hosts answer, or by platform."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
+from django.db.models import F
 
 from agents.board import operator_verbs
 from agents.inventory import label_sql
@@ -27,14 +28,18 @@ def add(label: Label, hosts: HostQuerySet) -> None:
     LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
 
 
-def follow_platform(host: Host) -> None:
-    """Put a host into the built-in label of its platform, and out of the others."""
-    LabelMembership.objects.filter(host=host).exclude(label__built_in="").exclude(
-        label__built_in=host.platform
-    ).delete()
-    label = Label.objects.filter(built_in=host.platform).first()
-    if label is not None:
-        set_membership(label, host, is_member=True)
+def put_into(pairs: Iterable[tuple[Label, Host]]) -> None:
+    """Put hosts into labels; some may be in them already."""
+    members = [LabelMembership(label=label, host=host) for label, host in pairs]
+    LabelMembership.objects.bulk_create(members, ignore_conflicts=True)
+
+
+def follow_platforms(hosts: Sequence[Host]) -> None:
+    """Put hosts into the built-in labels of their platforms, and out of the others."""
+    built_in = LabelMembership.objects.filter(host__in=hosts).exclude(label__built_in="")
+    built_in.exclude(label__built_in=F("host__platform")).delete()
+    labels = {label.built_in: label for label in Label.objects.exclude(built_in="")}
+    put_into((labels[host.platform], host) for host in hosts if host.platform in labels)
 
 
 def check_by_hand(label: Label) -> None:

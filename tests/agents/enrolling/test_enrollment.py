@@ -154,15 +154,15 @@ def test_wrong_secrets_are_counted_by_address_and_right_ones_pass() -> None:
 
 
 def test_only_a_trusted_proxy_says_where_a_request_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.enrolling import views
+    from agents.enrolling.addresses import _peers
 
-    views._peers.cache_clear()
+    _peers.cache_clear()
     with override_settings(TRUSTED_PROXIES=["10.0.0.0/8"]):
         through = {"HTTP_X_FORWARDED_FOR": "203.0.113.9, 198.51.100.7"}
         enroll(identifier="proxied", address="10.1.2.3", headers=through)
         enroll(identifier="straight", address="192.0.2.1", headers=through)
         enroll(identifier="odd", address="10.1.2.3", headers={"HTTP_X_FORWARDED_FOR": "no address"})
-    views._peers.cache_clear()
+    _peers.cache_clear()
 
     addresses = dict(Host.objects.values_list("host_identifier", "address"))
     assert addresses == {"proxied": "198.51.100.7", "straight": "192.0.2.1", "odd": "10.1.2.3"}

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from agents.board import keyspace, operator_verbs, redis_client
+from agents.enrolling.desk import Desk
 from agents.gateway.app import Gateway
 from agents.gateway.asgi_types import App
 from agents.protocol.node_key import NodeKeys
@@ -276,7 +277,7 @@ def wire(plain: Wire, board: None) -> Wire:
 def plain_whole() -> Iterator[Wire]:
     """Serve one gateway with Django behind it, on this process' database, for all tests of a file."""
     served = Served()
-    yield served.start(cold=get_asgi_application())
+    yield served.start(cold=Desk(get_asgi_application()))
     served.stop()
 
 

@@ -11,7 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.board import keyspace, redis_client
-from agents.enrolling import views
+from agents.enrolling import desk
+from agents.enrolling.desk import Desk
 from agents.inventory import facts, presence
 from agents.models import EnrollSecret, Host
 from tests.agents.wire.conftest import Wire, at_once, eventually, request
@@ -107,7 +108,7 @@ def test_a_second_machine_under_the_same_name_is_served_and_noticed(whole: Wire)
 
 
 def test_a_cloned_machine_with_the_same_key_is_noticed(listen: Callable[..., Wire], whole: Wire) -> None:
-    held = listen(cold=get_asgi_application(), hold_seconds=1.0, trusted_proxies=["127.0.0.1"])
+    held = listen(cold=Desk(get_asgi_application()), hold_seconds=1.0, trusted_proxies=["127.0.0.1"])
     key = enroll(held)
     read(held, key)  # what it is asked about itself
     read(held, key)
@@ -225,7 +226,7 @@ def test_pages_of_the_framework_never_reach_an_agent(whole: Wire, monkeypatch: p
     def broken(_: Any) -> Host:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(views, "enroll", broken)
+    monkeypatch.setattr(desk, "enroll_all", broken)
 
     assert set(whole.post("enroll", BODY)) == {"error"}
 
