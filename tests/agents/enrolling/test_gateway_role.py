@@ -17,6 +17,7 @@ from django.test import Client
 from agents.board.health import health
 from agents.carving.models import Carve
 from agents.enrolling import config_document
+from agents.inventory import installation
 from agents.models import EnrollSecret, Host
 from fleet.embedded import EmbeddedPostgres
 from tests.conftest import key_of
@@ -60,6 +61,7 @@ def test_enrollment_and_config_work(settings: Any) -> None:
     secret.quota = 5
     secret.save()
     secret.labels.add(make_label("laptops"))
+    installation.here()  # is named by who writes the board
     become_gateway()
 
     for platform in ("9", "16", "9"):
