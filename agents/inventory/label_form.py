@@ -45,6 +45,7 @@ class LabelForm(forms.ModelForm[Label]):
     class Meta:
         model = Label
         fields = ["name", "description"]
+        widgets = {"description": forms.Textarea({"rows": 2})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin with the SQL that is kept."""

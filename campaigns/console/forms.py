@@ -325,6 +325,8 @@ class QueryForm(forms.ModelForm[Query]):
     class Meta:
         model = Query
         fields = ["name", "sql", "description"]
+        labels = {"sql": "SQL"}
+        widgets = {"description": forms.Textarea({"rows": 2})}
 
     def clean_sql(self) -> str:
         """Refuse what a launch would refuse, beside the field."""
