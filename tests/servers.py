@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
+from fleet.embedded.postgres import EmbeddedPostgres
+from fleet.embedded.redis import EmbeddedRedis
 
 _started: list[EmbeddedPostgres | EmbeddedRedis] = []
 _folders: list[Path] = []

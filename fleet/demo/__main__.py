@@ -10,7 +10,7 @@ from fleet.demo.demo import CannotStartError, Demo
 from fleet.demo.options import read_options
 from fleet.demo.show import launch_quietly, show
 from fleet.demo.supervisor import say
-from fleet.embedded import EmbeddedError, die_with_parent
+from fleet.embedded.server import EmbeddedError, die_with_parent
 from fleet.text import show_uncaught
 
 ENDING = (signal.SIGINT, signal.SIGTERM)

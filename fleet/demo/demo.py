@@ -19,7 +19,8 @@ from fleet.demo import address, secrets
 from fleet.demo.certificates import Certificates
 from fleet.demo.options import ROOT
 from fleet.demo.supervisor import Process, Supervisor, say
-from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
+from fleet.embedded.postgres import EmbeddedPostgres
+from fleet.embedded.redis import EmbeddedRedis
 
 READY_SECONDS = 90.0
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fleet.embedded import secret_file
+from fleet.embedded.server import secret_file
 
 
 def read(folder: Path, name: str) -> str:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.embedded import die_with_parent, open_log
+from fleet.embedded.server import die_with_parent, open_log
 from fleet.text import shown_lines
 
 GRACE_SECONDS = 8.0

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.embedded import EmbeddedPostgres, EmbeddedRedis
+from fleet.embedded.postgres import EmbeddedPostgres
+from fleet.embedded.redis import EmbeddedRedis
 
 SECRET = "the secret of the bench"
 

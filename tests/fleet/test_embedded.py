@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from fleet.embedded import EmbeddedPostgres, EmbeddedRedis, secret_file
+from fleet.embedded.postgres import EmbeddedPostgres
+from fleet.embedded.redis import EmbeddedRedis
+from fleet.embedded.server import secret_file
 from tests.servers import open_folder
 
 

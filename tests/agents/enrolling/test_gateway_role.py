@@ -19,7 +19,7 @@ from agents.carving.models import Carve
 from agents.enrolling import config_document
 from agents.inventory import installation
 from agents.models import EnrollSecret, Host
-from fleet.embedded import EmbeddedPostgres
+from fleet.embedded.postgres import EmbeddedPostgres
 from tests.conftest import key_of
 from tests.factories import make_campaign, make_host, make_label
 

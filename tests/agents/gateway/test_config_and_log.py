@@ -25,7 +25,7 @@ from agents.gateway.app import Gateway
 from agents.gateway.log_sink import LinesUnderWayError, LogSink, LogSinkError, Rotation
 from agents.models import ConfigDocument, Host
 from campaigns.running.rebuild import rebuild
-from fleet.embedded import EmbeddedRedis
+from fleet.embedded.redis import EmbeddedRedis
 from fleet.errors import BadInputError
 from tests.conftest import Agent
 from tests.end_to_end.conftest import wait_for

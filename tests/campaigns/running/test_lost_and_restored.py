@@ -20,7 +20,7 @@ from agents.protocol.node_key import NodeKeys
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result
 from campaigns.running.rebuild import mend_board
-from fleet.embedded import EmbeddedPostgres
+from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.errors import UnavailableError
 from tests.conftest import Agent
 from tests.factories import make_campaign, make_host, make_user

