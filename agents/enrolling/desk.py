@@ -23,6 +23,7 @@ from agents.protocol.node_key import NodeKeys
 
 PATH = "/api/osquery/enroll"
 MOST_TOGETHER = 200
+GATHER_SECONDS = 0.02  # so that of a fleet that comes at once not every other one begins a batch of its own
 MOST_WAITING = 4000  # more would wait in vain: agents give up after 16 seconds
 
 Scope = MutableMapping[str, Any]
@@ -68,6 +69,7 @@ class Desk:
         """Keep who waits until nobody does."""
         loop = asyncio.get_running_loop()
         while self._waiting:
+            await asyncio.sleep(GATHER_SECONDS)
             together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
             try:
                 answers = await loop.run_in_executor(self._thread, keep, [sent for sent, _ in together])

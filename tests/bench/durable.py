@@ -51,18 +51,15 @@ def _prepare(hosts: int) -> None:
     from django.db import connection
 
     from agents.board import rebuilding
-    from agents.models import EnrollSecret
+    from agents.models import EnrollSecret, Host
 
     call_command("migrate", verbosity=0)
     rebuilding.finish({})
     User.objects.create_superuser("bench")
     EnrollSecret.objects.offer("bench", SECRET)
+    numbers = range(1, hosts + 1)
+    for start in range(0, hosts, 10_000):
+        names = [f"bench-{number}" for number in numbers[start : start + 10_000]]
+        Host.objects.bulk_create(Host(host_identifier=name, hostname=name, platform="linux") for name in names)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO agents_host (host_identifier, hostname, uuid, hardware_serial, platform, os_name, os_version,"
-            " osquery_version, cpu_brand, extensions, addresses, details, enrolled_at, epoch, epoch_floor,"
-            " in_doubt_reason) SELECT 'bench-' || n, 'host-' || n, '', '', 'linux', '', '', '', '', '', '', '{}',"
-            " now(), 1, 0, '' FROM generate_series(1, %s) AS n",
-            [hosts],
-        )
         cursor.execute("VACUUM ANALYZE agents_host")
