@@ -71,9 +71,8 @@ def fleet(folder: Path, hold_seconds: float, hosts: int) -> Iterator[list[int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    gateway = ["-m", "uvicorn", "fleet.asgi:gateway", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    gateway += ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
-    gateway += ["--ssl-certfile", str(certificates.server), "--ssl-keyfile", str(certificates.server_key)]
+    gateway = ["-m", "fleet.serve", "gateway", "--port", str(port)]
+    gateway += ["--certificate", str(certificates.server), "--key", str(certificates.server_key)]
     simulate = ["manage.py", "simulate", "--hosts", str(hosts), "--seed", str(int(hold_seconds) + 1)]
     simulate += ["--url", f"https://127.0.0.1:{port}", "--ca", str(certificates.ca)]
     before = set(Host.objects.values_list("pk", flat=True))

@@ -1,19 +1,86 @@
-"""The processes' own clocks: what a figure cost, whoever else uses the machine."""
+"""CPU clocks of processes, and Debian's compiled load generators: which side was at its limit is said, not guessed."""
 
 import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
-TICK = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
+SERVER_CORE, CLIENT_CORE = "0", "1"
+SATURATED = 0.9  # of a core
+PACKAGES = {"ab": "apache2-utils", "wrk": "wrk"}
 
 
-def cpu_seconds(*pids: int) -> float:
-    """Give the CPU time that processes have used, their threads' too; 0 for those that are gone."""
-    return sum(_of(Path(f"/proc/{pid}/stat")) for pid in pids)
+class Load(NamedTuple):
+    """What one round cost: requests, wall seconds, and CPU seconds of both sides."""
+
+    requests: int
+    seconds: float
+    server: float
+    client: float
+
+    @property
+    def rate(self) -> float:
+        """Give the requests per CPU-second of the server."""
+        return self.requests / self.server
+
+    @property
+    def limit(self) -> str:
+        """Say which side had a core to itself and no more to give."""
+        sides = {"server": self.server / self.seconds, "client": self.client / self.seconds}
+        full = [side for side, share in sides.items() if share > SATURATED]
+        shares = ", ".join(f"{side} {share:.0%}" for side, share in sides.items())
+        return f"{' and '.join(full) or 'neither side'} saturated ({shares} of a core)"
 
 
-def _of(stat: Path) -> float:
-    try:
-        fields = stat.read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICK
+def has(tool: str) -> bool:
+    """Say, in a clear line too, whether a load generator is there."""
+    if shutil.which(tool):
+        return True
+    print(f"left out: {tool} is missing (Debian: apt-get install {PACKAGES[tool]})")
+    return False
+
+
+def cpu_of(pid: int) -> float:
+    """Give the CPU seconds a process and its children have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    mine = (int(fields[11]) + int(fields[12])) / TICKS
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return mine + sum(map(cpu_of, children))
+
+
+def full_handshakes(pid: int, url: str, body: str, requests: int, at_once: int = 50) -> Load:
+    """Send with `ab`: a new connection for each and, other than wrk, never a TLS session that is resumed."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(body)
+        file.flush()
+        command = ["ab", "-q", "-n", str(requests), "-c", str(at_once), "-p", file.name, "-T", "application/json", url]
+        said, load = _timed(pid, command, requests)
+    if not re.search(r"^Failed requests:\s+0$", said, re.MULTILINE) or "Non-2xx" in said:
+        sys.exit(f"ab met refusals:\n{said}")
+    return load
+
+
+def wrk(pid: int, url: str, script: Path, seconds: int = 3, at_once: int = 50) -> Load:
+    """Send with `wrk`, whose requests a Lua script writes. The server closes each connection."""
+    said, load = _timed(pid, ["wrk", "-t1", f"-c{at_once}", f"-d{seconds}", "-s", str(script), url], 0)
+    found = re.search(r"(\d+) requests in", said)
+    if found is None or "Non-2xx" in said:
+        sys.exit(f"wrk met refusals:\n{said}")
+    return load._replace(requests=int(found[1]))
+
+
+def _timed(pid: int, command: list[str], requests: int) -> tuple[str, Load]:
+    before, mine, began = cpu_of(pid), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    ended = subprocess.run(["taskset", "-c", CLIENT_CORE, *command], capture_output=True, text=True, check=True)
+    seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    client = used.ru_utime + used.ru_stime - mine.ru_utime - mine.ru_stime
+    return ended.stdout, Load(requests, seconds, cpu_of(pid) - before, client)

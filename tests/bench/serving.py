@@ -8,23 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from fleet.demo.certificates import Certificates
+from tests.bench.clocks import SERVER_CORE
+
 
 class Served(NamedTuple):
     """Where it listens, and which process it is."""
 
     port: int
     pid: int
+    scheme: str
+
+    @property
+    def url(self) -> str:
+        """Give its address."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextmanager
-def served(app: str) -> Iterator[Served]:
-    """Serve an app with uvicorn as it is deployed, but without TLS."""
+def served(app: str, by: str = "granian", tls: Certificates | None = None) -> Iterator[Served]:
+    """Serve an app with granian, as it is deployed, or with uvicorn, as it was."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "error", "--no-access-log"]
-    command += ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
-    process = subprocess.Popen(["taskset", "-c", "0", *command])
+    command = _granian(app, port, tls) if by == "granian" else _uvicorn(app, port, tls)
+    process = subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command])
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -33,7 +41,19 @@ def served(app: str) -> Iterator[Served]:
                 break
             except OSError:
                 time.sleep(0.1)
-        yield Served(port, process.pid)
+        yield Served(port, process.pid, "https" if tls else "http")
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _granian(app: str, port: int, tls: Certificates | None) -> list[str]:
+    files = [str(tls.server), str(tls.server_key)] if tls else []
+    return ["-W", "ignore", "-m", "tests.bench.granian_serving", app, str(port), *files]
+
+
+def _uvicorn(app: str, port: int, tls: Certificates | None) -> list[str]:
+    command = ["-W", "ignore", "-m", "uvicorn", app, "--port", str(port), "--log-level", "error", "--no-access-log"]
+    command += ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
+    files = ["--ssl-certfile", str(tls.server), "--ssl-keyfile", str(tls.server_key)] if tls else []
+    return command + files

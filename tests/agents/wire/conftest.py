@@ -30,6 +30,7 @@ from tests.conftest import gateway_settings, no_cold_app
 
 HOST = 12
 PATIENCE = 10  # seconds; nothing here should take one
+START_PATIENCE = 60  # of a whole process, on a machine that does other things as well
 
 
 class Reply(NamedTuple):
@@ -126,7 +127,7 @@ class GatewayProcess(Server):
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
         self.pid = self.process.pid
-        eventually(self.listens)
+        eventually(self.listens, START_PATIENCE)
 
     def stop(self) -> None:
         """End it, as a service manager does."""
@@ -182,9 +183,9 @@ def entries(kind: bytes = b"a") -> list[dict[bytes, bytes]]:
     return [fields for _, fields in redis_client.client().xrange(keyspace.STREAM) if fields[b"k"] == kind]
 
 
-def eventually(is_so: Callable[[], bool]) -> None:
+def eventually(is_so: Callable[[], bool], within: float = PATIENCE) -> None:
     """Return when something is so. Fail when it never is."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.005)
