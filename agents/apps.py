@@ -27,7 +27,9 @@ class AgentsConfig(AppConfig):
 
 
 def _prepare(apps: Apps = installed, **_: Any) -> None:
+    from agents.carving import lookup
     from agents.inventory import housekeeping
 
     if "housekeepingquery" in apps.all_models["agents"]:  # a migration backwards ends before it existed
         housekeeping.prepare()
+        lookup.prepare()

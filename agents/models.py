@@ -243,6 +243,7 @@ class HousekeepingQuery(models.Model):
         SCHEMA = "schema", "tables and columns"
         FUNCTIONS = "functions", "functions of its SQL"
         FLAGS = "flags", "names of its flags"
+        CARVES = "carves", "digests of its carves"
 
     kind = models.CharField(max_length=9, choices=Kind.choices)
     sql = models.TextField()

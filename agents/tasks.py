@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from agents.carving import carves
+from agents.carving import carves, lookup
 from agents.inventory import housekeeping, presence
 from agents.models import Host, HousekeepingQuery
 
@@ -29,5 +29,6 @@ def ask_everybody(query_id: int) -> None:
 
 @shared_task(name="agents.check_carves")
 def check_carves() -> None:
-    """Take the digests of carves that are complete."""
+    """Take the digests of carves that are complete, and ask their hosts for theirs."""
     carves.check()
+    lookup.ask_due()

@@ -87,7 +87,6 @@ def announcements(host: int, campaign: int, rows: Iterable[dict[str, str]], at: 
     for row in rows:
         carve_id = row.get("carve_guid", "")
         if IDENTIFIER.fullmatch(carve_id):
-            digest = row.get("sha256", "").lower()
             found[carve_id] = Announcement(
                 host=host,
                 carve_id=carve_id,
@@ -95,11 +94,17 @@ def announcements(host: int, campaign: int, rows: Iterable[dict[str, str]], at: 
                 path=row.get("path", "")[:10_000],
                 at=at,
                 status=row.get("status", "")[:40],
-                sha256=digest if SHA256.fullmatch(digest) else "",
+                sha256=digest_in(row),
             )
         if len(found) == MOST_OF_AN_ANSWER:
             break
     return list(found.values())
+
+
+def digest_in(row: dict[str, str]) -> str:
+    """Give the digest in a row of the `carves` table, "" when the host has none (yet)."""
+    digest = row.get("sha256", "").lower()
+    return digest if SHA256.fullmatch(digest) else ""
 
 
 def announce(told: Iterable[Announcement]) -> None:

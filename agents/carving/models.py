@@ -57,6 +57,7 @@ class Carve(models.Model):
     sha256 = models.CharField(max_length=64, blank=True, default="", help_text="of the bytes that are here")
     host_sha256 = models.CharField(max_length=64, blank=True, default="", help_text="of the carves table")
     host_status = models.CharField(max_length=40, blank=True, default="", help_text="of the carves table")
+    asked_at = models.DateTimeField(null=True, blank=True, help_text="when its host was asked for both last")
     trouble = models.TextField(blank=True, default="")
 
     class Meta:

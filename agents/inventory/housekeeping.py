@@ -99,15 +99,21 @@ def learn_again(hosts: HostQuerySet) -> int:
 
 
 def _regular() -> Sequence[HousekeepingQuery]:
-    return list(HousekeepingQuery.objects.exclude(kind__in=schemas.QUESTIONS).filter(stopped_at=None))
+    """Give what every host is asked; tables and carves are asked for when there is a reason to."""
+    seldom = [*schemas.QUESTIONS, HousekeepingQuery.Kind.CARVES]
+    return list(HousekeepingQuery.objects.exclude(kind__in=seldom).filter(stopped_at=None))
 
 
-def store(told: Iterable[Told]) -> None:
-    """Write down what hosts answered. Answers to a query that is gone, or of a host that is gone, are dropped."""
+def store(told: Iterable[Told]) -> list[Told]:
+    """Write down what hosts answered; give what they told of their carves, which is not this room's to keep.
+
+    Answers to a query that is gone, or of a host that is gone, are dropped.
+    """
     told = list(told)
     queries = HousekeepingQuery.objects.select_related("label").in_bulk({one.query_id for one in told})
     hosts = Host.objects.select_for_update(no_key=True).order_by("pk").in_bulk({one.host_id for one in told})
     intervals: dict[int, int] = {}
+    of_carves: list[Told] = []
     for one in told:
         query, host = queries.get(one.query_id), hosts.get(one.host_id)
         if query is None or host is None:
@@ -122,10 +128,13 @@ def store(told: Iterable[Told]) -> None:
         elif query.label is not None:
             set_membership(query.label, host, is_member=bool(one.rows))
             label_sql.note_answered(query, one.at)
+        elif query.kind == HousekeepingQuery.Kind.CARVES:
+            of_carves.append(one)
         else:
             _learn(query, host, one)
     if intervals:
         transaction.on_commit(lambda: operator_verbs.note_interval(intervals))
+    return of_carves
 
 
 def _store_facts(host: Host, told: Told) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from agents.carving import carves
+from agents.carving import carves, lookup
 from agents.inventory import housekeeping
 from campaigns.collecting import targets
 from campaigns.collecting.entry import Entry, reading
@@ -57,7 +57,7 @@ class Batch:
                 else:
                     logger.info("entry dropped entry=%s: campaign %s is gone", entry.id, address[0])
         self._write()
-        housekeeping.store(map(_told, self._housekeeping))
+        lookup.store(housekeeping.store(map(_told, self._housekeeping)))
 
     def _apply(self, entry: Entry, address: tuple[int, int]) -> None:
         target = self._targets.get(address)

@@ -28,6 +28,14 @@ CONTENT = [b"one ", b"two ", b"three"]
 SQL = "SELECT * FROM Carves WHERE carve = 1 AND path = '/etc/hosts'"
 
 
+def make_empty(campaign: Campaign) -> Carve:
+    """Give a carve of a path that was not there: a tar of nothing, of which all is here."""
+    carve = make_carve(campaign, block_count=1, block_size=1024, carve_size=1024, received_blocks=1)
+    store.write(carve, 0, bytes(1024))
+    carves.check()
+    return Carve.objects.get(pk=carve.pk)
+
+
 def make_carve(campaign: Campaign | None = None, received: int = 3, **changes: Any) -> Carve:
     """Give a carve of which so many of three blocks are here."""
     size, now = sum(map(len, CONTENT)), timezone.now()
@@ -37,10 +45,8 @@ def make_carve(campaign: Campaign | None = None, received: int = 3, **changes: A
         carve_id="guid-1",
         campaign_id=campaign.pk if campaign else None,
         path="/etc/hosts",
-        received_blocks=received,
-        received_bytes=sum(map(len, CONTENT[:received])),
         completed_at=now if received == 3 else None,
-        **facts,
+        **{"received_blocks": received, "received_bytes": sum(map(len, CONTENT[:received])), **facts},
     )
     for number, block in enumerate(CONTENT[:received]):
         store.write(carve, number, block)
@@ -153,6 +159,29 @@ def test_the_console_links_to_carves_for_who_may(client: Client, operator: User)
 
     operator.user_permissions.add(Permission.objects.get(codename="download_carve"))
     assert f"/api/v1/carves/{carve.pk}/file" in client.get(address).content.decode()
+
+
+def test_a_carve_of_a_missing_file_says_so_and_hands_nothing_out(api: Api, downloader: User) -> None:
+    carve = make_empty(make_campaign(make_host(), sql=SQL))
+
+    found = api(downloader).get(f"/api/v1/campaigns/{carve.campaign_id}/carves/").json()["results"][0]
+
+    assert (found["state"], found["trouble"]) == ("empty", "empty archive: no such file")
+    assert found["download"] is None
+    refused = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
+    assert refused.status_code == 409
+    assert "empty archive: no such file '/etc/hosts' on" in refused.json()["error"]
+
+
+def test_page_and_admin_show_that_a_file_was_missing(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    carve = make_empty(make_campaign(make_host(), sql=SQL))
+
+    for address in (f"/campaigns/{carve.campaign_id}/", "/admin/agents/carve/", f"/hosts/{carve.host_id}/"):
+        page = client.get(address).content.decode()
+        assert "empty archive: no such file" in page, address
+        assert f"/api/v1/carves/{carve.pk}/file" not in page, address
+        assert "complete" not in page[page.index("empty archive") - 200 :][:400], address
 
 
 def test_the_admin_lists_carves_and_deletes_them_with_their_files(client: Client, carves_folder: Path) -> None:
