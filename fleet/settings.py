@@ -112,6 +112,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_BODY_BYTES
 # --- Django ----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "campaigns.console",  # for its templates, filters and static files alone; some stand for those of the next ones
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -127,7 +128,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "agents",
     "campaigns",
-    "campaigns.console",  # for its templates, filters and static files alone
 ]
 MIDDLEWARE = [
     "fleet.middleware.SafeHeaders",
@@ -196,6 +196,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "fleet.formats"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 # Served from the apps themselves: nothing has to be collected before the first start.
@@ -345,20 +346,10 @@ UNFOLD = {
     "SITE_URL": "/",
     "SITE_ICON": f"/{STATIC_URL}campaigns/icon.svg",
     "SITE_FAVICONS": [{"rel": "icon", "href": f"/{STATIC_URL}campaigns/icon.svg"}],
-    # The console's accent; 600 is the colour of buttons and bears white text.
-    "COLORS": {
-        "primary": {
-            "50": "oklch(98.4% .014 180.7)",
-            "100": "oklch(95.3% .051 180.8)",
-            "200": "oklch(91% .096 180.4)",
-            "300": "oklch(85.5% .138 181.1)",
-            "400": "oklch(77.7% .152 181.9)",
-            "500": "oklch(60% .118 184.7)",
-            "600": "oklch(48% .09 186.4)",
-            "700": "oklch(43.7% .078 188.2)",
-            "800": "oklch(38.6% .063 188.4)",
-            "900": "oklch(33% .055 190)",
-            "950": "oklch(27.7% .046 192.5)",
-        }
-    },
+    # Font and colours are the console's: its tokens, under Unfold's names.
+    "STYLES": [f"/{STATIC_URL}campaigns/tokens.css", f"/{STATIC_URL}campaigns/admin_look.css"],
+    "SCRIPTS": [f"/{STATIC_URL}campaigns/admin_theme.js"],
+    "THEME": "campaigns.admin.menu.theme",
+    "SIDEBAR": {"navigation": "campaigns.admin.menu.groups"},
+    "DASHBOARD_CALLBACK": "campaigns.admin.start_page.with_figures",
 }

@@ -102,6 +102,12 @@ class HostAdmin(ModelAdmin):
         """Hosts are revoked, never deleted."""
         return False
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **more: Any) -> Any:
+        """Offer to save where there is something to: the facts are the host's own, its labels alone are changed."""
+        may_save = request.user.has_perm("agents.change_label")
+        offered = {"show_save": may_save, "show_save_and_continue": may_save}
+        return super().render_change_form(request, {**context, **offered}, *args, **more)
+
     @admin.display(boolean=True)
     def online(self, host: Host) -> bool:
         """Say whether it asked lately."""

@@ -1,0 +1,1 @@
+"""How texts of the server write moments, by language; Django looks them up here."""
