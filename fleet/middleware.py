@@ -11,7 +11,7 @@ from django.urls import is_valid_path
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.protocol.endpoints import PREFIXES
-from fleet import headers
+from fleet import headers, refusals
 from fleet.text import is_text
 
 RETRY_AFTER = "FLEET_RETRY_AFTER"  # in META: seconds after which a password will be looked at again
@@ -84,6 +84,10 @@ class CommonForPeople(CommonMiddleware):
         elif not _is_of_api(request) and not _asks_in_text(request):
             raise BadRequest("the address holds a NUL or a lone surrogate, which no text has")
         return redirected
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Let nothing empty be shown to people."""
+        return super().process_response(request, refusals.explained(request, response))
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         """Say whether Django should send people to the address with a slash; never a program."""

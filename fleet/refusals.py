@@ -1,11 +1,16 @@
-"""How the API refuses: one sentence for people, and for each wrong member of the body its own."""
+"""How the server refuses: the API in one sentence, and for each wrong member of the body its own; people in pages.
+
+A page says what is the matter and what to do next. That of a failure here needs no database and no session.
+"""
 
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from django.views import defaults
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
+from django.template import loader
+from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -33,24 +38,50 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer what Django itself refuses, such as a body that is too large."""
-    if not _is_of_api(request):
-        return defaults.bad_request(request, exception)
     told = str(exception) if isinstance(exception, BadRequest) else ""
-    return _answer(400, told or "the server refuses this request: a header, or its size, is not what it may be")
+    sentence = told or "the server refuses this request: a header, or its size, is not what it may be"
+    return _answer(400, sentence) if _is_of_api(request) else _page(request, 400, sentence)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer who may not do this."""
+    told = str(exception) if isinstance(exception, PermissionDenied) else ""
+    sentence = told or "you lack the permission to do this"
+    return _answer(403, sentence) if _is_of_api(request) else _page(request, 403, sentence)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """Answer a form that does not bear this session's token: it was open too long, or is another site's."""
+    sentence = "the form does not belong to your session: you logged in or out since it was opened, or cookies are off"
+    return _answer(403, sentence) if _is_of_api(request) else _page(request, 403, sentence, kind="stale")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer an address that nothing has."""
-    if not _is_of_api(request):
-        return defaults.page_not_found(request, exception)
-    return _answer(404, f"nothing is at {request.path!r}")
+    sentence = f"nothing is at {request.path!r}"
+    return _answer(404, sentence) if _is_of_api(request) else _page(request, 404, sentence)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Answer what went wrong here, without a word of what: the log has it."""
-    if not _is_of_api(request):
-        return defaults.server_error(request)
-    return _answer(500, "the server failed to answer this; its log says why")
+    if _is_of_api(request):
+        return _answer(500, "the server failed to answer this; its log says why")
+    context = {"request": request, "at": timezone.now()}  # no processors: they might ask what has failed
+    return HttpResponse(loader.render_to_string("campaigns/failed.html", context), status=500)
+
+
+def explained(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Give a person who looked at an address for forms more than an empty page; other answers stay as they are."""
+    if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or _is_of_api(request):
+        return response
+    page = _page(request, 405, "this address takes what a form sends, and shows nothing by itself")
+    page.headers["Allow"] = response.headers["Allow"]
+    return page
+
+
+def _page(request: HttpRequest, status: int, sentence: str, kind: str = "") -> HttpResponse:
+    context = {"sentence": sentence, "kind": kind or str(status)}
+    return render(request, "campaigns/refused.html", context, status=status)
 
 
 def _is_of_api(request: HttpRequest) -> bool:

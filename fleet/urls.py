@@ -6,7 +6,10 @@ from django.urls import include, path
 from fleet.documents import DocsPage, OpenApiDocument
 from fleet.readiness import livez, readyz
 
-handler400, handler404, handler500 = (f"fleet.refusals.{name}" for name in ("bad_request", "not_found", "server_error"))
+handler400 = "fleet.refusals.bad_request"
+handler403 = "fleet.refusals.forbidden"
+handler404 = "fleet.refusals.not_found"
+handler500 = "fleet.refusals.server_error"
 
 urlpatterns = [
     path("", include("agents.urls")),

@@ -1,0 +1,109 @@
+"""What people see when the server refuses or fails: a page that says what to do next; programs get JSON."""
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from fleet import refusals
+from tests.factories import make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+
+
+@pytest.fixture
+def boss(client: Client) -> Client:
+    """Give a browser in which an administrator is logged in."""
+    client.force_login(make_user("boss", admin=True))
+    return client
+
+
+@pytest.mark.parametrize("address", ["/nothing/", "/admin/nothing/", "/labels/9999/", "/queries/9999/", "/hosts/9999/"])
+def test_an_address_that_nothing_has_leads_on(boss: Client, address: str) -> None:
+    answer = boss.get(address)
+
+    page = answer.content.decode()
+    assert answer.status_code == 404
+    assert '<nav aria-label="Main">' in page
+    assert "tokens.css" in page
+
+
+def test_a_stranger_at_a_wrong_address_is_shown_the_way_in(client: Client) -> None:
+    page = client.get("/nothing/<b>/").content.decode()
+
+    assert "&lt;b&gt;" in page
+    assert f'href="{reverse("login")}"' in page
+    assert "<nav" not in page
+
+
+def test_what_is_no_text_is_refused_in_a_page(boss: Client) -> None:
+    answer = boss.get("/campaigns/?search=%00")
+
+    assert answer.status_code == 400
+    assert "holds a NUL" in answer.content.decode()
+    assert "Nothing was done." in answer.content.decode()
+
+
+def test_a_form_of_another_session_is_refused_in_a_page() -> None:
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.post("/login/", {"username": "a", "password": "b"})
+
+    assert answer.status_code == 403
+    assert "load the page again" in answer.content.decode()
+
+
+def test_who_may_not_is_told_what_to_do(client: Client) -> None:
+    user = make_user("staff")
+    user.is_staff = True
+    user.save()
+    client.force_login(user)
+
+    answer = client.get("/admin/agents/host/")
+
+    assert answer.status_code == 403
+    assert "An administrator of this server can give it to you" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/settings/secrets/", "/ask/example/0/", "/preferences/"])
+def test_an_address_for_forms_is_no_empty_page(boss: Client, address: str) -> None:
+    answer = boss.get(address)
+
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST"
+    assert "nothing to look at here" in answer.content.decode()
+
+
+def test_a_failure_is_told_without_asking_the_database(django_assert_num_queries: Any, rf: RequestFactory) -> None:
+    request = rf.get("/ask/")
+    request.COOKIES["fleet_theme"] = "dark"
+
+    with django_assert_num_queries(0):
+        answer: Any = refusals.server_error(request)
+
+    assert answer.status_code == 500
+    assert 'data-theme="dark"' in answer.content.decode()
+    assert "Try again in a moment" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (lambda asked: refusals.bad_request(asked, BadRequest("x is y")), 400),
+        (lambda asked: refusals.forbidden(asked, PermissionDenied()), 403),
+        (refusals.csrf_failure, 403),
+        (lambda asked: refusals.not_found(asked, Exception()), 404),
+        (refusals.server_error, 500),
+    ],
+)
+def test_programs_get_json(rf: RequestFactory, refusal: Any, status: int) -> None:
+    request: HttpRequest = rf.get("/api/v1/x/")
+
+    answer = refusal(request)
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/json"
+    assert b'"error"' in answer.content
