@@ -55,6 +55,25 @@ class Checked(NamedTuple):
     restricted: list[str]
 
 
+class Trouble(NamedTuple):
+    """What SQLite says of a text, and where, as people count: lines and columns from 1, 0 = it does not say."""
+
+    sentence: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.sentence} (line {self.line}, column {self.column})" if self.line else self.sentence
+
+
+class WrongSqlError(BadInputError):
+    """SQL is wrong on every host, whatever tables it has; `trouble` says what and where."""
+
+    def __init__(self, sentence: str, trouble: Trouble) -> None:
+        super().__init__(sentence, "sql")
+        self.trouble = trouble
+
+
 class Token(NamedTuple):
     """A word, a mark, a text in '…' or a name in other quotes; what is in quotes is given without them."""
 
@@ -122,8 +141,8 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
     with _connection() as connection:
         for statement in statements:
             error = _prepare(connection, text, statement)
-            if error is not None and not _UNKNOWN_HERE.search(error):
-                raise BadInputError(f"sql {excerpt(text)} is wrong: {error}", "sql")
+            if error is not None and not _UNKNOWN_HERE.search(error.sentence):
+                raise WrongSqlError(f"sql {excerpt(text)} is wrong: {error}", error)
         _refuse_several(text, statements)
         restricted = list(_restrictions(connection, statements[0], restricted_tables))
     return Checked(text, restricted)
@@ -132,11 +151,12 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
 def _refuse_several(text: str, statements: list[Statement]) -> None:
     if len(statements) < 2:
         return
-    second = _place(text, statements[1].start + statements[1].tokens[0].start, 0)
-    raise BadInputError(
-        f"sql {excerpt(text)} has {len(statements)} statements, the second one at {second}: osquery explains the whole"
-        " text as one to learn its columns, so that several fail or lose columns; send one statement",
-        "sql",
+    line, column = _place(text, statements[1].start + statements[1].tokens[0].start, 0)
+    raise WrongSqlError(
+        f"sql {excerpt(text)} has {len(statements)} statements, the second one at line {line}, column {column}: osquery"
+        " explains the whole text as one to learn its columns, so that several fail or lose columns; send one"
+        " statement",
+        Trouble("a second statement begins here: send one statement", line, column),
     )
 
 
@@ -147,12 +167,18 @@ def changes(text: str) -> bool:
 
 def trouble_on(text: str, schema: TableSchema) -> str | None:
     """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
+    trouble = find_trouble(text, schema)
+    return None if trouble is None else str(trouble)
+
+
+def find_trouble(text: str, schema: TableSchema) -> Trouble | None:
+    """Give the same, with the place apart."""
     database = _database_for(schema, "all")
     with database.lock:
         for statement in _statements(text):
             error = _prepare(database.connection, text, statement)
             if error is not None:
-                return _as_hosts_say(error, schema)
+                return error._replace(sentence=_as_hosts_say(error.sentence, schema))
     return None
 
 
@@ -270,7 +296,7 @@ def _never_run(*_: Any) -> int:
     raise NotImplementedError("SQL is prepared here, never run")
 
 
-def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> str | None:
+def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> Trouble | None:
     """Let SQLite parse one statement; give its sentence, and where in the whole text, when it refuses.
 
     Raise what says nothing of the SQL: that memory is short, say.
@@ -286,15 +312,14 @@ def _prepare(connection: apsw.Connection, text: str, statement: Statement) -> st
         place = getattr(error, "error_offset", -1) - (len(explained.encode()) - len(statement_text.encode()))
         if sentence == "incomplete input":
             place = len(statement_text.encode())
-        return sentence if place < 0 else f"{sentence} ({_place(text, statement.start, place)})"
+        return Trouble(sentence) if place < 0 else Trouble(sentence, *_place(text, statement.start, place))
     return None
 
 
-def _place(text: str, start: int, offset: int) -> str:
+def _place(text: str, start: int, offset: int) -> tuple[int, int]:
     """Say where a byte of a statement stands, as people count: lines and columns from 1."""
     before = text[:start] + text[start:].encode()[:offset].decode(errors="ignore")
-    line = before.count("\n") + 1
-    return f"line {line}, column {len(before) - before.rfind(chr(10))}"
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _statements(text: str) -> Iterator[Statement]:
@@ -343,7 +368,8 @@ def _named(connection: apsw.Connection, statement: Statement, tables: set[str]) 
 
 def _is_name(connection: apsw.Connection, statement: Statement, text: str) -> bool:
     """Say whether a text is a name where it stands, as in FROM 'curl'. A blob can stand for values alone."""
-    return "syntax error" in (_prepare(connection, statement.text, statement.without(text)) or "")
+    trouble = _prepare(connection, statement.text, statement.without(text))
+    return trouble is not None and "syntax error" in trouble.sentence
 
 
 def _quoted(name: str) -> str:

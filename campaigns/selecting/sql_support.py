@@ -35,6 +35,14 @@ class Unsupported(NamedTuple):
         return self.platform, self.osquery_version, self.extensions, self.registry_digest
 
 
+class Trouble(NamedTuple):
+    """What is wrong with SQL as it is typed; `everywhere` = on every kind of host that is enrolled."""
+
+    trouble: sql.Trouble
+    platforms: list[str]
+    everywhere: bool
+
+
 class Support(NamedTuple):
     """What is known of SQL on some kinds of host: which cannot run it, and what is to be said before it is sent."""
 
@@ -70,6 +78,18 @@ def support_among(
     warnings = [f"{many} {platform} hosts {said}: {error}" for (platform, error), many in lacking.most_common()]
     able = [schema for kind, schema in schemas.items() if forced or kind not in {one.kind for one in refused}]
     return Support([] if forced else refused, warnings + _of_repeated_columns(text, able))
+
+
+def first_trouble(text: str, hosts: HostQuerySet) -> Trouble | None:
+    """Give what is wrong on most of the hosts on which something is; None = nothing is, as far as is known."""
+    kinds = _kinds_of(hosts)
+    found = {kind: sql.find_trouble(text, schema) for kind, schema in _learned(kinds).items()}
+    wrong = {kind: trouble for kind, trouble in found.items() if trouble is not None}
+    if not wrong:
+        return None
+    commonest = wrong[max(wrong, key=kinds.__getitem__)]
+    platforms = sorted({kind[0] for kind, trouble in wrong.items() if trouble == commonest})
+    return Trouble(commonest, platforms, everywhere=len(wrong) == len(kinds))
 
 
 def _of_repeated_columns(text: str, schemas: Sequence[TableSchema]) -> list[str]:
