@@ -45,6 +45,19 @@ class Query(models.Model):
         return self.name
 
 
+class PinnedQuery(models.Model):
+    """A saved query that one person keeps at hand."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    query = models.ForeignKey(Query, models.CASCADE)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "query"], name="a_query_is_pinned_once")]
+
+    def __str__(self) -> str:
+        return f"query {self.query_id} pinned by {self.user_id}"
+
+
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     """Questions about many campaigns, and the lock that every change of targets needs."""
 

@@ -1,23 +1,26 @@
-"""The page to ask from: the form, who is meant and what it cost before, hosts by name."""
+"""The page to ask from: the form, what it begins with, who is meant and what it cost before."""
 
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agents.inventory import sql
+from agents.inventory import host_names, sql
 from agents.models import Host, Label
-from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_QUERIES, needs, number_of, user_of
-from campaigns.console.forms import AskForm
+from campaigns.console import picks
+from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, number_of, user_of
+from campaigns.console.ask_form import AskForm, in_words_of_the_form
+from campaigns.console.asked_before import questions, saved_queries
+from campaigns.console.forms import QueryForm
+from campaigns.console.wording import visible
 from campaigns.launching import estimates
-from campaigns.models import Campaign, Query
+from campaigns.models import Campaign
 from fleet.errors import FleetError
 
-HOSTS_FOUND = 12
+NAMED_SHOWN = 12  # hosts named one by one that are shown with what tells them apart
+LONGEST_WORDS = 200  # characters of what is looked for
 
 
 @needs(LAUNCH)
@@ -31,36 +34,37 @@ def ask(request: HttpRequest) -> HttpResponse:
             return redirect("campaign", launched.pk)
     context = {
         "form": form,
-        "queries": _queries(request),
-        "recent": Campaign.objects.filter(created_by=user_of(request))[:5],
+        "queries": saved_queries(user_of(request)),
+        "asked": questions(user_of(request)),
         "estimate": _estimate(form, request) if form.is_bound else None,
+        "empty_query": QueryForm(),
     }
     return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
 
 
-def _queries(request: HttpRequest) -> QuerySet[Query]:
-    """Give the saved queries that this person may look at."""
-    return Query.objects.all() if request.user.has_perm(SEE_QUERIES) else Query.objects.none()
-
-
 def _begin_with(request: HttpRequest) -> dict[str, Any]:
-    """Take over the SQL of a saved query or an earlier campaign. Never its target: that is chosen each time."""
-    host = Host.objects.enrolled().filter(pk=number_of(request.GET.get("host"))).first()
-    if host is not None and request.user.has_perm(SEE_HOSTS):
-        return {"kind": "hosts", "hosts": f"#{host.pk}\n"}
+    """Take over what the address names: an earlier campaign with its target, a query, SQL, a label, hosts."""
+    begin: dict[str, Any] = {}
+    shown = Campaign.objects.visible_to(user_of(request))
+    earlier = shown.filter(pk=number_of(request.GET.get("campaign"))).first()
+    if earlier is not None:
+        begin = AskForm.again(earlier)
+    query = saved_queries(user_of(request)).filter(pk=number_of(request.GET.get("query"))).first()
+    if query is not None:
+        begin |= {"sql": query.sql, "name": query.name, "query": query.pk}
     if text := request.GET.get("sql", "").replace("\0", ""):
-        return {"sql": text}
+        begin |= {"sql": text, "query": None}
+    return begin | _whom_to_begin_with(request)
+
+
+def _whom_to_begin_with(request: HttpRequest) -> dict[str, Any]:
     label = Label.objects.filter(pk=number_of(request.GET.get("label"))).first()
     if label is not None:
         return {"kind": "labels", "labels": [label.name]}
-    query = _queries(request).filter(pk=number_of(request.GET.get("query"))).first()
-    if query is not None:
-        return {"sql": query.sql, "name": query.name, "query": query.pk}
-    visible = Campaign.objects.visible_to(user_of(request))
-    earlier = visible.filter(pk=number_of(request.GET.get("campaign"))).first()
-    if earlier is not None:
-        return {"sql": earlier.sql, "name": earlier.name, "reason": earlier.reason, "query": earlier.query_id}
-    return {}
+    ids = [number_of(text) for text in request.GET.getlist("host")]
+    hosts = Host.objects.enrolled().filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else Host.objects.none()
+    lines = [f"#{pk}\n" for pk in hosts.order_by("pk").values_list("pk", flat=True)]
+    return {"kind": "hosts", "hosts": "".join(lines)} if lines else {}
 
 
 @needs(LAUNCH)
@@ -76,9 +80,12 @@ def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
     if not target or not any(target.values()):
         return {"nothing_chosen": True}
     try:
-        return _estimate_of(target, user_of(request), _sql_as_typed(form), forced=bool(form.cleaned_data.get("force")))
+        forced = bool(form.cleaned_data.get("force"))
+        text = _sql_as_typed(form)
+        counted = _estimate_of(target, user_of(request), text, forced=forced)
     except FleetError as error:
         return {"error": error.sentence}
+    return {**counted, "named": _named(target, request), "has_sql": bool(text)}
 
 
 def _estimate_of(target: dict[str, Any], by: User, text: str, *, forced: bool) -> dict[str, Any]:
@@ -89,7 +96,17 @@ def _estimate_of(target: dict[str, Any], by: User, text: str, *, forced: bool) -
         if error.field != "sql":
             raise
         counted = estimates.estimate(target, by)
-        return {**counted, "warnings": [*counted["warnings"], error.sentence]}
+        return {**counted, "warnings": [*counted["warnings"], in_words_of_the_form(error.sentence)]}
+
+
+def _named(target: dict[str, Any], request: HttpRequest) -> list[picks.FoundHost]:
+    """Give hosts that are named, while they are few, with what tells two of one name apart."""
+    named = target.get("hosts", [])
+    if not 0 < len(named) <= NAMED_SHOWN or not request.user.has_perm(SEE_HOSTS):
+        return []
+    words = [name for name in named if isinstance(name, str)]
+    found = host_names.look_up([name for name in named if isinstance(name, int)], words)
+    return picks.told_apart(found.ids, NAMED_SHOWN)
 
 
 def _sql_as_typed(form: AskForm) -> str:
@@ -101,17 +118,28 @@ def _sql_as_typed(form: AskForm) -> str:
         return ""
 
 
-@needs(LAUNCH, SEE_HOSTS)
+@needs(LAUNCH)
 @require_GET
-def find_hosts(request: HttpRequest) -> HttpResponse:
-    """Suggest enrolled hosts whose hostname begins with what was typed."""
-    typed = request.GET.get("find", "").strip()
-    found = Host.objects.enrolled().filter(hostname__istartswith=typed) if typed else Host.objects.none()
-    hosts = found.select_related("presence").order_by("hostname")[: HOSTS_FOUND + 1]
-    now = timezone.now()
-    context = {
-        "typed": typed,
-        "hosts": [(host, host.is_online(now)) for host in hosts[:HOSTS_FOUND]],
-        "more": len(hosts) > HOSTS_FOUND,
-    }
-    return render(request, "campaigns/_found_hosts.html", context)
+def find_targets(request: HttpRequest) -> HttpResponse:
+    """Suggest platforms, labels and enrolled hosts that are like what was typed, each with its count or its facts."""
+    words = _words(request.GET.get("find", ""))
+    context: dict[str, Any] = {"words": visible(words)}
+    if words:
+        hosts, more = picks.hosts(words) if request.user.has_perm(SEE_HOSTS) else ([], False)
+        context |= {"platforms": picks.platforms(words=words), "hosts": hosts, "more_hosts": more}
+        context |= {"labels": picks.labels(words), "shown": picks.FOUND_OF_EACH}
+    return render(request, "campaigns/_found_targets.html", context)
+
+
+@needs(LAUNCH)
+@require_POST
+def find_labels(request: HttpRequest) -> HttpResponse:
+    """Show the labels that are ticked and those that are like what was typed; there may be thousands."""
+    field = "exclude_labels" if request.GET.get("for") == "exclude_labels" else "labels"
+    picked = [name.replace("\0", "") for name in request.POST.getlist(field)]
+    boxes = picks.labels(_words(request.POST.get(f"find_{field}", "")), picked)
+    return render(request, "campaigns/_label_boxes.html", {"boxes": boxes, "field": field})
+
+
+def _words(typed: str) -> str:
+    return typed.replace("\0", "").strip()[:LONGEST_WORDS]

@@ -26,14 +26,6 @@ def hosts(server: Server, elsewhere: Elsewhere) -> list[Host]:
     return made
 
 
-def rewrite(page: Page, text: str) -> None:
-    """Write something else. The editor takes the old text out: the browser would do so with styles of its own."""
-    editor = page.get_by_role("textbox", name="Ask in SQL")
-    editor.press("Control+a")
-    editor.press("Delete")
-    write_sql(page, text)
-
-
 def test_the_estimate_follows_the_sql(page_of: PageOf, operator: User, hosts: list[Host], elsewhere: Elsewhere) -> None:
     elsewhere(Query.objects.create, name="People", sql="SELECT name FROM users")
     page = page_of(operator)
@@ -42,10 +34,10 @@ def test_the_estimate_follows_the_sql(page_of: PageOf, operator: User, hosts: li
 
     write_sql(page, "SELECT name FROM no_such_table")
     expect(estimate).to_contain_text("no_such_table")
-    rewrite(page, "SELECT name FROM processes")
+    write_sql(page, "SELECT name FROM processes")
     expect(estimate).not_to_contain_text("no_such_table")
     expect(run).to_have_text("Run on 3 hosts")
-    rewrite(page, "SELECT name FROM nothing_like_it")
+    write_sql(page, "SELECT name FROM nothing_like_it")
     expect(estimate).to_contain_text("nothing_like_it")
     page.get_by_text("People").click()
     expect(estimate).not_to_contain_text("nothing_like_it")
@@ -69,7 +61,7 @@ def test_an_answer_to_earlier_sql_never_replaces_a_later_one(
     page.route("**/ask/estimate/", hold_the_first)
     with page.expect_request(lambda request: "slow_one" in (request.post_data or "")):
         write_sql(page, "SELECT 1 FROM slow_one")
-    rewrite(page, "SELECT 1 FROM later_one")
+    write_sql(page, "SELECT 1 FROM later_one")
     expect(page.locator("#estimate")).to_contain_text("later_one")
     for route in held:
         route.fulfill(body='<p data-targeted="77">77 hosts, slow_one</p>', content_type="text/html")

@@ -136,8 +136,7 @@ def test_a_saved_query_and_hosts_are_picked(
     page = page_of(operator)
 
     page.get_by_text("Listening ports").click()
-    page.check("[name=kind][value=hosts]")
-    page.locator("#find-hosts").press_sequentially(hosts[3].hostname)
+    page.locator("#find-targets").press_sequentially(hosts[3].hostname)
     page.locator(f"[data-add-host='{hosts[3].hostname}']").click()
 
     expect(page.locator("#id_sql")).to_have_value("SELECT port FROM listening_ports")

@@ -5,13 +5,13 @@ import { build } from "esbuild";
 const OUT = "../static/campaigns/built";
 const ICONS = [
   "activity", "arrow-right", "book-open", "bookmark", "calendar-clock", "check", "chevron-right", "circle-alert", "copy",
-  "download", "eye", "file-down", "history", "house", "key-round", "list-filter", "log-out", "monitor", "pause", "pencil",
+  "download", "eye", "file-down", "history", "house", "key-round", "link", "list-filter", "log-out", "monitor", "pause", "pencil",
   "play", "plus", "power", "radio", "refresh-cw", "search", "server", "settings", "shield-alert", "square", "star", "tags",
   "terminal", "trash-2", "triangle-alert", "user", "users", "wifi-off", "x",
 ];
 
 await build({
-  entryPoints: ["src/ask.ts", "src/host.ts"],
+  entryPoints: ["src/ask.ts", "src/host.ts", "src/query.ts"],
   outdir: OUT,
   bundle: true,
   splitting: true,

@@ -252,28 +252,6 @@ def test_a_saved_query_is_taken_over_and_remembered(as_: Callable[[User], Client
     assert (taken.query, changed.query) == (query, None)
 
 
-def test_asking_again_takes_the_sql_and_not_the_target(as_: Callable[[User], Client], operator: User) -> None:
-    campaign = make_campaign(make_host(), sql="SELECT 42")
-
-    page = text_of(as_(operator).get(f"/ask/?campaign={campaign.pk}"))
-
-    assert "SELECT 42</textarea>" in page
-    assert "checked" not in page
-
-
-def test_hosts_are_found_by_the_beginning_of_their_name(as_: Callable[[User], Client], operator: User) -> None:
-    make_host(hostname="web-1")
-    make_host(hostname="db-1")
-    make_host(hostname="web-gone", revoked_at=timezone.now())
-
-    found = text_of(as_(operator).get("/ask/hosts/?find=WEB"))
-
-    assert "web-1" in found
-    assert "db-1" not in found
-    assert "web-gone" not in found
-    assert "No host begins with" in text_of(as_(operator).get("/ask/hosts/?find=x"))
-
-
 # --- one campaign ----------------------------------------------------------------------------------------------
 
 

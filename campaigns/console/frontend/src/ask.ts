@@ -1,8 +1,72 @@
-// The Ask page: its SQL field becomes an editor. What the form does beside is in ask.js.
+// The Ask page: an editor that is checked while one types, the tables beside it, who is meant, and Run.
 
-import { becomeEditor } from "./sql_editor";
+import { Estimating } from "./estimating";
+import { browseSchema } from "./schema_browser";
+import { becomeEditor, nonce } from "./sql_editor";
+import { format } from "./sql_format";
+import { pickTargets } from "./target_picker";
+import { saveAs, takeOver } from "./taking_over";
 
-const field = document.getElementById("id_sql");
-const nonce = document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
+function the<Kind extends Element>(id: string, kind: new () => Kind): Kind {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  return found;
+}
 
-if (field instanceof HTMLTextAreaElement) becomeEditor(field, { nonce }).focus();
+const form = the("ask", HTMLFormElement);
+const sql = the("id_sql", HTMLTextAreaElement);
+const said = the("sql-said", HTMLElement);
+const view = becomeEditor(sql, { nonce: nonce(), said });
+const estimating = new Estimating(form, sql, the("run", HTMLButtonElement), the("estimate", HTMLElement));
+
+function replace(text: string): void {
+  sql.value = text;
+  sql.dispatchEvent(new Event("change"));
+  estimating.countSoon(0);
+}
+
+async function layOut(): Promise<void> {
+  const trouble = await format(view);
+  if (trouble) said.textContent = trouble;
+}
+
+// What the time that is typed, in UTC, means here and from now.
+function tellStart(): void {
+  const field = the("id_start_at", HTMLInputElement);
+  const words = document.createElement("span");
+  words.className = "hint";
+  words.setAttribute("role", "status");
+  field.after(words);
+  const draw = () => {
+    const moment = Date.parse(`${field.value}Z`);
+    const hours = (moment - Date.now()) / 3_600_000;
+    const here = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
+    if (Number.isNaN(moment)) words.textContent = "";
+    else if (hours <= 0) words.textContent = "That is in the past.";
+    else words.textContent = `That is ${here.format(moment)} here, in ${hours < 1 ? `${Math.ceil(hours * 60)} minutes` : `${Math.round(hours)} hours`}.`;
+  };
+  field.addEventListener("input", draw);
+  draw();
+}
+
+pickTargets(form);
+takeOver(form, replace);
+saveAs(sql, form);
+tellStart();
+browseSchema(the("table-list", HTMLElement), the("find-tables", HTMLInputElement), view, replace);
+the("format", HTMLButtonElement).addEventListener("click", () => void layOut());
+form.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "f" || !event.shiftKey || !event.altKey) return;
+  event.preventDefault();
+  void layOut();
+});
+
+// Coming back to a page that launched already is a new question.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  const page = form.elements.namedItem("page") as HTMLInputElement;
+  page.value = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  estimating.countSoon(0);
+});
+
+view.focus();

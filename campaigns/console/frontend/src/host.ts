@@ -1,13 +1,12 @@
 // The console of one host: its SQL field becomes an editor; earlier questions are taken over with a click.
 
-import { becomeEditor } from "./sql_editor";
+import { becomeEditor, nonce } from "./sql_editor";
 
 const field = document.getElementById("host-sql");
 const form = document.getElementById("host-ask");
-const nonce = document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
 
 if (field instanceof HTMLTextAreaElement && form instanceof HTMLFormElement) {
-  becomeEditor(field, { nonce });
+  becomeEditor(field, { nonce: nonce() });
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();

@@ -4,6 +4,7 @@ export interface Column {
   name: string;
   type: string;
   hidden: boolean;
+  platforms: string[];
 }
 
 export interface Table {

@@ -11,6 +11,7 @@ import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { tables, type Table } from "./schema";
+import { checking } from "./sql_check";
 
 const colours = HighlightStyle.define([
   { tag: tags.keyword, color: "var(--code-keyword)", fontWeight: "600" },
@@ -57,9 +58,26 @@ function languageWith(found: Table[]): LanguageSupport {
   return new LanguageSupport(support.language, [support.support, columns]);
 }
 
+// Text typed over a selection is put in here. Left to itself the browser would give it the style of what it replaces, as
+// an inline style, which the page's policy forbids.
+const typedOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const text = event.data;
+    const { from, to, empty } = view.state.selection.main;
+    if (event.inputType !== "insertText" || !text || empty || event.isComposing || view.composing) return false;
+    event.preventDefault();
+    const typed = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type", scrollIntoView: true });
+    if (!view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, text, typed))) view.dispatch(typed());
+    return true;
+  },
+});
+
 export interface EditorOptions {
   nonce: string; // under which the page's policy lets styles in
+  said?: HTMLElement; // where what is wrong is said in words
 }
+
+export const nonce = () => document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
 
 export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions): EditorView {
   const language = new Compartment();
@@ -81,6 +99,8 @@ export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions)
         syntaxHighlighting(colours),
         syntaxHighlighting(defaultHighlightStyle, { fallback: true }),
         language.of(languageWith([])),
+        typedOver,
+        checking(options.said ?? null),
         keymap.of([run, ...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged || field.value === view.state.doc.toString()) return;

@@ -1,0 +1,13 @@
+// What is used here of htmx, which base.html loads before any module runs.
+
+declare const htmx: {
+  trigger(element: Element, name: string): void;
+};
+
+interface HtmxSwap extends Event {
+  detail: { shouldSwap: boolean; target: Element };
+}
+
+interface HtmxFailure extends Event {
+  detail: { xhr?: XMLHttpRequest };
+}

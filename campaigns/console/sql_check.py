@@ -1,0 +1,55 @@
+"""SQL checked while it is typed: SQLite's sentence and the place it means, for the editor to show there."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_POST
+
+from agents.inventory import sql
+from agents.inventory.kept_sql import LAUNCH_RESTRICTED
+from agents.models import Host, Platform
+from campaigns.console.access import LAUNCH, needs, user_of
+from campaigns.selecting import sql_support
+from fleet.errors import FleetError
+
+FINE: dict[str, Any] = {"ok": True, "severity": "", "sentence": "", "line": None, "column": None}
+
+
+@needs(LAUNCH)
+@require_POST
+def check(request: HttpRequest) -> HttpResponse:
+    """Answer {ok, severity, sentence, line, column}: an error is wrong on every host, a warning on some."""
+    typed = request.POST.get("sql", "").replace("\r\n", "\n")
+    return JsonResponse(_verdict(typed, user_of(request)) if typed.strip() else FINE)
+
+
+def _verdict(typed: str, by: User) -> dict[str, Any]:
+    try:
+        checked = sql.check(typed, settings.RESTRICTED_TABLES)
+    except sql.WrongSqlError as error:
+        return _said("error", error.trouble, typed)
+    except FleetError as error:
+        return _said("error", sql.Trouble(error.sentence), typed)
+    found = sql_support.first_trouble(checked.text, Host.objects.enrolled())
+    if found is not None and found.everywhere:
+        return _said("error", found.trouble, typed)
+    if checked.restricted and not by.has_perm(LAUNCH_RESTRICTED):
+        reason = f"{checked.restricted[0]}: launching it needs the permission {LAUNCH_RESTRICTED}"
+        return _said("error", sql.Trouble(reason), typed)
+    if found is not None:
+        names = ", ".join(str(Platform(name).label) for name in found.platforms)
+        some = found.trouble._replace(sentence=f"{found.trouble.sentence}: so it is on {names}, not everywhere")
+        return _said("warning", some, typed)
+    return FINE
+
+
+def _said(severity: str, trouble: sql.Trouble, typed: str) -> dict[str, Any]:
+    """Say where it is in what was typed: outer blanks were taken away before it was checked."""
+    line, column = trouble.line, trouble.column
+    before = typed[: len(typed) - len(typed.lstrip())]
+    if line == 1:
+        column += len(before) - before.rfind("\n") - 1
+    place = {"line": line + before.count("\n"), "column": column} if line else {"line": None, "column": None}
+    return {"ok": False, "severity": severity, "sentence": trouble.sentence, **place}
