@@ -28,7 +28,7 @@ TIMEOUTS = [
     (604_800, "7 days"),
 ]
 FORCE_OF_THE_API = ' (with "force": true they are asked all the same)'
-FORCE = "Ask hosts all the same whose tables, as far as they are known, speak against the SQL"
+FORCE = "Ask all the same: hosts too whose tables, as far as they are known, speak against the SQL"
 
 
 def in_words_of_the_form(sentence: str) -> str:
