@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test check lint bench bench-answers clean
+.PHONY: help assets demo test check lint bench bench-answers bench-console screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -48,6 +48,12 @@ bench: .venv/installed-dev  ## the ratios of docs/performance.md
 
 bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
 	@$(BIN)/python -m tests.bench.answers --hosts 2000
+
+bench-console: .venv/installed-dev assets  ## the pages of the console over 20,000 hosts and 200,000 rows
+	@$(BIN)/python -m tests.bench.console
+
+screenshots: .venv/installed-dev assets  ## take the pictures of docs/ anew, from a demo of its own
+	@$(BIN)/python -m tests.bench.screenshots
 
 clean:  ## remove what was built, not the demo's data
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache staticfiles

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -38,7 +39,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """Take one of one's own away, at once. One that is not there is away already."""
-    ApiToken.objects.of(user_of(request)).filter(pk=token_id).delete()
+    gone, _ = ApiToken.objects.of(user_of(request)).filter(pk=token_id).delete()
+    messages.success(request, "The token is revoked: it opens nothing any more." if gone else "It was revoked before.")
     return redirect("tokens")
 
 

@@ -1,0 +1,151 @@
+"""Every page of the console, walked by its table of addresses: a new page is looked at by itself.
+
+In both themes, on a desk and on a phone: nothing that axe finds, nothing wider than the window, no word in the
+browser's console, and on a phone nothing too small for a finger.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from playwright.sync_api import Page
+
+from agents.carving.models import Carve
+from agents.models import EnrollSecret, Presence
+from campaigns.console import assets
+from campaigns.console.urls import urlpatterns
+from campaigns.models import Query
+from campaigns.tokens import ApiToken
+from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+AXE = Path(assets.FRONTEND) / "node_modules" / "axe-core" / "axe.min.js"
+SMALLEST = 40  # px of what a finger is meant for
+FEWEST_PAGES = 15
+EMPTY_OR_WRONG = (
+    "/",
+    "/hosts/",
+    "/labels/",
+    "/queries/",
+    "/nothing/",
+    "/campaigns/9/",
+    "/hosts/9/",
+    "/settings/secrets/",
+)
+
+VIOLATIONS = """(rules) =>
+  axe.run(document, {resultTypes: ["violations"], ...(rules && {runOnly: rules})}).then(({violations}) =>
+  violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) =>
+    `${id}: ${target} ${failureSummary.split("\\n")[1]?.trim()}`)))"""
+
+# Links inside a sentence are as small as its words (WCAG 2.5.8 excepts them); a tick is as large as its label.
+TOO_SMALL = """(smallest) =>
+  [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [role=tab]")]
+  .filter((part) => part.checkVisibility({visibilityProperty: true}) && !part.matches(".skip"))
+  .filter((part) => !(part.matches("a") && getComputedStyle(part).display === "inline"))
+  .map((part) => (part.matches("[type=checkbox], [type=radio]") ? part.closest("label") ?? part : part))
+  .map((part) => [part, Math.round(part.getBoundingClientRect().height)])
+  .filter(([, height]) => height < smallest)
+  .map(([part, height]) => `${part.tagName} ${part.className} "${part.textContent.trim().slice(0, 30)}" ${height}px`)"""
+
+# Size and structure do not depend on the theme, contrast does.
+LOOKS = ((DESK, "light", None), (DESK, "dark", ["color-contrast"]), (PHONE, "dark", None))
+WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+def things() -> dict[str, Any]:
+    """Make one of everything an address may name, with something odd in its texts."""
+    user = make_user("boss", admin=True)
+    host, *others = [make_host(hostname="db-01 <b>\u202egnp", physical_memory=2**36), *make_hosts(12)]
+    for each in (host, *others[:4]):
+        Presence.objects.create(host=each, last_seen=timezone.now())
+    learn("linux", "processes", "users")
+    label = make_label("web", host, *others)
+    query = Query.objects.create(name="Who is there", sql="SELECT name FROM users", created_by=user)
+    campaign = make_campaign(host, *others, by=user, name="pids", sql="SELECT pid, name FROM processes")
+    answer(campaign, host, {"pid": "1", "name": "init"}, {"pid": "2", "name": "x" * 300})
+    secret = EnrollSecret.objects.offer("laptops", "a secret for this test")
+    token, _ = ApiToken.objects.create(user=user, name="reports")
+    Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
+    ids = {"host_id": host, "label_id": label, "query_id": query, "campaign_id": campaign, "secret_id": secret}
+    return {**{name: row.pk for name, row in ids.items()}, "token_id": token.pk, "number": 0, "key": "0" * 32}
+
+
+def addresses(ids: dict[str, Any]) -> Iterator[str]:
+    """Give the addresses that answer a GET with a whole page."""
+    browser = Client()
+    browser.force_login(User.objects.get(username="boss"))
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        named = {name: ids[name] for name in pattern.pattern.converters}
+        address = reverse(pattern.name, kwargs=named)
+        found = browser.get(address)
+        if found.status_code == 200 and b"<!DOCTYPE html>" in found.content:
+            yield address
+
+
+def faults_of(page: Page) -> list[str]:
+    """Look at the page that is shown: on a desk and on a phone, each in one theme, then the colours in the others."""
+    page.evaluate(AXE.read_text())
+    faults = []
+    for size, theme, rules in LOOKS:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        found = page.evaluate(VIOLATIONS, rules)
+        if page.evaluate(WIDER):
+            found.append("wider than the window")
+        if size is PHONE:
+            found += page.evaluate(TOO_SMALL, SMALLEST)
+        faults += [f"{urlsplit(page.url).path} {size['width']} {theme} {fault}" for fault in found]
+    return faults
+
+
+def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Callable[..., Any]) -> None:
+    ids = elsewhere(things)
+    pages = elsewhere(lambda: list(addresses(ids)))
+    page = page_of(elsewhere(User.objects.get, username="boss"), at="/")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{page.url} {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(f"{page.url} {error}"))
+
+    faults: list[str] = []
+    for address in pages:
+        page.goto(address)
+        faults += faults_of(page)
+
+    assert [*said, *faults] == [], "\n".join([*said, *faults])
+    assert len(pages) >= FEWEST_PAGES
+
+
+def test_pages_without_a_session_and_of_errors_are_for_everybody(
+    page_of: Callable[..., Page], elsewhere: Callable[..., Any]
+) -> None:
+    page = page_of(elsewhere(make_user, "boss", admin=True), at="/")
+
+    faults: list[str] = []
+    for address in (
+        "/nothing/",
+        "/campaigns/9/",
+        "/hosts/9/",
+        "/settings/secrets/",
+        "/",
+        "/hosts/",
+        "/labels/",
+        "/queries/",
+    ):
+        page.goto(address)
+        faults += faults_of(page)
+    page.context.clear_cookies()
+    for address in ("/login/", "/nothing/"):
+        page.goto(address)
+        faults += faults_of(page)
+
+    assert faults == [], "\n".join(faults)

@@ -1,0 +1,82 @@
+"""The main path without a mouse: log in, ask, run, see rows, stop. What has the focus is seen at every step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, Page, expect
+
+from campaigns.models import Campaign
+from tests.browser.conftest import PASSWORD, Server
+from tests.factories import answer, make_hosts, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+MOST_TABS = 80
+FOCUSED = """() => {
+  const part = document.activeElement, look = getComputedStyle(part);
+  const edge = part.closest(".cm-editor") ?? part;
+  const seen = [look, getComputedStyle(edge)].some(({outlineStyle, outlineWidth}) =>
+    outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
+  const words = part.labels?.[0]?.textContent ?? part.getAttribute("aria-label") ?? part.textContent;
+  return {words: words.trim().replace(/\\s+/g, " "), name: part.name ?? "", value: part.value ?? "", seen,
+          isBody: part === document.body};
+}"""
+
+
+def tab_to(page: Page, is_it: Callable[[dict[str, Any]], bool]) -> None:
+    """Press Tab until the right thing has the focus; on the way everything that has it shows that it has."""
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        assert focused["seen"] or focused["isBody"], f"nobody sees that {focused} has the focus"
+        if is_it(focused):
+            return
+    pytest.fail(f"{MOST_TABS} times Tab and it was not reached")
+
+
+def make_operator() -> User:
+    user = make_user("boss", admin=True)
+    user.set_password(PASSWORD)
+    user.save()
+    make_hosts(3)
+    return user
+
+
+def answer_one() -> None:
+    campaign = Campaign.objects.latest("pk")
+    answer(campaign, campaign.targets.order_by("host_id").first().host, {"name": "the-only-row"})
+
+
+def test_the_main_path_needs_no_mouse(server: Server, chromium: Browser, elsewhere: Callable[..., Any]) -> None:
+    elsewhere(make_operator)
+    context = chromium.new_context(base_url=server.url, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto("/login/?next=/ask/")
+    page.keyboard.type("boss")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ask/")
+
+    page.get_by_role("textbox", name="Ask in SQL").wait_for()
+    tab_to(page, lambda focused: "Ask in SQL" in focused["words"] or "SQL" in focused["name"])
+    page.keyboard.insert_text("SELECT name FROM processes")
+    page.keyboard.press("Escape")
+    tab_to(page, lambda focused: focused["name"] == "kind")
+    page.keyboard.press("Space")
+    expect(page.locator("#run")).to_be_enabled()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/campaigns/*/")
+
+    elsewhere(answer_one)
+    expect(page.get_by_text("the-only-row").first).to_be_visible()
+
+    tab_to(page, lambda focused: focused["words"].startswith("Stop"))
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    tab_to(page, lambda focused: focused["words"].startswith("Stop"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("stopped", exact=False).first).to_be_visible()
+    context.close()
