@@ -165,7 +165,9 @@ def measure(page: Page, path: str) -> tuple[float, float, int, float, float | No
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     for _ in range(ROUNDS):
-        page.goto(path)
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.ok, f"{path} answers {answer.status}"
         page.wait_for_load_state("networkidle")
         found.append(page.evaluate(MEASURES))
         metrics = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}

@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 MOST_TABS = 80
 FOCUSED = """() => {
-  const part = document.activeElement, look = getComputedStyle(part);
-  const edge = part.closest(".cm-editor") ?? part;
-  const seen = [look, getComputedStyle(edge)].some(({outlineStyle, outlineWidth}) =>
+  const part = document.activeElement;
+  const around = [part, part.closest(".cm-editor"), part.closest("label"), part.nextElementSibling].filter(Boolean);
+  const seen = around.map((shown) => getComputedStyle(shown)).some(({outlineStyle, outlineWidth}) =>
     outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
   const words = part.labels?.[0]?.textContent ?? part.getAttribute("aria-label") ?? part.textContent;
   return {words: words.trim().replace(/\\s+/g, " "), name: part.name ?? "", value: part.value ?? "", seen,
