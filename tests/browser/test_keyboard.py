@@ -21,7 +21,7 @@ FOCUSED = """() => {
     outlineStyle !== "none" && parseFloat(outlineWidth) > 0);
   const words = part.labels?.[0]?.textContent ?? part.getAttribute("aria-label") ?? part.textContent;
   return {words: words.trim().replace(/\\s+/g, " "), name: part.name ?? "", value: part.value ?? "", seen,
-          isBody: part === document.body};
+          isBody: part === document.body, isEditor: part.matches(".cm-content")};
 }"""
 
 
@@ -61,8 +61,9 @@ def test_the_main_path_needs_no_mouse(server: Server, chromium: Browser, elsewhe
     page.wait_for_url("**/ask/")
 
     page.get_by_role("textbox", name="Ask in SQL").wait_for()
-    tab_to(page, lambda focused: "Ask in SQL" in focused["words"] or "SQL" in focused["name"])
+    tab_to(page, lambda focused: focused["isEditor"])
     page.keyboard.insert_text("SELECT name FROM processes")
+    expect(page.locator("#id_sql")).to_have_value("SELECT name FROM processes")
     page.keyboard.press("Escape")
     tab_to(page, lambda focused: focused["name"] == "kind")
     page.keyboard.press("Space")
