@@ -7,7 +7,10 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
+from agents.models import Host
+from campaigns import doorbell
 from campaigns.models import Campaign
+from campaigns.running.targeting import write_range
 from tests.browser.conftest import PASSWORD, Server
 from tests.factories import answer, make_hosts, make_user
 
@@ -45,8 +48,13 @@ def make_operator() -> User:
 
 
 def answer_one() -> None:
+    """Write the targets, as the worker would, and let one of the hosts answer."""
     campaign = Campaign.objects.latest("pk")
-    answer(campaign, campaign.targets.order_by("host_id").first().host, {"name": "the-only-row"})
+    for number in list(campaign.ranges.values_list("number", flat=True)):
+        write_range(campaign.pk, number)
+    campaign.refresh_from_db()
+    answer(campaign, Host.objects.earliest("pk"), {"name": "the-only-row"})
+    doorbell.ring(campaign.pk)
 
 
 def test_the_main_path_needs_no_mouse(server: Server, chromium: Browser, elsewhere: Callable[..., Any]) -> None:
@@ -79,5 +87,6 @@ def test_the_main_path_needs_no_mouse(server: Server, chromium: Browser, elsewhe
     page.keyboard.press("Tab")
     tab_to(page, lambda focused: focused["words"].startswith("Stop"))
     page.keyboard.press("Enter")
-    expect(page.get_by_text("stopped", exact=False).first).to_be_visible()
+    expect(page.get_by_text("Stopping by boss").first).to_be_visible()
+    assert elsewhere(Campaign.objects.latest, "pk").ended_by == "boss"
     context.close()
