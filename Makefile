@@ -44,6 +44,7 @@ lint: .venv/installed-dev  ## mend what can be mended
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.edge
 	@$(BIN)/python -m tests.bench.held_reads
 
 bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
