@@ -42,10 +42,12 @@ lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev  ## the ratios of docs/performance.md
+bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--against OLDER-WORK-TREE"
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.edge
 	@$(BIN)/python -m tests.bench.held_reads
+	@$(BIN)/python -W ignore -m tests.bench.collecting $(ARGS)
+	@$(BIN)/python -W ignore -m tests.bench.enrolling $(ARGS)
 
 bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
 	@$(BIN)/python -m tests.bench.answers --hosts 2000
