@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from agents.enrolling import config_document
+from agents.inventory import labels
 from agents.models import (
     ConfigDocument,
     EnrollSecret,
@@ -36,6 +37,10 @@ class EnrollSecretAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Secrets are revoked: hosts remember which one they came with."""
         return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: EnrollSecret | None = None) -> list[str]:
+        """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
+        return [*self.readonly_fields, *([] if request.user.has_perm(labels.CHANGE) else ["labels"])]
 
     def save_model(self, request: HttpRequest, obj: EnrollSecret, form: Any, change: bool) -> None:
         """Make the secret of a new one, and tell it this once."""

@@ -73,6 +73,11 @@ class LabelForm(forms.ModelForm[Label]):
                 self.add_error(None, error.sentence)
         if cleaned["queries"] and cleaned.get("add_hosts"):
             self.add_error("add_hosts", "hosts enter a label with SQL by their answers")
+        if cleaned.get("add_hosts"):
+            try:
+                labels.check_may_put_in(self.by, "add_hosts")
+            except FleetError as error:
+                self.add_error("add_hosts", error.sentence)
         return cleaned
 
     def clean_add_hosts(self) -> set[int]:

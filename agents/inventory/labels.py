@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import transaction
 from django.db.models import F
 
@@ -9,8 +10,16 @@ from agents.board import operator_verbs
 from agents.inventory import label_sql
 from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
-from fleet.errors import BadInputError, ConflictError
+from fleet.errors import BadInputError, ConflictError, ForbiddenError
 from fleet.queue import enqueue
+
+CHANGE = "agents.change_label"
+
+
+def check_may_put_in(by: User | AnonymousUser, field: str) -> None:
+    """Raise ForbiddenError unless this person may change labels: putting hosts in is that, by whatever door."""
+    if not by.has_perm(CHANGE):
+        raise ForbiddenError(f"putting hosts into labels needs the permission {CHANGE}", field)
 
 
 def set_membership(label: Label, host: Host, *, is_member: bool) -> None:

@@ -261,6 +261,8 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         """Refuse hosts by hand beside SQL."""
         if attrs.get("queries") and "from" in attrs:
             raise BadInputError("a label has SQL or hosts of a campaign, not both: give queries or from", "from")
+        if "from" in attrs:
+            labels.check_may_put_in(self.context["request"].user, "from")
         return attrs
 
     @transaction.atomic
@@ -339,6 +341,12 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
     class Meta:
         model = EnrollSecret
         fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+
+    def validate_labels(self, chosen: list[Label]) -> list[Label]:
+        """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
+        if chosen:
+            labels.check_may_put_in(self.context["request"].user, "labels")
+        return chosen
 
     def validate_secret(self, secret: str) -> str:
         """Refuse a secret that is known under another name."""

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from agents.enrolling import config_document
-from agents.inventory import kept_sql
+from agents.inventory import kept_sql, labels
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.console.target_form import TargetForm
 from campaigns.launching.launch import Order, launch
@@ -71,7 +71,9 @@ class StopForm(forms.Form):
 
 
 class SecretForm(forms.ModelForm[EnrollSecret]):
-    """A new enroll secret; the secret itself is made by the server."""
+    """A new enroll secret; the secret itself is made by the server. `by` is who makes it."""
+
+    by: User
 
     class Meta:
         model = EnrollSecret
@@ -86,6 +88,16 @@ class SecretForm(forms.ModelForm[EnrollSecret]):
         super().__init__(*args, **kwargs)
         by_hand = Label.objects.filter(built_in="", queries=None)
         self.fields["labels"].queryset = by_hand  # type: ignore[attr-defined]
+
+    def clean_labels(self) -> Any:
+        """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
+        chosen = self.cleaned_data["labels"]
+        try:
+            if chosen:
+                labels.check_may_put_in(self.by, "labels")
+        except FleetError as error:
+            raise forms.ValidationError(error.sentence) from error
+        return chosen
 
 
 class ConfigForm(forms.Form):

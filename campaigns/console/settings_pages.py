@@ -128,6 +128,7 @@ def _flags(request: HttpRequest, platform: Platform) -> str:
 def new_secret(request: HttpRequest) -> HttpResponse:
     """Make an enroll secret; it is shown on the next page, once."""
     form = SecretForm(request.POST)
+    form.by = user_of(request)
     if not form.is_valid():
         return render(request, "campaigns/settings.html", _context(request, secret_form=form), status=422)
     secret = secrets.token_urlsafe(32)
