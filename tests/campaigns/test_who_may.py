@@ -81,7 +81,11 @@ TABLE: list[Line] = [
     ("POST", "/ask/", {"sql": "SELECT 1", "kind": "all", "timeout": "60"}, LAUNCH),
     ("POST", "/ask/estimate/", {"sql": "SELECT 1", "kind": "all"}, LAUNCH),
     ("POST", "/ask/example/1/", None, LAUNCH),
-    ("GET", "/ask/hosts/?find=a", None, NOBODY),
+    *(("GET", f"/ask/{panel}/", None, LAUNCH) for panel in ("find", "history", "queries")),
+    ("POST", "/ask/check/", {"sql": "SELECT 1"}, LAUNCH),
+    ("POST", "/ask/labels/", None, LAUNCH),
+    ("POST", "/ask/queries/pin/", None, NOBODY),
+    ("POST", "/ask/queries/save/", None, NOBODY),
 ]  # fmt: skip
 ABOUT = re.compile(r"^(api/v1/\^?)?(campaigns|hosts|labels|ask|carves)/")
 
