@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, cast
@@ -10,7 +10,9 @@ from typing import Any, cast
 import msgspec
 
 from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after, timestamp
+from campaigns.answers.rows import RowFilter, every_row, names_of
 from campaigns.models import Campaign
+from fleet.errors import BadInputError
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
 
 BOM = "\ufeff"  # tells old spreadsheets that a table is UTF-8
@@ -67,6 +69,21 @@ def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:
             *(plain(item[mark]) for mark in MARKS),
         ]
         for item, row in rows_of(campaign.pk)
+    )
+    return csv_lines(names, rows, bom=bom)
+
+
+def found_rows_as_csv(
+    campaign: Campaign, filters: RowFilter, columns: Sequence[str], *, bom: bool = False
+) -> Iterator[str]:
+    """Write the rows that fit, in order, with these columns or all: as they are seen. Raise BadInputError."""
+    if unknown := [name for name in columns if name not in campaign.columns]:
+        raise BadInputError(f"column {unknown[0]!r} is no column, there are {names_of(campaign)}", "column")
+    chosen = list(columns or campaign.columns)
+    names = [*HOST_COLUMNS, *beside((*HOST_COLUMNS, *MARKS), chosen), *MARKS]
+    rows = (
+        [hostname, host_id, *(row.get(name, "") for name in chosen), plain(truncated), plain(late)]
+        for hostname, host_id, row, truncated, late in every_row(campaign, filters)
     )
     return csv_lines(names, rows, bom=bom)
 

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 import msgspec
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -13,7 +13,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
 from campaigns.answers import groups, rows
-from campaigns.answers.exports import json_array, rows_as_csv, rows_as_ndjson
+from campaigns.answers.exports import found_rows_as_csv, json_array, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
 from campaigns.api.downloads import BOM, attachment
 from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
@@ -24,6 +24,13 @@ from fleet.views import ApiView
 PAGE_ITEMS = 100
 OBJECT = OpenApiTypes.OBJECT
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
+MOST_CUT = 10_000
+FILTERS = (
+    OpenApiParameter("search", str, description="part of a value or a hostname"),
+    OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
+    OpenApiParameter("contains", str, many=True, description="COLUMN:PART of its value; all of several must hold"),
+    OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
+)
 
 
 class Window:
@@ -55,15 +62,21 @@ class Window:
         return replace_query_param(self._request.build_absolute_uri(), "offset", offset)
 
 
+def _filters_of(request: Request) -> rows.RowFilter:
+    asked = request.query_params
+    return rows.RowFilter(
+        asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains")
+    )
+
+
 class AnswerViews(ApiView, GenericViewSet[Campaign]):
     """What a campaign's hosts answered."""
 
     query_parameters: ClassVar[Parameters] = {
         "rows": (
             *PAGING,
-            OpenApiParameter("search", str, description="part of a value or a hostname"),
-            OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
-            OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
+            *FILTERS,
+            OpenApiParameter("cut", int, description="characters after which cells are cut; says more of each row"),
         ),
         "groups": (
             *PAGING,
@@ -74,16 +87,35 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
         ),
         "group_hosts": PAGING,
         "results": (AFTER, LIMIT),
-        "export_csv": (BOM,),
+        "export_csv": (
+            BOM,
+            *FILTERS,
+            OpenApiParameter("column", str, many=True, description="a column that is wanted, in this order"),
+        ),
     }
 
     @extend_schema(responses=page_of(RowSerializer))
     @action(detail=True)
     def rows(self, request: Request, pk: str) -> Response:
-        """Give rows, filtered and sorted: numbers as numbers, then text."""
-        asked, window = request.query_params, Window(request)
-        query = rows.RowFilter(asked.get("search", ""), asked.getlist("where"), asked.get("order", ""))
-        return window.page(rows.rows(self.get_object(), query, window.one_more, window.offset))
+        """Give rows, filtered and sorted: numbers as numbers, then text.
+
+        With `cut` no cell has more characters than that, and each row says also `place` (of its host's answer, from 1
+        on), `cut` (the columns whose cells were longer), `late` and `in_doubt`.
+        """
+        campaign, window, filters = self.get_object(), Window(request), _filters_of(request)
+        if "cut" not in request.query_params:
+            return window.page(rows.rows(campaign, filters, window.one_more, window.offset))
+        cut = number_in(request, "cut", MOST_CUT, MOST_CUT)
+        return window.page(rows.cut_rows(campaign, filters, window.one_more, window.offset, cut))
+
+    @extend_schema(responses=OBJECT)
+    @action(detail=True, url_path=r"rows/(?P<seq>\d{1,18})/(?P<place>\d{1,9})", url_name="row")
+    def row(self, request: Request, pk: str, seq: str, place: str) -> Response:
+        """Give one row whole, by the seq and the place that `rows/?cut=` gave."""
+        found = rows.one_row(self.get_object(), int(seq), int(place))
+        if found is None:
+            raise Http404
+        return Response(found)
 
     @extend_schema(responses=page_of(GroupSerializer))
     @action(detail=True)
@@ -122,9 +154,16 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
 
         `truncated` is `true` in each row of a host that answered more rows than were kept, `late` in those that came
         after the end. A column of the campaign that bears one of these four names begins with `row.`, as in `row.host`.
-        Cells and names of columns that a spreadsheet would run begin with an apostrophe; numbers stay numbers.
+        Cells and names of columns that a spreadsheet would run begin with an apostrophe; numbers stay numbers. Filters
+        and order are those of `rows/`, `column` chooses columns.
         """
-        lines = rows_as_csv(self.get_object(), bom=flag_in(request, "bom") is True)
+        campaign, bom, chosen = self.get_object(), flag_in(request, "bom") is True, set(request.query_params) - {"bom"}
+        columns = request.query_params.getlist("column")
+        lines = (
+            found_rows_as_csv(campaign, _filters_of(request), columns, bom=bom)
+            if chosen
+            else rows_as_csv(campaign, bom=bom)
+        )
         return attachment(request, lines, f"campaign-{pk}.csv", "text/csv")
 
     @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -23,22 +23,16 @@ from campaigns.console.access import needs_sight
 from campaigns.console.control_pages import control_context
 from campaigns.console.forms import StopForm, TargetsForm
 from campaigns.console.lookups import found_campaign, no_such_campaign, page_of
-from campaigns.models import Campaign, Result, Target
+from campaigns.console.row_pages import rows_context
+from campaigns.models import Campaign, Target
 from campaigns.states import State
 from fleet.errors import FleetError
 
-FIRST_ROWS = 100  # in the page itself, for those without scripts
 ERROR_GROUPS = 100
 GROUPS_SHOWN, HOSTS_OF_GROUP = 100, 200
 CARVES_SHOWN = 200
-TABS = [("rows", "Rows"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
+TABS = [("rows", "Answers"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
 EXPORTS = ["csv", "ndjson", "json"]
-
-
-# --- Campaigns -------------------------------------------------------------------------------------------------
-
-
-# --- one campaign ----------------------------------------------------------------------------------------------
 
 
 @needs_sight()
@@ -58,7 +52,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         **control_context(request, shown),
         "stop_form": StopForm(),
         "carves": carves_of(shown)[:CARVES_SHOWN],
-        **live_context(shown),
+        **live_context(shown, request.GET if tab == "rows" else None),
     }
     if tab == "hosts":
         context |= _hosts_context(request, shown)
@@ -69,30 +63,15 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return render(request, "campaigns/campaign.html", context)
 
 
-def live_context(shown: Campaign) -> dict[str, Any]:
-    """Give what the live part starts from; the admin's page uses it too."""
-    first_rows = _first_rows(shown)
+def live_context(shown: Campaign, asked: QueryDict | None = None) -> dict[str, Any]:
+    """Give what the live part starts from, with the rows that are asked for; the admin's page uses it too."""
     return {
-        "first_rows": first_rows,
-        "doubts_of_rows": _doubts({result.host_id for result, _ in first_rows}),
+        **rows_context(shown, asked or QueryDict()),
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
         "ending": wording.ending(shown),
         "errors_count": shown.count_failed + shown.count_denylisted,
     }
-
-
-def _first_rows(shown: Campaign) -> list[tuple[Result, list[Any]]]:
-    """Give the first rows with their results. Only results whose rows are shown are read: each may be large."""
-    results = Result.objects.filter(campaign=shown, row_count__gt=0).order_by("seq")
-    shown_results, rows = [], 0
-    for pk, row_count in results.values_list("pk", "row_count")[:FIRST_ROWS]:
-        if rows >= FIRST_ROWS:
-            break
-        shown_results.append(pk)
-        rows += row_count
-    lines = [(result, row) for result in results.filter(pk__in=shown_results) for row in result.rows][:FIRST_ROWS]
-    return [(result, [row.get(column, "") for column in shown.columns]) for result, row in lines]
 
 
 def _seconds_left(shown: Campaign) -> float | None:
@@ -194,6 +173,3 @@ def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpRespons
     names = list(members.values_list("hostname", flat=True)[: HOSTS_OF_GROUP + 1])
     context = {"names": names[:HOSTS_OF_GROUP], "more": len(names) > HOSTS_OF_GROUP, "most": HOSTS_OF_GROUP}
     return render(request, "campaigns/_group_hosts.html", context)
-
-
-# --- troubles --------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def segments(campaign: Campaign) -> list[Segment]:
 
 
 def bar_widths(counts: list[int]) -> list[int]:
-    """Share the bar out among the counts; `bar.js` does the same."""
+    """Share the bar out among the counts; `bar.ts` does the same."""
     total = sum(counts)
     if not total:
         return [0] * len(counts)
@@ -112,7 +112,7 @@ def _names(names: list[str]) -> str:
 
 
 def ending(campaign: Campaign) -> str:
-    """Say how long it took and who ended it why, or that it is ending; "" = it is open. `campaign.js` says the same."""
+    """Say how long it took and who ended it why, or that it is ending; "" = it is open. `campaign.ts` says the same."""
     by = f" by {campaign.ended_by}" if campaign.ended_by else ""
     why = f": {campaign.ended_reason}" if campaign.ended_reason else ""
     if campaign.is_over:

@@ -52,7 +52,20 @@ def finish(campaign: Campaign) -> None:
 
 
 def rows_of(page: Page) -> Any:
-    return page.locator("table.rows tbody tr")
+    """Give the grid's lines; those that are still on their way do not count."""
+    return page.locator(".rows-grid .ag-row:has([col-id='host of the row'] :is(a, bdi))")
+
+
+def hosts_in(page: Page) -> Any:
+    return rows_of(page).locator("[col-id='host of the row']")
+
+
+def cells_in(row: Any) -> Any:
+    return row.locator("[col-id^='column:']")
+
+
+def headings(page: Page) -> Any:
+    return page.locator(".rows-grid .ag-header-cell-text")
 
 
 @pytest.fixture
@@ -162,7 +175,7 @@ def test_answers_appear_as_they_arrive(
         expect(page.locator("[data-live=open]")).to_have_text("2")
     first.reload()
     expect(rows_of(first)).to_have_count(2)
-    expect(first.locator("table.rows thead")).to_contain_text("pid")
+    expect(headings(first)).to_have_text(["host", "pid", "name"])
 
 
 def test_columns_stand_in_the_order_of_the_sql(
@@ -176,9 +189,9 @@ def test_columns_stand_in_the_order_of_the_sql(
     elsewhere(answer, campaign, hosts[1:2], [{"a": "late column", "path": "/bin/sh", "pid": "22"}])
 
     expect(rows_of(page)).to_have_count(2)
-    expect(page.locator("table.rows thead th")).to_have_text(["host", "path", "pid", "on_disk", "a"])
-    expect(rows_of(page).first.locator("td")).to_have_text(["/sbin/init", "1", "1", ""])
-    expect(rows_of(page).last.locator("td")).to_have_text(["/bin/sh", "22", "", "late column"])
+    expect(headings(page)).to_have_text(["host", "path", "pid", "on_disk", "a"])
+    expect(cells_in(rows_of(page).first)).to_have_text(["/sbin/init", "1", "1", ""])
+    expect(cells_in(rows_of(page).last)).to_have_text(["/bin/sh", "22", "", "late column"])
 
 
 def test_a_viewer_that_lost_the_server_misses_nothing(
@@ -196,7 +209,7 @@ def test_a_viewer_that_lost_the_server_misses_nothing(
 
     expect(page.locator("[data-live=connection]")).to_have_text("live", timeout=20_000)
     expect(rows_of(page)).to_have_count(4)
-    assert rows_of(page).locator("th").all_inner_texts() == [host.hostname for host in hosts[:4]]
+    expect(hosts_in(page)).to_have_text([host.hostname for host in hosts[:4]])
 
 
 def test_the_end_is_told_and_can_be_looked_at_later(
@@ -215,7 +228,7 @@ def test_the_end_is_told_and_can_be_looked_at_later(
     expect(rows_of(page)).to_have_count(5)
 
 
-def test_more_rows_than_a_page_bears_are_said_and_fetched(
+def test_all_rows_are_there_by_scrolling_while_the_page_stays_small(
     page_of: PageOf, operator: User, server: Server, elsewhere: Elsewhere
 ) -> None:
     def make() -> Campaign:
@@ -228,19 +241,70 @@ def test_more_rows_than_a_page_bears_are_said_and_fetched(
     campaign = elsewhere(make)
     page = page_of(operator)
     page.goto(f"/campaigns/{campaign.pk}/")
-
-    expect(page.locator("[data-live=shown]")).to_have_text(
-        "The first 2,000 of 5,000 rows are shown. The export has all of them."
-    )
-    expect(rows_of(page)).to_have_count(2_000)
-    expect(page.locator("[data-live=connection]")).to_have_text("ended")
-    page.click("[data-more-rows]")
-    expect(rows_of(page)).to_have_count(4_000)
-    page.click("[data-more-rows]")
-    expect(rows_of(page)).to_have_count(5_000)
     expect(page.locator("[data-live=shown]")).to_have_text("5,000 rows.")
-    expect(page.locator("[data-more-rows]")).to_be_hidden()
-    assert len(set(rows_of(page).locator("th").all_inner_texts())) == 2_500
+    expect(rows_of(page).first).to_contain_text("7")
+
+    page.locator(".rows-grid .ag-row [col-id='column:pid']").first.click(modifiers=["Shift"])
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("Control+End")
+
+    expect(page.locator(".rows-grid .ag-row[row-index='4999']")).to_contain_text("8")
+    assert page.evaluate("document.querySelectorAll('*').length") < 3_000
+
+
+def test_rows_are_searched_sorted_and_filtered_on_the_server_and_the_address_keeps_it(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    for number, host in enumerate(hosts):
+        elsewhere(answer, campaign, [host], [{"pid": str(9 + number), "name": "even" if number % 2 == 0 else "odd"}])
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(rows_of(page)).to_have_count(5)
+
+    page.fill("[data-rows-search]", "even")
+    expect(page.locator("[data-live=shown]")).to_have_text("3 of 5 rows match.")
+    headings(page).get_by_text("pid").click()
+    headings(page).get_by_text("pid").click()
+    expect(cells_in(rows_of(page)).filter(has_not_text="even")).to_have_text(["13", "11", "9"])
+    page.wait_for_url("**/?search=even&order=-pid")
+    page.reload()
+    expect(cells_in(rows_of(page)).filter(has_not_text="even")).to_have_text(["13", "11", "9"])
+
+    page.locator(".ag-row [col-id='column:pid']").first.click()
+    page.get_by_role("button", name="Only rows with this value").click()
+    expect(page.locator("[data-live=shown]")).to_have_text("1 of 5 rows match.")
+    assert "where=pid%3A13" in page.url
+    exported = page.locator("[data-rows-export]").get_attribute("href") or ""
+    assert page.request.get(exported).text().splitlines()[1:] == [
+        f"{hosts[4].hostname},{hosts[4].pk},13,even,false,false"
+    ]
+    page.get_by_role("button", name="Remove the filter pid = 13").click()
+    expect(rows_of(page)).to_have_count(3)
+
+
+def test_a_cell_is_opened_and_copied_by_keyboard_with_marks_for_what_cannot_be_seen(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    hostile = "<b>x</b>\u202e\u200b" + "y" * 100_000
+    elsewhere(answer, campaign, hosts[:1], [{"json": '{"a": [1]}', "text": hostile, "": "no name"}])
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    cells = cells_in(rows_of(page).first)
+    expect(cells.nth(1)).to_contain_text("<b>x</b>⟨U+202E⟩⟨U+200B⟩y")
+    assert len(cells.nth(1).inner_text()) < 400
+    expect(headings(page)).to_have_text(["host", "json", "text", "(no name)"])
+
+    hosts_in(page).first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    value = page.locator(".cell-dialog pre")
+    expect(value).to_be_focused()
+    assert len(value.inner_text()) > 100_000
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    expect(value).to_contain_text('"a": [')
 
 
 def test_hosts_are_found_by_state_and_name(
@@ -315,7 +379,7 @@ def test_a_campaign_can_be_read_without_scripts(
     page = page_of(operator, java_script_enabled=False)
     page.goto(f"/campaigns/{campaign.pk}/")
 
-    expect(rows_of(page)).to_have_count(2)
+    expect(page.locator("table.rows tbody tr")).to_have_count(2)
     page.get_by_role("tab", name="Hosts").click()
     expect(page.locator("#panel-hosts tbody tr")).to_have_count(5)
 

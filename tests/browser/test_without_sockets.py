@@ -165,56 +165,35 @@ def test_while_the_server_is_away_nothing_claims_to_be_asked(
 # --- sentences about rows ------------------------------------------------------------------------------------------
 
 
-def test_a_filter_never_speaks_of_rows_that_are_not_on_the_page(
+def test_a_filter_speaks_of_all_rows(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
     for number, host in enumerate(hosts[:3]):
-        rows = [{"pid": str(pid), "name": f"of {number}"} for pid in range(900)]
+        rows = [{"pid": str(pid), "name": f"of {number}"} for pid in range(60)]
         elsewhere(answer, campaign, [host], rows)
     page = page_of(operator)
     page.goto(f"/campaigns/{campaign.pk}/")
-    expect(says(page, "shown")).to_have_text("The first 2,000 of 2,700 rows are shown. The export has all of them.")
+    expect(says(page, "shown")).to_have_text("180 rows.")
 
-    page.fill("[data-filter-rows]", "no such thing")
-    expect(says(page, "shown")).to_have_text(
-        "0 of the 2,000 rows shown match. The other 700 are not on the page and not searched."
-    )
-    page.fill("[data-filter-rows]", "of 2")
-    expect(says(page, "shown")).to_contain_text("200 of the 2,000 rows shown match. The other 700")
-    page.click("[data-more-rows]")
-    expect(says(page, "shown")).to_have_text("900 of the 2,700 rows shown match.")
-    assert page.locator("table.rows tbody tr:visible").count() == 900
-    page.fill("[data-filter-rows]", "")
-    expect(says(page, "shown")).to_have_text("2,700 rows.")
-    expect(page.locator("[data-more-rows]")).to_be_hidden()
+    page.fill("[data-rows-search]", "no such thing")
+    expect(says(page, "shown")).to_have_text("0 of 180 rows match.")
+    page.fill("[data-rows-search]", "of ")
+    expect(says(page, "shown")).to_have_text("More than 100 of 180 rows match.")
+    page.fill("[data-rows-search]", "of 2")
+    expect(says(page, "shown")).to_have_text("60 of 180 rows match.")
+    page.fill("[data-rows-search]", "")
+    expect(says(page, "shown")).to_have_text("180 rows.")
 
 
-def test_a_viewer_that_is_behind_is_told_what_is_on_the_page(
+def test_rows_that_could_not_be_fetched_are_said_and_fetched_again(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    elsewhere(answer, campaign, hosts, [{"pid": str(pid)} for pid in range(30)])
+    elsewhere(answer, campaign, hosts, [{"pid": "1"}])
     page = page_of(operator)
-    held: list[Any] = []
-
-    def be_behind(socket: WebSocketRoute) -> None:
-        def pass_on(message: str | bytes) -> None:
-            if '"type":"results"' in str(message):
-                socket.send('{"type":"behind","after":0}')
-            else:
-                socket.send(message)
-
-        socket.connect_to_server().on_message(pass_on)
-
-    page.route_web_socket(SOCKETS, be_behind)
-    page.route("**/results/?after=*", lambda route: held.append(route))
+    page.route("**/rows/?*", lambda route: route.fulfill(status=503))
     page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "shown")).to_have_text("The rows could not be fetched. Trying again…")
 
-    expect(says(page, "shown")).to_have_text("100 of 150 rows are shown, the others are on their way.")
-    page.fill("[data-filter-rows]", "nothing like it")
-    expect(says(page, "shown")).to_contain_text("0 of the 100 rows shown match. The other 50 are not on the page")
-    page.fill("[data-filter-rows]", "")
-    held[0].fulfill(status=503)
-    expect(says(page, "shown")).to_have_text("100 of 150 rows are shown. The others could not be fetched.")
-    page.unroute("**/results/?after=*")
-    page.click("[data-more-rows]")
-    expect(says(page, "shown")).to_have_text("150 rows.")
+    page.unroute("**/rows/?*")
+    expect(says(page, "shown")).to_have_text("5 rows.")
+    expect(rows_of(page)).to_have_count(5)

@@ -201,7 +201,7 @@ def test_a_campaigns_page_follows_it_live(boss: Client) -> None:
     page = text_of(boss.get(f"{LIST}{campaign.pk}/change/"))
 
     assert f'data-campaign="{campaign.pk}"' in page
-    assert "campaigns/campaign.js" in page
+    assert "campaigns/built/campaign.js" in page
     assert 'data-live="answered"' in page
     assert boss.get(f"{LIST}{campaign.pk}/stop/")["Location"] == f"/campaigns/{campaign.pk}/stop/"
 

@@ -1,44 +1,63 @@
-// A campaign's socket: keeps its place, comes back by itself, and says truthfully how it is connected.
+// A campaign's socket: comes back by itself, and says truthfully how it is connected.
 //
 // Frames and close codes are the contract of the address /ws/campaigns/{id}/?after=SEQ. Nothing is drawn here.
+
+import type { CampaignSeen, Counts } from "./api";
 
 const SILENCE_MS = 45_000; // the server pings every 20 s; after two missing pings the line counts as dead
 const SNAPSHOT_MS = 10_000; // a socket that opens and brings nothing: a proxy keeps it back
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const RESTARTING = 1012;
-const FINAL = { 4401: "signed out", 4403: "not allowed", 4404: "gone" };
+const FINAL: Record<number, State> = { 4401: "signed out", 4403: "not allowed", 4404: "gone" };
+// No answer has a seq as high: the socket brings counts and states alone, and the grid fetches the rows it shows.
+const NO_ANSWERS = "999999999999999999";
+
+export type State = "connecting" | "live" | "reconnecting" | "polling" | "ended" | "signed out" | "not allowed" | "gone";
+
+export type Frame =
+  | { type: "snapshot"; campaign: CampaignSeen }
+  | { type: "progress"; counts: Counts; last_seq: number }
+  | ({ type: "ended"; counts: Counts; last_seq: number } & CampaignSeen)
+  | { type: "ping" };
+
+export interface Handlers {
+  onFrame(frame: Frame): void;
+  onState(state: State): void;
+}
 
 export class Live {
-  // handlers: onFrame(frame), onState(state), onBehind(after) -> Promise of the seq to go on from.
-  constructor(campaign, handlers) {
-    this.campaign = campaign;
-    this.handlers = handlers;
-    this.seq = 0;
-    this.failures = 0;
-    this.over = false;
-    this.socket = null;
-    this.hears = false; // the snapshot of this socket came
-    this.deafSince = Date.now();
-    this.heardAt = 0;
+  over = false;
+  hears = false; // the snapshot of this socket came
+  heardAt = 0;
+  deafSince = Date.now();
+  private failures = 0;
+  private socket: WebSocket | null = null;
+  private retry = 0;
+  private silence = 0;
+
+  constructor(
+    private readonly campaign: string,
+    private readonly handlers: Handlers,
+  ) {
     addEventListener("online", () => this.hurry());
     document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
   }
 
-  open() {
+  open(): void {
     if (this.over) return;
     clearTimeout(this.retry);
     this.handlers.onState(this.failures ? "reconnecting" : "connecting");
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = this.connect(`${scheme}//${location.host}/ws/campaigns/${this.campaign}/?after=${this.seq}`);
+    const socket = this.connect(`${scheme}//${location.host}/ws/campaigns/${this.campaign}/?after=${NO_ANSWERS}`);
     if (!socket) return;
     this.socket = socket;
-    socket.onmessage = (message) => socket === this.socket && this.hear(JSON.parse(message.data));
+    socket.onmessage = (message) => socket === this.socket && this.hear(JSON.parse(String(message.data)) as Frame);
     socket.onclose = (close) => socket === this.socket && this.closed(close.code);
     this.watch();
   }
 
-  connect(address) {
+  private connect(address: string): WebSocket | null {
     try {
       return new WebSocket(address);
     } catch {
@@ -47,7 +66,7 @@ export class Live {
     }
   }
 
-  hear(frame) {
+  private hear(frame: Frame): void {
     this.heardAt = Date.now();
     if (frame.type === "snapshot") this.hears = true;
     this.watch();
@@ -55,32 +74,17 @@ export class Live {
       this.failures = 0;
       this.handlers.onState("live");
     }
-    if (frame.type === "behind") {
-      this.catchUp(frame.after);
-      return;
-    }
     if (frame.type === "ended") this.over = true;
     this.handlers.onFrame(frame);
-    if (frame.type === "results" && frame.items.length) this.seq = frame.items.at(-1).seq;
     if (frame.type === "ended") this.handlers.onState("ended");
   }
 
-  // The counts keep coming over this socket while the answers are paged over HTTP; then a new one follows from there.
-  async catchUp(after) {
-    const socket = this.socket;
-    try {
-      this.seq = Math.max(this.seq, await this.handlers.onBehind(after));
-      if (socket === this.socket) this.drop(0);
-    } catch {
-      if (socket === this.socket) this.closed(0);
-    }
-  }
-
-  closed(code) {
+  closed(code: number): void {
     clearTimeout(this.silence);
     if (this.over) return;
-    if (FINAL[code]) {
-      this.finish(FINAL[code]);
+    const final = FINAL[code];
+    if (final) {
+      this.finish(final);
       return;
     }
     this.failures += 1;
@@ -90,13 +94,13 @@ export class Live {
   }
 
   // There is nothing more to hear, and this is why.
-  finish(state) {
+  finish(state: State): void {
     this.over = true;
     this.leave();
     this.handlers.onState(state);
   }
 
-  leave() {
+  private leave(): void {
     const socket = this.socket;
     this.socket = null;
     if (this.hears) this.deafSince = Date.now();
@@ -107,18 +111,18 @@ export class Live {
   }
 
   // Leave this socket and open another after a while.
-  drop(wait) {
+  private drop(wait: number): void {
     this.leave();
-    this.retry = setTimeout(() => this.open(), wait);
+    this.retry = window.setTimeout(() => this.open(), wait);
   }
 
-  watch() {
+  private watch(): void {
     clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.closed(0), this.hears ? SILENCE_MS : SNAPSHOT_MS);
+    this.silence = window.setTimeout(() => this.closed(0), this.hears ? SILENCE_MS : SNAPSHOT_MS);
   }
 
   // Somebody looks again, or the network is back: do not sit out the wait.
-  hurry() {
+  private hurry(): void {
     if (!this.over && this.socket === null) this.open();
   }
 }

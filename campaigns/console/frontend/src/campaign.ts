@@ -1,0 +1,243 @@
+// A campaign's page, in the console and in the admin: draws what the socket says, and the grid over the rows.
+
+import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
+import { drawBar } from "./campaign/bar";
+import { RowGrid } from "./campaign/grid";
+import { type Frame, Live, type State } from "./campaign/live";
+import { startTabs } from "./campaign/tabs";
+import { startRowTools } from "./campaign/tools";
+
+const SPEAK_MS = 10_000; // how often a screen reader is told
+const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
+const POLL_MS = 2_000; // how often counts are asked for while no socket brings them
+const DEAF_MS = 1_500; // a socket that opens has this long before that begins
+const OVER = ["completed", "expired", "stopped"];
+const CONNECTION: Record<State, [kind: string, words: string]> = {
+  connecting: ["off", "connecting…"],
+  live: ["live", "live"],
+  reconnecting: ["off", "reconnecting…"],
+  polling: ["off", "no live connection: asked every 2 s"],
+  ended: ["ended", "ended"],
+  "signed out": ["lost", "signed out: reload the page to log in"],
+  "not allowed": ["lost", "you may not look at this campaign any more"],
+  gone: ["lost", "this campaign was deleted"],
+};
+const REFUSALS: Record<number, State> = { 401: "signed out", 403: "not allowed", 404: "gone" }; // of the API
+
+type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
+
+const root = document.getElementById("campaign")!;
+const id = root.dataset["campaign"] ?? "";
+const counted = new Intl.NumberFormat("en");
+const title = document.title;
+const find = (name: string): NodeListOf<HTMLElement> => root.querySelectorAll<HTMLElement>(`[data-live="${name}"]`);
+const numberIn = (name: string): number => Number((find(name)[0]?.textContent ?? "").replace(/\D/g, ""));
+
+let counts: Counts | null = null;
+let status = root.dataset["status"] ?? "";
+let endsAt = Date.parse(root.dataset["endsAt"] ?? "") || null;
+let clockAhead = 0; // ms that the server's clock is ahead of ours
+let spokenAt = 0;
+let asked = 0; // how often the campaign was asked for, and which answer is drawn
+let drawn = 0;
+let doubtedAt = 0;
+let polls = false;
+let byPolling = false;
+
+const write = (name: string, text: string): void =>
+  find(name).forEach((place) => {
+    if (place.textContent !== text) place.textContent = text;
+  });
+const isOver = (): boolean => OVER.includes(status);
+
+const grid = startRowTools(root, (place, onShown, onView) =>
+  new RowGrid(
+    place,
+    id,
+    JSON.parse(root.dataset["columns"] ?? "[]") as string[],
+    root.hasAttribute("data-sees-hosts"),
+    document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "",
+    { onShown, onView },
+  ),
+);
+grid.grow(numberIn("rows"), isOver());
+
+// --- counts, status, time --------------------------------------------------------------------------------------------
+
+function drawCounts(now: Counts): void {
+  const changed = JSON.stringify(counts) !== JSON.stringify(now);
+  counts = now;
+  for (const [name, number] of Object.entries(now)) write(name, counted.format(number));
+  const final = (now["targeted"] ?? 0) - (now["waiting"] ?? 0) - (now["delivered"] ?? 0);
+  const open = (now["targeted"] ?? 0) - final;
+  write("open", counted.format(open));
+  root.querySelectorAll("[data-live-bar]").forEach((bar) => drawBar(bar, now));
+  root.querySelectorAll<HTMLElement>("[data-state-item]").forEach((item) => (item.hidden = !now[item.dataset["stateItem"] ?? ""]));
+  const errors = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
+  write("errors", counted.format(errors));
+  find("errors").forEach((badge) => (badge.hidden = !errors));
+  grid.grow(now["rows"] ?? 0, isOver());
+  speak(now, final);
+  const share = now["targeted"] ? Math.floor((100 * final) / now["targeted"]) : 0;
+  document.title = isOver() ? title : `${share} % · ${title}`;
+  if (changed) root.dispatchEvent(new CustomEvent("counts"));
+}
+
+function speak(now: Counts, final: number, atOnce = false): void {
+  if (!atOnce && Date.now() - spokenAt < SPEAK_MS) return;
+  spokenAt = Date.now();
+  const parts = [`${now["answered"]} of ${now["targeted"]} hosts answered`, `${(now["targeted"] ?? 0) - final} are open`];
+  if (now["failed"]) parts.push(`${now["failed"]} failed`);
+  write("spoken", `${isOver() ? `The campaign is ${status}. ` : ""}${parts.join(", ")}.`);
+}
+
+function drawStatus(campaign: Ending): void {
+  status = campaign.status;
+  if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
+  find("status").forEach((badge) => {
+    badge.textContent = status;
+    badge.className = `status st-${status}`;
+  });
+  root.querySelectorAll<HTMLElement>("[data-while-open]").forEach((part) => {
+    part.hidden = isOver() || (Boolean(campaign.ended_by) && part.hasAttribute("data-open-dialog"));
+  });
+  const sentence = endSentence(campaign);
+  write("ending", sentence);
+  find("ending").forEach((place) => (place.hidden = !sentence));
+  drawTime();
+}
+
+// wording.py says the same.
+function endSentence({ ended_by: by, ended_reason: reason, started_at: start, ended_at: end }: Ending): string {
+  const whom = by ? ` by ${by}` : "";
+  const why = reason ? `: ${reason}` : "";
+  const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
+  if (isOver()) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
+  return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
+}
+
+function drawTime(): void {
+  if (isOver() || !endsAt) return;
+  const left = Math.round((endsAt - Date.now() - clockAhead) / 1000);
+  write("left", left > 0 ? lengthOf(left) : "ending…");
+}
+
+function lengthOf(seconds: number): string {
+  const parts: string[] = [];
+  for (const [name, size] of [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]] as const) {
+    const number = Math.floor(seconds / size);
+    seconds %= size;
+    if (number) parts.push(`${number} ${name}`);
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
+}
+
+// Ask for the campaign itself, and draw what it says; null when that is nothing new. Throws when the server fails.
+async function look(): Promise<CampaignSeen | null> {
+  const number = ++asked;
+  const { body: campaign, date } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`).catch((error: unknown) => {
+    const refusal = error instanceof RefusedError ? REFUSALS[error.status] : undefined;
+    if (refusal && !live.hears) live.finish(refusal);
+    throw error;
+  });
+  if (date) clockAhead = date - Date.now();
+  if (number < drawn) return null; // a later question was answered first
+  drawn = number;
+  grid.arrange(campaign.columns);
+  if (!isOver()) drawStatus(campaign);
+  doubtSocket(campaign.counts);
+  // The end and its counts are drawn together, whichever way they come.
+  if (!live.hears || OVER.includes(campaign.status)) drawCounts(campaign.counts);
+  return campaign;
+}
+
+// A socket may be dead and nobody says so: other counts in two looks, and not a word of it in between.
+function doubtSocket(now: Counts): void {
+  const shown = counts;
+  const differ = shown && Object.keys(shown).some((name) => name !== "online" && shown[name] !== now[name]);
+  if (!live.hears || !differ) doubtedAt = 0;
+  else if (doubtedAt && live.heardAt < doubtedAt) live.closed(0);
+  else doubtedAt = Date.now();
+}
+
+// While no socket brings them, counts are asked for.
+async function poll(): Promise<void> {
+  if (document.hidden || live.over || live.hears || polls || Date.now() - live.deafSince < DEAF_MS) return;
+  polls = true;
+  try {
+    const campaign = await look();
+    if (!campaign || live.over) return;
+    if (!live.hears) onState("polling");
+    if (OVER.includes(campaign.status) && !live.hears) {
+      speak(campaign.counts, campaign.counts["targeted"] ?? 0, true);
+      live.finish("ended");
+    }
+  } catch {
+    if (!live.over && !live.hears) onState("reconnecting", false);
+  } finally {
+    polls = false;
+  }
+}
+
+// --- the socket ------------------------------------------------------------------------------------------------------
+
+const live: Live = new Live(id, { onFrame, onState });
+
+function onFrame(frame: Frame): void {
+  if (frame.type === "progress") {
+    if (!isOver()) drawCounts(frame.counts); // what is late says less than the end did
+    lookForColumns(frame.counts);
+  } else if (frame.type === "snapshot") {
+    grid.arrange(frame.campaign.columns);
+    drawStatus(frame.campaign);
+    drawCounts(frame.campaign.counts);
+  } else if (frame.type === "ended") void onEnded(frame);
+}
+
+// Progress tells no columns: the first rows bring them, later ones come with the next look.
+function lookForColumns(now: Counts): void {
+  if (now["rows"] && !grid.columnNames.length) look().catch(() => {});
+}
+
+async function onEnded(frame: Ending & { counts: Counts }): Promise<void> {
+  drawStatus(frame);
+  drawCounts(frame.counts);
+  speak(frame.counts, frame.counts["targeted"] ?? 0, true);
+  const { body } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`); // the frame tells neither by whom nor how long
+  grid.arrange(body.columns);
+  drawStatus(body);
+}
+
+// Trying again is no news while polling works.
+function onState(state: State, polling = byPolling): void {
+  byPolling = state === "polling" || (polling && (state === "connecting" || state === "reconnecting"));
+  const [kind, words] = CONNECTION[byPolling ? "polling" : state];
+  find("connection").forEach((place) => {
+    place.dataset["connection"] = kind;
+    if (place.textContent !== words) place.textContent = words;
+  });
+}
+
+startTabs(root);
+root.addEventListener("tab", (event) => {
+  if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
+});
+live.open();
+setInterval(drawTime, 1000);
+setInterval(() => isOver() || document.hidden || !live.hears || void look().catch(() => {}), LOOK_MS);
+setInterval(() => void poll(), POLL_MS);
+
+// What somebody is typing is not replaced under their hands.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean }>;
+  if (detail.target.id === "control" && detail.target.querySelector("input:focus, dialog[open]")) detail.shouldSwap = false;
+});
+
+// Paused, resumed, widened: the status above follows at once.
+let control = document.getElementById("control")?.textContent;
+document.addEventListener("htmx:afterSwap", (event) => {
+  const { target } = (event as CustomEvent<{ target: Element }>).detail;
+  if (target.id !== "control" || target.textContent === control) return;
+  control = target.textContent ?? "";
+  look().catch(() => {});
+});

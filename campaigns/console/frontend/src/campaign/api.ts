@@ -1,0 +1,43 @@
+// What the API says of a campaign, as far as its page reads it.
+
+export type Counts = Record<string, number>;
+
+export interface CampaignSeen {
+  status: string;
+  columns: string[];
+  counts: Counts;
+  last_seq: number;
+  ends_at?: string | null;
+  started_at?: string | null;
+  ended_at?: string | null;
+  ended_by?: string;
+  ended_reason?: string;
+}
+
+export interface Row {
+  seq: number;
+  place: number;
+  host: { id: number; hostname: string };
+  row: Record<string, string | null>;
+  cut: string[]; // columns whose cells are longer than what came
+  truncated: boolean;
+  late: boolean;
+  in_doubt: boolean;
+}
+
+export interface RowPage {
+  next: string | null;
+  results: Row[];
+}
+
+export class RefusedError extends Error {
+  constructor(readonly status: number, sentence: string) {
+    super(sentence);
+  }
+}
+
+export async function get<Answer>(address: string, signal?: AbortSignal): Promise<{ body: Answer; date: number }> {
+  const response = await fetch(address, { headers: { Accept: "application/json" }, signal: signal ?? null });
+  if (!response.ok) throw new RefusedError(response.status, `${address} answered ${response.status}`);
+  return { body: (await response.json()) as Answer, date: Date.parse(response.headers.get("Date") ?? "") };
+}

@@ -1,0 +1,127 @@
+// One cell in full: as lines, as JSON, or its whole row; copied as it is, shown with marks for what cannot be seen.
+
+import { get, type Row } from "./api";
+import { visible } from "./marks";
+
+type Show = "lines" | "json" | "row";
+const WORDS: Record<Show, string> = { lines: "Lines", json: "JSON", row: "Whole row" };
+
+export interface CellActions {
+  only(column: string, value: string): void;
+  hostAddress(row: Row): string | null;
+}
+
+export class CellDialog {
+  private readonly dialog = document.createElement("dialog");
+  private readonly title = document.createElement("h2");
+  private readonly host = document.createElement("p");
+  private readonly text = document.createElement("pre");
+  private readonly said = document.createElement("span");
+  private readonly views = new Map<Show, HTMLButtonElement>();
+  private readonly onlyButton = button("Only rows with this value", () => this.only());
+  private shown: { column: string; value: string; row: Record<string, string | null> } | null = null;
+  private show: Show = "lines";
+
+  constructor(
+    parent: HTMLElement,
+    private readonly campaign: string,
+    private readonly actions: CellActions,
+  ) {
+    this.dialog.className = "cell-dialog";
+    this.dialog.setAttribute("aria-labelledby", "cell-title");
+    this.title.id = "cell-title";
+    this.text.tabIndex = 0;
+    this.text.setAttribute("aria-label", "Value");
+    this.said.setAttribute("role", "status");
+    const choices = document.createElement("div");
+    choices.className = "cell-views";
+    for (const [show, words] of Object.entries(WORDS) as [Show, string][]) {
+      const choice = button(words, () => this.draw(show));
+      this.views.set(show, choice);
+      choices.append(choice);
+    }
+    const actionsLine = document.createElement("div");
+    actionsLine.className = "cell-views";
+    actionsLine.append(button("Copy", () => void this.copy()), this.onlyButton, button("Close", () => this.dialog.close()), this.said);
+    this.dialog.append(this.title, this.host, choices, this.text, actionsLine);
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    parent.append(this.dialog);
+  }
+
+  async open(row: Row, column: string | null): Promise<void> {
+    const name = column ?? "host";
+    this.title.textContent = visible(name) || "(a column without a name)";
+    const address = this.actions.hostAddress(row);
+    const link = document.createElement(address ? "a" : "span");
+    if (link instanceof HTMLAnchorElement && address) link.href = address;
+    link.textContent = visible(row.host.hostname);
+    this.host.replaceChildren("of ", link);
+    this.said.textContent = "";
+    this.text.textContent = row.cut.length ? "…" : "";
+    this.dialog.showModal();
+    let whole = row.row;
+    if (row.cut.length) {
+      try {
+        whole = (await get<Row["row"]>(`/api/v1/campaigns/${this.campaign}/rows/${row.seq}/${row.place}/`)).body;
+      } catch {
+        this.said.textContent = "The whole value could not be fetched: this is its beginning.";
+      }
+    }
+    const value = column === null ? row.host.hostname : (whole[column] ?? "");
+    this.shown = { column: name, value, row: whole };
+    const isJson = asJson(value) !== null;
+    this.views.get("json")!.disabled = !isJson;
+    this.onlyButton.hidden = value.length > 1_000;
+    this.draw(isJson && /^\s*[[{]/.test(value) ? "json" : "lines");
+  }
+
+  private draw(show: Show): void {
+    this.show = show;
+    for (const [name, choice] of this.views) choice.setAttribute("aria-pressed", String(name === show));
+    this.text.textContent = visible(this.asText());
+    this.text.focus();
+  }
+
+  private asText(): string {
+    if (!this.shown) return "";
+    if (this.show === "row") return JSON.stringify(this.shown.row, null, 2);
+    return this.show === "json" ? (asJson(this.shown.value) ?? this.shown.value) : this.shown.value;
+  }
+
+  private async copy(): Promise<void> {
+    this.said.textContent = (await copyText(this.asText())) ? "Copied." : "The browser does not allow it: select and copy.";
+  }
+
+  private only(): void {
+    if (!this.shown) return;
+    this.dialog.close();
+    this.actions.only(this.shown.column, this.shown.value);
+  }
+}
+
+export async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function button(words: string, onClick: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "quiet";
+  made.textContent = words;
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function asJson(text: string): string | null {
+  if (!/^\s*[[{"\d-]|^\s*(true|false|null)\s*$/.test(text)) return null;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return null;
+  }
+}

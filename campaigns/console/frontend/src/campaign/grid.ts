@@ -1,0 +1,423 @@
+// The grid over all rows of a campaign: the server searches, filters and sorts, the browser holds a few pages of them.
+//
+// Every cell is text: what hosts send is never read as HTML. Cells come cut; one that is opened is fetched whole.
+
+import {
+  type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
+  type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RowApiModule, ScrollApiModule, TextFilterModule, themeQuartz,
+} from "ag-grid-community";
+import { get, type Row, type RowPage } from "./api";
+import { CellDialog, copyText } from "./cell";
+import { cutTo, visible } from "./marks";
+import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
+
+ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowApiModule, ScrollApiModule, TextFilterModule]);
+
+const PAGE = 100; // rows fetched at a time
+const PAGES_KEPT = 10;
+const CELL = 300; // characters of a cell in the grid
+const HEADING = 120; // characters of a column's name in the grid
+const COPIED = 1_000; // rows, at most
+const JOIN_MS = 1_000; // new rows are fetched that often, at most
+const AGAIN_MS = 3_000; // after a failure
+const LINE = 30; // pixels
+const NUMBER = /^-?\d{1,18}(\.\d+)?$/;
+const HOST_COLUMN = "host of the row"; // ids of columns: theirs begin with "column:"
+
+const theme = themeQuartz.withParams({
+  accentColor: "var(--accent)",
+  backgroundColor: "var(--surface)",
+  borderColor: "var(--line)",
+  browserColorScheme: "inherit",
+  chromeBackgroundColor: "var(--surface)",
+  fontFamily: "var(--sans)",
+  fontSize: 13,
+  foregroundColor: "var(--ink)",
+  headerFontSize: 12,
+  headerFontWeight: 600,
+  headerHeight: 34,
+  headerTextColor: "var(--dim)",
+  menuBackgroundColor: "var(--surface)",
+  rowHeight: LINE,
+  rowHoverColor: "var(--sunken)",
+  spacing: 6,
+  wrapperBorderRadius: 8,
+});
+
+export interface GridHandlers {
+  onShown(sentence: string, newer: boolean): void;
+  onView(view: View, columns: string[]): void;
+}
+
+export class RowGrid {
+  private readonly api: GridApi<Row>;
+  private readonly cell: CellDialog;
+  private view: View;
+  private total = 0;
+  private found: number | null = null; // rows that fit, once the last page was seen
+  private seen = 0; // rows that fit, as far as was looked
+  private failed = false;
+  private over = false;
+  private sized = false;
+  private joinedAt = 0;
+  private due = 0;
+  private generation = 0; // of the view: what was asked for an earlier one says nothing of this one
+
+  constructor(
+    private readonly place: HTMLElement,
+    private readonly campaign: string,
+    private columns: string[],
+    private readonly seesHosts: boolean,
+    nonce: string,
+    private readonly handlers: GridHandlers,
+  ) {
+    this.view = viewIn(isShown(place) ? location.search : "", columns);
+    this.cell = new CellDialog(place.parentElement ?? place, campaign, {
+      only: (column, value) => this.only(column, value),
+      hostAddress: (row) => this.hostAddress(row),
+    });
+    this.api = createGrid<Row>(place, {
+      theme,
+      styleNonce: nonce,
+      columnDefs: this.definitions(),
+      defaultColDef: {
+        sortable: true,
+        resizable: true,
+        suppressMovable: true,
+        minWidth: 70,
+        filter: "agTextColumnFilter",
+        floatingFilter: true,
+        filterParams: { filterOptions: ["contains", "equals"], maxNumConditions: 1, debounceMs: 300, trimInput: false },
+      },
+      rowModelType: "infinite",
+      cacheBlockSize: PAGE,
+      maxBlocksInCache: PAGES_KEPT,
+      maxConcurrentDatasourceRequests: 2,
+      blockLoadDebounceMillis: 60,
+      animateRows: false,
+      ensureDomOrder: true,
+      enableCellTextSelection: true,
+      multiSortKey: "ctrl",
+      alwaysMultiSort: false,
+      suppressMultiSort: true,
+      onSortChanged: () => this.changed(),
+      onFilterChanged: () => this.changed(),
+      onCellClicked: (event) => {
+        if (event.event?.target instanceof Element && event.event.target.closest("a")) return;
+        if (event.data && !getSelection()?.toString()) this.openCell(event.data, event.colDef);
+      },
+      onCellKeyDown: (event) => this.onKey(event as CellKeyDownEvent<Row>),
+    });
+    this.applyView();
+    this.api.setGridOption("datasource", this.source());
+    this.tell();
+  }
+
+  get asked(): View {
+    return this.view;
+  }
+
+  get columnNames(): string[] {
+    return this.columns;
+  }
+
+  // --- what the page says ------------------------------------------------------------------------------------------
+
+  // There are so many rows now. They join at the end; where rows are sorted or filtered, they join while the top is
+  // looked at, and else wait until they are asked for: nothing moves under a reader's eyes.
+  grow(total: number, over: boolean): void {
+    const more = total !== this.total || over !== this.over;
+    this.total = total;
+    this.over = over;
+    if (more || this.failed) this.joinSoon();
+    else this.tell();
+  }
+
+  arrange(columns: string[]): void {
+    if (columns.length === this.columns.length && columns.every((name, index) => name === this.columns[index])) return;
+    this.columns = columns;
+    this.sized = false;
+    this.api.setGridOption("columnDefs", this.definitions());
+    this.handlers.onView(this.view, this.columns);
+  }
+
+  search(words: string): void {
+    if (words === this.view.search) return;
+    this.view = { ...this.view, search: words };
+    this.ask();
+  }
+
+  hide(column: string, hidden: boolean): void {
+    this.api.setColumnsVisible([idOf(column)], !hidden);
+    this.view = { ...this.view, hidden: [...this.view.hidden.filter((name) => name !== column), ...(hidden ? [column] : [])] };
+    this.note();
+  }
+
+  only(column: string, value: string): void {
+    this.filterBy({ column, kind: "equals", value });
+  }
+
+  drop(filter: Filter): void {
+    this.view = { ...this.view, filters: this.view.filters.filter((other) => other.column !== filter.column) };
+    this.applyView();
+  }
+
+  clear(): void {
+    this.view = { ...this.view, search: "", filters: [], order: "" };
+    this.applyView();
+    this.ask();
+  }
+
+  join(): void {
+    window.clearTimeout(this.due);
+    this.due = 0;
+    this.joinedAt = Date.now();
+    if (this.isPlain && this.total) this.api.setRowCount(this.total, true);
+    this.api.refreshInfiniteCache();
+  }
+
+  // The address of these rows as a file, with the columns that are shown.
+  exportAddress(): string {
+    const asked = questionOf(this.view);
+    for (const column of this.shownColumns()) asked.append("column", column);
+    return `/api/v1/campaigns/${this.campaign}/export.csv?${asked}`;
+  }
+
+  // Copy the rows as they are seen, with tabs between, as spreadsheets take them.
+  async copy(): Promise<string> {
+    const asked = questionOf(this.view);
+    asked.set("limit", `${COPIED}`);
+    asked.set("cut", "10000");
+    const { body } = await get<RowPage>(`/api/v1/campaigns/${this.campaign}/rows/?${asked}`);
+    const columns = this.shownColumns();
+    const clean = (text: string): string => text.replace(/[\t\r\n]+/g, " ");
+    const lines = body.results.map((row) => [row.host.hostname, ...columns.map((column) => row.row[column] ?? "")].map(clean).join("\t"));
+    const done = await copyText([[HOST, ...columns].map(clean).join("\t"), ...lines].join("\n"));
+    if (!done) return "The browser does not allow it: export instead.";
+    return body.next ? `The first ${counted(COPIED)} rows were copied; the export has all.` : `${counted(lines.length)} ${lines.length === 1 ? "row was" : "rows were"} copied.`;
+  }
+
+  // --- columns -----------------------------------------------------------------------------------------------------
+
+  private definitions(): ColDef<Row>[] {
+    const host: ColDef<Row> = {
+      colId: HOST_COLUMN,
+      headerName: HOST,
+      cellRenderer: (given: { data?: Row }) => (given.data ? this.hostCell(given.data) : ""),
+      pinned: matchMedia("(min-width: 641px)").matches ? "left" : null,
+      width: 190,
+    };
+    return [
+      host,
+      ...this.columns.map((name): ColDef<Row> => ({
+        colId: idOf(name),
+        headerName: cutTo(visible(name), HEADING) || "(no name)",
+        valueGetter: ({ data }) => (data ? shownCell(data, name) : undefined),
+        cellClass: ({ value }) => (NUMBER.test(String(value ?? "")) ? "cell n" : "cell"),
+        hide: this.view.hidden.includes(name),
+        width: 160,
+      })),
+    ];
+  }
+
+  private hostCell(row: Row): HTMLElement {
+    const cell = document.createElement("span");
+    const address = this.hostAddress(row);
+    const name = document.createElement(address ? "a" : "bdi");
+    if (name instanceof HTMLAnchorElement && address) {
+      name.href = address;
+      name.tabIndex = -1;
+      name.dir = "auto";
+    }
+    name.textContent = visible(row.host.hostname);
+    cell.append(name);
+    for (const [mark, holds] of [["late", row.late], ["truncated", row.truncated], ["in doubt", row.in_doubt]] as const) {
+      if (!holds) continue;
+      const note = document.createElement("span");
+      note.className = mark === "in doubt" ? "mark doubt" : "mark";
+      note.textContent = mark;
+      cell.append(" ", note);
+    }
+    return cell;
+  }
+
+  private hostAddress(row: Row): string | null {
+    return this.seesHosts ? `/hosts/${row.host.id}/` : null;
+  }
+
+  private shownColumns(): string[] {
+    return this.columns.filter((name) => !this.view.hidden.includes(name));
+  }
+
+  // As wide as the first rows want, within limits, and no narrower than the window.
+  private size(rows: Row[]): void {
+    if (this.sized || !rows.length) return;
+    this.sized = true;
+    const sample = rows.slice(0, 40);
+    const wants = this.shownColumns().map((name) => {
+      const longest = Math.max(name.length + 5, ...sample.map((row) => shownCell(row, name).length));
+      return { key: idOf(name), newWidth: Math.min(420, Math.max(90, 7.6 * longest + 28)) };
+    });
+    const left = this.place.clientWidth - 194 - wants.reduce((sum, { newWidth }) => sum + newWidth, 0);
+    if (left > 0) for (const want of wants) want.newWidth += left / wants.length;
+    this.api.applyColumnState({ state: wants.map(({ key, newWidth }) => ({ colId: key, width: Math.floor(newWidth) })) });
+  }
+
+  // --- rows --------------------------------------------------------------------------------------------------------
+
+  private source(): IDatasource {
+    return { getRows: (asked) => void this.fetch(asked) };
+  }
+
+  private async fetch(asked: IGetRowsParams<Row>): Promise<void> {
+    this.read();
+    const { generation } = this;
+    const question = questionOf(this.view);
+    question.set("limit", `${asked.endRow - asked.startRow}`);
+    question.set("offset", `${asked.startRow}`);
+    question.set("cut", `${CELL}`);
+    try {
+      const { body } = await get<RowPage>(`/api/v1/campaigns/${this.campaign}/rows/?${question}`);
+      const end = asked.startRow + body.results.length;
+      const known = this.isPlain && this.total > end ? this.total : undefined;
+      if (generation === this.generation) this.learn(body, end);
+      asked.successCallback(body.results, body.next ? known : end);
+    } catch {
+      asked.failCallback();
+      if (generation !== this.generation) return;
+      this.failed = true;
+      window.setTimeout(() => this.failed && this.join(), AGAIN_MS);
+    }
+    this.tell();
+  }
+
+  private learn(body: RowPage, end: number): void {
+    this.failed = false;
+    this.seen = Math.max(this.seen, end);
+    if (!body.next) this.found = end;
+    else if (this.found !== null && this.found <= end) this.found = null;
+    this.size(body.results);
+  }
+
+  private joinSoon(): void {
+    if (this.due) return;
+    this.due = window.setTimeout(() => {
+      this.due = 0;
+      if (this.isPlain || this.isAtTop || this.failed) this.join();
+      else this.tell(true);
+    }, Math.max(0, this.joinedAt + JOIN_MS - Date.now()));
+  }
+
+  private get isPlain(): boolean {
+    return !this.view.order && !this.isFiltered;
+  }
+
+  private get isFiltered(): boolean {
+    return Boolean(this.view.search || this.view.filters.length);
+  }
+
+  private get isAtTop(): boolean {
+    return this.api.getFirstDisplayedRowIndex() <= 0;
+  }
+
+  // --- the view ----------------------------------------------------------------------------------------------------
+
+  private filterBy(filter: Filter): void {
+    this.view = { ...this.view, filters: [...this.view.filters.filter(({ column }) => column !== filter.column), filter] };
+    this.applyView();
+  }
+
+  // Bring the grid's own state to the view.
+  private applyView(): void {
+    const { filters, order } = this.view;
+    const column = this.columns.includes(order) || order === HOST ? order : order.slice(1);
+    const state = order ? [{ colId: idOf(column, this.columns), sort: order === column ? ("asc" as const) : ("desc" as const) }] : [];
+    this.api.applyColumnState({ state, defaultState: { sort: null } });
+    this.api.setFilterModel(
+      Object.fromEntries(filters.map((filter) => [idOf(filter.column, this.columns), { filterType: "text", type: filter.kind, filter: filter.value }])),
+    );
+  }
+
+  // Somebody sorted or filtered in the grid, which asks anew by itself.
+  private changed(): void {
+    this.read();
+    this.note();
+  }
+
+  // Bring the view to the grid's own state.
+  private read(): void {
+    const sorted = this.api.getColumnState().find(({ sort }) => sort);
+    const model = this.api.getFilterModel() as Record<string, { type: string; filter?: string }>;
+    const filters = Object.entries(model).map(
+      ([id, { type, filter }]): Filter => ({ column: nameOf(id), kind: type === "equals" ? "equals" : "contains", value: filter ?? "" }),
+    );
+    const order = sorted ? `${sorted.sort === "desc" ? "-" : ""}${nameOf(sorted.colId)}` : "";
+    const before = questionOf(this.view).toString();
+    this.view = { ...this.view, filters, order };
+    if (questionOf(this.view).toString() !== before) this.begin();
+  }
+
+  private begin(): void {
+    this.generation += 1;
+    this.found = null;
+    this.seen = 0;
+  }
+
+  private ask(): void {
+    this.begin();
+    this.api.setGridOption("datasource", this.source());
+    this.note();
+  }
+
+  private note(): void {
+    if (isShown(this.place)) writeAddress(this.view);
+    this.handlers.onView(this.view, this.columns);
+    this.tell();
+  }
+
+  // The address is this view's again.
+  back(): void {
+    this.note();
+  }
+
+  private tell(newer = false): void {
+    this.place.style.height = `${Math.min(Math.max(260, 0.68 * innerHeight), 110 + LINE * Math.max(2, this.api.getDisplayedRowCount()))}px`;
+    this.handlers.onShown(this.sentence(), newer);
+  }
+
+  private sentence(): string {
+    if (this.failed) return "The rows could not be fetched. Trying again…";
+    const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
+    if (!this.isFiltered) return this.total ? `${of}.` : this.over ? "No host sent a row." : "No rows yet.";
+    if (this.found === null && this.seen) return `More than ${counted(this.seen)} of ${of} match.`;
+    if (this.found === null) return `Looking through ${of}…`;
+    return `${counted(this.found)} of ${of} match.`;
+  }
+
+  // --- cells -------------------------------------------------------------------------------------------------------
+
+  private openCell(row: Row, definition: ColDef<Row>): void {
+    const id = definition.colId ?? HOST_COLUMN;
+    void this.cell.open(row, id === HOST_COLUMN ? null : nameOf(id));
+  }
+
+  private onKey(event: CellKeyDownEvent<Row>): void {
+    if (!(event.event instanceof KeyboardEvent) || !event.data) return;
+    if (event.event.key === "Enter") this.openCell(event.data, event.colDef);
+    else if (event.event.key === "c" && (event.event.ctrlKey || event.event.metaKey) && !getSelection()?.toString())
+      void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (event.data.row[nameOf(event.colDef.colId ?? "")] ?? ""));
+  }
+}
+
+function shownCell(row: Row, name: string): string {
+  const value: unknown = row.row[name];
+  if (value === null || value === undefined) return "";
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return visible(text) + (row.cut.includes(name) ? "…" : "");
+}
+
+const idOf = (column: string, columns: string[] = [column]): string =>
+  column === HOST && !columns.includes(HOST) ? HOST_COLUMN : `column:${column}`;
+const nameOf = (id: string): string => (id === HOST_COLUMN ? HOST : id.slice("column:".length));
+const counted = (number: number): string => new Intl.NumberFormat("en").format(number);
+const isShown = (place: HTMLElement): boolean => !place.closest('[role="tabpanel"]')?.hasAttribute("hidden");

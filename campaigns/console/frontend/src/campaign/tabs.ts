@@ -1,0 +1,90 @@
+// Answers, Groups, Hosts …: one panel at a time. All but the first come from the server and are refreshed while looked at.
+
+const REFRESH_MS = 3_000;
+
+interface Htmx {
+  ajax(verb: string, path: string, context: { target: Element; swap: string }): Promise<void>;
+  trigger(element: Element, event: string): void;
+}
+declare const htmx: Htmx;
+
+export function startTabs(root: HTMLElement): void {
+  const tabs = [...root.querySelectorAll<HTMLAnchorElement>('[role="tab"]')];
+  if (!tabs.length) return;
+  const panelOf = (tab: Element): HTMLElement => document.getElementById(tab.getAttribute("aria-controls") ?? "")!;
+  const chosen = (): HTMLAnchorElement => tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ?? tabs[0]!;
+  let refreshedAt = Date.now();
+
+  function choose(tab: HTMLAnchorElement, address = tab.getAttribute("href") ?? ""): void {
+    for (const other of tabs) {
+      other.setAttribute("aria-selected", String(other === tab));
+      other.tabIndex = other === tab ? 0 : -1;
+      panelOf(other).hidden = other !== tab;
+    }
+    history.replaceState(null, "", address);
+    root.dispatchEvent(new CustomEvent("tab", { detail: tab.id }));
+  }
+
+  function load(tab: Element, question = ""): void {
+    const panel = panelOf(tab);
+    if (panel.dataset["src"]) void htmx.ajax("GET", panel.dataset["src"] + question, { target: panel, swap: "innerHTML" });
+  }
+
+  root.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || !(event.target instanceof Element)) return;
+    const tab = event.target.closest<HTMLAnchorElement>('[role="tab"]');
+    const link = event.target.closest<HTMLAnchorElement>("[data-show-state], [data-show-tab]");
+    if (tab) {
+      choose(tab);
+      if (!panelOf(tab).childElementCount) load(tab);
+      else refresh();
+    } else if (link) {
+      const question = (link.getAttribute("href") ?? "").replace(/^[^?]*/, "");
+      const meant = tabs.find((other) => other.id === `tab-${link.dataset["showTab"] ?? "hosts"}`) ?? tabs[0]!;
+      choose(meant, question);
+      load(meant, question);
+      meant.scrollIntoView({ block: "nearest" });
+    } else return;
+    event.preventDefault();
+  });
+
+  root.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step || !(event.target instanceof HTMLAnchorElement) || !event.target.matches('[role="tab"]')) return;
+    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length]!;
+    next.focus();
+    next.click();
+  });
+
+  // What a panel's form asked for stands in the address, so that the view can be sent to somebody.
+  root.addEventListener("htmx:afterRequest", (event) => {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
+    const asked = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (value && typeof value === "string") asked.append(name, value);
+    history.replaceState(null, "", `?${asked}`);
+  });
+
+  function refresh(): void {
+    refreshedAt = Date.now();
+    const panel = panelOf(chosen());
+    const part = panel.querySelector('[hx-trigger*="refresh"]');
+    if (part && !panel.querySelector("[data-keeps]:checked")) htmx.trigger(part, "refresh"); // nobody is choosing here
+  }
+
+  let due = 0;
+  root.addEventListener("counts", () => {
+    if (document.hidden || due) return;
+    due = window.setTimeout(
+      () => {
+        due = 0;
+        refresh();
+      },
+      Math.max(0, refreshedAt + REFRESH_MS - Date.now()),
+    );
+  });
+}
+
+function valueOf(form: HTMLFormElement, name: string): string {
+  return String(new FormData(form).get(name) ?? "");
+}

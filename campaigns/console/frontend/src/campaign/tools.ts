@@ -1,0 +1,98 @@
+// What stands above the grid: search, filters in words, columns, copy, export, and new rows that wait.
+
+import { cutTo, visible } from "./marks";
+import type { RowGrid } from "./grid";
+import type { View } from "./view";
+
+const SEARCH_MS = 250;
+
+type Make = (
+  place: HTMLElement,
+  onShown: (sentence: string, newer: boolean) => void,
+  onView: (view: View, columns: string[]) => void,
+) => RowGrid;
+
+export function startRowTools(root: HTMLElement, make: Make): RowGrid {
+  const part = <Kind extends HTMLElement>(name: string): Kind => root.querySelector<Kind>(`[data-rows-${name}]`)!;
+  const search = part<HTMLInputElement>("search");
+  const shown = root.querySelector<HTMLElement>('[data-live="shown"]')!;
+  const newer = part<HTMLButtonElement>("newer");
+  const chips = part<HTMLElement>("chips");
+  const columnsMenu = part<HTMLDetailsElement>("columns");
+  const exported = part<HTMLAnchorElement>("export");
+  const said = part<HTMLElement>("said");
+  const place = part<HTMLElement>("grid");
+
+  place.hidden = false;
+  for (const plain of root.querySelectorAll<HTMLElement>("[data-rows-plain]")) plain.remove();
+  for (const tool of root.querySelectorAll<HTMLElement>("[data-with-script]")) tool.hidden = false;
+  let made: RowGrid | undefined;
+
+  function onShown(sentence: string, more: boolean): void {
+    if (shown.textContent !== sentence) shown.textContent = sentence;
+    newer.hidden = !more;
+  }
+
+  function onView(view: View, columns: string[]): void {
+    if (document.activeElement !== search) search.value = view.search;
+    chips.replaceChildren(
+      ...view.filters.map((filter) => {
+        const sign = filter.kind === "equals" ? "=" : "contains";
+        const words = `${cutTo(visible(filter.column), 40)} ${sign} ${cutTo(visible(filter.value), 60) || "(empty)"}`;
+        const chip = document.createElement("button");
+        chip.type = "button";
+        chip.className = "quiet chip";
+        chip.textContent = `${words} ✕`;
+        chip.setAttribute("aria-label", `Remove the filter ${words}`);
+        chip.addEventListener("click", () => made?.drop(filter));
+        return chip;
+      }),
+    );
+    if (made) exported.href = made.exportAddress();
+    if (columnsMenu.open) drawColumns(view, columns);
+  }
+
+  function drawColumns(view: View, columns: string[]): void {
+    const list = columnsMenu.querySelector("ul")!;
+    if (list.childElementCount === columns.length) return;
+    list.replaceChildren(
+      ...columns.map((name) => {
+        const box = document.createElement("input");
+        box.type = "checkbox";
+        box.checked = !view.hidden.includes(name);
+        box.addEventListener("change", () => made?.hide(name, !box.checked));
+        const label = document.createElement("label");
+        label.append(box, " ", cutTo(visible(name), 60) || "(no name)");
+        const line = document.createElement("li");
+        line.append(label);
+        return line;
+      }),
+    );
+  }
+
+  let typing = 0;
+  search.addEventListener("input", () => {
+    window.clearTimeout(typing);
+    typing = window.setTimeout(() => made?.search(search.value.trim()), SEARCH_MS);
+  });
+  search.form?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    made?.search(search.value.trim());
+  });
+  newer.addEventListener("click", () => {
+    newer.hidden = true;
+    made?.join();
+  });
+  columnsMenu.addEventListener("toggle", () => made && columnsMenu.open && drawColumns(made.asked, made.columnNames));
+  part<HTMLButtonElement>("copy").addEventListener("click", () => {
+    said.textContent = "Copying…";
+    made
+      ?.copy()
+      .then((sentence) => (said.textContent = sentence))
+      .catch(() => (said.textContent = "The rows could not be fetched: try again."));
+  });
+
+  made = make(place, onShown, onView);
+  onView(made.asked, made.columnNames);
+  return made;
+}

@@ -1,0 +1,54 @@
+// What is looked for among the rows, as it stands in the page's address and in questions to the API.
+
+export interface Filter {
+  column: string; // a column's name, or HOST
+  kind: "contains" | "equals";
+  value: string;
+}
+
+export interface View {
+  search: string;
+  filters: Filter[];
+  order: string; // a column, - before it turns it round; "" = as they arrived
+  hidden: string[];
+}
+
+export const HOST = "host";
+const OWN = ["search", "where", "contains", "order", "hidden"];
+
+// Columns may hold a colon: the longest that fits is meant, as on the server.
+function split(text: string, kind: Filter["kind"], columns: string[]): Filter | null {
+  const fitting = [...columns, HOST].filter((column) => text.startsWith(`${column}:`));
+  const column = fitting.sort((one, other) => other.length - one.length)[0];
+  return column === undefined ? null : { column, kind, value: text.slice(column.length + 1) };
+}
+
+export function viewIn(address: string, columns: string[]): View {
+  const asked = new URLSearchParams(address);
+  const read = (name: string, kind: Filter["kind"]): Filter[] =>
+    asked.getAll(name).flatMap((text) => split(text, kind, columns) ?? []);
+  const order = asked.get("order") ?? "";
+  const known = [...columns, HOST].some((column) => order === column || order === `-${column}`);
+  return {
+    search: asked.get("search") ?? "",
+    filters: [...read("where", "equals"), ...read("contains", "contains")],
+    order: known ? order : "",
+    hidden: asked.getAll("hidden"),
+  };
+}
+
+export function questionOf(view: View): URLSearchParams {
+  const asked = new URLSearchParams();
+  if (view.search) asked.set("search", view.search);
+  for (const { column, kind, value } of view.filters) asked.append(kind === "equals" ? "where" : "contains", `${column}:${value}`);
+  if (view.order) asked.set("order", view.order);
+  return asked;
+}
+
+export function writeAddress(view: View): void {
+  const address = new URLSearchParams(location.search);
+  for (const name of OWN) address.delete(name);
+  for (const [name, value] of questionOf(view)) address.append(name, value);
+  for (const name of view.hidden) address.append("hidden", name);
+  history.replaceState(null, "", `${location.pathname}${address.size ? `?${address}` : ""}${location.hash}`);
+}

@@ -1,0 +1,42 @@
+"""The rows as the server draws them: for those without scripts, and until the grid is there."""
+
+from typing import Any
+
+from django.http import QueryDict
+
+from campaigns.answers.rows import RowFilter, cut_rows
+from campaigns.console.access import number_of
+from campaigns.models import Campaign
+from fleet.errors import FleetError
+
+ROWS_SHOWN = 100
+CELL_SHOWN = 300  # characters
+COLUMNS_SHOWN = 50  # the grid shows all
+
+
+def rows_context(shown: Campaign, asked: QueryDict) -> dict[str, Any]:
+    """Give a page of rows, by the filters that stand in the address; what is wrong with those is said."""
+    filters = RowFilter(
+        asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains")
+    )
+    before = min(number_of(asked.get("from")) or 0, shown.count_rows)
+    try:
+        found, error = cut_rows(shown, filters, ROWS_SHOWN + 1, before, CELL_SHOWN), ""
+    except FleetError as refusal:
+        found, error = [], refusal.sentence
+    kept = asked.copy()
+    kept.pop("from", None)
+    columns = shown.columns[:COLUMNS_SHOWN]
+    return {
+        "row_filter": filters,
+        "rows_error": error,
+        "row_columns": columns,
+        "more_columns": len(shown.columns) - len(columns),
+        "first_rows": [(row, [row["row"].get(column, "") for column in columns]) for row in found[:ROWS_SHOWN]],
+        "first_rows_count": len(found[:ROWS_SHOWN]),
+        "more_rows": len(found) > ROWS_SHOWN,
+        "rows_before": before,
+        "rows_previous": max(0, before - ROWS_SHOWN),
+        "rows_question": kept.urlencode(),
+        "is_filtered": bool(filters.search or filters.where or filters.contains),
+    }
