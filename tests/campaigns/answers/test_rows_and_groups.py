@@ -187,3 +187,37 @@ def test_numbers_beyond_measure_sort_as_text(api: Api, observer: User) -> None:
 def test_strangers_see_nothing(api: Api, stranger: User, campaign: Campaign) -> None:
     for path in ("rows/", "groups/", f"groups/{'0' * 32}/hosts/"):
         assert api(stranger).get(f"/api/v1/campaigns/{campaign.pk}/{path}").status_code == 403
+
+
+# --- as people see them ----------------------------------------------------------------------------------------
+
+
+def test_rows_are_found_by_parts_of_columns_and_by_host(get: Get, campaign: Campaign) -> None:
+    hostname = campaign.targets.order_by("host_id")[1].hostname
+
+    assert cells(get("rows/?contains=name:%25_"), "name") == ["50%_x", "50%_x"]
+    assert cells(get("rows/?contains=name:IN&contains=mem:02"), "mem") == ["1e+02.0"]
+    assert len(cells(get(f"rows/?where=host:{hostname}"), "name")) == 2
+    assert get("rows/?contains=nonsense:1").status_code == 400
+
+
+def test_cells_are_cut_when_asked_and_a_row_is_given_whole(get: Get, campaign: Campaign) -> None:
+    host = campaign.targets.order_by("host_id")[5]
+    answer(campaign, host.host, {"name": "x" * 5_000, "mem": "1"})
+
+    seen = get("rows/?cut=300&order=-name").json()["results"][0]
+
+    assert (len(seen["row"]["name"]), seen["row"]["mem"], seen["cut"]) == (300, "1", ["name"])
+    assert (seen["late"], seen["in_doubt"]) == (False, False)
+    assert len(get(f"rows/{seen['seq']}/{seen['place']}/").json()["name"]) == 5_000
+    assert get(f"rows/{seen['seq']}/99/").status_code == 404
+    assert get("rows/?cut=0").status_code == 400
+
+
+def test_the_table_is_exported_as_it_is_seen(get: Get) -> None:
+    exported = get("export.csv?where=name:init&order=-mem&column=mem")
+    lines = b"".join(exported.streaming_content).decode().splitlines()
+
+    assert lines[0] == "host,host_id,mem,truncated,late"
+    assert [line.split(",")[2] for line in lines[1:]] == ["1e+02.0", "9", "9"]
+    assert get("export.csv?column=nonsense").status_code == 400
