@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import QueryDict
 
+from agents.models import Host
 from campaigns.answers.rows import RowFilter, cut_rows
 from campaigns.console.access import number_of
 from campaigns.models import Campaign
@@ -24,12 +25,14 @@ def rows_context(shown: Campaign, asked: QueryDict) -> dict[str, Any]:
         found, error = cut_rows(shown, filters, ROWS_SHOWN + 1, before, CELL_SHOWN), ""
     except FleetError as refusal:
         found, error = [], refusal.sentence
+    doubted = Host.objects.filter(pk__in=[row["host"]["id"] for row in found if row["in_doubt"]])
     kept = asked.copy()
     kept.pop("from", None)
     columns = shown.columns[:COLUMNS_SHOWN]
     return {
         "row_filter": filters,
         "rows_error": error,
+        "doubts_of_rows": dict(doubted.values_list("pk", "in_doubt_reason")),
         "row_columns": columns,
         "more_columns": len(shown.columns) - len(columns),
         "first_rows": [(row, [row["row"].get(column, "") for column in columns]) for row in found[:ROWS_SHOWN]],
