@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 from agents.models import Host, Presence
 from campaigns.answers import groups
 from campaigns.answers.carves import carves_of
+from campaigns.answers.times import answer_times
 from campaigns.console import wording
 from campaigns.console.access import needs_sight
 from campaigns.console.control_pages import control_context
@@ -70,8 +71,34 @@ def live_context(shown: Campaign, asked: QueryDict | None = None) -> dict[str, A
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
         "ending": wording.ending(shown),
+        "times": times_of(shown),
         "errors_count": shown.count_failed + shown.count_denylisted,
     }
+
+
+def times_of(shown: Campaign) -> dict[str, Any]:
+    """Give when answers came, with the points of their curve in a box of 200 by 24."""
+    found = answer_times(shown)
+    most = max(found.curve, default=0)
+    points = [(0.0, 23.0)] + [
+        (200 * (step + 1) / len(found.curve), 23 - 22 * count / most) for step, count in enumerate(found.curve)
+    ]
+    return {
+        "first": found.first,
+        "median": found.median,
+        "last": found.last,
+        "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+    }
+
+
+@needs_sight()
+@require_GET
+def campaign_times(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show when answers came."""
+    shown = found_campaign(campaign_id)
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    return render(request, "campaigns/_times.html", {"campaign": shown, "times": times_of(shown)})
 
 
 def _seconds_left(shown: Campaign) -> float | None:

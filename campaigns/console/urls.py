@@ -67,6 +67,7 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/", campaign_pages.campaign, name="campaign"),
     path("campaigns/<int:campaign_id>/hosts/", campaign_pages.campaign_hosts, name="hosts-of-campaign"),
     path("campaigns/<int:campaign_id>/errors/", campaign_pages.campaign_errors, name="errors-of-campaign"),
+    path("campaigns/<int:campaign_id>/times/", campaign_pages.campaign_times, name="times-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/", campaign_pages.campaign_groups, name="groups-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/<str:key>/", campaign_pages.group_hosts, name="hosts-of-group"),
     path("campaigns/<int:campaign_id>/rerun/", control_pages.rerun, name="rerun-campaign"),

@@ -32,6 +32,14 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def seconds(length: float | None) -> str:
+    """Write a short length of time: `0.4 s`, and from ten seconds on as `duration` does."""
+    if length is None:
+        return ""
+    return f"{length:.1f} s" if length < 10 else wording.duration(length)
+
+
+@register.filter
 def of(values: dict[Any, Any], key: Any) -> Any:
     """Look a key up."""
     return values.get(key, "")
