@@ -18,7 +18,7 @@ from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
 from fleet.errors import SetupError
-from fleet.front import Front, bounded_frames
+from fleet.front import BoundedSocket, Front
 
 _django: Any = get_asgi_application()
 
@@ -92,8 +92,9 @@ class Application:
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._viewers.add(send)
+        bounded = BoundedSocket(receive, send)
         try:
-            await _sockets(scope, bounded_frames(receive, send), send)
+            await _sockets(scope, bounded.receive, bounded.send)
         finally:
             self._viewers.discard(send)
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils.datastructures import CaseInsensitiveMapping
 
 from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
-from agents.gateway.body import BodyRefusedError, Budget, ClientGoneError, Whole
+from agents.gateway.body import BodyRefusedError, Budget, Whole
 from fleet import headers
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,6 @@ class Front:
         send = _with_headers(scope, send)
         try:
             await self._serve(scope, receive, send)
-        except ClientGoneError:
-            return
         except RefusedError as refusal:
             if refusal.status != 404:
                 logger.info("refused method=%s path=%r reason=%s", scope["method"], scope["path"], refusal.sentence)
@@ -93,14 +91,14 @@ class Front:
             await self._app(scope, _whole(content, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive, limit: int, share: "_Share") -> bytes:
-        """Give the whole body. Raise RefusedError or ClientGoneError."""
+        """Give the whole body. Raise RefusedError."""
         keeper, more = Whole(limit), True
         try:
             async with asyncio.timeout(settings.BODY_SECONDS):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise ClientGoneError
+                        raise RefusedError(400, "the body broke off before its end, or is not what HTTP allows")
                     piece, more = message.get("body", b""), message.get("more_body", False)
                     if keeper.held + len(piece) > limit:
                         raise _too_large(scope, limit)
@@ -200,18 +198,34 @@ def _is_secure(scope: Scope) -> bool:
     return settings.SECURE_PROXY_SSL_HEADER is not None and said == b"https"
 
 
-def bounded_frames(receive: Receive, send: Send) -> Receive:
-    """Close a socket on which a frame is too large, whatever the server lets through."""
+class BoundedSocket:
+    """A viewer's socket, on which viewers have nothing to say: large messages close it, and nothing is read after that.
 
-    async def receive_bounded() -> Message:
-        message = await receive()
-        if message["type"] != "websocket.receive":
-            return message
-        if max(len(message.get("bytes") or b""), len(message.get("text") or "")) <= MAX_FRAME_BYTES:
-            return message
-        await send(
-            {"type": "websocket.close", "code": TOO_BIG, "reason": f"frames have at most {MAX_FRAME_BYTES} bytes"}
-        )
-        return {"type": "websocket.disconnect", "code": TOO_BIG}
+    The server gathers a message before anybody sees it, of at most 64 MiB in frames of at most 16 MiB; these are
+    constants of its own. So it is asked for no more once the socket was closed, as it is at once for strangers.
+    """
 
-    return receive_bounded
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._close_code: int | None = None
+
+    async def send(self, message: Message) -> None:
+        """Send, and see whether that is the end."""
+        if message["type"] == "websocket.close":
+            self._close_code = message.get("code", 1000)
+        await self._send(message)
+
+    async def receive(self) -> Message:
+        """Give the next message, or that the socket was closed."""
+        if self._close_code is None:
+            message = await self._receive()
+            if message["type"] != "websocket.receive" or _bytes_of(message) <= MAX_FRAME_BYTES:
+                return message
+            reason = f"frames have at most {MAX_FRAME_BYTES} bytes"
+            await self.send({"type": "websocket.close", "code": TOO_BIG, "reason": reason})
+        return {"type": "websocket.disconnect", "code": self._close_code}
+
+
+def _bytes_of(message: Message) -> int:
+    text = message.get("text") or ""
+    return max(len(message.get("bytes") or b""), len(text) if len(text) > MAX_FRAME_BYTES else len(text.encode()))

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
+from django.conf import settings
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
@@ -73,6 +75,7 @@ def make_server(
         http=HTTPModes.http1,
         backlog=BACKLOG,
         backpressure=MOST_AT_ONCE,
+        http1_settings=HTTP1Settings(header_read_timeout=int(settings.HEAD_SECONDS * 1000)),
         log_level=LogLevels.error,
         ssl_cert=certificate,
         ssl_key=key,

@@ -106,6 +106,7 @@ CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of row
 API_BODY_BYTES = env.int("API_BODY_BYTES", default=2**20)  # of one request of the API
 FORM_BODY_BYTES = env.int("FORM_BODY_BYTES", default=5 * 2**19)  # of one form of the console or the admin
 FORM_BODIES_BYTES = env.int("FORM_BODIES_BYTES", default=64 * 2**20)  # memory shared by bodies above 16 KiB
+HEAD_SECONDS = env.float("HEAD_SECONDS", default=30.0)  # within which the lines above a body have to, agents' as well
 BODY_SECONDS = env.float("BODY_SECONDS", default=20.0)  # within which a body has to arrive
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_BODY_BYTES
 

@@ -1,59 +1,91 @@
-"""What is sent to a real server before anybody knows who sends it: every body is capped and on time, on every tier."""
+"""What is sent to a real server before anybody knows who sends it: every body is capped and on time, on every tier.
+
+The tiers are served as the demo and docker/ serve them: `fleet.serve`, over TLS.
+"""
 
 import os
 import socket
+import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from fleet.front import bounded_frames
-from tests.agents.wire.conftest import PATIENCE, GatewayProcess
+from fleet.demo.certificates import Certificates
+from fleet.front import BoundedSocket
+from tests.agents.wire.conftest import GatewayProcess
 
 pytestmark = pytest.mark.processes
 TIERS = ("application", "gateway", "console")
-BODY_SECONDS = 2
+BODY_SECONDS = HEAD_SECONDS = 2
+PATIENCE = 30  # seconds; on a machine with other work
 MiB = 2**20
 LIMITS = {"/login/": 64 * 1024, "/api/v1/campaigns/": MiB, "/": 5 * 2**19, "/admin/auth/user/add/": 5 * 2**19}
 
 
+class Tier(GatewayProcess):
+    """One tier in a process of its own, over TLS."""
+
+    def __init__(self, name: str, folder: Path, certificates: Certificates) -> None:
+        self._trust = ssl.create_default_context(cafile=str(certificates.ca))
+        self.temporary = folder / name
+        self.temporary.mkdir()
+        changed = {
+            "DJANGO_SETTINGS_MODULE": "fleet.settings",
+            "BODY_SECONDS": str(BODY_SECONDS),
+            "HEAD_SECONDS": str(HEAD_SECONDS),
+            "FORM_BODIES_BYTES": str(4 * MiB),
+            "TMPDIR": str(self.temporary),
+        }
+        files = ("--certificate", str(certificates.server), "--key", str(certificates.server_key))
+        super().__init__(folder / f"{name}.log", {**os.environ, **changed}, name, *files)
+
+    def connect(self) -> socket.socket:
+        """Open a connection, as a browser does."""
+        return self._trust.wrap_socket(super().connect(), server_hostname="localhost")
+
+
+Tiers = dict[str, Tier]
+Then = Callable[[socket.socket], bytes]  # sends; gives what it heard
+
+
 @pytest.fixture(scope="module")
-def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], GatewayProcess]]:
-    """Give each tier in a process of its own, started when it is first asked for."""
-    folder, running = tmp_path_factory.mktemp("tiers"), {}
-
-    def tier(name: str) -> GatewayProcess:
-        if name not in running:
-            (folder / name).mkdir()
-            changed = {
-                "BODY_SECONDS": str(BODY_SECONDS),
-                "FORM_BODIES_BYTES": str(4 * MiB),
-                "TMPDIR": str(folder / name),
-            }
-            environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "fleet.settings", **changed}
-            running[name] = GatewayProcess(folder / f"{name}.log", environment, name)
-        return running[name]
-
-    yield tier
-    for process in running.values():
+def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
+    """Start all tiers at once."""
+    folder = tmp_path_factory.mktemp("tiers")
+    certificates = Certificates(folder / "certificates")
+    certificates.make("127.0.0.1")
+    with ThreadPoolExecutor(len(TIERS)) as pool:
+        started = dict(zip(TIERS, pool.map(lambda name: Tier(name, folder, certificates), TIERS), strict=True))
+    yield started
+    for process in started.values():
         process.stop()
 
 
-def sent(
-    to: GatewayProcess, head: str, body: bytes = b"", *, then: Callable[[socket.socket], None] | None = None
-) -> str:
-    """Send these bytes as they are, and what `then` sends; give everything until the server closes."""
+def sent(to: GatewayProcess, head: str, body: bytes = b"", *, then: "Then | None" = None) -> str:
+    """Send this request, and what `then` sends; give everything until the server closes."""
+    return sent_as_is(to, on_the_wire(head) + body, then)
+
+
+def sent_as_is(to: GatewayProcess, content: bytes, then: "Then | None") -> str:
     with to.connect() as connection:
-        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+        heard = b""
         try:
+            connection.sendall(content)
             if then is not None:
-                then(connection)
+                heard = then(connection)
         except OSError:
             pass  # the server had heard enough; what it said is still there to be read
-        return everything(connection)
+        return heard.decode() + everything(connection)
+
+
+def on_the_wire(head: str) -> bytes:
+    return head.replace("\n", "\r\n").encode() + b"\r\n\r\n"
 
 
 def everything(connection: socket.socket) -> str:
@@ -62,55 +94,79 @@ def everything(connection: socket.socket) -> str:
     try:
         while piece := connection.recv(2**16):
             content += piece
-    except ConnectionResetError:
-        pass
-    return content.decode()
+    except (ConnectionError, ssl.SSLError):
+        pass  # closed without a farewell
+    return content.decode(errors="replace")
+
+
+def together(calls: Iterable[Callable[[], str]]) -> list[str]:
+    """Call at once, from a thread each."""
+    waiting = list(calls)
+    with ThreadPoolExecutor(len(waiting)) as pool:
+        return list(pool.map(lambda call: call(), waiting))
 
 
 def head(path: str, *lines: str, method: str = "POST") -> str:
     return "\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines])
 
 
-def endless(connection: socket.socket) -> None:
+def endless(connection: socket.socket) -> bytes:
     """Send chunks until nobody takes them."""
     piece = b"10000\r\n" + b"x" * 2**16 + b"\r\n"
     for _ in range(1600):  # 100 MiB
         connection.sendall(piece)
+    return b""
 
 
-def files_of(process: GatewayProcess) -> list[str]:
+def drip(connection: socket.socket) -> bytes:
+    """Send a byte now and then, until the server says something or closes."""
+    connection.settimeout(0.1)
+    for _ in range(PATIENCE * 10):
+        connection.sendall(b"x")
+        try:
+            return connection.recv(1)
+        except TimeoutError:
+            continue
+    raise AssertionError("the server took drops for ever")
+
+
+def files_of(process: Tier) -> list[str]:
     """Give the files of its temporary folder that a process has open, deleted ones among them."""
     folder = Path(f"/proc/{process.pid}/fd")
     links = [os.readlink(entry) for entry in folder.iterdir() if entry.is_symlink()]
-    return [link for link in links if process.log.with_suffix("").as_posix() in link and process.log.name not in link]
+    return [link for link in links if link.startswith(f"{process.temporary}/")]
+
+
+def memory_of(process: GatewayProcess) -> int:
+    return int(psutil.Process(process.pid).memory_info().rss)
 
 
 # --- where nothing is read -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_probes_are_looked_at_and_no_more(tiers: Callable[[str], GatewayProcess], tier: str) -> None:
+def test_probes_are_looked_at_and_no_more(tiers: Tiers, tier: str) -> None:
     for path in ("/readyz", "/livez"):
-        answers = [sent(tiers(tier), head(path, method=method)) for method in ("PUT", "DELETE", "PATCH", "OPTIONS")]
-        answers.append(sent(tiers(tier), head(path, "Content-Length: 10000000000"), b"x" * 1000))
+        answers = [sent(tiers[tier], head(path, method=method)) for method in ("PUT", "DELETE", "PATCH", "OPTIONS")]
+        answers.append(sent(tiers[tier], head(path, "Content-Length: 10000000000"), b"x" * 1000))
         for answer in answers:
             assert answer.startswith("HTTP/1.1 405")
             assert "allow: GET, HEAD" in answer
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_body_where_none_is_taken_is_refused_also_with_get(tiers: Callable[[str], GatewayProcess], tier: str) -> None:
+def test_a_body_where_none_is_taken_is_refused_also_with_get(tiers: Tiers, tier: str) -> None:
     chunked = head("/livez", "Transfer-Encoding: chunked", method="GET")
 
-    assert sent(tiers(tier), head("/livez", "Content-Length: 5", method="GET"), b"12345").startswith("HTTP/1.1 413")
-    assert sent(tiers(tier), chunked, then=endless).startswith("HTTP/1.1 413")
-    assert sent(tiers(tier), head("/livez", method="GET")).startswith("HTTP/1.1 200")
-    assert sent(tiers(tier), head("/livez", method="HEAD")).startswith("HTTP/1.1 200")
+    assert sent(tiers[tier], head("/livez", "Content-Length: 5", method="GET"), b"12345").startswith("HTTP/1.1 413")
+    assert sent(tiers[tier], chunked, then=endless).startswith("HTTP/1.1 413")
+    assert sent(tiers[tier], head("/livez", method="GET")).startswith("HTTP/1.1 200")
+    assert sent(tiers[tier], head("/livez", method="HEAD")).startswith("HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("path", ["/", "/login/", "/api/v1/campaigns/", "/admin/", "/static/x", "/version", "/ws/"])
-def test_a_gateway_takes_nothing_but_what_agents_send(tiers: Callable[[str], GatewayProcess], path: str) -> None:
-    gateway = tiers("gateway")
+def test_a_gateway_takes_nothing_but_what_agents_send(tiers: Tiers, path: str) -> None:
+    gateway = tiers["gateway"]
 
     for method in ("GET", "POST"):
         answer = sent(gateway, head(path, "Transfer-Encoding: chunked", method=method), then=endless)
@@ -124,10 +180,8 @@ def test_a_gateway_takes_nothing_but_what_agents_send(tiers: Callable[[str], Gat
 
 
 @pytest.mark.parametrize("path", LIMITS)
-def test_a_body_above_the_cap_is_refused_whatever_it_says_of_itself(
-    tiers: Callable[[str], GatewayProcess], path: str
-) -> None:
-    console, limit = tiers("application"), LIMITS[path]
+def test_a_body_above_the_cap_is_refused_whatever_it_says_of_itself(tiers: Tiers, path: str) -> None:
+    console, limit = tiers["application"], LIMITS[path]
     kind = "Content-Type: application/json"
 
     announced = sent(console, head(path, kind, f"Content-Length: {limit + 1}"))
@@ -143,66 +197,103 @@ def test_a_body_above_the_cap_is_refused_whatever_it_says_of_itself(
     assert files_of(console) == []
 
 
-def test_a_refusal_is_json_below_api_and_a_sentence_elsewhere(tiers: Callable[[str], GatewayProcess]) -> None:
-    refused = [sent(tiers("application"), head(path, "Content-Length: 99999999")) for path in LIMITS]
+def test_a_refusal_is_json_below_api_and_a_sentence_elsewhere_and_the_last_on_its_connection(tiers: Tiers) -> None:
+    def kept(path: str) -> str:
+        return head(path, "Content-Length: 99999999").replace("Connection: close\n", "")
+
+    refused = [sent(tiers["application"], kept(path)) for path in LIMITS]
 
     for path, answer in zip(LIMITS, refused, strict=True):
         assert ('{"error": "the body is too large' in answer) == path.startswith("/api/")
         assert "content-security-policy: default-src 'none'" in answer
         assert "connection: close" in answer
+        assert answer.count("HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("tier", ["application", "console"])
+def test_lengths_and_chunks_that_are_no_such_thing_are_the_senders_fault(tiers: Tiers, tier: str) -> None:
+    lies = {
+        "two lengths": (["Content-Length: 5", "Content-Length: 6"], b"helloX"),
+        "negative": (["Content-Length: -5"], b"hello"),
+        "no number": (["Content-Length: five"], b"hello"),
+        "no chunk": (["Transfer-Encoding: chunked"], b"ZZZ\r\nhello\r\n"),
+        "a huge chunk": (["Transfer-Encoding: chunked"], b"FFFFFFFFFFFFFFFFFF\r\nhello\r\n"),
+    }
+
+    answers = {name: sent(tiers[tier], head("/login/", *lines), body) for name, (lines, body) in lies.items()}
+
+    assert {name: answer.split(" ")[1] for name, answer in answers.items()} == dict.fromkeys(lies, "400")
+
+
+@pytest.mark.parametrize("lines", [["Content-Length: 5"], ["Content-Length: 5", "Transfer-Encoding: chunked"]])
+def test_what_follows_a_body_is_no_second_request(tiers: Tiers, lines: list[str]) -> None:
+    first = b"5\r\nhello\r\n0\r\n\r\n" if len(lines) > 1 else b"hello"
+
+    answer = sent(tiers["application"], head("/login/", *lines), first + on_the_wire(head("/livez", method="GET")))
+
+    assert answer.startswith("HTTP/1.1 403")  # Django's, for the want of a CSRF token
+    assert answer.count("HTTP/1.1") == 1
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tier", ["application", "console"])
-@pytest.mark.parametrize("path", LIMITS)
-def test_a_body_that_is_half_sent_ends_with_its_deadline(
-    tiers: Callable[[str], GatewayProcess], tier: str, path: str
-) -> None:
+def test_a_body_that_is_half_sent_ends_with_its_deadline_also_when_bytes_drip(tiers: Tiers) -> None:
+    asked = [
+        (tiers[tier], path, then) for tier in ("application", "console") for path in LIMITS for then in (drip, None)
+    ]
     started = time.monotonic()
 
-    answer = sent(tiers(tier), head(path, "Content-Length: 1000"), b"half")
+    answers = together(
+        lambda tier=tier, path=path, then=then: sent(tier, head(path, "Content-Length: 9000"), b"half", then=then)
+        for tier, path, then in asked
+    )
 
-    assert answer.startswith("HTTP/1.1 408")
-    assert "did not arrive within 2 seconds" in answer
     assert time.monotonic() - started < BODY_SECONDS + PATIENCE
+    for answer in answers:
+        assert answer.startswith("HTTP/1.1 408")
+        assert f"did not arrive within {BODY_SECONDS} seconds" in answer
 
 
-def test_a_byte_now_and_then_does_not_put_the_deadline_off(tiers: Callable[[str], GatewayProcess]) -> None:
-    def drip(connection: socket.socket) -> None:
-        for _ in range(BODY_SECONDS * 100):
-            connection.sendall(b"x")
-            connection.settimeout(0.1)
-            try:
-                if connection.recv(1, socket.MSG_PEEK):
-                    return
-            except TimeoutError:
-                continue
+@pytest.mark.parametrize("tier", TIERS)
+def test_lines_above_a_body_that_are_half_sent_end_with_theirs(tiers: Tiers, tier: str) -> None:
+    begun = [b"", b"G", b"POST /api/osquery/enroll HTTP/1.1\r\nHo"]
 
-    assert sent(tiers("application"), head("/login/", "Content-Length: 60000"), then=drip).startswith("HTTP/1.1 408")
+    heard = together(
+        lambda content=content, then=then: sent_as_is(tiers[tier], content, then)
+        for content in begun
+        for then in (None, drip)
+    )
+
+    assert set(heard) == {""}  # closed: there is no request to answer
+    assert sent(tiers[tier], head("/livez", method="GET")).startswith("HTTP/1.1 200")
 
 
-def test_who_leaves_in_the_middle_is_forgotten(tiers: Callable[[str], GatewayProcess]) -> None:
-    console = tiers("application")
+@pytest.mark.parametrize("tier", TIERS)
+def test_lines_without_end_are_refused(tiers: Tiers, tier: str) -> None:
+    answer = sent(tiers[tier], head("/livez", f"X: {'x' * MiB}", method="GET"))
+
+    assert answer == "" or answer.startswith("HTTP/1.1 431")  # or closed before the client had said everything
+
+
+def test_who_leaves_in_the_middle_is_forgotten(tiers: Tiers) -> None:
+    console = tiers["application"]
 
     for _ in range(20):
         with console.connect() as connection:
-            connection.sendall(head("/login/", "Content-Length: 1000").replace("\n", "\r\n").encode() + b"\r\n\r\nhalf")
+            connection.sendall(on_the_wire(head("/login/", "Content-Length: 1000")) + b"half")
 
     assert sent(console, head("/livez", method="GET")).startswith("HTTP/1.1 200")
+    assert b"Traceback" not in console.log.read_bytes()
 
 
 # --- many at once ----------------------------------------------------------------------------------------------
 
 
-def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(
-    tiers: Callable[[str], GatewayProcess],
-) -> None:
-    console = tiers("application")
-    process = psutil.Process(console.pid)
-    before = process.memory_info().rss
-    start = head("/", f"Content-Length: {5 * 2**19}").replace("\n", "\r\n").encode() + b"\r\n\r\n"
+def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(tiers: Tiers) -> None:
+    console = tiers["application"]
+    before = memory_of(console)
+    start = on_the_wire(head("/", f"Content-Length: {5 * 2**19}"))
 
     with ExitStack() as stack:
         connections = [stack.enter_context(console.connect()) for _ in range(40)]
@@ -212,12 +303,12 @@ def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(
                 connection.sendall(start + b"x" * (2 * MiB))
             except OSError:
                 continue  # refused already, or not read on
-        grown = process.memory_info().rss - before
+        grown = memory_of(console) - before
         answer = sent(console, head("/login/", "Content-Length: 9"), b"username=")
         answers = [everything(connection) for connection in connections]
 
     assert answer.split(" ")[1] == "403"  # Django's, for the want of a CSRF token
-    assert {each.split(" ")[1] for each in answers} <= {"408", "503"}
+    assert {each.split(" ")[1] for each in answers if each} <= {"408", "503"}
     assert any("503" in each for each in answers)
     assert grown < 40 * MiB
     assert files_of(console) == []
@@ -226,17 +317,62 @@ def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(
 # --- sockets ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frame", [{"text": "x" * 65_537}, {"bytes": b"x" * 65_537}])
-async def test_a_frame_of_a_socket_is_bounded_whatever_the_server_lets_through(frame: dict[str, object]) -> None:
-    sent_back = []
+def upgraded(to: GatewayProcess, path: str) -> tuple[socket.socket, str]:
+    """Ask for a socket; give the connection and the head of the answer."""
+    connection = to.connect()
+    connection.settimeout(PATIENCE)
+    asked = head(
+        path, "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==", method="GET"
+    )
+    connection.sendall(on_the_wire(asked.replace("Connection: close", "Connection: Upgrade")))
+    heard = b""
+    while not heard.endswith(b"\r\n\r\n"):
+        heard += connection.recv(1)
+    return connection, heard.decode()
 
-    async def receive() -> dict[str, object]:
-        return {"type": "websocket.receive", **frame}
 
-    async def send(message: object) -> None:
-        sent_back.append(message)
+def frame(opcode: int, content: bytes, *, final: bool = True) -> bytes:
+    """Write a client's frame, masked with zeros."""
+    return bytes([0x80 * final | opcode, 0xFF]) + len(content).to_bytes(8, "big") + bytes(4) + content
 
-    heard = await bounded_frames(receive, send)()
 
-    assert (heard["type"], heard["code"]) == ("websocket.disconnect", 1009)
-    assert sent_back[0]["code"] == 1009
+@pytest.mark.parametrize("path", ["/ws/campaigns/1/", "/ws/nothing/"])
+def test_what_a_stranger_sends_on_a_socket_is_not_gathered(tiers: Tiers, path: str) -> None:
+    application = tiers["application"]
+    before = memory_of(application)
+
+    for _ in range(3):
+        connection, answer = upgraded(application, path)
+        assert " 101 " in answer
+        with connection:
+            try:
+                for number in range(60):
+                    connection.sendall(frame(0 if number else 2, bytes(MiB), final=False))
+            except OSError:
+                pass  # as it should be
+            assert memory_of(application) - before < 16 * MiB
+            everything(connection)
+
+
+def test_a_gateway_has_no_sockets(tiers: Tiers) -> None:
+    connection, answer = upgraded(tiers["gateway"], "/ws/campaigns/1/")
+
+    with connection:
+        assert " 403 " in answer
+
+
+@pytest.mark.parametrize("message", [{"text": "x" * 65_537}, {"text": "é" * 32_769}, {"bytes": b"x" * 65_537}])
+async def test_a_message_of_a_socket_is_bounded_whatever_the_server_lets_through(message: dict[str, Any]) -> None:
+    said, heard = [], [{"type": "websocket.receive", **message}]
+
+    async def receive() -> dict[str, Any]:
+        return heard.pop()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    bounded = BoundedSocket(receive, send)
+    ends = [await bounded.receive(), await bounded.receive()]
+
+    assert [(end["type"], end["code"]) for end in ends] == [("websocket.disconnect", 1009)] * 2
+    assert [each["code"] for each in said] == [1009]

@@ -118,16 +118,17 @@ class Wire(Server):
 class GatewayProcess(Server):
     """A gateway as it is deployed, in a process of its own."""
 
-    def __init__(self, log: Path, environment: dict[str, str], app: str = "gateway") -> None:
+    def __init__(self, log: Path, environment: dict[str, str], app: str = "gateway", *options: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             super().__init__(probe.getsockname()[1])
-        command = [sys.executable, "-m", "fleet.serve", app, "--port", str(self.port)]
+        command = [sys.executable, "-m", "fleet.serve", app, "--port", str(self.port), *options]
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
         self.pid = self.process.pid
-        eventually(self.listens, START_PATIENCE)
+        eventually(lambda: self.listens() or self.process.poll() is not None, START_PATIENCE)
+        assert self.process.poll() is None, log.read_text()
 
     def stop(self) -> None:
         """End it, as a service manager does."""
