@@ -5,7 +5,6 @@ The tiers are served as the demo and docker/ serve them: `fleet.serve`, over TLS
 
 import os
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,45 +12,30 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from fleet.demo.certificates import Certificates
 from fleet.front import BoundedSocket
-from tests.agents.wire.conftest import GatewayProcess
+from tests.fleet.tiers import (
+    PATIENCE,
+    MiB,
+    Tier,
+    everything,
+    frame,
+    head,
+    memory_of,
+    on_the_wire,
+    sent,
+    sent_as_is,
+    upgraded,
+)
 
 pytestmark = pytest.mark.processes
 TIERS = ("application", "gateway", "console")
-BODY_SECONDS = HEAD_SECONDS = 2
-PATIENCE = 30  # seconds; on a machine with other work
-MiB = 2**20
+SECONDS = 2  # for which what is slow is waited for
+CHANGES = {"BODY_SECONDS": str(SECONDS), "HEAD_SECONDS": str(SECONDS), "FORM_BODIES_BYTES": str(4 * MiB)}
 LIMITS = {"/login/": 64 * 1024, "/api/v1/campaigns/": MiB, "/": 5 * 2**19, "/admin/auth/user/add/": 5 * 2**19}
-
-
-class Tier(GatewayProcess):
-    """One tier in a process of its own, over TLS."""
-
-    def __init__(self, name: str, folder: Path, certificates: Certificates) -> None:
-        self._trust = ssl.create_default_context(cafile=str(certificates.ca))
-        self.temporary = folder / name
-        self.temporary.mkdir()
-        changed = {
-            "DJANGO_SETTINGS_MODULE": "fleet.settings",
-            "BODY_SECONDS": str(BODY_SECONDS),
-            "HEAD_SECONDS": str(HEAD_SECONDS),
-            "FORM_BODIES_BYTES": str(4 * MiB),
-            "TMPDIR": str(self.temporary),
-        }
-        files = ("--certificate", str(certificates.server), "--key", str(certificates.server_key))
-        super().__init__(folder / f"{name}.log", {**os.environ, **changed}, name, *files)
-
-    def connect(self) -> socket.socket:
-        """Open a connection, as a browser does."""
-        return self._trust.wrap_socket(super().connect(), server_hostname="localhost")
-
-
 Tiers = dict[str, Tier]
-Then = Callable[[socket.socket], bytes]  # sends; gives what it heard
 
 
 @pytest.fixture(scope="module")
@@ -61,42 +45,12 @@ def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
     certificates = Certificates(folder / "certificates")
     certificates.make("127.0.0.1")
     with ThreadPoolExecutor(len(TIERS)) as pool:
-        started = dict(zip(TIERS, pool.map(lambda name: Tier(name, folder, certificates), TIERS), strict=True))
+        started = dict(
+            zip(TIERS, pool.map(lambda name: Tier(name, folder, certificates, **CHANGES), TIERS), strict=True)
+        )
     yield started
     for process in started.values():
         process.stop()
-
-
-def sent(to: GatewayProcess, head: str, body: bytes = b"", *, then: "Then | None" = None) -> str:
-    """Send this request, and what `then` sends; give everything until the server closes."""
-    return sent_as_is(to, on_the_wire(head) + body, then)
-
-
-def sent_as_is(to: GatewayProcess, content: bytes, then: "Then | None") -> str:
-    with to.connect() as connection:
-        heard = b""
-        try:
-            connection.sendall(content)
-            if then is not None:
-                heard = then(connection)
-        except OSError:
-            pass  # the server had heard enough; what it said is still there to be read
-        return heard.decode() + everything(connection)
-
-
-def on_the_wire(head: str) -> bytes:
-    return head.replace("\n", "\r\n").encode() + b"\r\n\r\n"
-
-
-def everything(connection: socket.socket) -> str:
-    content = b""
-    connection.settimeout(PATIENCE)
-    try:
-        while piece := connection.recv(2**16):
-            content += piece
-    except (ConnectionError, ssl.SSLError):
-        pass  # closed without a farewell
-    return content.decode(errors="replace")
 
 
 def together(calls: Iterable[Callable[[], str]]) -> list[str]:
@@ -104,10 +58,6 @@ def together(calls: Iterable[Callable[[], str]]) -> list[str]:
     waiting = list(calls)
     with ThreadPoolExecutor(len(waiting)) as pool:
         return list(pool.map(lambda call: call(), waiting))
-
-
-def head(path: str, *lines: str, method: str = "POST") -> str:
-    return "\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines])
 
 
 def endless(connection: socket.socket) -> bytes:
@@ -135,10 +85,6 @@ def files_of(process: Tier) -> list[str]:
     folder = Path(f"/proc/{process.pid}/fd")
     links = [os.readlink(entry) for entry in folder.iterdir() if entry.is_symlink()]
     return [link for link in links if link.startswith(f"{process.temporary}/")]
-
-
-def memory_of(process: GatewayProcess) -> int:
-    return int(psutil.Process(process.pid).memory_info().rss)
 
 
 # --- where nothing is read -------------------------------------------------------------------------------------
@@ -249,10 +195,10 @@ def test_a_body_that_is_half_sent_ends_with_its_deadline_also_when_bytes_drip(ti
         for tier, path, then in asked
     )
 
-    assert time.monotonic() - started < BODY_SECONDS + PATIENCE
+    assert time.monotonic() - started < SECONDS + PATIENCE
     for answer in answers:
         assert answer.startswith("HTTP/1.1 408")
-        assert f"did not arrive within {BODY_SECONDS} seconds" in answer
+        assert f"did not arrive within {SECONDS} seconds" in answer
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -315,25 +261,6 @@ def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(tiers
 
 
 # --- sockets ---------------------------------------------------------------------------------------------------
-
-
-def upgraded(to: GatewayProcess, path: str) -> tuple[socket.socket, str]:
-    """Ask for a socket; give the connection and the head of the answer."""
-    connection = to.connect()
-    connection.settimeout(PATIENCE)
-    asked = head(
-        path, "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==", method="GET"
-    )
-    connection.sendall(on_the_wire(asked.replace("Connection: close", "Connection: Upgrade")))
-    heard = b""
-    while not heard.endswith(b"\r\n\r\n"):
-        heard += connection.recv(1)
-    return connection, heard.decode()
-
-
-def frame(opcode: int, content: bytes, *, final: bool = True) -> bytes:
-    """Write a client's frame, masked with zeros."""
-    return bytes([0x80 * final | opcode, 0xFF]) + len(content).to_bytes(8, "big") + bytes(4) + content
 
 
 @pytest.mark.parametrize("path", ["/ws/campaigns/1/", "/ws/nothing/"])
