@@ -95,10 +95,13 @@ def test_the_console_serves_no_agents() -> None:
 
     sent: list[dict[str, object]] = []
 
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request"}
+
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/api/osquery/enroll", "headers": []}
-    asyncio.run(console(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(console(scope, receive, send))
     assert sent[0]["status"] == 404
     assert not str(sent[1]["body"]).startswith("{")
