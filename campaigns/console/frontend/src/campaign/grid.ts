@@ -90,7 +90,7 @@ export class RowGrid {
         filterParams: { filterOptions: ["contains", "equals"], maxNumConditions: 1, debounceMs: 300, trimInput: false },
       },
       rowModelType: "infinite",
-      floatingFiltersHeight: 30,
+      floatingFiltersHeight: matchMedia("(max-width: 640px)").matches ? 46 : 30, // a finger needs more than a mouse
       cacheBlockSize: PAGE,
       maxBlocksInCache: PAGES_KEPT,
       maxConcurrentDatasourceRequests: 2,
