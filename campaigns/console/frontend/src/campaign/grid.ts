@@ -8,6 +8,7 @@ import {
 } from "ag-grid-community";
 import { get, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
+import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
 
@@ -59,6 +60,7 @@ export class RowGrid {
   private failed = false;
   private over = false;
   private sized = false;
+  private numbers = new Set<string>(); // columns that stand right: as far as the first rows tell, all of it is numbers
   private joinedAt = 0;
   private due = 0;
   private generation = 0; // of the view: what was asked for an earlier one says nothing of this one
@@ -74,7 +76,7 @@ export class RowGrid {
     this.view = viewIn(isShown(place) ? location.search : "", columns);
     this.cell = new CellDialog(place.parentElement ?? place, campaign, {
       only: (column, value) => this.only(column, value),
-      hostAddress: (row) => this.hostAddress(row),
+      hostAddress: (row) => (this.seesHosts ? hostAddress(row) : null),
     });
     this.api = createGrid<Row>(place, {
       theme,
@@ -204,7 +206,7 @@ export class RowGrid {
     const host: ColDef<Row> = {
       colId: HOST_COLUMN,
       headerName: HOST,
-      cellRenderer: (given: { data?: Row }) => (given.data ? this.hostCell(given.data) : ""),
+      cellRenderer: (given: { data?: Row }) => (given.data ? hostCell(given.data, this.seesHosts) : ""),
       pinned: matchMedia("(min-width: 641px)").matches ? "left" : null,
       width: 190,
     };
@@ -214,36 +216,11 @@ export class RowGrid {
         colId: idOf(name),
         headerName: cutTo(visible(name), HEADING) || "(no name)",
         valueGetter: ({ data }) => (data ? shownCell(data, name) : undefined),
-        cellClass: ({ value }) => (NUMBER.test(String(value ?? "")) ? "cell n" : "cell"),
+        cellClass: () => (this.numbers.has(name) ? "cell n" : "cell"),
         hide: this.view.hidden.includes(name),
         width: 160,
       })),
     ];
-  }
-
-  private hostCell(row: Row): HTMLElement {
-    const cell = document.createElement("span");
-    const address = this.hostAddress(row);
-    const name = document.createElement(address ? "a" : "bdi");
-    if (name instanceof HTMLAnchorElement && address) {
-      name.href = address;
-      name.tabIndex = -1;
-      name.dir = "auto";
-    }
-    name.textContent = visible(row.host.hostname);
-    cell.append(name);
-    for (const [mark, holds] of [["late", row.late], ["truncated", row.truncated], ["in doubt", row.in_doubt]] as const) {
-      if (!holds) continue;
-      const note = document.createElement("span");
-      note.className = mark === "in doubt" ? "mark doubt" : "mark";
-      note.textContent = mark;
-      cell.append(" ", note);
-    }
-    return cell;
-  }
-
-  private hostAddress(row: Row): string | null {
-    return this.seesHosts ? `/hosts/${row.host.id}/` : null;
   }
 
   private shownColumns(): string[] {
@@ -255,6 +232,7 @@ export class RowGrid {
     if (this.sized || !rows.length) return;
     this.sized = true;
     const sample = rows.slice(0, 40);
+    this.numbers = new Set(this.columns.filter((name) => sample.every((row) => NUMBER.test(shownCell(row, name) || "0"))));
     const wants = this.shownColumns().map((name) => {
       const longest = Math.max(name.length + 5, ...sample.map((row) => shownCell(row, name).length));
       return { key: idOf(name), newWidth: Math.min(420, Math.max(90, 7.6 * longest + 28)) };
@@ -262,6 +240,7 @@ export class RowGrid {
     const left = this.place.clientWidth - 194 - wants.reduce((sum, { newWidth }) => sum + newWidth, 0);
     if (left > 0) for (const want of wants) want.newWidth += left / wants.length;
     this.api.applyColumnState({ state: wants.map(({ key, newWidth }) => ({ colId: key, width: Math.floor(newWidth) })) });
+    this.api.refreshCells({ force: true });
   }
 
   // --- rows --------------------------------------------------------------------------------------------------------
