@@ -89,13 +89,10 @@ class Key:
         return cls(tuple(by), digest)
 
 
-def groups(campaign: Campaign, by: str, order: str, limit: int, offset: int) -> list[dict[str, Any]]:
-    """Give a page of groups. `by` are columns with commas between, "" = whole answers. Raise BadInputError."""
+def groups(campaign: Campaign, names: Sequence[str], order: str, limit: int, offset: int) -> list[dict[str, Any]]:
+    """Give a page of groups by these columns, none = by whole answers. Raise BadInputError for an unknown order."""
     if order not in GROUP_ORDERS:
         raise BadInputError(f"order {order!r} is unknown, allowed are {', '.join(GROUP_ORDERS)}", "order")
-    if by and not campaign.columns:
-        return []
-    names = columns_in(campaign, by)
     text = (
         GROUPS.format(cells=_cells(names), order=GROUP_ORDERS[order])
         if names
@@ -107,15 +104,15 @@ def groups(campaign: Campaign, by: str, order: str, limit: int, offset: int) -> 
     return [_group(names, json.loads(content), *counts) for content, *counts in found]
 
 
-def _group(names: tuple[str, ...], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
-    group: dict[str, Any] = {"key": str(Key(names, digest)), "hosts": hosts, "rows": int(rows)}
+def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
+    group: dict[str, Any] = {"key": str(Key(tuple(names), digest)), "hosts": hosts, "rows": int(rows)}
     if names:
         return {**group, "values": dict(zip(names, content, strict=True))}
     return {**group, "values": content[0] if rows == hosts else {}, "answer": content}
 
 
 def columns_in(campaign: Campaign, text: str) -> tuple[str, ...]:
-    """Split columns at commas; the longest that fits is meant: a column's name may hold a comma."""
+    """Split columns at commas; the longest that fits is meant, as names may hold commas. Raise BadInputError."""
     names: dict[str, None] = {}
     while text:
         fitting = [column for column in campaign.columns if f"{text},".startswith(f"{column},")]

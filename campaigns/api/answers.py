@@ -123,7 +123,11 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
         """Give what hosts have in common, counted by hosts."""
         asked, window = request.query_params, Window(request)
         by, order = asked.get("by", ""), asked.get("order", "-hosts")
-        return window.page(groups.groups(self.get_object(), by, order, window.one_more, window.offset))
+        campaign = self.get_object()
+        # A campaign without answers has no columns yet, and so no groups.
+        names = groups.columns_in(campaign, by) if campaign.columns else ()
+        found = groups.groups(campaign, names, order, window.one_more, window.offset)
+        return window.page([] if by and not names else found)
 
     @extend_schema(responses=page_of(PlacedHostSerializer))
     @action(detail=True, url_path="groups/(?P<key>[^/]+)/hosts", url_name="group-hosts")

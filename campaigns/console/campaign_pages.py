@@ -172,13 +172,13 @@ def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
-    by = request.GET.get("by", "")
-    if by not in shown.columns:  # none, or one that another campaign has
-        by = ""
+    asked = set(request.GET.getlist("by"))
+    by = [column for column in shown.columns if column in asked][: groups.MOST_BY]  # in the order of the SQL
     order = "hosts" if request.GET.get("order") == "hosts" else "-hosts"
     found = groups.groups(shown, by, order, GROUPS_SHOWN + 1, 0)
     return {
         "by": by,
+        "most_hosts": max((group["hosts"] for group in found), default=1),
         "rarest_first": order == "hosts",
         "found": found[:GROUPS_SHOWN],
         "more_groups": len(found) > GROUPS_SHOWN,
@@ -197,6 +197,6 @@ def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpRespons
         members = groups.members(shown.pk, groups.Key.read(key))
     except FleetError:
         return HttpResponse("There is no such group.", status=404)
-    names = list(members.values_list("hostname", flat=True)[: HOSTS_OF_GROUP + 1])
-    context = {"names": names[:HOSTS_OF_GROUP], "more": len(names) > HOSTS_OF_GROUP, "most": HOSTS_OF_GROUP}
+    hosts = list(members.values_list("host_id", "hostname")[: HOSTS_OF_GROUP + 1])
+    context = {"hosts": hosts[:HOSTS_OF_GROUP], "more": len(hosts) > HOSTS_OF_GROUP, "most": HOSTS_OF_GROUP}
     return render(request, "campaigns/_group_hosts.html", context)

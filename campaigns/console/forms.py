@@ -8,15 +8,17 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
+from django.db.models import Q
 from django.utils import timezone
 
 from agents.enrolling import config_document
 from agents.inventory import kept_sql, labels
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
+from campaigns.console.access import number_of
 from campaigns.console.target_form import TargetForm
 from campaigns.launching.launch import Order, launch
-from campaigns.models import Campaign, Query
-from campaigns.states import State, Status
+from campaigns.models import Campaign, CampaignQuerySet, Query
+from campaigns.states import OVER, State, Status
 from fleet.errors import BadInputError, FleetError
 
 
@@ -25,6 +27,25 @@ class HistoryForm(forms.Form):
 
     search = forms.CharField(required=False, max_length=200, label="Name or SQL")
     status = forms.ChoiceField(required=False, choices=[("", "any status"), ("open", "open"), *Status.choices])
+    by = forms.CharField(required=False, max_length=150, label="Who launched it")
+    since = forms.DateField(required=False, label="Since (UTC)", widget=forms.DateInput({"type": "date"}))
+    until = forms.DateField(required=False, label="Until (UTC)", widget=forms.DateInput({"type": "date"}))
+
+    def narrow(self, found: CampaignQuerySet) -> CampaignQuerySet:
+        """Give those that are like this; a field that is wrong narrows nothing. Needs `is_valid()` to have run."""
+        given = self.cleaned_data
+        if search := given.get("search"):
+            named = Q(name__icontains=search) | Q(sql__icontains=search) | Q(pk=number_of(search.lstrip("#")))
+            found = found.filter(named)
+        if given.get("status") == "open":
+            found = found.exclude(status__in=OVER)
+        elif given.get("status"):
+            found = found.filter(status=given["status"])
+        if given.get("by"):
+            found = found.filter(created_by__username=given["by"])
+        if given.get("since"):
+            found = found.filter(created_at__date__gte=given["since"])
+        return found.filter(created_at__date__lte=given["until"]) if given.get("until") else found
 
 
 class HostsForm(forms.Form):
