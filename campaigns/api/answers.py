@@ -108,7 +108,7 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
         cut = number_in(request, "cut", MOST_CUT, MOST_CUT)
         return window.page(rows.cut_rows(campaign, filters, window.one_more, window.offset, cut))
 
-    @extend_schema(responses=OBJECT)
+    @extend_schema(operation_id="campaigns_row_retrieve", responses=OBJECT)
     @action(detail=True, url_path=r"rows/(?P<seq>\d{1,18})/(?P<place>\d{1,9})", url_name="row")
     def row(self, request: Request, pk: str, seq: str, place: str) -> Response:
         """Give one row whole, by the seq and the place that `rows/?cut=` gave."""

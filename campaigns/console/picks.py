@@ -8,6 +8,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from agents.models import Host, Label, LabelMembership, Platform
+from fleet.text import is_text
 
 LABELS_SHOWN, FOUND_OF_EACH = 40, 8
 
@@ -39,7 +40,7 @@ class FoundHost(NamedTuple):
 
 def labels(words: str = "", picked: Collection[str] = ()) -> Boxes:
     """Give those that are picked, then the first of those whose name holds the words."""
-    chosen = dict.fromkeys(picked)
+    chosen = dict.fromkeys(filter(is_text, picked))
     others = Label.objects.filter(name__icontains=words).exclude(name__in=chosen)
     found = [*Label.objects.filter(name__in=chosen), *others[:LABELS_SHOWN]]
     counts = _members([label.pk for label in found])

@@ -36,6 +36,7 @@ TABLE: list[Line] = [
     *(("GET", CAMPAIGN + f"export.{kind}", None, OWN) for kind in ("csv", "ndjson", "json")),
     ("GET", CAMPAIGN + "targets.csv", None, OWN),
     ("GET", CAMPAIGN + "groups/{key}/hosts/", None, OWN),
+    ("GET", CAMPAIGN + "rows/{seq}/{place}/", None, OWN),
     ("GET", "/api/v1/campaigns/", None, LISTS),
     ("POST", "/api/v1/campaigns/", LAUNCHES, LAUNCH),
     ("POST", "/api/v1/campaigns/", ABOUT_IT, {"owner"}),
@@ -61,7 +62,7 @@ TABLE: list[Line] = [
     ("DELETE", LABEL + "hosts/", JOINS, NOBODY),
     ("GET", "/campaigns/", None, LISTS),
     *(("GET", "/campaigns/{campaign}/" + rest, None, OWN)
-      for rest in ("", "hosts/", "errors/", "groups/", "groups/{key}/", "control/")),
+      for rest in ("", "hosts/", "errors/", "groups/", "groups/{key}/", "control/", "times/")),
     *(("POST", f"/campaigns/{{campaign}}/{verb}/", body, {"owner"}) for verb, body in
       (("stop", None), ("pause", None), ("resume", None), ("widen", {"to": "all"}), ("rerun", AGAIN))),
     ("GET", "/hosts/", None, SEE),
@@ -102,7 +103,7 @@ class World:
         self.names = {"campaign": campaign.pk, "host": host.pk, "label": make_label("web", host).pk}
         client = self.client("observer")
         found = client.get(f"/api/v1/campaigns/{campaign.pk}/groups/").json()["results"]
-        self.names["key"] = found[0]["key"]
+        self.names |= {"key": found[0]["key"], "seq": 1, "place": 1}
 
     def client(self, name: str) -> Client:
         if name not in self._clients:

@@ -39,7 +39,8 @@ def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
     facts = running_fleet.facts
     settings = {"DATABASE_URL": "postgres:///unused"}
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
-    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+    of_tests = {*TEST_ENVIRONMENT, "COLUMNS", "LINES"}
+    bare = {name: value for name, value in os.environ.items() if name not in of_tests}
 
     def start(
         *arguments: str, stdin: int | None = subprocess.DEVNULL, stdout: int = subprocess.PIPE, **environment: str
@@ -52,9 +53,16 @@ def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
             text=True,
             cwd=ROOT,
             env={**bare, **settings, **told, **environment},
+            preexec_fn=_hear_ctrl_c,
         )
 
     return start
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a suite in a shell's background ignores it, and so would its children
 
 
 @pytest.fixture

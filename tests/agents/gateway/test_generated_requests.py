@@ -13,7 +13,7 @@ from agents.carving import carves
 from agents.carving.carves import CarveRefusedError, Start
 from agents.carving.models import Carve
 from agents.enrolling import config_document
-from agents.enrolling.enrollment import Application, EnrollmentRefusedError, facts_of
+from agents.enrolling.application import Application, EnrollmentRefusedError
 from agents.gateway.log_sink import _entry
 from agents.models import Host
 from agents.protocol import messages
@@ -92,7 +92,7 @@ def test_enroll_requests(body: bytes) -> None:
     if application is None:
         return
     identifier = application.host_identifier or "x"
-    host = Host(**{**facts_of(application), "host_identifier": identifier[:255]})
+    host = Host(**{**application.facts(), "host_identifier": identifier[:255]})
     host.hostname = host.hostname[:255] or "x"
     try:
         host.clean_fields(exclude=["enroll_secret"])

@@ -45,7 +45,9 @@ def addresses(campaign: Campaign) -> list[str]:
     routes = [str(pattern.pattern) for pattern in urlpatterns]
     plain = [route.replace("^", "").replace("$", "").replace(r"\.", ".") for route in routes if "format" not in route]
     filled = [
-        re.sub(r"\(\?P<pk>[^)]*\)|<int:pk>", str(campaign.pk), route) for route in plain if "(?P<key>" not in route
+        re.sub(r"\(\?P<pk>[^)]*\)|<int:pk>", str(campaign.pk), route)
+        for route in plain
+        if not re.search(r"\(\?P<(key|seq)>", route)
     ]
     return [f"/api/v1/{route}" for route in filled if not route.startswith("live-queries")]
 
