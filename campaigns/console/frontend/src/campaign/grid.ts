@@ -4,7 +4,7 @@
 
 import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
-  type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RowApiModule, ScrollApiModule, TextFilterModule, themeQuartz,
+  type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule, themeQuartz,
 } from "ag-grid-community";
 import { get, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
@@ -12,7 +12,7 @@ import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
 
-ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RowApiModule, ScrollApiModule, TextFilterModule]);
+ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
 
 const PAGE = 100; // rows fetched at a time
 const PAGES_KEPT = 10;
