@@ -82,8 +82,8 @@ def test_hosts_of_an_earlier_campaign_by_state_and_by_group() -> None:
     earlier = make_campaign(one, two, other, silent)
     for host, version in ((one, "5"), (two, "5"), (other, "6")):
         answer(earlier, host, {"version": version}, {"version": "all"})
-    fives = next(group for group in groups(earlier, "version", "hosts", 9, 0) if group["values"] == {"version": "5"})
-    whole = groups(earlier, "", "-hosts", 9, 0)[0]
+    fives = next(group for group in groups(earlier, ["version"], "hosts", 9, 0) if group["values"] == {"version": "5"})
+    whole = groups(earlier, [], "-hosts", 9, 0)[0]
 
     assert meant(campaign={"id": earlier.pk, "states": ["waiting"]}) == {silent.pk}
     assert meant(campaign={"id": earlier.pk, "states": ["waiting", "answered"]}) == {h.pk for h in Host.objects.all()}
