@@ -94,7 +94,7 @@ class HostQuerySet(models.QuerySet["Host"]):
         """Hosts whose name, identifier, UUID, serial or addresses hold this text; behind a # it is an id."""
         if text.startswith("#") and text[1:].isdecimal() and len(text) < 20:
             return self.filter(pk=int(text[1:]))
-        names = ("hostname", "host_identifier", "uuid", "hardware_serial", "addresses")
+        names = ("hostname", "host_identifier", "uuid", "hardware_serial", "addresses", "address")
         found = models.Q()
         for name in names:
             found |= models.Q(**{f"{name}__icontains": text})

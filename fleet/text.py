@@ -33,6 +33,17 @@ def shown_lines(value: object) -> str:
     return "\n".join(map(shown, str(value).split("\n")))
 
 
+def visible(value: object) -> str:
+    """Give the text for a page: all that is not seen, joiners too, or moves its neighbours as marks; lines are kept."""
+    text = str(value)
+    return text if text.isascii() and text.isprintable() else "".join(map(_marked, text))
+
+
+def _marked(character: str) -> str:
+    is_seen = character in "\n\t" or unicodedata.category(character) not in SPELT_OUT
+    return character if is_seen else f"⟨U+{ord(character):04X}⟩"
+
+
 def _character(character: str) -> str:
     if character.isprintable() or character in JOINERS or unicodedata.category(character) not in SPELT_OUT:
         return character

@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from agents.board.redis_client import NoBoardError
@@ -51,6 +51,15 @@ def make_user(name: str = "", *, admin: bool = False) -> User:
     """Give a user without any permission, or one with all."""
     name = name or f"user-{next(_numbers)}"
     return User.objects.create_superuser(name) if admin else User.objects.create_user(name)
+
+
+def make_person(*permissions: str) -> User:
+    """Give a user with exactly these permissions, written as `app.codename`."""
+    user = make_user()
+    for permission in permissions:
+        app, _, codename = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return user
 
 
 def make_campaign(*hosts: Host, by: User | None = None, **order: Any) -> Campaign:

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from agents.models import Host, Label, Platform
+from agents.models import HostQuerySet, Label, Platform
 from fleet.errors import BadInputError
 from fleet.parameters import choice_in, flag_in, since_in, text_in
 
@@ -24,7 +23,7 @@ PARAMETERS = (
 )
 
 
-def filtered(hosts: QuerySet[Host], request: Request) -> QuerySet[Host]:
+def filtered(hosts: HostQuerySet, request: Request) -> HostQuerySet:
     """Give those, annotated with `online`, for which every filter of the request holds. Raise BadInputError."""
     in_doubt, exactly = flag_in(request, "in_doubt"), {name: text_in(request, name) for name in EXACTLY}
     conditions: dict[str, Any] = {
@@ -37,14 +36,7 @@ def filtered(hosts: QuerySet[Host], request: Request) -> QuerySet[Host]:
     }
     hosts = hosts.filter(**{name: value for name, value in conditions.items() if value is not None})
     search = text_in(request, "search")
-    return hosts.filter(_sought(search)) if search else hosts
-
-
-def _sought(search: str) -> Q:
-    found = Q(address__icontains=search)
-    for name in EXACTLY:
-        found |= Q(**{f"{name}__icontains": search})
-    return found
+    return hosts.searched(search) if search else hosts
 
 
 def _label_in(request: Request) -> Label | None:

@@ -14,10 +14,10 @@ from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, number_of, user_o
 from campaigns.console.ask_form import AskForm, in_words_of_the_form
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
-from campaigns.console.wording import visible
 from campaigns.launching import estimates
 from campaigns.models import Campaign
 from fleet.errors import FleetError
+from fleet.text import visible
 
 NAMED_SHOWN = 12  # hosts named one by one that are shown with what tells them apart
 LONGEST_WORDS = 200  # characters of what is looked for

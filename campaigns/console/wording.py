@@ -3,7 +3,6 @@
 Reads campaigns and changes nothing; the console, the admin and their templates share it.
 """
 
-import unicodedata
 from typing import Any, NamedTuple
 
 from agents.models import Platform
@@ -153,14 +152,3 @@ def binary_size(number: int | None) -> str:
             break
         size /= 1024
     return f"{size:.1f}".removesuffix(".0") + f" {unit}"
-
-
-def visible(text: str) -> str:
-    """Show controls, bidi overrides and characters of no width as marks like ⟨U+202E⟩; line feeds and tabs stay."""
-    if text.isprintable() and text.isascii():
-        return text
-    return "".join(f"⟨U+{ord(character):04X}⟩" if _is_unseen(character) else character for character in text)
-
-
-def _is_unseen(character: str) -> bool:
-    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

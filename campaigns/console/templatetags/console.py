@@ -15,6 +15,7 @@ from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
 from campaigns.models import Campaign
+from fleet import text as others_text
 
 register = template.Library()
 
@@ -115,7 +116,7 @@ def binary_size(number: int | None) -> str:
 @register.filter
 def visible(text: object) -> str:
     """Show what cannot be seen in a host's text, or moves what stands beside it, as marks: ⟨U+202E⟩."""
-    return wording.visible("" if text is None else str(text))
+    return others_text.visible("" if text is None else text)
 
 
 @register.simple_tag

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -15,7 +15,8 @@ from campaigns.console.home_pages import EXAMPLES
 from campaigns.launching import control
 from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
-from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
+from fleet.text import visible
+from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -28,14 +29,6 @@ def text_of(response: HttpResponse) -> str:
 
 def seen(host: Host, seconds_ago: int) -> None:
     Presence.objects.create(host=host, last_seen=timezone.now() - timedelta(seconds=seconds_ago))
-
-
-def person(*permissions: str) -> User:
-    user = make_user()
-    for permission in permissions:
-        app, _, codename = permission.partition(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    return user
 
 
 @pytest.fixture
@@ -186,7 +179,7 @@ def test_what_a_host_answered_to_others_is_for_those_who_may_see_campaigns(as_: 
     host = make_host()
     campaign = make_campaign(host, by=operator)
     Campaign.objects.filter(pk=campaign.pk).update(created_by=make_user())
-    asker = person("campaigns.add_campaign", "agents.view_host")
+    asker = make_person("campaigns.add_campaign", "agents.view_host")
 
     assert as_(asker).get(f"/hosts/{host.pk}/ask/{campaign.pk}/").status_code == 404
     assert as_(operator).get(f"/hosts/{host.pk}/ask/{campaign.pk}/").status_code == 200
@@ -194,7 +187,7 @@ def test_what_a_host_answered_to_others_is_for_those_who_may_see_campaigns(as_: 
 
 def test_a_host_is_revoked_and_trusted_by_those_who_may_change_it(as_: As) -> None:
     host = make_host(in_doubt_since=timezone.now(), in_doubt_reason="two")
-    looker = person("agents.view_host")
+    looker = make_person("agents.view_host")
 
     assert as_(looker).post(f"/hosts/{host.pk}/revoke/").status_code == 403
     assert as_(looker).post(f"/hosts/{host.pk}/trust/").status_code == 403
@@ -249,4 +242,4 @@ def test_sizes_are_written_as_people_count_memory(size: int | None, words: str) 
     ],
 )
 def test_what_cannot_be_seen_is_shown_as_a_mark(text: str, shown: str) -> None:
-    assert wording.visible(text) == shown
+    assert visible(text) == shown

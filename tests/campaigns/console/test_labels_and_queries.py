@@ -4,27 +4,18 @@ import html
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
 from django.test import Client
 
 from agents.models import Label
 from campaigns.models import Query
-from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 
 def text_of(response: HttpResponse) -> str:
     return html.unescape(" ".join(response.content.decode().split()))
-
-
-def person(*permissions: str) -> User:
-    user = make_user()
-    for permission in permissions:
-        app, _, codename = permission.partition(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    return user
 
 
 @pytest.fixture
@@ -122,7 +113,7 @@ def test_a_label_is_deleted_and_its_hosts_stay(boss: Client) -> None:
 
 def test_who_may_look_at_labels_and_not_at_hosts_sees_no_names(client: Client) -> None:
     label = make_label("web", make_host(hostname="secret-name"))
-    client.force_login(person("agents.view_label"))
+    client.force_login(make_person("agents.view_label"))
 
     page = text_of(client.get(f"/labels/{label.pk}/"))
 
@@ -163,7 +154,7 @@ def test_wrong_sql_is_not_saved(boss: Client) -> None:
 
 def test_who_may_only_look_changes_nothing(client: Client) -> None:
     label, query = make_label("web", *make_hosts(1)), Query.objects.create(name="q", sql="SELECT 1")
-    client.force_login(person("agents.view_label", "campaigns.view_query", "agents.view_host"))
+    client.force_login(make_person("agents.view_label", "campaigns.view_query", "agents.view_host"))
 
     changes: list[Callable[[], HttpResponse]] = [
         lambda: client.post("/labels/new/", {"name": "mine"}),

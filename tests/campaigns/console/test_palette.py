@@ -1,11 +1,10 @@
 """Ctrl-K: goes to everything one may look at, and to nothing else."""
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from campaigns.models import Query
-from tests.factories import learn, make_campaign, make_host, make_label, make_user
+from tests.factories import learn, make_campaign, make_host, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -48,10 +47,7 @@ def test_everything_is_found_by_a_part_of_its_name(client: Client) -> None:
     ],
 )
 def test_only_what_one_may_look_at_is_found(client: Client, permission: str, found: set[str]) -> None:
-    user: User = make_user()
-    app, _, codename = permission.partition(".")
-    user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client.force_login(user)
+    client.force_login(make_person(permission))
 
     assert set(kinds(client, "alpha")) == found
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
 from django.test import Client
 
@@ -13,21 +12,13 @@ from agents.enrolling import config_document
 from agents.models import EnrollSecret
 from campaigns.launching import kill_switch
 from campaigns.models import Campaign
-from tests.factories import make_campaign, make_host, make_user
+from tests.factories import make_campaign, make_host, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 
 def text_of(response: HttpResponse) -> str:
     return html.unescape(" ".join(response.content.decode().split()))
-
-
-def person(*permissions: str) -> User:
-    user = make_user()
-    for permission in permissions:
-        app, _, codename = permission.partition(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    return user
 
 
 @pytest.fixture
@@ -113,7 +104,7 @@ def test_the_kill_switch_takes_on_and_off_alone(boss: Client, to: str) -> None:
     ],
 )
 def test_each_sees_what_is_his(client: Client, permission: str, shown: set[str]) -> None:
-    client.force_login(person(permission))
+    client.force_login(make_person(permission))
 
     page = text_of(client.get("/settings/"))
 
@@ -123,7 +114,7 @@ def test_each_sees_what_is_his(client: Client, permission: str, shown: set[str])
 
 
 def test_who_may_only_look_changes_nothing(client: Client) -> None:
-    client.force_login(person("agents.view_enrollsecret", "agents.view_configdocument"))
+    client.force_login(make_person("agents.view_enrollsecret", "agents.view_configdocument"))
     secret = EnrollSecret.objects.create(name="old", digest="d")
 
     changes: list[Callable[[], HttpResponse]] = [

@@ -1,4 +1,4 @@
-// Text of hosts as it may be shown: what cannot be seen, or moves what stands beside it, as marks. wording.py does the same.
+// Text of hosts as it may be shown: what cannot be seen, or moves what stands beside it, as marks. fleet/text.py does the same.
 
 const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
