@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class CampaignsConfig(AppConfig):
@@ -17,3 +18,12 @@ class CampaignsConfig(AppConfig):
         for room in ("answers", "collecting", "launching"):
             import_module(f"campaigns.{room}.models")
         import_module("campaigns.tokens")
+        import_module("campaigns.people.scopes")
+
+    def ready(self) -> None:
+        """Let the groups of the roles follow their table: permissions of new models are there after the migrations."""
+        post_migrate.connect(_write_groups, sender=self, dispatch_uid="groups of the roles")
+
+
+def _write_groups(**_: object) -> None:
+    import_module("campaigns.people.roles").write_groups()

@@ -33,6 +33,7 @@ class Query(models.Model):
     name = models.CharField(max_length=200, unique=True)
     sql = models.TextField()
     description = models.TextField(blank=True, default="")
+    observer_can_run = models.BooleanField(default=False, help_text="who may only look may run it, as it stands")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -110,6 +111,9 @@ class Campaign(models.Model):
         default=False, editable=False, help_text="sent also to hosts whose learned tables speak against it"
     )
 
+    scope = models.JSONField(
+        default=list, blank=True, editable=False, help_text="limits of who launched it, then; empty = every host"
+    )
     goes_alone = models.BooleanField(
         default=False, editable=False, help_text="not handed out beside other SQL: it was slow or denylisted before"
     )
@@ -166,6 +170,9 @@ class Campaign(models.Model):
             ("launch_restricted", "Can launch SQL that changes hosts or uses restricted tables"),
             ("switch_live_queries", "Can switch all live queries off and on"),
             ("launch_unlimited", "Can launch beyond the quotas of open campaigns and of targets"),
+            ("launch_carve", "Can launch SQL that carves files"),
+            ("launch_flagged", "Can launch saved queries that are flagged for observers"),
+            ("approve_campaign", "Can approve what others want to launch"),
         ]
         constraints = [
             models.CheckConstraint(name="status_is_known", condition=Q(status__in=Status.values)),

@@ -1,0 +1,113 @@
+"""Which hosts a person may see, by the groups he is in."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection
+
+from agents.models import Label
+from campaigns.people import scopes
+from campaigns.people.scopes import Scope
+from tests.factories import make_host, make_label, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def hosts() -> dict[str, Label]:
+    """Make three hosts: one in Berlin, one in Munich, and one laptop that is in both."""
+    berlin, munich, both = (make_host(hostname=name) for name in ("berlin", "munich", "both"))
+    return {
+        "berlin": make_label("berlin", berlin, both),
+        "munich": make_label("munich", munich, both),
+        "laptops": make_label("laptops", both),
+    }
+
+
+def team(name: str, *labels: Label) -> Group:
+    """Make a group with a scope."""
+    group = Group.objects.create(name=name)
+    Scope.objects.create(group=group).labels.set(labels)
+    return group
+
+
+def seen(user: Any) -> set[str]:
+    return {host.hostname for host in scopes.hosts_for(user)}
+
+
+def member_of(*groups: Group) -> User:
+    user = make_user("anna")
+    user.groups.set(groups)
+    return user
+
+
+def test_who_is_in_no_group_with_a_scope_sees_every_host(hosts: dict[str, Label]) -> None:
+    anna = member_of(Group.objects.create(name="without"))
+
+    assert seen(anna) == {"berlin", "munich", "both"}
+    assert not scopes.is_limited(anna)
+
+
+def test_scopes_of_several_groups_add_up(hosts: dict[str, Label]) -> None:
+    anna = member_of(team("b", hosts["berlin"]), team("l", hosts["laptops"]))
+
+    assert seen(anna) == {"berlin", "both"}
+    assert scopes.is_limited(anna)
+
+
+def test_a_limit_holds_whatever_group_without_one_a_person_is_in_as_well(hosts: dict[str, Label]) -> None:
+    anna = member_of(Group.objects.get(name="Administrator"), team("m", hosts["munich"]))
+
+    assert seen(anna) == {"munich", "both"}
+
+
+def test_a_scope_without_labels_shows_no_host(hosts: dict[str, Label]) -> None:
+    anna = member_of(team("empty"))
+    hosts["berlin"].delete()
+
+    assert seen(anna) == set()
+
+
+def test_a_scope_whose_label_is_deleted_shows_less_and_never_more(hosts: dict[str, Label]) -> None:
+    anna = member_of(team("b", hosts["berlin"]))
+    hosts["berlin"].delete()
+
+    assert seen(anna) == set()
+
+
+def test_superusers_see_all_and_who_is_not_signed_in_nobody(hosts: dict[str, Label]) -> None:
+    root = User.objects.create_superuser("root")
+    root.groups.add(team("b", hosts["berlin"]))
+
+    assert len(seen(root)) == 3
+    assert seen(AnonymousUser()) == set()
+
+
+def test_what_narrows_further_takes_away_and_adds_nothing(hosts: dict[str, Label]) -> None:
+    anna = member_of(team("b", hosts["berlin"]))
+    scopes.narrow(anna, [hosts["munich"].pk])
+
+    assert seen(anna) == {"both"}
+
+
+def test_the_condition_of_raw_sql_means_the_same_hosts(hosts: dict[str, Label]) -> None:
+    anna = member_of(team("b", hosts["berlin"]))
+    scopes.narrow(anna, [hosts["munich"].pk])
+
+    text, values = scopes.condition(scopes.limits_of(anna), "host_id")
+    members = "SELECT DISTINCT hostname FROM agents_labelmembership JOIN agents_host ON agents_host.id = host_id WHERE "
+    with connection.cursor() as cursor:
+        cursor.execute(members + text, values)
+        assert cursor.fetchall() == [("both",)]
+    assert scopes.from_json(scopes.as_json(scopes.limits_of(anna))) == scopes.limits_of(anna)
+
+
+def test_limits_cost_one_query_for_each_object_of_a_person(
+    hosts: dict[str, Label], django_assert_num_queries: Any
+) -> None:
+    anna = member_of()
+
+    with django_assert_num_queries(1):
+        for _ in range(3):
+            assert not scopes.is_limited(anna)
