@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from knox.models import AbstractAuthToken, AuthTokenManager
 
-from agents.enrolling.addresses import address_of
+from fleet.addresses import address_of
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 

@@ -127,6 +127,7 @@ INSTALLED_APPS = [
     "knox",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "fleet.audit",
     "agents",
     "campaigns",
 ]
@@ -138,6 +139,7 @@ MIDDLEWARE = [
     "fleet.middleware.CommonForPeople",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "fleet.audit.requests.Served",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

@@ -24,8 +24,8 @@ from django.http import HttpRequest
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
-from agents.enrolling.addresses import address_of
 from campaigns.tokens import ApiToken
+from fleet.addresses import address_of
 from fleet.middleware import RETRY_AFTER
 
 logger = logging.getLogger(__name__)

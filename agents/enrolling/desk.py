@@ -15,11 +15,11 @@ import msgspec
 from django.conf import settings
 from django.db import connection
 
-from agents.enrolling.addresses import address_of
 from agents.enrolling.application import Application, EnrollmentRefusedError
 from agents.enrolling.enrollment import Outcome, enroll_all
 from agents.protocol import messages
 from agents.protocol.node_key import NodeKeys
+from fleet.addresses import address_of
 
 PATH = "/api/osquery/enroll"
 MOST_TOGETHER = 200

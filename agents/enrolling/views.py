@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from agents.enrolling.addresses import address_of
 from agents.enrolling.desk import Sent, keep
+from fleet.addresses import address_of
 
 
 @csrf_exempt

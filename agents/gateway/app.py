@@ -43,8 +43,8 @@ from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, verb_of
 from agents.protocol.messages import refusal
 from agents.protocol.node_key import Identity, NodeKeys
-from agents.protocol.peer import Peers
 from fleet.cancelling import end
+from fleet.peers import Peers
 
 logger = logging.getLogger(__name__)
 

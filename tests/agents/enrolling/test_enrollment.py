@@ -154,7 +154,7 @@ def test_wrong_secrets_are_counted_by_address_and_right_ones_pass() -> None:
 
 
 def test_only_a_trusted_proxy_says_where_a_request_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.enrolling.addresses import _peers
+    from fleet.addresses import _peers
 
     _peers.cache_clear()
     with override_settings(TRUSTED_PROXIES=["10.0.0.0/8"]):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.protocol.peer import Peers
+from fleet.peers import Peers
 
 
 @cache
