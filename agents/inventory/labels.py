@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
@@ -12,8 +13,9 @@ from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 from fleet.queue import enqueue
+from fleet.text import is_text
 
-CHANGE = "agents.change_label"
+CHANGE, MAKE = "agents.change_label", "agents.add_label"
 
 
 def check_may_put_in(by: User | AnonymousUser, field: str) -> None:
@@ -35,6 +37,29 @@ def add(label: Label, hosts: HostQuerySet) -> None:
     check_by_hand(label)
     members = [LabelMembership(label=label, host_id=host) for host in hosts.values_list("pk", flat=True)]
     LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
+
+
+def named(name: str, by: User, field: str) -> tuple[Label, bool]:
+    """Give the label of this name to put hosts in by hand, and whether it was made for it.
+
+    Raise BadInputError for no name, ForbiddenError for who may not, ConflictError when it is not kept by hand.
+    """
+    check_may_put_in(by, field)
+    if not is_text(name):
+        raise BadInputError(f"{name!r} is no name of a label: it holds a NUL or half a character", field)
+    known = Label.objects.filter(name=name).first()
+    if known is not None:
+        check_by_hand(known)
+        return known, False
+    if not by.has_perm(MAKE):
+        raise ForbiddenError(f"there is no label {name!r}, and making it needs the permission {MAKE}", field)
+    made = Label(name=name)
+    try:
+        made.full_clean()
+    except ValidationError as error:
+        raise BadInputError(f"{name!r} is no name of a label: {' '.join(error.messages)}", field) from error
+    made.save()
+    return made, True
 
 
 def put_into(pairs: Iterable[tuple[Label, Host]]) -> None:

@@ -16,7 +16,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import connection
 from django.db.models import F, Func, QuerySet, TextField
 
-from campaigns.answers.rows import names_of
+from campaigns.answers.rows import check_text, names_of, pattern_of
 from campaigns.models import Campaign, Result
 from campaigns.states import State
 from fleet.errors import BadInputError
@@ -32,34 +32,43 @@ GROUP_ORDERS = {
 }
 
 
+# Both questions give digest, hosts, rows, content and, where that is no content yet, an example.
 # {cells} are `row -> %s`, one for each column.
-GROUPS = """
-SELECT cells, md5(cells::text) AS digest, count(*) AS hosts, sum(rows) AS rows
+BY_COLUMNS = """
+SELECT md5(cells::text) AS digest, count(*) AS hosts, sum(rows) AS rows, cells AS content, NULL::bigint AS example_id
 FROM (
     SELECT jsonb_build_array({cells}) AS cells, count(*) AS rows
     FROM campaigns_result AS result CROSS JOIN LATERAL jsonb_array_elements(result.rows) AS row
-    WHERE result.campaign_id = %s AND result.state = 'answered' GROUP BY result.host_id, 1
+    WHERE result.campaign_id = %s AND result.state = 'answered' {conditions} GROUP BY result.host_id, 1
 ) AS of_host
-GROUP BY cells ORDER BY {order} LIMIT %s OFFSET %s
+GROUP BY cells
 """
 WHOLE = "md5((SELECT coalesce(jsonb_agg(row ORDER BY row), '[]') FROM jsonb_array_elements({rows}) AS row)::text)"
-WHOLE_GROUPS = f"""
-SELECT jsonb_path_query_array(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]'), digest, hosts, alike.rows
+BY_ANSWERS = f"""
+SELECT digest, count(*) AS hosts, sum(row_count) AS rows, NULL::jsonb AS content, min(id) AS example_id
 FROM (
-    SELECT digest, count(*) AS hosts, sum(row_count) AS rows, min(id) AS example_id
-    FROM (
-        SELECT id, row_count, {WHOLE.format(rows="rows")} AS digest
-        FROM campaigns_result WHERE campaign_id = %s AND state = 'answered'
-    ) AS answer GROUP BY digest ORDER BY {{order}} LIMIT %s OFFSET %s
-) AS alike JOIN campaigns_result AS example ON example.id = alike.example_id
+    SELECT id, row_count, {WHOLE.format(rows="rows")} AS digest
+    FROM campaigns_result AS result WHERE campaign_id = %s AND state = 'answered' {{conditions}}
+) AS answer GROUP BY digest
+"""  # noqa: S608 - put together of constants
+HOLDS = """
+AND EXISTS (SELECT FROM jsonb_array_elements(result.rows) AS row, jsonb_each_text(row) AS pair (name, text)
+            WHERE pair.text ILIKE %s)
+"""
+ONE_BY_COLUMNS = """
+SELECT cells FROM campaigns_result AS result CROSS JOIN LATERAL jsonb_array_elements(result.rows) AS row
+CROSS JOIN LATERAL (SELECT jsonb_build_array({cells}) AS cells) AS made WHERE result.id = %s AND md5(cells::text) = %s
+LIMIT 1
+"""
+FIRST_ROWS = f"""
+SELECT jsonb_path_query_array(rows, '$[0 to {ROWS_OF_A_GROUP - 1}]') FROM campaigns_result WHERE id = %s
+"""  # noqa: S608 - put together of constants
+# Of {alike}, what the groups have in common; of whole answers the first rows.
+SHOWN = f"""
+SELECT coalesce(content, jsonb_path_query_array(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]')), {{counts}}
+FROM ({{alike}}) AS alike LEFT JOIN campaigns_result AS example ON example.id = alike.example_id
 ORDER BY {{order}}
 """  # noqa: S608 - put together of constants
-
-
-# --- rows ------------------------------------------------------------------------------------------------------
-
-
-# --- groups ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -89,19 +98,36 @@ class Key:
         return cls(tuple(by), digest)
 
 
-def groups(campaign: Campaign, names: Sequence[str], order: str, limit: int, offset: int) -> list[dict[str, Any]]:
-    """Give a page of groups by these columns, none = by whole answers. Raise BadInputError for an unknown order."""
+def groups(
+    campaign: Campaign, names: Sequence[str], order: str, limit: int, offset: int, search: str = ""
+) -> list[dict[str, Any]]:
+    """Give a page of groups by these columns, none = by whole answers, that hold the text `search`.
+
+    Raise BadInputError for an unknown order.
+    """
     if order not in GROUP_ORDERS:
         raise BadInputError(f"order {order!r} is unknown, allowed are {', '.join(GROUP_ORDERS)}", "order")
-    text = (
-        GROUPS.format(cells=_cells(names), order=GROUP_ORDERS[order])
-        if names
-        else WHOLE_GROUPS.format(order=GROUP_ORDERS[order])
-    )
+    alike, params = grouped(campaign, names, search)
+    order = GROUP_ORDERS[order]
+    page = f"{alike} ORDER BY {order} LIMIT %s OFFSET %s"
     with connection.cursor() as cursor:
-        cursor.execute(text, [*names, campaign.pk, limit, offset])
+        cursor.execute(
+            SHOWN.format(counts="digest, hosts, alike.rows", alike=page, order=order.replace("rows", "alike.rows")),
+            [*params, limit, offset],
+        )
         found = cursor.fetchall()
     return [_group(names, json.loads(content), *counts) for content, *counts in found]
+
+
+def grouped(campaign: Campaign, names: Sequence[str], search: str = "") -> tuple[str, list[Any]]:
+    """Give the question for all groups of a campaign, with its parameters."""
+    check_text(search)
+    if not names:
+        conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
+        return BY_ANSWERS.format(conditions=conditions), [campaign.pk, *params]
+    conditions = f"AND ({' OR '.join(['row ->> %s ILIKE %s'] * len(names))})" if search else ""
+    held = [text for name in names for text in (name, pattern_of(search))] if search else []
+    return BY_COLUMNS.format(cells=_cells(names), conditions=conditions), [*names, campaign.pk, *held]
 
 
 def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
@@ -134,6 +160,15 @@ def members(campaign_id: int, key: Key) -> QuerySet[Result]:
     return answered.annotate(digests=digests).filter(**wanted)
 
 
+def content_of(result_id: int, key: Key) -> list[Any]:
+    """Give what a group has in common, by one of its results: the columns' values, of a whole answer the first rows."""
+    text = ONE_BY_COLUMNS.format(cells=_cells(key.by)) if key.by else FIRST_ROWS
+    with connection.cursor() as cursor:
+        cursor.execute(text, [*key.by, result_id, key.digest] if key.by else [result_id])
+        found = cursor.fetchone()
+    return [] if found is None else json.loads(found[0])
+
+
 class _Digests(Func):
     """The digests of a result's rows by some columns, or of the whole result."""
 
@@ -153,6 +188,3 @@ class _Digests(Func):
 
 def _cells(names: Sequence[str]) -> str:
     return ", ".join(["row -> %s"] * len(names))
-
-
-# --- both ------------------------------------------------------------------------------------------------------

@@ -147,16 +147,16 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[str]]:
     for given in filters.contains:
         column, value = _column_and_value(campaign, given, "contains")
         texts.append(HOST_PART if column is None else PART)
-        params += [_part(value)] if column is None else [column, _part(value)]
+        params += [pattern_of(value)] if column is None else [column, pattern_of(value)]
     if filters.search:
         texts.append(CONTAINS)
-        params += [_part(filters.search)] * 2
+        params += [pattern_of(filters.search)] * 2
     for value in params:
-        _check_text(value)
+        check_text(value)
     return " ".join(texts), params
 
 
-def _part(text: str) -> str:
+def pattern_of(text: str) -> str:
     """Give the pattern of what holds a text."""
     escaped = re.sub(r"([\\%_])", r"\\\1", text)
     return f"%{escaped}%"
@@ -192,7 +192,8 @@ def _host(host_id: int, hostname: str) -> dict[str, Any]:
     return {"id": host_id, "hostname": hostname}
 
 
-def _check_text(value: str) -> None:
+def check_text(value: str) -> None:
+    """Raise BadInputError for text that no answer can hold."""
     if not is_text(value):
         raise BadInputError(f"{value!r} holds a NUL or a lone surrogate, which no answer has")
 

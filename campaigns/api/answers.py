@@ -84,6 +84,7 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
                 "by", str, description="columns with commas between; without it whole answers are compared"
             ),
             OpenApiParameter("order", str, enum=list(groups.GROUP_ORDERS), default="-hosts"),
+            OpenApiParameter("search", str, description="part of one of the group's values"),
         ),
         "group_hosts": PAGING,
         "results": (AFTER, LIMIT),
@@ -126,7 +127,8 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
         campaign = self.get_object()
         # A campaign without answers has no columns yet, and so no groups.
         names = groups.columns_in(campaign, by) if campaign.columns else ()
-        found = groups.groups(campaign, names, order, window.one_more, window.offset)
+        search = asked.get("search", "")
+        found = groups.groups(campaign, names, order, window.one_more, window.offset, search)
         return window.page([] if by and not names else found)
 
     @extend_schema(responses=page_of(PlacedHostSerializer))

@@ -9,14 +9,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.inventory import host_names, sql
 from agents.models import Host, Label
+from campaigns.answers.groups import Key
 from campaigns.console import picks
 from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, number_of, user_of
 from campaigns.console.ask_form import AskForm, in_words_of_the_form
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
+from campaigns.console.target_form import OF_CAMPAIGN
 from campaigns.launching import estimates
 from campaigns.models import Campaign
-from fleet.errors import FleetError
+from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 
 NAMED_SHOWN = 12  # hosts named one by one that are shown with what tells them apart
@@ -62,9 +64,21 @@ def _whom_to_begin_with(request: HttpRequest) -> dict[str, Any]:
     if label is not None:
         return {"kind": "labels", "labels": [label.name]}
     ids = [number_of(text) for text in request.GET.getlist("host")]
+    if not ids and "group" in request.GET:
+        return _group_to_begin_with(request)
     hosts = Host.objects.enrolled().filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else Host.objects.none()
     lines = [f"#{pk}\n" for pk in hosts.order_by("pk").values_list("pk", flat=True)]
     return {"kind": "hosts", "hosts": "".join(lines)} if lines else {}
+
+
+def _group_to_begin_with(request: HttpRequest) -> dict[str, Any]:
+    """Mean the hosts of one group of a campaign's answers."""
+    earlier = Campaign.objects.visible_to(user_of(request)).filter(pk=number_of(request.GET.get("of"))).first()
+    try:
+        key = str(Key.read(request.GET["group"]))
+    except BadInputError:
+        return {}
+    return {} if earlier is None else {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": [], "group": key}
 
 
 @needs(LAUNCH)

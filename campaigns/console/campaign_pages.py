@@ -16,21 +16,19 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from agents.models import Host, Presence
-from campaigns.answers import groups
 from campaigns.answers.carves import carves_of
 from campaigns.answers.times import answer_times
 from campaigns.console import wording
 from campaigns.console.access import needs_sight
 from campaigns.console.control_pages import control_context
 from campaigns.console.forms import StopForm, TargetsForm
+from campaigns.console.group_pages import groups_context
 from campaigns.console.lookups import found_campaign, no_such_campaign, page_of
 from campaigns.console.row_pages import rows_context
 from campaigns.models import Campaign, Target
 from campaigns.states import State
-from fleet.errors import FleetError
 
 ERROR_GROUPS = 100
-GROUPS_SHOWN, HOSTS_OF_GROUP = 100, 200
 CARVES_SHOWN = 200
 TABS = [("rows", "Answers"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
 EXPORTS = ["csv", "ndjson", "json"]
@@ -60,7 +58,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     elif tab == "errors":
         context |= _errors_context(shown)
     elif tab == "groups":
-        context |= _groups_context(request, shown)
+        context |= groups_context(request, shown)
     return render(request, "campaigns/campaign.html", context)
 
 
@@ -159,44 +157,3 @@ def _errors_context(shown: Campaign) -> dict[str, Any]:
     wrong = Target.objects.filter(campaign=shown, state__in=[State.FAILED, State.DENYLISTED])
     groups = wrong.values("state", "error").annotate(hosts=Count("pk")).order_by("-hosts", "error")
     return {"groups": groups[:ERROR_GROUPS], "groups_limit": ERROR_GROUPS}
-
-
-@needs_sight()
-@require_GET
-def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Show what hosts have in common: the same answer, or the same values of some columns."""
-    shown = found_campaign(campaign_id)
-    if shown is None:
-        return no_such_campaign(request, campaign_id)
-    return render(request, "campaigns/_groups.html", {"campaign": shown, **_groups_context(request, shown)})
-
-
-def _groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
-    asked = set(request.GET.getlist("by"))
-    by = [column for column in shown.columns if column in asked][: groups.MOST_BY]  # in the order of the SQL
-    order = "hosts" if request.GET.get("order") == "hosts" else "-hosts"
-    found = groups.groups(shown, by, order, GROUPS_SHOWN + 1, 0)
-    return {
-        "by": by,
-        "most_hosts": max((group["hosts"] for group in found), default=1),
-        "rarest_first": order == "hosts",
-        "found": found[:GROUPS_SHOWN],
-        "more_groups": len(found) > GROUPS_SHOWN,
-        "most_groups": GROUPS_SHOWN,
-    }
-
-
-@needs_sight()
-@require_GET
-def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpResponse:
-    """Name the hosts of a group."""
-    shown = found_campaign(campaign_id)
-    if shown is None:
-        return no_such_campaign(request, campaign_id)
-    try:
-        members = groups.members(shown.pk, groups.Key.read(key))
-    except FleetError:
-        return HttpResponse("There is no such group.", status=404)
-    hosts = list(members.values_list("host_id", "hostname")[: HOSTS_OF_GROUP + 1])
-    context = {"hosts": hosts[:HOSTS_OF_GROUP], "more": len(hosts) > HOSTS_OF_GROUP, "most": HOSTS_OF_GROUP}
-    return render(request, "campaigns/_group_hosts.html", context)

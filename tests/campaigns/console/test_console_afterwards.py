@@ -1,4 +1,4 @@
-"""The console when answers are there: groups, marks, what it cost, and asking again."""
+"""The console when answers are there: marks, what it cost, and asking again."""
 
 import re
 from collections.abc import Callable
@@ -47,47 +47,6 @@ def campaign(hosts: list[Host]) -> Campaign:
         answer(made, host, {"version": version}, wall_ms=40, memory_bytes=2**20)
     answer(made, hosts[3], state=State.FAILED, error="no such table: x")
     return made
-
-
-# --- groups ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("by", ["", "version"])
-def test_the_same_answers_are_one_group(as_: As, observer: User, campaign: Campaign, by: str) -> None:
-    response = as_(observer).get(f"/campaigns/{campaign.pk}/?tab=groups&by={by}")
-
-    counts = re.findall(r'title="Which hosts">(\d+)</summary>', text_of(response))
-    assert counts == ["2", "1"]
-    assert [group["values"]["version"] for group in response.context["found"]] == ["5.1", "5.2"]
-
-
-def test_groups_are_made_by_several_columns_in_the_order_of_the_sql(as_: As, observer: User, hosts: list[Host]) -> None:
-    campaign = make_campaign(*hosts, sql="SELECT name, version FROM os_version")
-    for host in hosts:
-        answer(campaign, host, {"name": "Debian", "version": "12"})
-
-    response = as_(observer).get(f"/campaigns/{campaign.pk}/groups/", {"by": ["version", "nothing", "name"]})
-
-    assert response.context["by"] == ["name", "version"]
-    assert [group["values"] for group in response.context["found"]] == [{"name": "Debian", "version": "12"}]
-
-
-def test_the_rarest_come_first_when_asked_for(as_: As, observer: User, campaign: Campaign) -> None:
-    page = text_of(as_(observer).get(f"/campaigns/{campaign.pk}/groups/?by=version&order=hosts"))
-
-    assert page.index("5.2") < page.index("5.1")
-    assert as_(observer).get(f"/campaigns/{campaign.pk}/groups/?by=nothing&order=odd").status_code == 200
-
-
-def test_a_group_names_its_hosts(as_: As, observer: User, campaign: Campaign, hosts: list[Host]) -> None:
-    browser = as_(observer)
-    page = text_of(browser.get(f"/campaigns/{campaign.pk}/groups/?by=version"))
-    first = re.findall(rf'hx-get="(/campaigns/{campaign.pk}/groups/[^"]+/)"', page)[0]
-
-    named = text_of(browser.get(first))
-
-    assert [host.hostname in named for host in hosts] == [True, False, True, False, False]
-    assert browser.get(f"/campaigns/{campaign.pk}/groups/odd/").status_code == 404
 
 
 # --- asking again ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
 import { RowGrid } from "./campaign/grid";
+import { startGroups } from "./campaign/groups";
 import { type Frame, Live, type State } from "./campaign/live";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
@@ -219,6 +220,7 @@ function onState(state: State, polling = byPolling): void {
 }
 
 startTabs(root);
+startGroups(root);
 root.addEventListener("tab", (event) => {
   if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
 });

@@ -94,14 +94,16 @@ document.addEventListener("keydown", (event) => {
 });
 
 // Lists to pick from get a field that narrows them once they are long.
-for (const field of document.querySelectorAll("[data-filter-list]")) {
-  const items = [...document.getElementById(field.dataset.filterList).children];
-  field.hidden = items.length <= 8;
-  field.addEventListener("input", () => {
-    const words = field.value.trim().toLowerCase();
-    for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(words);
-  });
+const listOf = (field) => [...(document.getElementById(field.dataset.filterList)?.children ?? [])];
+function offerFilters() {
+  for (const field of document.querySelectorAll("[data-filter-list]")) field.hidden = !field.value && listOf(field).length <= 8;
 }
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-filter-list]")) return;
+  const words = event.target.value.trim().toLowerCase();
+  for (const item of listOf(event.target)) item.hidden = !item.textContent.toLowerCase().includes(words);
+});
+offerFilters();
 
 const troubles = document.getElementById("troubles");
 function noAnswer(event) {
@@ -113,7 +115,10 @@ function noAnswer(event) {
 }
 document.addEventListener("htmx:responseError", noAnswer);
 document.addEventListener("htmx:sendError", noAnswer);
-document.addEventListener("htmx:afterSwap", () => drawTimes());
+document.addEventListener("htmx:afterSwap", () => {
+  drawTimes();
+  offerFilters();
+});
 
 drawTimes();
 setInterval(() => drawTimes(), 10_000);

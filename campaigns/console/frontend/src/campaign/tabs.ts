@@ -1,6 +1,7 @@
 // Answers, Groups, Hosts …: one panel at a time. All but the first come from the server and are refreshed while looked at.
 
 const REFRESH_MS = 3_000;
+const TIMES_AS_LONG = 5; // what is slow is asked for more seldom: at most a fifth of the time goes into it
 
 interface Htmx {
   ajax(verb: string, path: string, context: { target: Element; swap: string }): Promise<void>;
@@ -14,6 +15,7 @@ export function startTabs(root: HTMLElement): void {
   const panelOf = (tab: Element): HTMLElement => document.getElementById(tab.getAttribute("aria-controls") ?? "")!;
   const chosen = (): HTMLAnchorElement => tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ?? tabs[0]!;
   let refreshedAt = Date.now();
+  let took = 0;
 
   function choose(tab: HTMLAnchorElement, address = tab.getAttribute("href") ?? ""): void {
     for (const other of tabs) {
@@ -65,10 +67,13 @@ export function startTabs(root: HTMLElement): void {
     history.replaceState(null, "", `?${asked}`);
   });
 
+  root.addEventListener("htmx:beforeRequest", () => (refreshedAt = Date.now()));
+  root.addEventListener("htmx:afterRequest", () => (took = Date.now() - refreshedAt));
+
   function refresh(): void {
-    refreshedAt = Date.now();
     const panel = panelOf(chosen());
-    const part = panel.querySelector('[hx-trigger*="refresh"]');
+    const part = panel.querySelector('[hx-trigger*="refresh"]:not(.htmx-request)');
+    refreshedAt = Date.now();
     if (part && !panel.querySelector("[data-keeps]:checked")) htmx.trigger(part, "refresh"); // nobody is choosing here
   }
 
@@ -80,7 +85,7 @@ export function startTabs(root: HTMLElement): void {
         due = 0;
         refresh();
       },
-      Math.max(0, refreshedAt + REFRESH_MS - Date.now()),
+      Math.max(0, refreshedAt + Math.max(REFRESH_MS, TIMES_AS_LONG * took) - Date.now()),
     );
   });
 }

@@ -1,0 +1,60 @@
+// The groups of answers: their hosts in a drawer, and a list that is drawn anew without moving under a reader.
+
+interface Htmx {
+  ajax(verb: string, path: string, context: { target: Element; swap: string }): Promise<void>;
+}
+declare const htmx: Htmx;
+
+export function startGroups(root: HTMLElement): void {
+  let openedBy = "";
+  let scrolled: { left: number; top: number } | null = null;
+  const drawer = (): HTMLDialogElement | null => root.querySelector<HTMLDialogElement>("#group-drawer");
+  const listed = (): HTMLElement | null => root.querySelector<HTMLElement>("#groups-list > .scroll");
+
+  async function open(link: HTMLAnchorElement): Promise<void> {
+    const dialog = drawer();
+    if (!dialog) return;
+    openedBy = link.id;
+    dialog.replaceChildren();
+    await htmx.ajax("GET", link.getAttribute("href") ?? "", { target: dialog, swap: "innerHTML" });
+    if (!dialog.childElementCount) location.assign(link.href); // the server says on a whole page what is wrong
+    else if (!dialog.open) dialog.showModal();
+  }
+
+  root.addEventListener("click", (event) => {
+    if (!(event.target instanceof Element)) return;
+    if (event.target === drawer()) drawer()?.close(); // beside it
+    const link = event.target.closest<HTMLAnchorElement>("[data-opens-drawer]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    void open(link);
+  });
+
+  // The list may have been drawn anew meanwhile: focus goes back to who bears the name of what opened the drawer.
+  root.addEventListener(
+    "close",
+    (event) => {
+      if (event.target === drawer()) document.getElementById(openedBy)?.focus();
+    },
+    true,
+  );
+
+  root.addEventListener("change", () => tellPicked());
+  root.addEventListener("htmx:beforeSwap", (event) => {
+    if (!(event.target instanceof Element) || event.target.id !== "groups-list") return;
+    scrolled = { left: listed()?.scrollLeft ?? 0, top: listed()?.scrollTop ?? 0 };
+  });
+  root.addEventListener("htmx:afterSwap", () => {
+    if (scrolled) listed()?.scrollTo(scrolled);
+    scrolled = null;
+    tellPicked();
+  });
+
+  function tellPicked(): void {
+    const said = root.querySelector<HTMLElement>("[data-picked-said]");
+    if (!said) return;
+    const picked = root.querySelectorAll("#group-hosts [name=host]:checked, #group-hosts [data-picked]").length;
+    const words = picked ? `${new Intl.NumberFormat("en").format(picked)} picked: only ${picked === 1 ? "it is" : "they are"} meant.` : "Nothing picked: every host of the group is meant.";
+    if (said.textContent !== words) said.textContent = words;
+  }
+}

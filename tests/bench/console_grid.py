@@ -1,0 +1,77 @@
+"""The grid over all rows of a campaign, in the browser of `tests.bench.console`: first rows, jumps, heap, sort."""
+
+import statistics
+import time
+
+from playwright.sync_api import CDPSession, Page
+
+from campaigns.models import Campaign
+
+ROUNDS, JUMPS = 3, 20
+# The first line of the grid whose row is there.
+ROW = ".rows-grid .ag-center-cols-container .ag-row:not(.ag-row-loading) .ag-cell:not(:empty)"
+JUMP = """(part) => {
+  const body = document.querySelector(".rows-grid .ag-body-viewport");
+  body.scrollTop = (body.scrollHeight - body.clientHeight) * part;
+}"""
+# What stands in the window is there: no row still waits to be fetched.
+SETTLED = """() => {
+  const rows = [...document.querySelectorAll(".rows-grid .ag-center-cols-container .ag-row")];
+  return rows.length > 3 && rows.every((row) => row.querySelector(".ag-cell")?.textContent);
+}"""
+
+
+def report(page: Page, campaigns: dict[str, Campaign]) -> None:
+    """Print what the grid takes over each of the campaigns."""
+    print("\n| grid over | first rows | a jump, median / slowest | sorted | elements | heap at first / after jumps |")
+    print("|---|---|---|---|---|---|")
+    for name, campaign in campaigns.items():
+        print(f"| {name} | {' | '.join(_measure(page, campaign))} |", flush=True)
+
+
+def _measure(page: Page, campaign: Campaign) -> tuple[str, ...]:
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    first = statistics.median(_first_rows(page, campaign) for _ in range(ROUNDS))
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    at_first = _heap(session)
+    jumps = [_jump(page, (number * 7 % JUMPS) / JUMPS) for number in range(1, JUMPS)]
+    after = _heap(session)
+    return (
+        f"{first:.0f} ms",
+        f"{statistics.median(jumps):.0f} / {max(jumps):.0f} ms",
+        f"{_sort(page):.0f} ms",
+        f"{elements:,}",
+        f"{at_first:.1f} / {after:.1f} MiB",
+    )
+
+
+def _first_rows(page: Page, campaign: Campaign) -> float:
+    begun = time.perf_counter()
+    page.goto(f"/campaigns/{campaign.pk}/", wait_until="commit")
+    page.wait_for_selector(ROW, timeout=120_000)
+    return (time.perf_counter() - begun) * 1000
+
+
+def _jump(page: Page, part: float) -> float:
+    begun = time.perf_counter()
+    page.evaluate(JUMP, part)
+    page.wait_for_function(SETTLED, timeout=120_000)
+    return (time.perf_counter() - begun) * 1000
+
+
+def _sort(page: Page) -> float:
+    """Turn the order round by the first column of the SQL."""
+    page.evaluate(JUMP, 0)
+    page.wait_for_function(SETTLED, timeout=120_000)
+    begun = time.perf_counter()
+    with page.expect_response(lambda answer: "/rows/?" in answer.url and "order=" in answer.url, timeout=120_000):
+        page.locator(".rows-grid .ag-header-viewport .ag-header-cell-label").first.click()
+    page.wait_for_function(SETTLED, timeout=120_000)
+    return (time.perf_counter() - begun) * 1000
+
+
+def _heap(session: CDPSession) -> float:
+    session.send("HeapProfiler.collectGarbage")
+    metrics = {entry["name"]: entry["value"] for entry in session.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["JSHeapUsedSize"]) / 2**20
