@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import Host
-from campaigns.states import ANSWER_STATES, OVER, State, Status
+from campaigns.states import ANSWER_STATES, OVER, State, Status, WaitsFor
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,14 @@ class Campaign(models.Model):
     )
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.TARGETING)
+    waits_for = models.CharField(
+        max_length=10,
+        choices=WaitsFor.choices,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="what keeps a scheduled campaign from beginning beside its time",
+    )
     ended_reason = models.TextField(blank=True, default="")
     ended_by = models.CharField(max_length=150, blank=True, default="")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False)
@@ -176,6 +184,9 @@ class Campaign(models.Model):
         ]
         constraints = [
             models.CheckConstraint(name="status_is_known", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(
+                name="only_what_is_scheduled_waits", condition=Q(waits_for="") | Q(status=Status.SCHEDULED)
+            ),
             models.CheckConstraint(
                 name="states_add_up_to_targeted",
                 condition=Q(count_targeted=reduce(add, (F(f"count_{state}") for state in State.values))),

@@ -37,4 +37,10 @@ class Status(models.TextChoices):
     STOPPED = "stopped", "stopped"
 
 
+class WaitsFor(models.TextChoices):
+    """What a scheduled campaign waits for before it may begin."""
+
+    APPROVAL = "approval", "a second person's approval"
+
+
 OVER = (Status.COMPLETED, Status.EXPIRED, Status.STOPPED)

@@ -343,6 +343,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None},  # it would send the schema to a foreign server
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "StateEnum": "campaigns.states.State",
+        "ApprovalStateEnum": "campaigns.launching.models.Approval.State",
+    },
 }
 UNFOLD = {
     "SITE_TITLE": "Fleet Live Queries",

@@ -165,6 +165,12 @@ def changes(text: str) -> bool:
     return next(_statements(text)).verb in CHANGING
 
 
+def tables_named(text: str, tables: Collection[str]) -> list[str]:
+    """Give which of these tables checked SQL may mean, in order of name: more than it does rather than less."""
+    statement = next(_statements(text))
+    return sorted(set(_named(_connection(), statement, {name.lower() for name in tables})))
+
+
 def trouble_on(text: str, schema: TableSchema) -> str | None:
     """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
     trouble = find_trouble(text, schema)

@@ -14,7 +14,7 @@ from agents.models import ConfigDocument, EnrollSecret, Host, HousekeepingQuery,
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.console.preferences import preference
-from campaigns.launching.models import LiveQueries
+from campaigns.launching.models import Approval, ApprovalRule, LiveQueries
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.tokens import ApiToken
 
@@ -41,11 +41,13 @@ GROUPS = {
         Entry(Target, "Targets", "adjust"),
         Entry(Result, "Results", "table_rows"),
         Entry(LiveQueries, "Kill switch", "power_settings_new"),
+        Entry(Approval, "Approvals", "how_to_reg"),
         Entry(AuditRecord, "Audit records", "receipt_long"),
     ),
     "Access": (
         Entry(User, "People", "person"),
         Entry(Group, "Groups", "group"),
+        Entry(ApprovalRule, "Rules of approval", "rule_folder"),
         Entry(ApiToken, "Tokens of the API", "key"),
         Entry(EnrollSecret, "Enroll secrets", "lock"),
     ),

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from agents.board import clock
 from campaigns.answers.models import AuditRecord
@@ -51,6 +52,14 @@ def write(campaign: Campaign, stage: AuditRecord.Stage) -> None:
     AuditRecord.objects.update_or_create(
         campaign_id=campaign.pk, defaults=outcome, create_defaults={**launched, **outcome}
     )
+
+
+def note_decision(campaign: Campaign, what: str, by: str, reason: str = "") -> None:
+    """Add to a campaign's record who asked for its approval, gave it or refused. The caller holds its lock."""
+    record = AuditRecord.objects.get(campaign_id=campaign.pk)
+    said = {"what": what, "by": by, "at": timezone.now().isoformat(), "reason": reason}
+    record.approvals = [*record.approvals, said]
+    record.save(update_fields=["approvals"])
 
 
 def _hosts_of(campaign: Campaign) -> dict[str, str]:

@@ -31,6 +31,7 @@ class AuditRecord(models.Model):
     ended_reason = models.TextField(blank=True, default="")
     counts = models.JSONField(default=dict)
     hosts = models.JSONField(default=dict, help_text='ids of hosts by state, as ranges: {"answered": "1-500,502"}')
+    approvals = models.JSONField(default=list, help_text='[{"what": "approved", "by", "at", "reason"}], in order')
     deleted_at = models.DateTimeField(null=True, blank=True)
     deleted_by = models.CharField(max_length=150, blank=True, default="")
 

@@ -133,6 +133,7 @@ def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
         "paused_by": campaign.paused_by,
         "paused_reason": campaign.paused_reason,
         "status": campaign.status,
+        "waits_for": campaign.waits_for or None,
         "ended_reason": campaign.ended_reason,
         "ended_by": campaign.ended_by,
         "created_by": campaign.created_by.get_username() if campaign.created_by else None,

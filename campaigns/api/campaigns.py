@@ -18,6 +18,7 @@ from campaigns.answers import retention
 from campaigns.answers.results import campaign_json
 from campaigns.api import campaign_filters
 from campaigns.api.answers import AnswerViews
+from campaigns.api.approvals import ApproveSerializer, RejectSerializer
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.api.serializers import (
     CampaignChange,
@@ -27,8 +28,9 @@ from campaigns.api.serializers import (
 )
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import seconds_to_wait, waiting
-from campaigns.launching import control, launch, reruns
+from campaigns.launching import approvals, control, launch, reruns
 from campaigns.models import VIEW, Campaign, CampaignQuerySet
+from campaigns.people.roles import APPROVE
 from fleet.api import refuse_body
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters
@@ -163,6 +165,42 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         """Let more hosts be asked: `{"percent"}`, `{"count"}` (of hosts, in all) or `{"all": true}`."""
         user, campaign = self._changer(pk, "widening")
         return Response(self._json(control.widen(campaign.pk, user.get_username(), request.data)))
+
+    @extend_schema(request=ApproveSerializer, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def approve(self, request: Request, pk: str) -> Response:
+        """Say yes to a campaign that waits for a second person. With `digest` only to the one that was looked at."""
+        campaign = self._asked_for(pk)
+        body = ApproveSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(self._json(approvals.approve(campaign, self._user, body.validated_data["digest"])))
+
+    @extend_schema(request=RejectSerializer, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def reject(self, request: Request, pk: str) -> Response:
+        """Say no, with a reason: the campaign is stopped."""
+        campaign = self._asked_for(pk)
+        body = RejectSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(self._json(approvals.reject(campaign, self._user, body.validated_data["reason"])))
+
+    @extend_schema(request=None, responses=OBJECT)
+    @action(detail=True, methods=["post"], permission_classes=[])
+    def withdraw(self, request: Request, pk: str) -> Response:
+        """Take back, until the start: whoever approved the approval, whoever launched the launch."""
+        campaign = self._asked_for(pk, mine_too=True)
+        refuse_body(request)
+        return Response(self._json(approvals.withdraw(campaign, self._user)))
+
+    def _asked_for(self, pk: str, *, mine_too: bool = False) -> int:
+        """Give the id of a campaign that this person may decide on; `mine_too` = or launched."""
+        user = self._user
+        if not user.is_authenticated:
+            self.permission_denied(self.request)
+        mine = mine_too and Campaign.objects.filter(pk=pk, created_by=user.pk).exists()
+        if not mine and not user.has_perm(APPROVE):
+            raise PermissionDenied(f"deciding on campaign {pk}, which waits for a second person, needs {APPROVE}")
+        return int(get_object_or_404(Campaign, pk=pk).pk)
 
     def _changer(self, pk: str, doing: str) -> tuple[User, Campaign]:
         """Give who asks and the campaign. Only who launched it, or who may look at campaigns and change them, may."""

@@ -3,11 +3,13 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import campaigns, carves, inventory, status
+from campaigns.api import approvals, campaigns, carves, inventory, status
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
 router.register("campaigns", campaigns.CampaignViewSet)
+router.register("approvals", approvals.ApprovalViewSet)
+router.register("approval-rules", approvals.ApprovalRuleViewSet)
 router.register("hosts", inventory.HostViewSet)
 router.register("labels", inventory.LabelViewSet)
 router.register("queries", inventory.QueryViewSet)

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from agents.board import clock, operator_verbs, redis_client
 from campaigns import doorbell
 from campaigns.launching import kill_switch, rollout
+from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
 from fleet.errors import BadInputError, ConflictError, UnavailableError
@@ -61,11 +62,12 @@ def go_on(campaign: Campaign) -> None:
 
 
 def stop_scheduled(campaign: Campaign, by: str, reason: str) -> None:
-    """End a campaign that never began: it has no targets and was never on the board."""
-    campaign.status, campaign.ended_at = Status.STOPPED, clock.now()
+    """End a campaign that never began: it has no targets and was never on the board. Nobody can approve it any more."""
+    campaign.status, campaign.waits_for, campaign.ended_at = Status.STOPPED, "", clock.now()
     campaign.ended_by, campaign.ended_reason = by, reason
     campaign.closed_at, campaign.closed_entry = campaign.ended_at, "0-0"
     campaign.save()
+    Approval.objects.filter(campaign=campaign, state__in=Approval.OPEN).update(state=Approval.State.STOPPED)
 
 
 def stop(campaign_id: int, by: str, reason: str) -> Campaign:

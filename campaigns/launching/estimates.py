@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from agents.inventory import sql
 from agents.inventory.schemas import KIND
-from agents.models import BUSY, online_since
-from campaigns.launching import quotas
+from agents.models import BUSY, HostQuerySet, online_since
+from campaigns.launching import approval_rules, quotas
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection, sql_of
 
@@ -81,22 +81,36 @@ def _median_and_p95(values: list[int] | None) -> dict[str, int | None]:
     return {"median": median, "p95": p95}
 
 
-def estimate(target: Any, by: User, text: str = "", *, forced: bool = False) -> dict[str, Any]:
+def estimate(
+    target: Any, by: User, text: str = "", *, forced: bool = False, start_at: datetime | None = None
+) -> dict[str, Any]:
     """Count who a selection means now: all, online, seen within a day, by platform; and the cost of the SQL, if given.
 
     Raise BadInputError for what a launch would refuse; warn of what it would need a permission for, and of hosts that
-    it would not ask.
+    it would not ask; say why it would wait for a second person.
     """
     selection = Selection.read(target)
     selection.check_rights(by)
     warnings = selection.check_names()
-    meant = _count(selection)
+    now = timezone.now()
+    meant = _count(selection.hosts(now))
+    targeted = sum(counted.hosts for counted in meant.values())
+    warnings += filter(None, [quotas.beyond_quota(by, targeted)])
+    found = _estimate(meant, text, warnings, forced=forced)
+    caught = approval_rules.catch(by, text, targeted, (now, start_at or now))
+    return {**found, "approval": caught and caught.as_json()}
+
+
+def estimate_of(hosts: HostQuerySet, text: str, *, forced: bool = False) -> dict[str, Any]:
+    """Count hosts that are frozen, as they are now, and give the cost of the SQL. Raise BadInputError."""
+    return _estimate(_count(hosts), text, [], forced=forced)
+
+
+def _estimate(meant: dict[sql_support.Kind, Meant], text: str, warnings: list[str], *, forced: bool) -> dict[str, Any]:
     platforms: Counter[str] = Counter()
     for (platform, *_), counted in meant.items():
         platforms[platform] += counted.hosts
-    targeted = platforms.total()
     cost = None
-    warnings += filter(None, [quotas.beyond_quota(by, targeted)])
     if text:
         checked = sql.check(text, settings.RESTRICTED_TABLES)
         cost = cost_of(checked.text)
@@ -104,7 +118,7 @@ def estimate(target: Any, by: User, text: str = "", *, forced: bool = False) -> 
         warnings += sql_support.support_among(checked.text, kinds, forced=forced).warnings
         warnings += [*_refusals(cost), *(f"{reason}: it needs a permission" for reason in checked.restricted)]
     return {
-        "targeted": targeted,
+        "targeted": platforms.total(),
         "online": sum(counted.online for counted in meant.values()),
         "seen_last_day": sum(counted.seen_last_day for counted in meant.values()),
         "platforms": dict(platforms.most_common()),
@@ -113,10 +127,10 @@ def estimate(target: Any, by: User, text: str = "", *, forced: bool = False) -> 
     }
 
 
-def _count(selection: Selection) -> dict[sql_support.Kind, Meant]:
+def _count(hosts: HostQuerySet) -> dict[sql_support.Kind, Meant]:
     now = timezone.now()
     fields = (*KIND, "presence__last_seen", "presence__busy_since")
-    text, params = sql_of(selection.hosts(now), *fields)
+    text, params = sql_of(hosts, *fields)
     with connection.cursor() as cursor:
         cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - BUSY, now - timedelta(days=1), *params])
         return {row[:4]: Meant(*row[4:]) for row in cursor.fetchall()}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,21 +13,19 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents.board.copy import bitmap_of
-from agents.board.keyspace import seat_of
 from agents.inventory import installation, sql
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
-from campaigns.launching import estimates, kill_switch, quotas, rollout
+from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas
 from campaigns.launching.control import stop_scheduled
+from campaigns.launching.models import Approval
 from campaigns.launching.rollout import Rollout
-from campaigns.models import Campaign, IdempotencyKey, Query, TargetRange
+from campaigns.models import Campaign, IdempotencyKey, Query
 from campaigns.selecting import sql_support
-from campaigns.selecting.selection import Selection, sql_of
+from campaigns.selecting.selection import Selection
 from campaigns.states import Status
 from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError
-from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Order:
 def estimate(order: Order, by: User) -> dict[str, Any]:
     """Say what a launch would mean; its SQL may be "" = not known yet. Raise BadInputError as the launch would."""
     _check_shape(order)
-    return estimates.estimate(order.target, by, order.sql, forced=order.force)
+    return estimates.estimate(order.target, by, order.sql, forced=order.force, start_at=order.start_at)
 
 
 def launch(order: Order, by: User) -> Campaign:
@@ -91,10 +90,7 @@ def launch(order: Order, by: User) -> Campaign:
     )
     with transaction.atomic():
         quotas.check_person(by)
-        if order.start_at is None:
-            _freeze(campaign, selection)
-        else:
-            _schedule(campaign, selection)
+        _place(campaign, selection, by)
         audit.begin(campaign)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
@@ -123,16 +119,41 @@ def _check_times(order: Order) -> None:
             raise BadInputError(f"start_at {order.start_at.isoformat()} is more than a year ahead", "start_at")
 
 
-def _schedule(campaign: Campaign, selection: Selection) -> None:
-    """Save a campaign that begins later, after all checks that can be made now; a label may be filled until then."""
-    if _is_nobody(selection):
+def _place(campaign: Campaign, selection: Selection, by: User) -> None:
+    """Save the campaign: to begin at once, to begin later, or to wait for a second person."""
+    now = timezone.now()
+    ranges = freezing.ranges_of(selection.hosts(now))
+    if campaign.start_at is None and not ranges:
+        raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
+    if campaign.start_at is not None and _is_nobody(selection):
         raise BadInputError(f"target {json.dumps(campaign.target)} can never select a host", "target")
-    hosts = selection.hosts(timezone.now())
+    campaign.expected = sum(map(len, ranges.values()))
+    quotas.check_targets(by, campaign.expected)
+    if campaign.start_at is None:
+        _begin_or_ask(campaign, ranges, (now,))
+    elif not (ranges and _asked_for_approval(campaign, ranges, (now, campaign.start_at))):
+        _schedule(campaign, selection.hosts(now))
+
+
+def _begin_or_ask(campaign: Campaign, ranges: freezing.Ranges, moments: Sequence[datetime]) -> None:
+    if not _asked_for_approval(campaign, ranges, moments):
+        freezing.freeze(campaign, ranges)
+        freezing.begin(campaign)
+
+
+def _asked_for_approval(campaign: Campaign, ranges: freezing.Ranges, moments: Sequence[datetime]) -> bool:
+    """Let the campaign wait for a second person when a rule catches it; say whether one does."""
+    caught = approval_rules.catch(campaign.created_by, campaign.sql, sum(map(len, ranges.values())), moments)
+    if caught is None:
+        return False
+    approvals.ask(campaign, ranges, caught)
+    return True
+
+
+def _schedule(campaign: Campaign, hosts: HostQuerySet) -> None:
+    """Save a campaign that begins later, after all checks that can be made now; a label may be filled until then."""
     campaign.warnings += sql_support.support(campaign.sql, hosts, forced=campaign.is_forced).warnings
     campaign.status = Status.SCHEDULED
-    campaign.expected = hosts.count()
-    if campaign.created_by is not None:
-        quotas.check_targets(campaign.created_by, campaign.expected)
     campaign.save()
 
 
@@ -146,43 +167,42 @@ def _is_nobody(selection: Selection) -> bool:
     return not (selection.everybody or group or selection.host_ids or selection.host_names or earlier)
 
 
-def _freeze(campaign: Campaign, selection: Selection) -> None:
-    """Save the campaign over who is meant now, and enqueue its ranges. Raise BadInputError or ForbiddenError."""
-    hosts = selection.hosts(campaign.chosen_at)
-    ranges = ranges_of(hosts)
-    if not ranges:
-        raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
-    refused, warnings = sql_support.support(campaign.sql, hosts, forced=campaign.is_forced)
-    campaign.unsupported = refused
-    campaign.warnings += warnings
-    campaign.goes_alone = estimates.goes_alone(campaign.sql)
-    campaign.expected = sum(map(len, ranges.values()))
-    if campaign.created_by is not None:
-        quotas.check_targets(campaign.created_by, campaign.expected)
-    campaign.status = Status.TARGETING
-    rollout.begin(campaign, sql_support.able(hosts, refused))
-    campaign.save()
-    TargetRange.objects.bulk_create(
-        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
-        for number, ids in ranges.items()
-    )
-    for number in ranges:
-        enqueue("campaigns.write_range", campaign.pk, number)
-
-
 def start(campaign_id: int) -> None:
-    """Start a scheduled campaign whose time came. Who is meant is frozen now; nobody: it is stopped and says so."""
+    """Start a scheduled campaign whose time came: over the hosts that were approved, or those that are meant now.
+
+    A rule may catch it only now, since more are meant; then it waits for a second person. Nobody is meant: it is
+    stopped and says so.
+    """
     with transaction.atomic():
         campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-        if campaign is None or campaign.status != Status.SCHEDULED:
+        if campaign is None or campaign.status != Status.SCHEDULED or campaign.waits_for:
             return
-        try:
+        approval = Approval.objects.filter(campaign=campaign).first()
+        if approval is not None:
+            approvals.begin_approved(campaign, approval)
+        else:
+            _start_unapproved(campaign)
+        doorbell.ring(campaign_id)
+
+
+def _start_unapproved(campaign: Campaign) -> None:
+    try:
+        with transaction.atomic():
             selection = Selection.read(campaign.target)
             campaign.warnings = selection.check_names()
-            _freeze(campaign, selection)
-        except FleetError as error:
-            stop_scheduled(campaign, "schedule", error.sentence)
-        doorbell.ring(campaign_id)
+            ranges = freezing.ranges_of(selection.hosts(campaign.chosen_at))
+            _check_start(campaign, ranges)
+            _begin_or_ask(campaign, ranges, (timezone.now(),))
+    except FleetError as error:
+        stop_scheduled(campaign, "schedule", error.sentence)
+
+
+def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:
+    """Raise BadInputError when nobody is meant, ForbiddenError when more are than who launched may ask."""
+    if not ranges:
+        raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
+    if campaign.created_by is not None:
+        quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())))
 
 
 def _allowed(checked: sql.Checked, by: User) -> str:
@@ -219,12 +239,3 @@ def _lock_key(by: User, key: str) -> None:
     """Let launches under the same key wait for each other until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [key, by.pk])
-
-
-def ranges_of(hosts: HostQuerySet) -> dict[int, list[int]]:
-    """Name the hosts by range of ids."""
-    text, params = sql_of(hosts, "pk")
-    with connection.cursor() as cursor:
-        # The query is the ORM's own; its values travel as parameters.
-        cursor.execute(f"SELECT id >> 16, array_agg(id) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
-        return dict(cursor.fetchall())

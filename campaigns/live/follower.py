@@ -98,7 +98,7 @@ class Follower:
             self._campaign = self._ask("GET", self._path)
             self._warn()
             self._take_results()
-            words = _words(self._campaign["counts"])
+            words = _words(self._campaign)
             if words != self._shown:
                 self._tell(words)
                 self._shown = words
@@ -157,6 +157,9 @@ class Follower:
         return SILENT if any(counts[state] for state in SILENT_STATES) else ANSWERED
 
 
-def _words(counts: dict[str, int]) -> str:
+def _words(campaign: dict[str, Any]) -> str:
+    if campaign.get("waits_for"):
+        return f"{campaign['expected']} hosts: waits for {campaign['waits_for']}, by a second person"
+    counts: dict[str, int] = campaign["counts"]
     parts = [f"{counts[name]} {name}" for name in counts if counts[name] and name not in ("targeted", "rows", "online")]
     return f"{counts['targeted']} hosts: {', '.join(parts) or 'none yet'}; {counts['rows']} rows"

@@ -15,7 +15,8 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from agents.board import clock, heartbeats, operator_verbs, redis_client
-from campaigns.launching import control, kill_switch, launch
+from campaigns.launching import approvals, control, kill_switch, launch
+from campaigns.launching.models import Approval
 from campaigns.models import Campaign, TargetRange
 from campaigns.running import releasing
 from campaigns.running.ending import STEP_SECONDS, close, close_finished, finish, give_up
@@ -42,7 +43,10 @@ def sweep() -> None:
     if not is_on:
         control.stop_all("kill switch")
     now = clock.now()
-    _each(_in_time(Campaign.objects.filter(status=Status.SCHEDULED, start_at__lte=now)), launch.start)
+    due = Campaign.objects.filter(status=Status.SCHEDULED, waits_for="", start_at__lte=now)
+    _each(_in_time(due), launch.start)
+    unanswered = Approval.objects.waiting().filter(expires_at__lte=timezone.now())
+    _each(unanswered.values_list("campaign_id", flat=True), approvals.expire)
     running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None)
     _each(_ids(running.exclude(answer_within=None)), give_up)
     open_campaigns = Campaign.objects.under_way().filter(closed_at=None)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, F, Func, IntegerField, Max, OuterRef, Value
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from agents.board import clock, operator_verbs, redis_client
@@ -17,12 +17,12 @@ from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
 from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
-from campaigns.launching import quotas
+from campaigns.launching import approvals, quotas
 from campaigns.launching.control import close_on_board
 from campaigns.models import Campaign, Target, TargetRange
 from campaigns.running import releasing
 from campaigns.running.releasing import HASH, brakes_of
-from campaigns.selecting import sql_support
+from campaigns.selecting import frozen, sql_support
 from campaigns.selecting.selection import Selection, sql_of
 from campaigns.states import OPEN_STATES, Status
 
@@ -63,20 +63,10 @@ def _write_targets(campaign_id: int, number: int) -> bool:
         range_ = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None).first()
         if campaign is None or range_ is None:
             return False
-        written = _write(campaign, _meant(range_))
+        written = _write(campaign, frozen.hosts_of([range_]))
     if written > 20_000:
         _analyze()
     return True
-
-
-def _meant(range_: TargetRange) -> HostQuerySet:
-    """Give the hosts of a range that were meant at the launch and are enrolled still."""
-    first = range_.number << RANGE_BITS
-    # Redis counts the bits of a byte from the left, PostgreSQL from the right.
-    bit = F("pk").bitand(RANGE_SIZE - 1).bitxor(7)
-    is_meant = Func(Value(range_.hosts), bit, function="get_bit", output_field=IntegerField())
-    hosts: HostQuerySet = Host.objects.enrolled().filter(pk__gte=first, pk__lt=first + RANGE_SIZE)
-    return hosts.annotate(is_meant=is_meant).filter(is_meant=1)
 
 
 def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
@@ -202,10 +192,14 @@ def add_late_joiners(campaign_id: int) -> int:
 def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
     """Leave out hosts beyond the quota of who launched, and let the campaign say that some were."""
     by = campaign.created_by
-    room = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
-    if room is None or room >= len(hosts):
+    of_quota = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
+    rooms = [room for room in (of_quota, approvals.room_for(campaign)) if room is not None]
+    room = min(rooms, default=len(hosts))
+    if room >= len(hosts):
         return hosts
     warning = f"nobody joins any more: {campaign.count_targeted + room} hosts is the most that {by} may ask"
+    if room != of_quota:
+        warning += " without a second person's approval"
     if warning not in campaign.warnings:
         campaign.warnings.append(warning)
         campaign.save(update_fields=["warnings"])

@@ -47,6 +47,9 @@ TABLE: list[Line] = [
     ("POST", CAMPAIGN + "rerun/", AGAIN, {"owner"}),
     *(("POST", CAMPAIGN + f"{verb}/", body, {"owner"}) for verb, body in
       (("stop", None), ("pause", None), ("resume", None), ("widen", {"all": True}))),
+    ("POST", CAMPAIGN + "approve/", None, NOBODY),
+    ("POST", CAMPAIGN + "reject/", {"reason": "no"}, NOBODY),
+    ("POST", CAMPAIGN + "withdraw/", None, {"owner"}),
     ("GET", "/api/v1/carves/{campaign}/file", None, NOBODY),
     ("GET", "/api/v1/hosts/", None, SEE),
     ("GET", HOST, None, SEE),

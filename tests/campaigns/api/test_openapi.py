@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, settings
 from requests import Request
@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from schemathesis import Case
 
 from agents.models import EnrollSecret
+from campaigns.launching.models import ApprovalRule
 from campaigns.models import Query
 from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
@@ -48,6 +49,7 @@ def ids(boss: APIClient) -> dict[str, int]:
         "campaigns": campaign.pk,
         "hosts": host.pk,
         "labels": make_label("web", host).pk,
+        "approval-rules": ApprovalRule.objects.create(group=Group.objects.create(name="others"), hosts_above=9).pk,
         "queries": Query.objects.create(name="ports", sql="SELECT 1").pk,
         "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough for a secret").pk,
         "tokens": ApiToken.objects.create(user=User.objects.get(username="boss"))[0].pk,

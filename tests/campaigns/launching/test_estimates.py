@@ -42,6 +42,7 @@ def test_hosts_are_counted_by_platform_and_by_when_they_were_seen(api: Api, oper
         "platforms": {"linux": 2, "darwin": 1},
         "cost": None,
         "warnings": [],
+        "approval": None,
     }
     assert not Campaign.objects.exists()
 
@@ -143,7 +144,7 @@ def test_an_estimate_takes_a_few_queries_whatever_the_number_of_hosts() -> None:
     with CaptureQueriesContext(connection) as queries:
         assert estimate(target, admin, SLOW)["targeted"] == 20
 
-    assert len(queries) == 6, "labels, campaign, hosts by name, the count, the cost, tables of each kind"
+    assert len(queries) == 7, "labels, campaign, hosts by name, the count, the cost, tables of each kind, rules"
 
 
 def test_sql_that_was_slow_before_shares_no_read(agent: Callable[[Any], Agent]) -> None:

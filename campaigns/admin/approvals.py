@@ -1,0 +1,46 @@
+"""The admin of the rules by which launches wait for a second person, and of what became of those that did."""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from agents.admin.read_only import ReadOnlyAdmin
+from campaigns.launching import approval_rules
+from campaigns.launching.models import Approval, ApprovalRule
+from fleet.admin import ModelAdmin
+
+
+@admin.register(ApprovalRule)
+class ApprovalRuleAdmin(ModelAdmin):
+    """One rule for each group, and one without a group for everybody."""
+
+    list_display = ["__str__", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at"]
+    list_select_related = ["group"]
+    fields = ["group", "hosts_above", "tables", "hours", "expires_after"]
+    search_fields = ["group__name"]
+
+    def save_model(self, request: HttpRequest, obj: ApprovalRule, form: Any, change: bool) -> None:
+        """Remember who wrote it."""
+        approval_rules.keep(obj, cast(User, request.user))
+
+    def delete_model(self, request: HttpRequest, obj: ApprovalRule) -> None:
+        """Remember who deleted it."""
+        approval_rules.drop(obj, cast(User, request.user))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApprovalRule]) -> None:
+        """Remember it of each."""
+        for rule in queryset:
+            self.delete_model(request, rule)
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnlyAdmin):
+    """What waits, or waited, for a second person: decided on the console's page *Approvals* and by the API."""
+
+    list_display = ["campaign", "state", "why", "asked_at", "expires_at", "decided_by_name", "decided_at", "reason"]
+    list_select_related = ["campaign"]
+    list_filter = ["state"]
+    search_fields = ["=campaign__id", "decided_by_name", "reason"]

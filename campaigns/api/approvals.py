@@ -1,0 +1,233 @@
+"""The API of approvals: what waits for a second person, what is known of it, and the rules that let it wait."""
+
+from typing import Any, ClassVar, cast
+
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
+from rest_framework import mixins, serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
+
+from campaigns.api.serializers import Moment
+from campaigns.launching import approval_diff, approval_rules, approvals, requests
+from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, Approval, ApprovalRule
+from campaigns.models import Campaign
+from fleet.api import StrictSerializer, refuse_body
+from fleet.parameters import PAGING, Parameters, choice_in
+from fleet.views import ApiView
+
+
+class ApproveSerializer(StrictSerializer):
+    """A yes."""
+
+    digest = serializers.CharField(
+        required=False, default="", max_length=64, help_text="of what was looked at; another one is a 409"
+    )
+
+
+class RejectSerializer(StrictSerializer):
+    """A no."""
+
+    reason = serializers.CharField(max_length=approvals.LONGEST_REASON, help_text="shown to whoever asked")
+
+
+class LimitsSerializer(serializers.ModelSerializer[Campaign]):
+    """The limits that an approval is bound to."""
+
+    start_at = Moment(allow_null=True)
+    force = serializers.BooleanField(source="is_forced")
+
+    class Meta:
+        model = Campaign
+        fields = ("timeout", "answer_within", "rollout", "include_late_joiners", "force", "start_at")
+
+
+class ApprovalSerializer(serializers.ModelSerializer[Approval]):
+    """A launch that needs, or needed, a second person."""
+
+    campaign = serializers.IntegerField(source="campaign_id")
+    name = serializers.CharField(source="campaign.name")
+    status = serializers.CharField(source="campaign.status")
+    sql = serializers.CharField(source="campaign.sql")
+    query = serializers.IntegerField(source="campaign.query_id", allow_null=True)
+    target = serializers.JSONField(source="campaign.target", help_text="the selection, as given")
+    asked_because = serializers.CharField(source="campaign.reason", help_text="the reason given with the launch")
+    limits = LimitsSerializer(source="campaign")
+    hosts = serializers.SerializerMethodField(help_text="frozen and enrolled still, of those one may see")
+    more_hosts = serializers.SerializerMethodField(help_text="it is over hosts too that one may not see")
+    why = serializers.ListField(child=serializers.CharField(), help_text="what of the rules caught it")
+    asked_by = serializers.CharField(source="campaign.created_by.username", default=None, allow_null=True)
+    asked_at = Moment()
+    expires_at = Moment(help_text="when it can be approved no more")
+    decided_by = serializers.CharField(source="decided_by_name", help_text="who approved, rejected or withdrew it")
+    decided_at = Moment(allow_null=True)
+    good_until = Moment(allow_null=True, help_text="when the approval is good for no start more")
+    may_decide = serializers.SerializerMethodField(help_text="one may say yes and no")
+
+    class Meta:
+        model = Approval
+        fields: tuple[str, ...] = (
+            *("campaign", "name", "status", "state", "why", "sql", "query", "target", "limits", "hosts", "more_hosts"),
+            *("digest", "asked_by", "asked_at", "asked_because", "expires_at"),
+            *("decided_by", "decided_at", "good_until", "reason", "may_decide"),
+        )
+        read_only_fields = fields
+
+    @property
+    def _viewer(self) -> User:
+        return cast(User, self.context["request"].user)
+
+    def get_hosts(self, approval: Approval) -> int:
+        """Count those that this person may see."""
+        return requests.count_seen(approval.campaign, self._viewer)
+
+    def get_more_hosts(self, approval: Approval) -> bool:
+        """Say whether there are others."""
+        return not requests.sees_all(approval.campaign, self._viewer)
+
+    def get_may_decide(self, approval: Approval) -> bool:
+        """Say whether this person may, and it is not decided."""
+        waits = approval.state == Approval.State.WAITING and bool(approval.campaign.waits_for)
+        return waits and approvals.may_decide(approval.campaign, self._viewer)
+
+
+class DiffSerializer(serializers.Serializer[approval_diff.Diff]):
+    """What is different from the last approved run of the same SQL or saved query."""
+
+    campaign = serializers.IntegerField(source="campaign.pk")
+    sql = serializers.ListField(child=serializers.CharField(), help_text="lines of a unified diff; [] = it is the same")
+    more_hosts = serializers.IntegerField()
+    less_hosts = serializers.IntegerField()
+    same_hosts = serializers.IntegerField()
+    limits = serializers.SerializerMethodField(help_text="those that differ: {name: {then, now}}")
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_limits(self, found: approval_diff.Diff) -> dict[str, dict[str, Any]]:
+        """Give both values."""
+        names = {"is_forced": "force"}
+        return {names.get(name, name): {"then": then, "now": now} for name, (then, now) in found.limits.items()}
+
+
+class ApprovalInFullSerializer(ApprovalSerializer):
+    """The same with what a second person looks at before deciding."""
+
+    estimate = serializers.SerializerMethodField(help_text="of the frozen hosts as they are now, as estimate/ gives it")
+    diff = serializers.SerializerMethodField()
+
+    class Meta(ApprovalSerializer.Meta):
+        fields = (*ApprovalSerializer.Meta.fields, "estimate", "diff")
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_estimate(self, approval: Approval) -> dict[str, Any]:
+        """Count the frozen hosts, and look up what the SQL cost."""
+        return requests.estimate(approval.campaign, self._viewer)
+
+    @extend_schema_field(DiffSerializer(allow_null=True))
+    def get_diff(self, approval: Approval) -> Any:
+        """Compare with the last approved run."""
+        found = approval_diff.diff(approval.campaign, self._viewer)
+        return None if found is None else DiffSerializer(found).data
+
+
+@extend_schema_view(
+    retrieve=extend_schema(responses=ApprovalInFullSerializer),
+)
+class ApprovalViewSet(ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Approval]):
+    """Launches that need, or needed, a second person, by the id of the campaign."""
+
+    queryset = Approval.objects.all()
+    serializer_class = ApprovalSerializer
+    permission_classes = [IsAuthenticated]
+    lookup_field = "campaign_id"
+    lookup_value_regex = "[0-9]{1,18}"
+    query_parameters: ClassVar[Parameters] = {
+        "list": (
+            *PAGING,
+            OpenApiParameter("waiting", str, enum=["me"], description="me: those that wait for one's own decision"),
+            OpenApiParameter("by", str, enum=["me"], description="me: those that one asked for or decided"),
+        )
+    }
+
+    def get_queryset(self) -> QuerySet[Approval]:
+        """Leave out what is none of this person's business."""
+        user = cast(User, self.request.user)
+        found = requests.shown_to(user)
+        if choice_in(self.request, "waiting", ["me"]):
+            found = found.filter(pk__in=[approval.pk for approval in requests.waiting_for(user)])
+        if choice_in(self.request, "by", ["me"]):
+            found = found.filter(Q(campaign__created_by=user) | Q(decided_by=user))
+        return found
+
+    def retrieve(self, request: Request, campaign_id: str) -> Response:
+        """Give one with its estimate and what differs from the last approved run."""
+        return Response(ApprovalInFullSerializer(self.get_object(), context={"request": request}).data)
+
+
+class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[ApprovalRule]):
+    """When what the members of a group launch needs a second person."""
+
+    group = serializers.SlugRelatedField[Group](
+        slug_field="name", queryset=Group.objects.all(), allow_null=True, help_text="null = everybody"
+    )
+    expires_after = serializers.IntegerField(
+        required=False, min_value=SHORTEST_WAIT, max_value=LONGEST_WAIT, help_text="seconds"
+    )
+    changed_at = Moment(read_only=True)
+
+    class Meta:
+        model = ApprovalRule
+        fields = ("id", "group", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at")
+        read_only_fields = ("changed_by",)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let the model say what is wrong with tables, hours and a second rule of a group."""
+        rule = ApprovalRule(**{**self._kept(), **attrs})
+        if self.instance is not None:
+            rule.pk, rule._state.adding = self.instance.pk, False  # so that it is not compared with itself
+        try:
+            rule.clean()
+            rule.validate_constraints()
+        except ValidationError as error:
+            raise serializers.ValidationError(
+                error.message_dict if hasattr(error, "error_dict") else {"group": error.messages}
+            ) from error
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> ApprovalRule:
+        """Keep it as its writer's."""
+        return self._keep(ApprovalRule(), validated_data)
+
+    def update(self, instance: ApprovalRule, validated_data: dict[str, Any]) -> ApprovalRule:
+        """Keep it as its changer's."""
+        return self._keep(instance, validated_data)
+
+    def _keep(self, rule: ApprovalRule, values: dict[str, Any]) -> ApprovalRule:
+        for name, value in values.items():
+            setattr(rule, name, value)
+        approval_rules.keep(rule, cast(User, self.context["request"].user))
+        return rule
+
+    def _kept(self) -> dict[str, Any]:
+        names = ("group", "hosts_above", "tables", "hours", "expires_after")
+        return {name: getattr(self.instance, name) for name in names} if self.instance else {}
+
+
+class ApprovalRuleViewSet(ApiView, ModelViewSet[ApprovalRule]):
+    """The rules that let launches wait for a second person, one for each group and one for everybody."""
+
+    queryset = ApprovalRule.objects.select_related("group")
+    serializer_class = ApprovalRuleSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+
+    def perform_destroy(self, instance: ApprovalRule) -> None:
+        """Delete it, and let the audit say who did."""
+        refuse_body(self.request)
+        approval_rules.drop(instance, cast(User, self.request.user))

@@ -1,0 +1,96 @@
+"""Which launches need a second person: by how many hosts they reach, which tables they read, and when.
+
+A rule belongs to a group, or to nobody's in particular: then it holds for everybody, superusers too. Whoever is in
+several groups is under the rules of all of them, so the strictest decides: one group never frees from what another
+asks for. Superusers are under the rules of the groups they are in, like anybody.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Q
+
+from agents.inventory import sql
+from campaigns.launching import windows
+from campaigns.launching.models import ApprovalRule
+from fleet.audit import note
+
+
+@dataclass(frozen=True)
+class Caught:
+    """Why a launch waits, in sentences' parts (`more than 500 hosts`), and for how many seconds at most."""
+
+    why: list[str]
+    wait: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as an estimate shows it."""
+        return {"why": self.why, "expires_after": self.wait}
+
+
+def rules_of(by: User | None) -> list[ApprovalRule]:
+    """Give the rules a person is under; None = who launched is gone: those of everybody."""
+    mine = Q(group=None) if by is None else Q(group=None) | Q(group__user=by)
+    return list(ApprovalRule.objects.filter(mine).select_related("group").order_by("pk").distinct())
+
+
+@transaction.atomic
+def keep(rule: ApprovalRule, by: User) -> None:
+    """Save a rule, and who wrote it."""
+    rule.changed_by = by.get_username()
+    rule.save()
+    note("approval_rule.kept", by=by, subject=str(rule), **rule.as_json())
+
+
+@transaction.atomic
+def drop(rule: ApprovalRule, by: User) -> None:
+    """Delete a rule."""
+    note("approval_rule.deleted", by=by, subject=str(rule), **rule.as_json())
+    rule.delete()
+
+
+def catch(by: User | None, text: str, hosts: int, moments: Sequence[datetime]) -> Caught | None:
+    """Say what of a person's rules catches a launch of checked SQL; None = nothing does.
+
+    `moments` are when it is launched and when it begins: a window catches either. SQL "" = it is not known yet.
+    """
+    rules = rules_of(by)
+    why = [*_by_hosts(rules, hosts), *_by_tables(rules, text), *_by_hours(rules, moments)]
+    if not why:
+        return None
+    waits = [rule.expires_after for rule in rules if _reasons(rule, text, hosts, moments)]
+    return Caught(why, min(waits))
+
+
+def most_hosts_of(by: User | None) -> int | None:
+    """Give over how many hosts a person may launch alone; None = any number."""
+    return min(_limits(rules_of(by)), default=None)
+
+
+def _reasons(rule: ApprovalRule, text: str, hosts: int, moments: Sequence[datetime]) -> list[str]:
+    return [*_by_hosts([rule], hosts), *_by_tables([rule], text), *_by_hours([rule], moments)]
+
+
+def _limits(rules: Iterable[ApprovalRule]) -> list[int]:
+    return [rule.hosts_above for rule in rules if rule.hosts_above is not None]
+
+
+def _by_hosts(rules: Iterable[ApprovalRule], hosts: int) -> list[str]:
+    limit = min(_limits(rules), default=None)
+    if limit is None or hosts <= limit:
+        return []
+    return [f"more than {limit:,} host{'' if limit == 1 else 's'}" if limit else "any host at all"]
+
+
+def _by_tables(rules: Iterable[ApprovalRule], text: str) -> list[str]:
+    tables = {name for rule in rules for name in rule.tables}
+    return [f"it reads {name}" for name in sql.tables_named(text, tables)] if tables and text else []
+
+
+def _by_hours(rules: Iterable[ApprovalRule], moments: Sequence[datetime]) -> list[str]:
+    every = dict.fromkeys(window for rule in rules for window in windows.read(rule.hours))
+    return [f"launched within {window}" for window in every if any(map(window.holds, moments))]

@@ -1,0 +1,50 @@
+"""Freeze who is meant, range by range, and let a campaign over them begin: at once, or when it was approved."""
+
+from django.db import connection
+from django.utils import timezone
+
+from agents.board.copy import bitmap_of
+from agents.board.keyspace import seat_of
+from agents.models import HostQuerySet
+from campaigns.launching import estimates, rollout
+from campaigns.models import Campaign, TargetRange
+from campaigns.selecting import frozen, sql_support
+from campaigns.selecting.selection import sql_of
+from campaigns.states import Status
+from fleet.queue import enqueue
+
+Ranges = dict[int, list[int]]  # ids of hosts by number of their range
+
+
+def ranges_of(hosts: HostQuerySet) -> Ranges:
+    """Name the hosts by range of ids: one question, so that whoever counts them counts those."""
+    text, params = sql_of(hosts, "pk")
+    with connection.cursor() as cursor:
+        # The query is the ORM's own; its values travel as parameters.
+        cursor.execute(f"SELECT id >> 16, array_agg(id) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
+        return dict(cursor.fetchall())
+
+
+def freeze(campaign: Campaign, ranges: Ranges) -> None:
+    """Save the campaign with who is meant. Its status says whether it begins."""
+    campaign.expected = sum(map(len, ranges.values()))
+    campaign.save()
+    TargetRange.objects.bulk_create(
+        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
+        for number, ids in ranges.items()
+    )
+
+
+def begin(campaign: Campaign) -> None:
+    """Let a campaign whose hosts are frozen begin, and enqueue its ranges. Raise BadInputError when none can run it."""
+    hosts = frozen.hosts_of(campaign.ranges.all())
+    refused, warnings = sql_support.support(campaign.sql, hosts, forced=campaign.is_forced)
+    campaign.unsupported = refused
+    campaign.warnings += [warning for warning in warnings if warning not in campaign.warnings]
+    campaign.goes_alone = estimates.goes_alone(campaign.sql)
+    campaign.status, campaign.waits_for = Status.TARGETING, ""
+    rollout.begin(campaign, sql_support.able(hosts, refused))
+    campaign.save()
+    campaign.ranges.update(sent_at=timezone.now())
+    for number in campaign.ranges.values_list("number", flat=True):
+        enqueue("campaigns.write_range", campaign.pk, number)

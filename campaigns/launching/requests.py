@@ -1,0 +1,68 @@
+"""What people see of the launches that need a second person: which, over which hosts, and what they would mean."""
+
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+
+from agents.models import Host, HostQuerySet
+from campaigns.launching import estimates
+from campaigns.launching.approvals import may_decide
+from campaigns.launching.models import Approval, ApprovalQuerySet
+from campaigns.models import VIEW, Campaign
+from campaigns.people import scopes
+from campaigns.people.roles import APPROVE
+from campaigns.selecting import frozen
+from fleet.errors import BadInputError
+
+
+def shown_to(user: User) -> ApprovalQuerySet:
+    """Give the requests that a person may look at: one's own, and all for who may approve or look at campaigns."""
+    found: ApprovalQuerySet = Approval.objects.select_related("campaign__created_by", "campaign__query")
+    if user.has_perm(APPROVE) or user.has_perm(VIEW):
+        return found
+    return found.filter(Q(campaign__created_by=user) | Q(decided_by=user))
+
+
+def waiting_for(user: User) -> list[Approval]:
+    """Give the requests that this person may decide now, the one that expires first before the others."""
+    if not user.has_perm(APPROVE):
+        return []
+    others = Approval.objects.waiting().exclude(campaign__created_by=user).select_related("campaign__created_by")
+    found = list(others.order_by("expires_at"))
+    # Who is not limited sees all hosts of each: nothing more is to be asked for.
+    return [one for one in found if may_decide(one.campaign, user)] if scopes.is_limited(user) else found
+
+
+def seen_hosts(campaign: Campaign, viewer: User) -> HostQuerySet:
+    """Give the hosts that were frozen, or asked once it has begun, as far as this person may see them."""
+    return cast(HostQuerySet, scopes.within(_meant(campaign), viewer, "pk"))
+
+
+def count_seen(campaign: Campaign, viewer: User) -> int:
+    """Count them."""
+    return seen_hosts(campaign, viewer).count() if scopes.is_limited(viewer) else campaign.expected
+
+
+def sees_all(campaign: Campaign, viewer: User) -> bool:
+    """Say whether this person may see every one of them."""
+    if not scopes.is_limited(viewer):
+        return True
+    return not _meant(campaign).exclude(pk__in=scopes.hosts_for(viewer).values("pk")).exists()
+
+
+def _meant(campaign: Campaign) -> HostQuerySet:
+    if campaign.started_at is None:
+        return frozen.hosts_of(campaign.ranges.all())
+    hosts: HostQuerySet = Host.objects.filter(pk__in=campaign.targets.values("host_id"))
+    return hosts
+
+
+def estimate(campaign: Campaign, viewer: User) -> dict[str, Any]:
+    """Count the hosts of a request as they are now, and look up what its SQL cost before."""
+    hosts = seen_hosts(campaign, viewer)
+    try:
+        return estimates.estimate_of(hosts, campaign.sql, forced=campaign.is_forced)
+    except BadInputError as error:  # no host can run it any more
+        counted = estimates.estimate_of(hosts, "")
+        return {**counted, "warnings": [*counted["warnings"], error.sentence]}
