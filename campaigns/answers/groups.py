@@ -33,22 +33,30 @@ GROUP_ORDERS = {
 
 
 # Both questions give digest, hosts, rows, content and, where that is no content yet, an example.
-# {cells} are `row -> %s`, one for each column.
+# {cells} are `(row ->> %s) COLLATE "C"`, one for each column; {places} their numbers, {values} their names. Text that
+# sorts by its bytes is grouped four times as fast as JSON.
 BY_COLUMNS = """
-SELECT md5(cells::text) AS digest, count(*) AS hosts, sum(rows) AS rows, cells AS content, NULL::bigint AS example_id
+SELECT md5(content::text) AS digest, hosts, rows, content, NULL::bigint AS example_id
 FROM (
-    SELECT jsonb_build_array({cells}) AS cells, count(*) AS rows
-    FROM campaigns_result AS result CROSS JOIN LATERAL jsonb_array_elements(result.rows) AS row
-    WHERE result.campaign_id = %s AND result.state = 'answered' {conditions} GROUP BY result.host_id, 1
-) AS of_host
-GROUP BY cells
+    SELECT jsonb_build_array({values}) AS content, count(*) AS hosts, sum(of_host.rows) AS rows
+    FROM campaigns_result AS result CROSS JOIN LATERAL (
+        SELECT {cells}, count(*) AS rows
+        FROM jsonb_array_elements(result.rows) AS row {conditions} GROUP BY {places}
+    ) AS of_host ({values}, rows)
+    WHERE result.campaign_id = %s AND result.state = 'answered' GROUP BY {values}
+) AS of_values
 """
 WHOLE = "md5((SELECT coalesce(jsonb_agg(row ORDER BY row), '[]') FROM jsonb_array_elements({rows}) AS row)::text)"
+# Answers that are the same to the letter are put in order once.
 BY_ANSWERS = f"""
-SELECT digest, count(*) AS hosts, sum(row_count) AS rows, NULL::jsonb AS content, min(id) AS example_id
+SELECT digest, sum(hosts)::bigint AS hosts, sum(rows) AS rows, NULL::jsonb AS content, min(id) AS example_id
 FROM (
-    SELECT id, row_count, {WHOLE.format(rows="rows")} AS digest
-    FROM campaigns_result AS result WHERE campaign_id = %s AND state = 'answered' {{conditions}}
+    SELECT hosts, of_letters.rows, id, {WHOLE.format(rows="example.rows")} AS digest
+    FROM (
+        SELECT count(*) AS hosts, sum(row_count) AS rows, min(id) AS id
+        FROM campaigns_result AS result WHERE campaign_id = %s AND state = 'answered' {{conditions}}
+        GROUP BY md5(result.rows::text)
+    ) AS of_letters JOIN campaigns_result AS example USING (id)
 ) AS answer GROUP BY digest
 """  # noqa: S608 - put together of constants
 HOLDS = """
@@ -125,9 +133,16 @@ def grouped(campaign: Campaign, names: Sequence[str], search: str = "") -> tuple
     if not names:
         conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
         return BY_ANSWERS.format(conditions=conditions), [campaign.pk, *params]
-    conditions = f"AND ({' OR '.join(['row ->> %s ILIKE %s'] * len(names))})" if search else ""
+    conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}" if search else ""
     held = [text for name in names for text in (name, pattern_of(search))] if search else []
-    return BY_COLUMNS.format(cells=_cells(names), conditions=conditions), [*names, campaign.pk, *held]
+    numbers = range(1, len(names) + 1)
+    text = BY_COLUMNS.format(
+        cells=", ".join(['(row ->> %s) COLLATE "C"'] * len(names)),
+        places=", ".join(map(str, numbers)),
+        values=", ".join(f"value_{number}" for number in numbers),
+        conditions=conditions,
+    )
+    return text, [*names, *held, campaign.pk]
 
 
 def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
@@ -187,4 +202,4 @@ class _Digests(Func):
 
 
 def _cells(names: Sequence[str]) -> str:
-    return ", ".join(["row -> %s"] * len(names))
+    return ", ".join(["row ->> %s"] * len(names))

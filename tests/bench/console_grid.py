@@ -8,17 +8,23 @@ from playwright.sync_api import CDPSession, Page
 from campaigns.models import Campaign
 
 ROUNDS, JUMPS = 3, 20
-# The first line of the grid whose row is there.
-ROW = ".rows-grid .ag-center-cols-container .ag-row:not(.ag-row-loading) .ag-cell:not(:empty)"
+ROW = ".rows-grid .ag-row [col-id^='column:'] .ag-cell-value:not(:empty)"
+HEADING = ".rows-grid .ag-header-cell[col-id^='column:'] .ag-header-cell-label"
 JUMP = """(part) => {
-  const body = document.querySelector(".rows-grid .ag-body-viewport");
+  const body = document.querySelector(".rows-grid .ag-grid-viewport");
   body.scrollTop = (body.scrollHeight - body.clientHeight) * part;
 }"""
 # What stands in the window is there: no row still waits to be fetched.
 SETTLED = """() => {
-  const rows = [...document.querySelectorAll(".rows-grid .ag-center-cols-container .ag-row")];
-  return rows.length > 3 && rows.every((row) => row.querySelector(".ag-cell")?.textContent);
+  const body = document.querySelector(".rows-grid .ag-grid-viewport").getBoundingClientRect();
+  const rows = [...document.querySelectorAll(".rows-grid .ag-row[row-index]")].filter((row) => {
+    const {top, bottom} = row.getBoundingClientRect();
+    return top >= body.top && bottom <= body.bottom;
+  });
+  return rows.length > 3 && rows.every((row) => row.textContent.trim());
 }"""
+# Until two frames are drawn, so that the grid has seen where it was scrolled to.
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 
 
 def report(page: Page, campaigns: dict[str, Campaign]) -> None:
@@ -56,6 +62,7 @@ def _first_rows(page: Page, campaign: Campaign) -> float:
 def _jump(page: Page, part: float) -> float:
     begun = time.perf_counter()
     page.evaluate(JUMP, part)
+    page.evaluate(FRAMES)
     page.wait_for_function(SETTLED, timeout=120_000)
     return (time.perf_counter() - begun) * 1000
 
@@ -66,7 +73,7 @@ def _sort(page: Page) -> float:
     page.wait_for_function(SETTLED, timeout=120_000)
     begun = time.perf_counter()
     with page.expect_response(lambda answer: "/rows/?" in answer.url and "order=" in answer.url, timeout=120_000):
-        page.locator(".rows-grid .ag-header-viewport .ag-header-cell-label").first.click()
+        page.locator(HEADING).first.click()
     page.wait_for_function(SETTLED, timeout=120_000)
     return (time.perf_counter() - begun) * 1000
 
