@@ -327,6 +327,12 @@ class Target(models.Model):
     def __str__(self) -> str:
         return f"{self.hostname} in campaign {self.campaign_id}"
 
+    @property
+    def cpu_ms(self) -> int | None:
+        """Give what the SQL took of the host's processors, as far as it told."""
+        known = [part for part in (self.user_ms, self.system_ms) if part is not None]
+        return sum(known) if known else None
+
 
 class Result(models.Model):
     """What one host answered: its rows, exactly once per campaign and host."""

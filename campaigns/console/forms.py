@@ -14,6 +14,7 @@ from django.utils import timezone
 from agents.enrolling import config_document
 from agents.inventory import kept_sql, labels
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
+from campaigns.answers.target_list import NO, SORTS, YES, TargetFilter
 from campaigns.console.access import number_of
 from campaigns.console.target_form import TargetForm
 from campaigns.launching.launch import Order, launch
@@ -79,10 +80,20 @@ class HostsForm(forms.Form):
 
 
 class TargetsForm(forms.Form):
-    """What is looked for among a campaign's hosts."""
+    """What is looked for among a campaign's hosts, and in which order they stand."""
 
     state = forms.ChoiceField(required=False, choices=[("", "any state"), *State.choices])
     search = forms.CharField(required=False, max_length=500, label="Hostname or error")
+    online = forms.ChoiceField(
+        required=False, choices=[("", "online or not"), (YES, "online now"), (NO, "offline")], label="Online"
+    )
+    error = forms.RegexField(r"^[0-9a-f]{32}$", required=False)
+    order = forms.ChoiceField(required=False, choices=[(way + name, name) for name in SORTS for way in ("", "-")])
+
+    def filter(self) -> TargetFilter:
+        """Give what is looked for; a field that is wrong narrows nothing. Needs `is_valid()` to have run."""
+        names = ("state", "search", "online", "error")
+        return TargetFilter(**{name: self.cleaned_data.get(name, "") for name in names})
 
 
 class StopForm(forms.Form):

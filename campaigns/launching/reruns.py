@@ -1,13 +1,16 @@
 """Ask again: a new campaign over the hosts of an ended one that came to nothing, with the same SQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from campaigns.launching.launch import Order, launch
-from campaigns.models import VIEW, Campaign
+from campaigns.models import VIEW, Campaign, Target
 from campaigns.selecting.earlier_targets import states_in
+from campaigns.selecting.selection import MOST_HOSTS
 from campaigns.states import FINAL_STATES, State
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 
@@ -20,12 +23,37 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     What the launch itself refuses is refused here too: nobody in these states, a quota, a missing permission. Raise
     ForbiddenError when this person may not look at the campaign: its SQL would be asked unseen.
     """
-    if not Campaign.objects.shows(parent.pk, by):
-        raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {VIEW}")
+    _check_sight(parent, by)
     chosen = _checked(parent, list(states))
+    asks_denylisted = State.DENYLISTED in chosen and parent.count_denylisted > 0
+    return _launch(parent, {"campaign": {"id": parent.pk, "states": chosen}}, by, asks_denylisted=asks_denylisted)
+
+
+def rerun_hosts(parent: Campaign, targets: "QuerySet[Target]", by: User) -> Campaign:
+    """Launch a campaign's SQL over some of its hosts, each chosen by itself. Raise as `rerun` does.
+
+    They are named one by one, so they are no more than a target may name; revoked ones are left out.
+    """
+    _check_sight(parent, by)
+    _check_over(parent)
+    enrolled = targets.filter(host__revoked_at=None).order_by("host_id")
+    ids = list(enrolled.values_list("host_id", flat=True)[: MOST_HOSTS + 1])
+    if not ids:
+        raise BadInputError("no host is chosen, or none of those is enrolled any more: choose one or more", "hosts")
+    if len(ids) > MOST_HOSTS:
+        raise BadInputError(
+            f"more than {MOST_HOSTS:,} hosts are chosen, allowed are {MOST_HOSTS:,}: narrow the list, choose by state"
+            " alone, or label them and ask the label",
+            "hosts",
+        )
+    asks_denylisted = targets.filter(state=State.DENYLISTED).exists()
+    return _launch(parent, {"hosts": ids}, by, asks_denylisted=asks_denylisted)
+
+
+def _launch(parent: Campaign, target: dict[str, Any], by: User, *, asks_denylisted: bool) -> Campaign:
     order = Order(
         sql=parent.sql,
-        target={"campaign": {"id": parent.pk, "states": chosen}},
+        target=target,
         timeout=parent.timeout,
         answer_within=parent.answer_within,
         rollout=parent.rollout,
@@ -37,10 +65,20 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     with transaction.atomic():
         campaign = launch(order, by)
         campaign.parent = parent
-        if State.DENYLISTED in chosen and parent.count_denylisted:
+        if asks_denylisted:
             campaign.warnings = [*campaign.warnings, _of_denylisted(parent)]
         campaign.save(update_fields=["parent", "warnings"])
     return campaign
+
+
+def _check_sight(parent: Campaign, by: User) -> None:
+    if not Campaign.objects.shows(parent.pk, by):
+        raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {VIEW}")
+
+
+def _check_over(parent: Campaign) -> None:
+    if not parent.is_over:
+        raise ConflictError(f"campaign {parent.pk} is {parent.status}: it can be rerun when it has ended")
 
 
 def _checked(parent: Campaign, states: list[str]) -> list[str]:
@@ -48,8 +86,7 @@ def _checked(parent: Campaign, states: list[str]) -> list[str]:
     if open_ := [state for state in chosen if state not in FINAL_STATES]:
         allowed = ", ".join(FINAL_STATES)
         raise BadInputError(f"states has {open_[0]!r}, which is not final, allowed are {allowed}", "states")
-    if not parent.is_over:
-        raise ConflictError(f"campaign {parent.pk} is {parent.status}: it can be rerun when it has ended")
+    _check_over(parent)
     if not chosen:
         raise BadInputError("states is empty: it selects nobody", "states")
     if not any(parent.counts[state] for state in chosen):

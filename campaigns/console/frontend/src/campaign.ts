@@ -4,6 +4,7 @@ import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/ap
 import { drawBar } from "./campaign/bar";
 import { RowGrid } from "./campaign/grid";
 import { startGroups } from "./campaign/groups";
+import { startChoosing } from "./campaign/chosen";
 import { type Frame, Live, type State } from "./campaign/live";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
@@ -221,6 +222,7 @@ function onState(state: State, polling = byPolling): void {
 
 startTabs(root);
 startGroups(root);
+startChoosing(root);
 root.addEventListener("tab", (event) => {
   if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
 });

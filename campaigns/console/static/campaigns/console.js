@@ -1,4 +1,4 @@
-// What every page of the console shares: times, dialogs, menus, and the word about a server that does not answer.
+// What every page of the console shares: times, menus, the palette, and the word about a server that does not answer.
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
@@ -18,21 +18,10 @@ function drawTimes(root = document) {
 }
 
 document.addEventListener("click", (event) => {
-  const opener = event.target.closest("[data-open-dialog]");
-  if (opener) {
-    event.preventDefault();
-    document.getElementById(opener.dataset.openDialog).showModal();
-  }
   if (event.target.closest("[data-open-palette]")) openPalette();
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
-  event.target.closest("[data-close-dialog]")?.closest("dialog").close();
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-});
-// What cannot be taken back is asked for once more.
-document.addEventListener("submit", (event) => {
-  const question = event.submitter?.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;

@@ -62,6 +62,11 @@ export function startTabs(root: HTMLElement): void {
   root.addEventListener("htmx:afterRequest", (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
+    const drawn = panelOf(chosen()).querySelector<HTMLElement>("[data-question]");
+    if (drawn) {
+      history.replaceState(null, "", `?${drawn.dataset["question"]}`);
+      return;
+    }
     const asked = new URLSearchParams();
     for (const [name, value] of new FormData(form)) if (value && typeof value === "string") asked.append(name, value);
     history.replaceState(null, "", `?${asked}`);
@@ -69,12 +74,30 @@ export function startTabs(root: HTMLElement): void {
 
   root.addEventListener("htmx:beforeRequest", () => (refreshedAt = Date.now()));
   root.addEventListener("htmx:afterRequest", () => (took = Date.now() - refreshedAt));
+  // A list that is drawn anew stays on its page and where it was scrolled to.
+  root.addEventListener("htmx:configRequest", (event) => {
+    const { detail } = event as CustomEvent<{ triggeringEvent?: Event; parameters: Record<string, string> }>;
+    const page = detail.triggeringEvent?.type === "refresh" && panelOf(chosen()).querySelector<HTMLElement>("[data-page]")?.dataset["page"];
+    if (page) detail.parameters["page"] = page;
+  });
+  let scrolled: [number, number] | null = null;
+  const scroller = (): Element | null => panelOf(chosen()).querySelector(".scroll");
+  root.addEventListener("htmx:beforeSwap", (event) => {
+    const { requestConfig } = (event as CustomEvent<{ requestConfig?: { triggeringEvent?: Event } }>).detail;
+    const at = requestConfig?.triggeringEvent?.type === "refresh" ? scroller() : null;
+    scrolled = at ? [at.scrollLeft, at.scrollTop] : null;
+  });
+  root.addEventListener("htmx:afterSwap", () => {
+    if (scrolled) scroller()?.scrollTo(...scrolled);
+    scrolled = null;
+  });
 
   function refresh(): void {
     const panel = panelOf(chosen());
     const part = panel.querySelector('[hx-trigger*="refresh"]:not(.htmx-request)');
     refreshedAt = Date.now();
-    if (part && !panel.querySelector("[data-keeps]:checked")) htmx.trigger(part, "refresh"); // nobody is choosing here
+    const isUsed = panel.querySelector("[data-keeps]:checked, dialog[open], select:focus"); // somebody is choosing here
+    if (part && !isUsed) htmx.trigger(part, "refresh");
   }
 
   let due = 0;

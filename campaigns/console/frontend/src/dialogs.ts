@@ -1,0 +1,94 @@
+// The product's own dialogs: the focus stays in, Esc leaves, and it goes back to where it came from. What cannot be
+// taken back is asked for in one of them; no page uses the browser's confirm().
+
+const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled], [type=hidden]), select:not([disabled]), textarea:not([disabled]), summary, [tabindex='0']";
+const UNITED = "|"; // question|explanation|word of the button
+
+let openedBy: HTMLElement | null = null;
+
+export function openDialog(dialog: HTMLDialogElement, opener: HTMLElement | null): void {
+  if (dialog.open) return;
+  openedBy = opener;
+  dialog.showModal();
+}
+
+function parts(dialog: HTMLDialogElement): HTMLElement[] {
+  return [...dialog.querySelectorAll<HTMLElement>(FOCUSABLE)].filter((part) => part.checkVisibility());
+}
+
+// The browser would let Tab leave for its own bars.
+function keepIn(event: KeyboardEvent): void {
+  const dialog = document.querySelector<HTMLDialogElement>("dialog:modal");
+  if (event.key !== "Tab" || !dialog) return;
+  const all = parts(dialog);
+  const [first, last] = [all[0], all.at(-1)];
+  const at = document.activeElement;
+  if (event.shiftKey && (at === first || !dialog.contains(at))) last?.focus();
+  else if (!event.shiftKey && (at === last || !dialog.contains(at))) first?.focus();
+  else return;
+  event.preventDefault();
+}
+
+// What opened it may have been drawn anew meanwhile: the one of its id stands for it.
+function goBack(): void {
+  const back = openedBy?.isConnected ? openedBy : document.getElementById(openedBy?.id ?? "");
+  openedBy = null;
+  if (back && !back.matches(":disabled") && (document.activeElement === document.body || !document.activeElement?.checkVisibility())) back.focus();
+}
+
+function confirmDialog(): { dialog: HTMLDialogElement; title: HTMLElement; text: HTMLElement; yes: HTMLButtonElement } {
+  const dialog = document.createElement("dialog");
+  dialog.id = "confirm-dialog";
+  dialog.setAttribute("aria-labelledby", "confirm-title");
+  dialog.setAttribute("aria-describedby", "confirm-text");
+  const form = document.createElement("form");
+  form.method = "dialog";
+  form.className = "stop-form";
+  const title = Object.assign(document.createElement("h2"), { id: "confirm-title" });
+  const text = Object.assign(document.createElement("p"), { id: "confirm-text" });
+  const buttons = Object.assign(document.createElement("div"), { className: "buttons" });
+  const yes = Object.assign(document.createElement("button"), { value: "yes", className: "danger" });
+  const no = Object.assign(document.createElement("button"), { value: "no", className: "quiet", textContent: "Leave it", autofocus: true });
+  buttons.append(yes, no);
+  form.append(title, text, buttons);
+  dialog.append(form);
+  document.body.append(dialog);
+  return { dialog, title, text, yes };
+}
+
+let asking: ReturnType<typeof confirmDialog> | null = null;
+
+export function askFirst(question: string, opener: HTMLElement | null, then: () => void): void {
+  asking ??= confirmDialog();
+  const { dialog, title, text, yes } = asking;
+  const [words, more, button] = question.split(UNITED);
+  title.textContent = words ?? "";
+  text.textContent = more ?? "";
+  text.hidden = !more;
+  yes.textContent = button ?? "Yes";
+  dialog.returnValue = "no";
+  dialog.addEventListener("close", () => dialog.returnValue === "yes" && then(), { once: true });
+  openDialog(dialog, opener);
+}
+
+export function startDialogs(): void {
+  document.addEventListener("click", (event) => {
+    if (!(event.target instanceof Element)) return;
+    const opener = event.target.closest<HTMLElement>("[data-open-dialog]");
+    const dialog = opener && document.getElementById(opener.dataset["openDialog"] ?? "");
+    if (opener && dialog instanceof HTMLDialogElement) {
+      event.preventDefault();
+      openDialog(dialog, opener);
+    }
+    event.target.closest("[data-close-dialog]")?.closest("dialog")?.close();
+  });
+  document.addEventListener("keydown", keepIn);
+  document.addEventListener("close", goBack, true);
+  document.addEventListener("htmx:confirm", (event) => {
+    const { detail } = event as CustomEvent<{ question: string | null; elt: HTMLElement; issueRequest(skip: boolean): void }>;
+    if (!detail.question) return;
+    event.preventDefault();
+    const focused = document.activeElement;
+    askFirst(detail.question, focused instanceof HTMLElement ? focused : detail.elt, () => detail.issueRequest(true));
+  });
+}

@@ -1,0 +1,7 @@
+// What every page of the console shares and types check: its dialogs, and answers in place.
+
+import { startDialogs } from "./dialogs";
+import { startAnswersInPlace } from "./in_place";
+
+startDialogs();
+startAnswersInPlace();
