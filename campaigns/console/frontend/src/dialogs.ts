@@ -71,7 +71,15 @@ export function askFirst(question: string, opener: HTMLElement | null, then: () 
   openDialog(dialog, opener);
 }
 
+// What a dialog asks about is not replaced behind it.
+function keepAskedAbout(event: Event): void {
+  const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean; requestConfig?: { elt: Element } }>;
+  const dialog = document.querySelector("dialog:modal");
+  if (dialog && openedBy && detail.target.contains(openedBy) && !dialog.contains(detail.requestConfig?.elt ?? null)) detail.shouldSwap = false;
+}
+
 export function startDialogs(): void {
+  document.addEventListener("htmx:beforeSwap", keepAskedAbout);
   document.addEventListener("click", (event) => {
     if (!(event.target instanceof Element)) return;
     const opener = event.target.closest<HTMLElement>("[data-open-dialog]");
