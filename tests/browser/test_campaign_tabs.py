@@ -71,7 +71,7 @@ def test_hosts_are_sorted_paged_chosen_and_labelled_by_keyboard(
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    expect(page.locator("#chosen-said")).to_have_text(f"{1 + MANY % 50} chosen hosts are in the label web.")
+    expect(page.locator("#chosen-said")).to_have_text(f"{1 + MANY % 50} hosts put into the label web.")
     expect(page.locator("[data-chosen]")).to_have_text("")
     labelled = elsewhere(lambda: list(Label.objects.get(name="web").hosts.order_by("pk").values_list("pk", flat=True)))
     hosts = elsewhere(lambda: list(Host.objects.order_by("pk").values_list("pk", flat=True)))
@@ -122,7 +122,7 @@ def test_a_server_that_is_away_loses_neither_page_nor_choice(
     server.start()
     page.get_by_role("button", name="Try again").click()
 
-    expect(page.locator("#chosen-said")).to_have_text("1 chosen host is in the label web.")
+    expect(page.locator("#chosen-said")).to_have_text("1 host put into the label web.")
 
 
 def test_an_error_leads_to_its_hosts_without_leaving_the_page(

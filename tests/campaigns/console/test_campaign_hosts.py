@@ -6,6 +6,7 @@ from hashlib import md5
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -13,6 +14,7 @@ from django.utils import timezone
 from agents.models import Host, HousekeepingQuery, Label, LabelMembership, Presence
 from campaigns.answers.target_list import SORTS
 from campaigns.models import Campaign, Target
+from campaigns.people.scopes import Scope
 from campaigns.selecting import selection
 from campaigns.states import State
 from tests.factories import answer, end, make_campaign, make_hosts, make_label, make_person
@@ -232,8 +234,8 @@ def test_chosen_hosts_are_put_into_a_new_label_and_into_one_that_is_there(
     made = label(browser, campaign, " broken ", all="1", error=DIGEST)
     added = label(browser, campaign, "web", host=[hosts[0].pk, hosts[1].pk])
 
-    assert "2 chosen hosts are in the label broken." in made["HX-Trigger"]
-    assert "2 chosen hosts are in the label web." in added["HX-Trigger"]
+    assert "2 hosts put into the new label broken." in made["HX-Trigger"]
+    assert "2 hosts put into the label web." in added["HX-Trigger"]
     members = {name: set(Label.objects.get(name=name).hosts.all()) for name in ("broken", "web")}
     assert members == {"broken": set(hosts[2:4]), "web": {hosts[0], hosts[1], hosts[5]}}
 
@@ -266,3 +268,24 @@ def test_who_may_not_label_or_ask_does_neither(
     assert again(browser, campaign, {"host": [hosts[0].pk]}).status_code == 403
     assert label(person("agents.change_label"), campaign, "new", host=[hosts[0].pk]).status_code == 403
     assert not Label.objects.filter(name__in=["web", "new"]).exists()
+
+
+def test_who_sees_some_hosts_sees_and_chooses_those_alone(
+    client: Client, campaign: Campaign, hosts: list[Host]
+) -> None:
+    permissions = ("campaigns.view_campaign", "campaigns.add_campaign", "agents.view_host", "agents.change_label")
+    limited = make_person(*permissions, "agents.add_label")
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team).labels.add(make_label("theirs", hosts[0], hosts[2]))
+    limited.groups.add(team)
+    client.force_login(limited)
+
+    listed = text_of(client.get(f"/campaigns/{campaign.pk}/hosts/"))
+    errors = text_of(client.get(f"/campaigns/{campaign.pk}/errors/"))
+    label(client, campaign, "chosen", all="1")
+
+    assert shown_in(listed, hosts) == [hosts[0], hosts[2]]
+    assert "2 hosts" in listed
+    assert "1 host" in errors
+    assert hosts[3].hostname not in errors
+    assert set(Label.objects.get(name="chosen").hosts.all()) == {hosts[0], hosts[2]}
