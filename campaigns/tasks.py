@@ -5,6 +5,8 @@ from celery import shared_task
 from agents.board import heartbeats
 from campaigns.answers import audit, retention
 from campaigns.running import sweeps, targeting, upkeep
+from campaigns.tokens import ApiToken
+from fleet import sessions
 
 
 @shared_task(name="campaigns.write_range")
@@ -59,3 +61,10 @@ def keep_audit() -> None:
 def purge() -> None:
     """Delete a little of what is too old."""
     retention.purge()
+
+
+@shared_task(name="campaigns.end_sessions")
+def end_sessions() -> None:
+    """End what was of people who are deactivated, and sessions whose time is up."""
+    sessions.sweep()
+    ApiToken.objects.revoke_of_the_deactivated()

@@ -52,6 +52,11 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         found = self.filter(lasting, user=user, password_stamp=stamp_of(user.password))
         return cast("models.QuerySet[ApiToken]", found)
 
+    def revoke_of_the_deactivated(self) -> int:
+        """Take away for good the tokens of people who are not active, by whatever way they became so."""
+        gone: int = self.filter(user__is_active=False).delete()[0]
+        return gone
+
     def follow_rehash(self, user: User, before: str) -> None:
         """Keep tokens whose owner's password is stored in another form now, but is the same."""
         if user.password != before:

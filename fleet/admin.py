@@ -2,8 +2,34 @@
 
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
+
+from fleet import confirming
+
+
+class AsksAgain(admin.ModelAdmin[Any]):
+    """What here is changed, or offered for it, wants its person to have shown lately who he is."""
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """Ask before the form is filled in, so that nothing is lost, and when it is sent."""
+        if request.method == "POST" or self.has_change_permission(request) or self.has_add_permission(request):
+            confirming.require(request)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Ask."""
+        confirming.require(request)
+        return super().delete_view(request, object_id, extra_context)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Ask before an action is run on what is chosen."""
+        if request.method == "POST":
+            confirming.require(request)
+        return super().changelist_view(request, extra_context)
 
 
 class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types

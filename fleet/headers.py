@@ -26,13 +26,15 @@ NOT_NEEDED = (
     "microphone",
     "midi",
     "payment",
-    "publickey-credentials-get",
     "screen-wake-lock",
     "usb",
     "xr-spatial-tracking",
 )
+OF_PASSKEYS = ("publickey-credentials-create", "publickey-credentials-get")
 ALWAYS = {
-    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in NOT_NEEDED),
+    "Permissions-Policy": ", ".join(
+        (*(f"{feature}=()" for feature in NOT_NEEDED), *(f"{feature}=(self)" for feature in OF_PASSKEYS))
+    ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

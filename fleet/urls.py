@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from campaigns.console.access import Login, Logout
+from fleet import openid
 from fleet.documents import DocsPage, OpenApiDocument
 from fleet.readiness import livez, readyz
 
@@ -18,6 +20,10 @@ urlpatterns = [
     path("api/docs/", DocsPage.as_view(url_name="schema"), name="docs"),
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
+    path("admin/login/", Login.as_view(leads_to="admin:index"), name="admin-login"),  # no door but ours
+    path("admin/logout/", Logout.as_view(), name="admin-logout"),
     path("admin/", admin.site.urls),
+    path("login/openid/", openid.begin, name="openid"),
+    path("login/openid/callback/", openid.come_back, name="openid-callback"),
     path("", include("campaigns.console.urls")),
 ]

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fleet.confirming import NotConfirmedError
 from fleet.errors import TooLargeError
 from fleet.parameters import Parameters, declared_by, refuse_unknown
 
@@ -25,7 +26,9 @@ class ApiView(APIView):
         refuse_unknown(request, declared_by(self, request.method or ""))
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Say it in JSON, in whatever form the view answers otherwise."""
+        """Say it in JSON, in whatever form the view answers otherwise; browsers are sent to show who sits there."""
+        if isinstance(exc, NotConfirmedError) and "text/html" in self.request.headers.get("Accept", ""):
+            raise exc
         response = super().handle_exception(exc)
         self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return response

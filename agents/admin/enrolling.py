@@ -19,12 +19,12 @@ from agents.models import (
     Label,
     digest_of,
 )
-from fleet.admin import ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin
 from fleet.errors import BadInputError
 
 
 @admin.register(EnrollSecret)
-class EnrollSecretAdmin(ModelAdmin):
+class EnrollSecretAdmin(AsksAgain, ModelAdmin):
     """What hosts offer to enroll. The secret itself is shown once, when it is made."""
 
     list_display = ["name", "hosts", "quota", "valid_from", "valid_until", "created_at", "revoked_at"]

@@ -2,8 +2,12 @@
 
 from typing import Any, cast
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
@@ -15,9 +19,12 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.tokens import ApiToken
-from fleet.admin import ModelAdmin
+from fleet import audit, confirming, second_factor
+from fleet.admin import AsksAgain, ModelAdmin
 
 admin.site.unregister([User, Group])  # Django registered its own
+# django-allauth's: sessions and second factors have their pages in the console, the provider is set by the environment.
+admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession])
 
 
 # --- who stands above whom -------------------------------------------------------------------------------------
@@ -48,7 +55,7 @@ def _may_touch(editor: User, other: User | Group) -> bool:
     return not other.groups.exclude(pk__in=_groups_within(editor)).exists()
 
 
-class _NobodyAbove(admin.ModelAdmin[Any]):
+class _NobodyAbove(AsksAgain):
     """People and groups that have more than the editor can be looked at, and no more."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -68,7 +75,7 @@ def _is_below(request: HttpRequest, obj: Any) -> bool:
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
+class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
     """Tokens of the API: made there, looked at and deleted here."""
 
     list_display = ["name", "user", "token_key", "access", "created", "expiry", "last_used_at", "last_used_from"]
@@ -89,6 +96,24 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+
+    actions = ["remove_second_factors"]
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        """Ask who gives somebody another password."""
+        confirming.require(request)
+        return super().user_change_password(request, id, form_url)
+
+    @admin.action(description="Remove the second factors of the chosen people", permissions=["change"])
+    def remove_second_factors(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        """Let people in with the password alone who lost their telephone; nobody above the editor."""
+        for person in chosen:
+            if not _may_touch(cast(User, request.user), person):
+                self.message_user(request, f"{person.get_username()} has rights that you lack.", messages.ERROR)
+            else:
+                second_factor.remove(person)
+                audit.note("second_factor.removed", request=request, subject=f"person {person.pk}")
+                self.message_user(request, f"{person.get_username()} logs in with the password alone.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Add what only superusers set: a field that is shown as text takes nothing from a body."""

@@ -14,7 +14,7 @@ from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.launching import control
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
-from fleet.admin import ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin
 
 
 @admin.register(TargetRange)
@@ -75,7 +75,7 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LiveQueries)
-class LiveQueriesAdmin(ModelAdmin):
+class LiveQueriesAdmin(AsksAgain, ModelAdmin):
     """The kill switch: unticked, all campaigns are stopped at once and none can be launched."""
 
     list_display = ["__str__", "reason", "changed_by", "changed_at"]

@@ -22,6 +22,7 @@ from agents.carving.models import Carve, CarveState
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import VIEW, Campaign
+from fleet import confirming
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters
 from fleet.views import ApiView
@@ -67,6 +68,7 @@ class CarveFile(ApiView, GenericViewSet[Carve]):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
+        confirming.require_in_session(request)
         carve = get_object_or_404(Carve, pk=pk)
         if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
             self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {VIEW}")

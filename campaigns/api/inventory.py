@@ -36,6 +36,7 @@ from campaigns.api.serializers import (
 )
 from campaigns.models import VIEW, Campaign, Query, Result
 from campaigns.tokens import Access, ApiToken
+from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.errors import ConflictError, UnavailableError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
@@ -242,6 +243,11 @@ class EnrollSecretViewSet(
     query_parameters: ClassVar[Parameters] = {"list": PAGING}
     lookup_value_regex = IDS
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Ask a session once more who sits there, also for looking."""
+        super().initial(request, *args, **kwargs)
+        confirming.require_in_session(request)
+
     @extend_schema(responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:
         """Make a secret under a new name, or take one that hosts have from another server."""
@@ -284,6 +290,7 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
     @extend_schema(responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:
         """Make a token."""
+        confirming.require_in_session(request)
         body = self.get_serializer(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data

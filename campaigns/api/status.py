@@ -22,6 +22,7 @@ from campaigns.api.serializers import (
 )
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
+from fleet import confirming
 from fleet.views import ApiView
 
 
@@ -68,6 +69,7 @@ class SwitchView(ApiView):
         user = cast(User, request.user)
         if not user.has_perm("campaigns.switch_live_queries"):
             raise PermissionDenied("switching live queries off or on needs campaigns.switch_live_queries")
+        confirming.require_in_session(request)
         body = SwitchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         if self.on:

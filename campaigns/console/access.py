@@ -6,14 +6,20 @@ from secrets import token_urlsafe
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login as SigningIn
+from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.contrib.auth.models import User
-from django.contrib.auth.views import LoginView, redirect_to_login
+from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from campaigns.models import VIEW, Campaign
+from fleet import audit, confirming, sessions
 
 LOOK, LAUNCH, CHANGE = VIEW, "campaigns.add_campaign", "campaigns.change_campaign"
 SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "campaigns.view_query"
@@ -66,6 +72,17 @@ def signed_in() -> Callable[[View[P]], View[P]]:
     return _lets_in(lambda user, _: "")
 
 
+def confirmed(view: View[P]) -> View[P]:
+    """Let in who showed lately who he is; others are sent to do so."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        confirming.require(request)
+        return view(request, *args, **kwargs)
+
+    return answer
+
+
 def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P]], View[P]]:
     """Let in for whom no permission is missing, by the address."""
 
@@ -100,20 +117,46 @@ def user_of(request: HttpRequest) -> User:
 
 
 class Login(LoginView):
-    """The page to log in."""
+    """The page to log in, the admin's as well: one door, behind which a second factor may be asked for."""
 
     template_name = "campaigns/login.html"
     redirect_authenticated_user = True
+    leads_to = "home"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Send the policy along."""
+        if self.leads_to == "admin:index" and request.user.is_authenticated and not request.user.is_staff:
+            raise PermissionDenied("the admin is for staff, which your account is not")
         response = super().dispatch(request, *args, **kwargs)
         response["Content-Security-Policy"] = POLICY.format(nonce=token_urlsafe(16))
         return response
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Go on to the second factor, or be signed in."""
+        user, to = form.get_user(), self.get_success_url()
+        credentials = {"username": user.get_username()}
+        answer: HttpResponse = perform_password_login(self.request, credentials, SigningIn(user=user, redirect_url=to))
+        return answer
+
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        """Say which doors there are."""
+        openid_name = settings.OIDC_NAME if settings.OIDC_ISSUER else ""
+        return super().get_context_data(**more, openid_name=openid_name, takes_passwords=settings.LOCAL_PASSWORDS)
+
     def get_default_redirect_url(self) -> str:
-        """Go home."""
-        return reverse("home")
+        """Go home, or where the door is."""
+        return reverse(self.leads_to)
+
+
+class Logout(LogoutView):
+    """The end of this session."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Note it, and end it."""
+        if request.user.is_authenticated:
+            audit.note("session.ended", request=request, subject=f"person {request.user.pk}")
+            sessions.end(UserSession.objects.filter(session_key=request.session.session_key))
+        return super().post(request, *args, **kwargs)
 
 
 def number_of(text: str | None) -> int:

@@ -34,7 +34,12 @@ PLACES = (
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
     ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
-    ("Settings", "settings", (SEE_SECRETS, SEE_CONFIG, SWITCH), ("settings", "new-secret", "keep-config", "switch")),
+    (
+        "Settings",
+        "settings",
+        (SEE_SECRETS, SEE_CONFIG, SWITCH),
+        ("settings", "new-secret", "keep-config", "kill-switch"),
+    ),
 )
 
 

@@ -17,9 +17,10 @@ from agents.enrolling import config_document
 from agents.enrolling.flagfile import Joining
 from agents.models import EnrollSecret, digest_of
 from agents.protocol.endpoints import QUICK_INTERVAL, SLOW_INTERVAL
-from campaigns.console.access import SEE_CONFIG, SEE_SECRETS, SWITCH, needs, needs_one_of, user_of
+from campaigns.console.access import SEE_CONFIG, SEE_SECRETS, SWITCH, confirmed, needs, needs_one_of, user_of
 from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
 from campaigns.launching import control, kill_switch
+from fleet import confirming
 from fleet.errors import BadInputError, FleetError
 
 ADD_SECRET, CHANGE_SECRET, CHANGE_CONFIG = (
@@ -85,7 +86,8 @@ def settings(request: HttpRequest) -> HttpResponse:
 def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
     user = user_of(request)
     context: dict[str, Any] = {"switched_off": kill_switch.sentence(), **forms}
-    if user.has_perm(SEE_SECRETS):
+    context["asks_again"] = not confirming.is_recent(request)
+    if user.has_perm(SEE_SECRETS) and not context["asks_again"]:
         context |= {
             "secrets": EnrollSecret.objects.annotate(host_count=Count("host")).order_by("revoked_at", "name"),
             "fresh": request.session.pop(FRESH_SECRET, None),
@@ -125,6 +127,7 @@ def _flags(request: HttpRequest, platform: Platform) -> str:
 
 @needs(ADD_SECRET)
 @require_POST
+@confirmed
 def new_secret(request: HttpRequest) -> HttpResponse:
     """Make an enroll secret; it is shown on the next page, once."""
     form = SecretForm(request.POST)
@@ -142,6 +145,7 @@ def new_secret(request: HttpRequest) -> HttpResponse:
 
 @needs(CHANGE_SECRET)
 @require_POST
+@confirmed
 def revoke_secret(request: HttpRequest, secret_id: int) -> HttpResponse:
     """Let nobody enroll with it any more; hosts that did stay."""
     secret = get_object_or_404(EnrollSecret, pk=secret_id)
@@ -164,6 +168,7 @@ def keep_config(request: HttpRequest) -> HttpResponse:
 
 @needs(SWITCH)
 @require_POST
+@confirmed
 def switch(request: HttpRequest) -> HttpResponse:
     """Throw the kill switch, or lift it."""
     user, form = user_of(request), SwitchForm(request.POST)

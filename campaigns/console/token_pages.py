@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from campaigns.console.access import needs, user_of
 from campaigns.tokens import Access, ApiToken
+from fleet import confirming
 
 
 class TokenForm(forms.Form):
@@ -30,6 +31,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST)
     if not form.is_valid():
         return _page(request, form, status=400)
+    confirming.require(request)
     wanted = form.cleaned_data
     _, token = ApiToken.objects.make(user_of(request), wanted["name"], wanted["days"], wanted["access"])
     return _page(request, TokenForm(initial={"days": settings.TOKEN_DAYS}), token=token, status=201)

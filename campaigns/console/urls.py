@@ -1,10 +1,17 @@
 """Addresses of the console."""
 
-from django.contrib.auth.views import LogoutView
+from allauth.mfa.base.views import authenticate
+from allauth.mfa.recovery_codes.views import (
+    generate_recovery_codes,
+    view_recovery_codes,
+)
+from allauth.mfa.totp.views import activate_totp, deactivate_totp
+from allauth.mfa.webauthn.views import add_webauthn, remove_webauthn
 from django.urls import path
 
 from campaigns.console import (
     access,
+    account_pages,
     ask_pages,
     ask_panels,
     campaign_pages,
@@ -26,9 +33,29 @@ from campaigns.console import (
     trouble_pages,
 )
 
+# Views of django-allauth, under its names and with templates of ours; those that it links to by other names are ours.
+OF_SECOND_FACTORS = [
+    path("login/second-factor/", authenticate, name="mfa_authenticate"),
+    path("account/app/", activate_totp, name="mfa_activate_totp"),
+    path("account/app/remove/", deactivate_totp, name="mfa_deactivate_totp"),
+    path("account/codes/", view_recovery_codes, name="mfa_view_recovery_codes"),
+    path("account/codes/new/", generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("account/passkeys/add/", add_webauthn, name="mfa_add_webauthn"),
+    path("account/passkeys/<int:pk>/remove/", remove_webauthn, name="mfa_remove_webauthn"),
+    *(path("account/", account_pages.account, name=name) for name in ("mfa_index", "mfa_list_webauthn")),
+    path("login/", access.Login.as_view(), name="account_login"),
+    path("logout/", access.Logout.as_view(), name="account_logout"),
+]
 urlpatterns = [
     path("login/", access.Login.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", access.Logout.as_view(), name="logout"),
+    path("account/", account_pages.account, name="account"),
+    path("account/sessions/<int:session_id>/end/", account_pages.end_session, name="end-session"),
+    path("account/sessions/end/", account_pages.end_everywhere, name="end-sessions"),
+    path("confirm/", account_pages.confirm, name="confirm"),
+    path("sessions/", account_pages.everybodys, name="sessions"),
+    path("sessions/of/<int:user_id>/end/", account_pages.end_sessions_of, name="end-sessions-of"),
+    *OF_SECOND_FACTORS,
     path("", home_pages.home, name="home"),
     path("find/", palette.find, name="find"),
     path("preferences/", preferences.prefer, name="prefer"),
@@ -61,7 +88,7 @@ urlpatterns = [
     path("settings/secrets/", settings_pages.new_secret, name="new-secret"),
     path("settings/secrets/<int:secret_id>/revoke/", settings_pages.revoke_secret, name="revoke-secret"),
     path("settings/config/", settings_pages.keep_config, name="keep-config"),
-    path("settings/live-queries/", settings_pages.switch, name="switch"),
+    path("settings/live-queries/", settings_pages.switch, name="kill-switch"),
     path("tokens/", token_pages.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke/", token_pages.revoke, name="revoke-token"),
     path("troubles/", trouble_pages.troubles, name="troubles"),

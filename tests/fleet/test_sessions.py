@@ -1,0 +1,135 @@
+"""Sessions: where one is signed in, how long that lasts, what ends it; for the console, the admin and sockets alike."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from campaigns import tasks
+from campaigns.tokens import ApiToken
+from tests.factories import make_person, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+PASSWORD = "a long one for tests"
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def kim() -> User:
+    kim = make_user("kim", admin=True)
+    kim.set_password(PASSWORD)
+    kim.save()
+    return kim
+
+
+def sign_in(name: str = "kim", address: str = "192.0.2.1", browser: str = "Browser A") -> Client:
+    client = Client(REMOTE_ADDR=address, HTTP_USER_AGENT=browser)
+    before = client.get("/login/").cookies
+    answer = client.post("/login/", {"username": name, "password": PASSWORD})
+    assert answer.status_code == 302
+    assert "sessionid" not in before
+    return client
+
+
+def is_in(client: Client) -> bool:
+    return bool(client.get("/account/").status_code == 200)
+
+
+def test_one_sees_where_one_is_signed_in_and_ends_one_or_all(kim: User) -> None:
+    here, there = sign_in(), sign_in(address="2001:db8::7", browser="Browser <B>")
+    other = UserSession.objects.get(ip="2001:db8::7")
+
+    page = here.get("/account/").content.decode()
+    here.post(f"/account/sessions/{other.pk}/end/")
+    states = [is_in(here), is_in(there)]
+    there = sign_in()
+    here.post("/account/sessions/end/")
+
+    assert "Browser A" in page
+    assert "Browser &lt;B&gt;" in page
+    assert "2001:db8::7" in page
+    assert page.count("this one") == 1
+    assert states == [True, False]
+    assert [is_in(here), is_in(there)] == [False, False]
+    assert not UserSession.objects.exists()
+
+
+def test_nobody_ends_sessions_of_others_but_who_may_change_people(kim: User) -> None:
+    sign_in()
+    row, client = UserSession.objects.get(), Client()
+
+    client.force_login(make_user("stranger"))
+    client.post(f"/account/sessions/{row.pk}/end/")
+    refused = [client.get("/sessions/").status_code, client.post(f"/sessions/of/{kim.pk}/end/").status_code]
+    after = UserSession.objects.filter(user=kim).count()
+    client.force_login(make_person("auth.view_user", "auth.change_user"))
+    page = client.get("/sessions/?of=ki").content.decode()
+    client.post(f"/sessions/of/{kim.pk}/end/")
+
+    assert refused == [403, 403]
+    assert after == 1
+    assert ">kim" in page
+    assert not UserSession.objects.filter(user=kim).exists()
+
+
+def test_the_key_of_a_session_changes_at_sign_in_and_its_cookie_is_for_the_server_alone(kim: User) -> None:
+    client = Client()
+    session = client.session
+    session["x"] = 1
+    session.save()
+    before = client.cookies["sessionid"].value if "sessionid" in client.cookies else session.session_key
+    client.cookies["sessionid"] = before
+
+    client.post("/login/", {"username": "kim", "password": PASSWORD})
+
+    cookie = client.cookies["sessionid"]
+    assert cookie.value != before
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
+def test_a_session_ends_by_silence_which_what_pages_ask_does_not_break_and_by_age(kim: User, settings: Any) -> None:
+    settings.SESSION_IDLE_MINUTES, settings.SESSION_HOURS = 30, 2
+    begun = timezone.now()
+    with time_machine.travel(begun, tick=False) as clock:
+        silent, busy = sign_in(), sign_in()
+        for minutes in range(20, 120, 20):
+            clock.move_to(begun + timedelta(minutes=minutes))
+            silent.get("/switch/", headers={"HX-Request": "true"})
+            assert is_in(busy)
+            if minutes > 30:
+                assert silent.get("/switch/").status_code == 302
+        clock.move_to(begun + timedelta(minutes=121))
+
+        assert not is_in(busy)
+        assert not UserSession.objects.exists()
+
+
+def test_the_sweep_ends_for_good_what_was_of_the_deactivated_by_whatever_way(kim: User) -> None:
+    client, _ = sign_in(), ApiToken.objects.create(user=kim, expiry=None)
+
+    User.objects.filter(pk=kim.pk).update(is_active=False)
+    refused = is_in(client)
+    tasks.end_sessions()
+    User.objects.filter(pk=kim.pk).update(is_active=True)
+
+    assert not refused
+    assert not is_in(client)
+    assert not ApiToken.objects.exists()
+
+
+def test_a_new_password_ends_all_other_sessions(kim: User) -> None:
+    client = sign_in()
+
+    kim.set_password("another long one 77")
+    kim.save()
+
+    assert not is_in(client)
