@@ -96,20 +96,22 @@ def _estimate(form: AskForm, request: HttpRequest) -> dict[str, Any]:
     try:
         forced = bool(form.cleaned_data.get("force"))
         text = _sql_as_typed(form)
-        counted = _estimate_of(target, user_of(request), text, forced=forced)
+        counted = _estimate_of(
+            target, user_of(request), text, forced=forced, start_at=form.cleaned_data.get("start_at")
+        )
     except FleetError as error:
         return {"error": error.sentence}
     return {**counted, "named": _named(target, request), "has_sql": bool(text)}
 
 
-def _estimate_of(target: dict[str, Any], by: User, text: str, *, forced: bool) -> dict[str, Any]:
+def _estimate_of(target: dict[str, Any], by: User, text: str, **how: Any) -> dict[str, Any]:
     """Count who is meant also while the SQL, as far as it is typed, is wrong on every host."""
     try:
-        return estimates.estimate(target, by, text, forced=forced)
+        return estimates.estimate(target, by, text, **how)
     except FleetError as error:
         if error.field != "sql":
             raise
-        counted = estimates.estimate(target, by)
+        counted = estimates.estimate(target, by, start_at=how["start_at"])
         return {**counted, "warnings": [*counted["warnings"], in_words_of_the_form(error.sentence)]}
 
 

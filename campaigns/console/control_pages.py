@@ -13,7 +13,8 @@ from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.console.access import CHANGE, LAUNCH, needs, needs_sight, user_of
 from campaigns.console.forms import StopForm
 from campaigns.console.lookups import found_campaign, no_such_campaign
-from campaigns.launching import control, reruns
+from campaigns.launching import approvals, control, reruns
+from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import FINAL_STATES, State
 from fleet.errors import FleetError
@@ -57,7 +58,10 @@ def control_panel(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    asked = Approval.objects.filter(campaign=shown).first()
     return {
+        "approval": asked,
+        "may_decide": bool(asked and shown.waits_for) and approvals.may_decide(shown, user_of(request)),
         "may_stop": may_stop(user_of(request), shown),
         "held": shown.released != RELEASED_ALL,
         "again": _again(shown) if shown.is_over and request.user.has_perm(LAUNCH) else [],

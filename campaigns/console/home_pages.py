@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from agents.models import Host, Platform, presence_is_online
 from campaigns.console.access import LAUNCH, LOOK, SEE_HOSTS, SEE_QUERIES, needs, needs_one_of, user_of
 from campaigns.console.control_pages import may_stop
-from campaigns.launching import kill_switch
+from campaigns.launching import kill_switch, requests
 from campaigns.launching.launch import Order, launch
 from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign, Query
@@ -44,6 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"switched_off": kill_switch.sentence(), "examples": []}
     if user.has_perm(SEE_HOSTS):
         context |= _hosts(now)
+    context |= {"approvals": requests.waiting_for(user)[:UNDER_WAY_SHOWN]}
     if Campaign.objects.shows_some(user):
         context |= _campaigns(user)
     if user.has_perm(LAUNCH):

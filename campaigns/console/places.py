@@ -15,6 +15,8 @@ from campaigns.console.access import (
     SEE_SECRETS,
     SWITCH,
 )
+from campaigns.launching import requests
+from campaigns.people.roles import APPROVE, LAUNCH_FLAGGED
 
 
 class Place(NamedTuple):
@@ -24,13 +26,16 @@ class Place(NamedTuple):
     icon: str
     address: str
     is_here: bool
+    waiting: int = 0  # things there that wait for this person
 
 
+APPROVALS = "Approvals"
 # name, icon, permissions of which one is enough, names of its addresses, the first being the entrance
 PLACES = (
     ("Home", "house", (LOOK, LAUNCH, SEE_HOSTS), ("home",)),
     ("Ask", "terminal", (LAUNCH,), ("ask",)),
     ("Campaigns", "radio", (LOOK, LAUNCH), ("campaigns", "campaign", "stop-campaign")),
+    (APPROVALS, "users", (APPROVE, LAUNCH, LAUNCH_FLAGGED), ("approvals", "approval", "approve", "reject", "withdraw")),
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
     ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
@@ -46,7 +51,7 @@ PLACES = (
 def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
     """Give the places this person may go to; `at` is the name of the address that is shown."""
     return [
-        Place(name, icon, reverse(names[0]), at in names)
+        Place(name, icon, reverse(names[0]), at in names, requests.count_waiting_for(user) if name == APPROVALS else 0)
         for name, icon, permissions, names in PLACES
         if any(user.has_perm(permission) for permission in permissions)
     ]

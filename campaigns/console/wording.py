@@ -3,6 +3,7 @@
 Reads campaigns and changes nothing; the console, the admin and their templates share it.
 """
 
+import json
 from typing import Any, NamedTuple
 
 from agents.models import Platform
@@ -108,6 +109,19 @@ def _names(names: list[str]) -> str:
     if len(names) > NAMES_SHOWN:
         return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more"
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def limits_in_words(campaign: Campaign) -> list[tuple[str, str]]:
+    """Name the limits of a campaign as a second person reads them; those that are not set are left out."""
+    lines = [("Waits", f"{duration(campaign.timeout)} for answers")]
+    if campaign.answer_within is not None:
+        lines.append(("One host", f"has {duration(campaign.answer_within)} to answer"))
+    if campaign.start_at is not None:
+        lines.append(("Begins", f"on {campaign.start_at:%Y-%m-%d %H:%M:%S} UTC, not before"))
+    lines.append(("Rollout", json.dumps(campaign.rollout) if campaign.rollout else "all hosts at once"))
+    if campaign.is_forced:
+        lines.append(("Forced", "hosts too whose tables speak against the SQL"))
+    return lines
 
 
 def ending(campaign: Campaign) -> str:

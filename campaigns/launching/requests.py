@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
 
 from agents.models import Host, HostQuerySet
@@ -32,6 +32,15 @@ def waiting_for(user: User) -> list[Approval]:
     found = list(others.order_by("expires_at"))
     # Who is not limited sees all hosts of each: nothing more is to be asked for.
     return [one for one in found if may_decide(one.campaign, user)] if scopes.is_limited(user) else found
+
+
+def count_waiting_for(user: User | AnonymousUser) -> int:
+    """Count them."""
+    if not user.is_authenticated or not user.has_perm(APPROVE):
+        return 0
+    if scopes.is_limited(user):
+        return len(waiting_for(user))
+    return Approval.objects.waiting().exclude(campaign__created_by=user).count()
 
 
 def seen_hosts(campaign: Campaign, viewer: User) -> HostQuerySet:

@@ -20,6 +20,7 @@ from agents.carving.models import Carve
 from agents.models import EnrollSecret, Presence
 from campaigns.console import assets
 from campaigns.console.urls import urlpatterns
+from campaigns.launching.models import Approval
 from campaigns.models import Query
 from campaigns.tokens import ApiToken
 from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_user
@@ -72,6 +73,7 @@ def things() -> dict[str, Any]:
     query = Query.objects.create(name="Who is there", sql="SELECT name FROM users", created_by=user)
     campaign = make_campaign(host, *others, by=user, name="pids", sql="SELECT pid, name FROM processes")
     answer(campaign, host, {"pid": "1", "name": "init"}, {"pid": "2", "name": "x" * 300})
+    Approval.objects.create(campaign=campaign, why=["any host at all"], digest="d", expires_at=timezone.now())
     secret = EnrollSecret.objects.offer("laptops", "a secret for this test")
     token, _ = ApiToken.objects.create(user=user, name="reports")
     Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
