@@ -175,6 +175,15 @@ def members(campaign_id: int, key: Key) -> QuerySet[Result]:
     return answered.annotate(digests=digests).filter(**wanted)
 
 
+def members_like(example: Result, key: Key, content: Sequence[Any]) -> QuerySet[Result]:
+    """Give the same by one of them and its content, which is looked for ten times as fast as a digest."""
+    answered = Result.objects.filter(campaign_id=example.campaign_id, state=State.ANSWERED).order_by("seq")
+    if key.by and None not in content:
+        return answered.filter(rows__contains=[dict(zip(key.by, content, strict=True))])
+    by_digest = members(example.campaign_id, key)
+    return by_digest if key.by else by_digest.filter(rows__contains=content)
+
+
 def content_of(result_id: int, key: Key) -> list[Any]:
     """Give what a group has in common, by one of its results: the columns' values, of a whole answer the first rows."""
     text = ONE_BY_COLUMNS.format(cells=_cells(key.by)) if key.by else FIRST_ROWS

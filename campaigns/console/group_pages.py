@@ -131,17 +131,18 @@ def _hosts_context(request: HttpRequest, shown: Campaign, key: groups.Key) -> di
     """Give a page of the group's hosts; {} when nobody is in it."""
     search = request.GET.get("search", "").replace("\0", "").strip()
     number = min(number_of(request.GET.get("page")) or 1, MOST_PAGES)
-    members = groups.members(shown.pk, key)
-    example = members.values_list("pk", flat=True).first()
+    example = groups.members(shown.pk, key).only("campaign_id").first()
     if example is None:
         return {}
+    content = groups.content_of(example.pk, key)
+    members = groups.members_like(example, key, content)
     total, found = _page_of_hosts(members, search, (number - 1) * HOSTS_OF_GROUP)
     ids = {host_id for host_id, _ in found}
     picked = _picked(request)
     return {
         "key": str(key),
         "by": key.by,
-        "content": groups.content_of(example, key),
+        "content": content,
         "search": search,
         "total": total,
         "hosts": [(host_id, name, host_id in picked) for host_id, name in found],
