@@ -4,10 +4,11 @@
 
 import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
-  type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule, themeQuartz,
+  type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
 import { get, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
+import { LINE, theme } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
@@ -15,35 +16,16 @@ import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "
 ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
 
 const PAGE = 100; // rows fetched at a time
+const CELLS = 20_000; // of a page, at most: wide rows are fetched fewer at a time
+const FEWEST = 20;
 const PAGES_KEPT = 10;
 const CELL = 300; // characters of a cell in the grid
 const HEADING = 120; // characters of a column's name in the grid
 const COPIED = 1_000; // rows, at most
 const JOIN_MS = 1_000; // new rows are fetched that often, at most
 const AGAIN_MS = 3_000; // after a failure
-const LINE = 30; // pixels
 const NUMBER = /^-?\d{1,18}(\.\d+)?$/;
 const HOST_COLUMN = "host of the row"; // ids of columns: theirs begin with "column:"
-
-const theme = themeQuartz.withParams({
-  accentColor: "var(--accent)",
-  backgroundColor: "var(--surface)",
-  borderColor: "var(--line)",
-  browserColorScheme: "inherit",
-  chromeBackgroundColor: "var(--surface)",
-  fontFamily: "var(--sans)",
-  fontSize: 13,
-  foregroundColor: "var(--ink)",
-  headerFontSize: 12,
-  headerFontWeight: 600,
-  headerHeight: 30,
-  headerTextColor: "var(--dim)",
-  menuBackgroundColor: "var(--surface)",
-  rowHeight: LINE,
-  rowHoverColor: "var(--sunken)",
-  spacing: 6,
-  wrapperBorderRadius: 8,
-});
 
 export interface GridHandlers {
   onShown(sentence: string, newer: boolean): void;
@@ -93,7 +75,7 @@ export class RowGrid {
       },
       rowModelType: "infinite",
       floatingFiltersHeight: matchMedia("(max-width: 640px)").matches ? 46 : 30, // a finger needs more than a mouse
-      cacheBlockSize: PAGE,
+      cacheBlockSize: Math.min(PAGE, Math.max(FEWEST, Math.floor(CELLS / Math.max(1, columns.length)))),
       maxBlocksInCache: PAGES_KEPT,
       maxConcurrentDatasourceRequests: 2,
       blockLoadDebounceMillis: 60,
@@ -150,9 +132,10 @@ export class RowGrid {
     this.ask();
   }
 
-  hide(column: string, hidden: boolean): void {
-    this.api.setColumnsVisible([idOf(column)], !hidden);
-    this.view = { ...this.view, hidden: [...this.view.hidden.filter((name) => name !== column), ...(hidden ? [column] : [])] };
+  hide(names: string[], hidden: boolean): void {
+    const others = this.view.hidden.filter((name) => !names.includes(name));
+    this.view = { ...this.view, hidden: hidden ? [...others, ...names] : others };
+    this.api.setColumnsVisible(names.map((name) => idOf(name)), !hidden);
     this.note();
   }
 
@@ -182,7 +165,7 @@ export class RowGrid {
   // The address of these rows as a file, with the columns that are shown.
   exportAddress(): string {
     const asked = questionOf(this.view);
-    for (const column of this.shownColumns()) asked.append("column", column);
+    if (this.view.hidden.length) for (const column of this.shownColumns()) asked.append("column", column);
     return `/api/v1/campaigns/${this.campaign}/export.csv?${asked}`;
   }
 
@@ -350,7 +333,7 @@ export class RowGrid {
   }
 
   private note(): void {
-    if (isShown(this.place)) writeAddress(this.view);
+    if (isShown(this.place)) writeAddress(this.view, this.columns);
     this.handlers.onView(this.view, this.columns);
     this.tell();
   }

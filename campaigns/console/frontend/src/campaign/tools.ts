@@ -1,5 +1,6 @@
 // What stands above the grid: search, filters in words, columns, copy, export, and new rows that wait.
 
+import { ColumnMenu } from "./column_menu";
 import { cutTo, visible } from "./marks";
 import type { RowGrid } from "./grid";
 import type { View } from "./view";
@@ -27,6 +28,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
   for (const plain of root.querySelectorAll<HTMLElement>("[data-rows-plain]")) plain.remove();
   for (const tool of root.querySelectorAll<HTMLElement>("[data-with-script]")) tool.hidden = false;
   let made: RowGrid | undefined;
+  const drawn = new ColumnMenu(columnsMenu, (names, hidden) => made?.hide(names, hidden));
 
   function onShown(sentence: string, more: boolean): void {
     if (shown.textContent !== sentence) shown.textContent = sentence;
@@ -49,25 +51,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
       }),
     );
     if (made) exported.href = made.exportAddress();
-    if (columnsMenu.open) drawColumns(view, columns);
-  }
-
-  function drawColumns(view: View, columns: string[]): void {
-    const list = columnsMenu.querySelector("ul")!;
-    if (list.childElementCount === columns.length) return;
-    list.replaceChildren(
-      ...columns.map((name) => {
-        const box = document.createElement("input");
-        box.type = "checkbox";
-        box.checked = !view.hidden.includes(name);
-        box.addEventListener("change", () => made?.hide(name, !box.checked));
-        const label = document.createElement("label");
-        label.append(box, " ", cutTo(visible(name), 60) || "(no name)");
-        const line = document.createElement("li");
-        line.append(label);
-        return line;
-      }),
-    );
+    if (columnsMenu.open) drawn.draw(view, columns);
   }
 
   let typing = 0;
@@ -83,7 +67,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
     newer.hidden = true;
     made?.join();
   });
-  columnsMenu.addEventListener("toggle", () => made && columnsMenu.open && drawColumns(made.asked, made.columnNames));
+  columnsMenu.addEventListener("toggle", () => made && columnsMenu.open && drawn.draw(made.asked, made.columnNames));
   part<HTMLButtonElement>("copy").addEventListener("click", () => {
     said.textContent = "Copying…";
     made

@@ -14,7 +14,7 @@ export interface View {
 }
 
 export const HOST = "host";
-const OWN = ["search", "where", "contains", "order", "hidden"];
+const OWN = ["search", "where", "contains", "order", "hidden", "shown"];
 
 // Columns may hold a colon: the longest that fits is meant, as on the server.
 function split(text: string, kind: Filter["kind"], columns: string[]): Filter | null {
@@ -33,7 +33,7 @@ export function viewIn(address: string, columns: string[]): View {
     search: asked.get("search") ?? "",
     filters: [...read("where", "equals"), ...read("contains", "contains")],
     order: known ? order : "",
-    hidden: asked.getAll("hidden"),
+    hidden: asked.has("shown") ? columns.filter((name) => !asked.getAll("shown").includes(name)) : asked.getAll("hidden"),
   };
 }
 
@@ -45,10 +45,14 @@ export function questionOf(view: View): URLSearchParams {
   return asked;
 }
 
-export function writeAddress(view: View): void {
+// Few of many columns are named by what is shown: addresses are kept short.
+export function writeAddress(view: View, columns: string[]): void {
   const address = new URLSearchParams(location.search);
   for (const name of OWN) address.delete(name);
   for (const [name, value] of questionOf(view)) address.append(name, value);
-  for (const name of view.hidden) address.append("hidden", name);
+  const shown = columns.filter((name) => !view.hidden.includes(name));
+  const fewer = view.hidden.length > shown.length ? "shown" : "hidden";
+  for (const name of fewer === "shown" ? shown : view.hidden) address.append(fewer, name);
+  if (fewer === "shown" && !shown.length) address.set("shown", "");
   history.replaceState(null, "", `${location.pathname}${address.size ? `?${address}` : ""}${location.hash}`);
 }

@@ -1,0 +1,25 @@
+// The grid in the colours and sizes of the console.
+
+import { themeQuartz } from "ag-grid-community";
+
+export const LINE = 30; // pixels of a row
+
+export const theme = themeQuartz.withParams({
+  accentColor: "var(--accent)",
+  backgroundColor: "var(--surface)",
+  borderColor: "var(--line)",
+  browserColorScheme: "inherit",
+  chromeBackgroundColor: "var(--surface)",
+  fontFamily: "var(--sans)",
+  fontSize: 13,
+  foregroundColor: "var(--ink)",
+  headerFontSize: 12,
+  headerFontWeight: 600,
+  headerHeight: 30,
+  headerTextColor: "var(--dim)",
+  menuBackgroundColor: "var(--surface)",
+  rowHeight: LINE,
+  rowHoverColor: "var(--sunken)",
+  spacing: 6,
+  wrapperBorderRadius: 8,
+});

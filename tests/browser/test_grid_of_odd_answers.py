@@ -1,0 +1,90 @@
+"""The grid over answers as odd as hosts can send them: hundreds of columns, giants, names that hide or move."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from agents.models import Host
+from campaigns.models import Campaign
+from tests.browser.test_console_in_browser import Elsewhere, PageOf, answer, cells_in, headings, rows_of
+from tests.browser.test_every_page import faults_of
+from tests.factories import make_campaign, make_host, make_hosts
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+MOST_ELEMENTS = 3_000
+COLUMNS = [f"column {number:03}" for number in range(497)]
+NOVEL = "It was a bright cold day in April " * 7
+ODD = ["<img src=x onerror=document.title=1>", "\u202eevil\u200b", NOVEL.strip()[:256]]
+GIANT = "<b>giant</b>" + "x" * 2**20
+
+
+def elements(page: Page) -> int:
+    count: int = page.evaluate("document.querySelectorAll('*').length")
+    return count
+
+
+@pytest.fixture
+def campaign(server: object, operator: User, elsewhere: Elsewhere) -> Campaign:
+    """Give a campaign that three hosts answered with 500 columns, two of them of one name."""
+
+    def make() -> Campaign:
+        hosts: list[Host] = [make_host(hostname="twin"), make_host(hostname="twin"), *make_hosts(1, hostname="\u202ex")]
+        made = make_campaign(*hosts, by=operator, sql="SELECT * FROM everything")
+        row = {name: f"value of {name}" for name in [*COLUMNS, *ODD]}
+        answer(made, hosts, [{**row, COLUMNS[0]: GIANT}, row])
+        return made
+
+    made: Campaign = elsewhere(make)
+    return made
+
+
+def test_five_hundred_columns_are_a_grid_like_any_other(
+    page_of: PageOf, operator: User, campaign: Campaign, elsewhere: Callable[..., Any]
+) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(rows_of(page)).to_have_count(6)
+    title = page.title()
+    assert elements(page) < MOST_ELEMENTS
+    assert len(cells_in(rows_of(page).first).first.inner_text()) < 400
+
+    menu = page.locator("[data-rows-columns]")
+    menu.locator("summary").click()
+    expect(menu).to_contain_text("and 400 more: type a part of their name")
+    assert elements(page) < MOST_ELEMENTS
+    menu.get_by_role("button", name="Hide all").click()
+    expect(headings(page)).to_have_text(["host"])
+    find = menu.get_by_label("Find columns")
+    find.fill("column 496")
+    menu.get_by_role("button", name="Show all").click()
+    expect(headings(page)).to_have_text(["host", COLUMNS[496]])
+    find.fill("bright cold")
+    menu.get_by_role("checkbox").check()
+    find.fill("evil")
+    menu.get_by_role("checkbox").check()
+    find.fill("<img")
+    menu.get_by_role("checkbox").check()
+    expect(headings(page).filter(has_text="⟨U+202E⟩evil⟨U+200B⟩")).to_have_count(1)
+    assert len(page.url) < 2_000
+    assert faults_of(page) == []
+
+    page.reload()
+    expect(rows_of(page)).to_have_count(6)
+    assert [name.split("(")[0] for name in headings(page).all_inner_texts()][:2] == ["host", COLUMNS[496]]
+    assert page.title() == title
+    expect(page.locator(".rows-grid img, .rows-grid b")).to_have_count(0)
+    expect(page.locator(".rows-grid [col-id='host of the row'] a").last).to_have_text("⟨U+202E⟩x")
+
+
+def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator: User, campaign: Campaign) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}")
+    cells_in(rows_of(page).first).first.click()
+
+    whole = page.locator(".cell-dialog pre")
+    expect(whole).to_contain_text("<b>giant</b>x")
+    assert whole.evaluate("(part) => part.textContent") == GIANT
+    assert elements(page) < MOST_ELEMENTS
