@@ -1,17 +1,22 @@
 """What programs show to be let in."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import models
-from django.http import HttpRequest
+from django.db import models, transaction
 from django.utils import timezone
 from knox.models import AbstractAuthToken, AuthTokenManager
 
+from agents.models import Label
+from campaigns.people import narrowing
+from campaigns.people.roles import ROLES
+from fleet import audit
 from fleet.addresses import address_of
+from fleet.errors import ForbiddenError
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -28,6 +33,29 @@ def stamp_of(password: str) -> str:
     return sha256(password.encode()).hexdigest()[:32]
 
 
+class Wanted(NamedTuple):
+    """What a token is to be good for, within what its owner may."""
+
+    name: str = ""
+    days: int | None = None  # None = TOKEN_DAYS
+    access: str = "run"
+    role: str = ""  # "" = whatever its owner may
+    labels: Sequence[Label] | None = None  # hosts that bear one of them; None = all that its owner sees
+
+    def within(self, other: "ApiToken") -> "Wanted":
+        """Narrow it to what the token may that asks for it. Raise ForbiddenError when it names more."""
+        role, labels = self.role or other.role, self.labels
+        if other.role and not narrowing.is_within(role, other.role):
+            raise ForbiddenError(f"role {role!r} may more than {other.role!r}, the role of the token that asks", "role")
+        if other.is_scoped:
+            allowed = list(other.labels.all())
+            labels = allowed if labels is None else labels
+            if more := [label.name for label in labels if label not in allowed]:
+                raise ForbiddenError(f"labels name {more[0]!r}, which the token that asks does not have", "labels")
+        access = Access.READ if other.access == Access.READ else self.access
+        return self._replace(role=role, labels=labels, access=access)
+
+
 class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
     """Tokens bear the stamp of their owner's password: whatever changes it, a page or a command, ends them."""
 
@@ -36,21 +64,30 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         stamped = {"password_stamp": stamp_of(user.password), **fields}
         return cast("tuple[ApiToken, str]", super().create(user, **stamped))
 
-    def make(
-        self, user: User, name: str, days: int | None, access: str, made_by: "ApiToken | None" = None
-    ) -> "tuple[ApiToken, str]":
-        """Make one that lives so many days. One that a token makes is good for no more, and lives no longer."""
-        life = timedelta(days=days or settings.TOKEN_DAYS)
+    def make(self, user: User, wanted: "Wanted", made_by: "ApiToken | None" = None) -> "tuple[ApiToken, str]":
+        """Make one. One that a token makes is good for no more, and lives no longer. Raise ForbiddenError."""
+        life = timedelta(days=wanted.days or settings.TOKEN_DAYS)
         if made_by is not None:
-            access = Access.READ if made_by.access == Access.READ else access
+            wanted = wanted.within(made_by)
             life = min(life, made_by.expiry - timezone.now()) if made_by.expiry else life
-        return self.create(user, expiry=life, name=name, access=access)
+        labels = wanted.labels
+        fields = {"name": wanted.name, "access": wanted.access, "role": wanted.role, "is_scoped": labels is not None}
+        with transaction.atomic():
+            made, token = self.create(user, expiry=life, **fields)
+            made.labels.set(labels or ())
+            facts = {**fields, "labels": sorted(label.name for label in labels or ()), "expires": made.expiry}
+            audit.note("token.made", by=user, subject=f"token {made.pk}", owner=user.get_username(), **facts)
+        return made, token
+
+    def living(self) -> "models.QuerySet[ApiToken]":
+        """Give everybody's tokens that have not expired."""
+        lasting = self.filter(models.Q(expiry=None) | models.Q(expiry__gt=timezone.now()))
+        return cast("models.QuerySet[ApiToken]", lasting.select_related("user").prefetch_related("labels"))
 
     def of(self, user: User) -> "models.QuerySet[ApiToken]":
         """Give a person's tokens that still let in."""
-        lasting = models.Q(expiry=None) | models.Q(expiry__gt=timezone.now())
-        found = self.filter(lasting, user=user, password_stamp=stamp_of(user.password))
-        return cast("models.QuerySet[ApiToken]", found)
+        own: models.QuerySet[ApiToken] = self.living().filter(user=user, password_stamp=stamp_of(user.password))
+        return own
 
     def revoke_of_the_deactivated(self) -> int:
         """Take away for good the tokens of people who are not active, by whatever way they became so."""
@@ -70,6 +107,13 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     digest = models.CharField(max_length=128, unique=True, editable=False)
     name = models.CharField(max_length=100, blank=True, default="")
     access = models.CharField(max_length=8, choices=Access.choices, default=Access.RUN)
+    role = models.CharField(
+        max_length=32, blank=True, default="", choices=[(role, role) for role in ROLES], help_text="empty = its owner's"
+    )
+    labels: "models.ManyToManyField[Label, Any]" = models.ManyToManyField(Label, blank=True, related_name="tokens")
+    # Whether labels limit it: one whose labels were all deleted since sees nothing, not everything.
+    is_scoped = models.BooleanField(default=False, editable=False)
+    is_throttled = models.BooleanField(default=True, editable=False)
     password_stamp = models.CharField(max_length=32, default="", editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     last_used_from = models.GenericIPAddressField(null=True, editable=False)
@@ -87,9 +131,22 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
         """Say whether its owner's password is the one it was made under."""
         return bool(self.password_stamp == stamp_of(self.user.password))
 
-    def note_use(self, request: HttpRequest) -> None:
+    def narrow(self, user: User) -> User:
+        """Let this object of the owner do and see no more than the token is for."""
+        if self.role:
+            narrowing.to_role(user, self.role)
+        if self.is_scoped:
+            narrowing.to_labels(user, self.labels.values_list("pk", flat=True))
+        return user
+
+    def revoke(self, by: User) -> None:
+        """Take it away, at once."""
+        audit.note("token.revoked", by=by, subject=f"token {self.pk}", owner=self.user.get_username(), name=self.name)
+        self.delete()
+
+    def note_use(self, meta: Mapping[str, Any]) -> None:
         """Note when and from where it is used, at most once a minute."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at >= USE_NOTED_EVERY:
-            changes = {"last_used_at": now, "last_used_from": address_of(request.META) or None}
+            changes = {"last_used_at": now, "last_used_from": address_of(meta) or None}
             ApiToken.objects.filter(pk=self.pk).update(**changes)

@@ -35,7 +35,7 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         found = super().authenticate(request)
         if found is not None:
             token = found[1]
-            token.note_use(request)
+            token.note_use(request.META)
             if token.access == "read" and not _only_reads(request):
                 raise PermissionDenied("this token is for reading only: it launches and changes nothing")
         return found
@@ -45,7 +45,7 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         user, token = super().validate_user(auth_token)
         if not token.is_current:
             raise AuthenticationFailed("the password of this token's owner has changed since it was made")
-        return user, token
+        return token.narrow(user), token
 
 
 def _only_reads(request: Request) -> bool:

@@ -102,6 +102,12 @@ TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(
 CAMPAIGN_MAX_ROWS = env.int("CAMPAIGN_MAX_ROWS", default=20_000_000)  # more is cut, and said
 CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of rows as JSON; more is cut, and said
 
+# Within a minute; 0 = any number. A token's requests count for its owner as well.
+API_REQUESTS_OF_TOKEN_PER_MINUTE = env.int("API_REQUESTS_OF_TOKEN_PER_MINUTE", default=1200)
+API_REQUESTS_OF_PERSON_PER_MINUTE = env.int("API_REQUESTS_OF_PERSON_PER_MINUTE", default=3000)
+SOCKETS_OF_TOKEN_PER_MINUTE = env.int("SOCKETS_OF_TOKEN_PER_MINUTE", default=120)
+SOCKETS_OF_PERSON_PER_MINUTE = env.int("SOCKETS_OF_PERSON_PER_MINUTE", default=300)
+
 # --- what people and programs send -----------------------------------------------------------------------------
 
 API_BODY_BYTES = env.int("API_BODY_BYTES", default=2**20)  # of one request of the API
@@ -385,6 +391,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["fleet.api.ModelPermissions"],
+    "DEFAULT_THROTTLE_CLASSES": ["campaigns.throttles.PerPersonAndToken"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fleet.api.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["fleet.api.StrictJson"],

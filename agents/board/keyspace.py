@@ -24,6 +24,7 @@
 | log:claim:D          | string | gateways              | gateways               | when written, or after 30 seconds  |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | signin:*             | string | sign-in               | sign-in                | SIGN_IN_LOCK_MINUTES; 30 days    |
+| throttle:*           | string | API, sockets          | API, sockets           | a minute after the last            |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:held           | hash   | gateways, each second | gateways               | fields: when silent for a minute   |
 | board:swept          | string | sweep, each second    | claim, /readyz         | never                              |
@@ -211,6 +212,11 @@ def entry_order(entry: str) -> tuple[int, int]:
 def entry_ms(entry: str) -> int:
     """Give the moment at which Redis took an entry, in milliseconds."""
     return int(entry.split("-")[0])
+
+
+def throttle_key(counted_for: str, minute: int) -> str:
+    """Name the count of what a person or token asked within a minute of Unix time."""
+    return f"throttle:{counted_for}:{minute}"
 
 
 def sign_in_key(kind: str, *parts: str) -> str:

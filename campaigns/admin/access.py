@@ -78,7 +78,17 @@ def _is_below(request: HttpRequest, obj: Any) -> bool:
 class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
     """Tokens of the API: made there, looked at and deleted here."""
 
-    list_display = ["name", "user", "token_key", "access", "created", "expiry", "last_used_at", "last_used_from"]
+    list_display = [
+        "name",
+        "user",
+        "token_key",
+        "access",
+        "role",
+        "created",
+        "expiry",
+        "last_used_at",
+        "last_used_from",
+    ]
     list_select_related = ["user"]
     search_fields = ["name", "user__username", "token_key"]
     exclude = ["digest"]
@@ -87,6 +97,15 @@ class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Deleting a token is how it is taken away."""
         return bool(request.user.has_perm("campaigns.delete_apitoken"))
+
+    def delete_model(self, request: HttpRequest, obj: ApiToken) -> None:
+        """Revoke it."""
+        obj.revoke(cast(User, request.user))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """Revoke those that are chosen."""
+        for token in queryset.select_related("user"):
+            token.revoke(cast(User, request.user))
 
 
 @admin.register(User)

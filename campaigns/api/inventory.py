@@ -32,10 +32,8 @@ from campaigns.api.serializers import (
     LearnSerializer,
     MembersSerializer,
     QuerySerializer,
-    TokenSerializer,
 )
 from campaigns.models import VIEW, Campaign, Query, Result
-from campaigns.tokens import Access, ApiToken
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.errors import ConflictError, UnavailableError
@@ -264,41 +262,3 @@ class EnrollSecretViewSet(
         refuse_body(self.request)
         instance.revoked_at = instance.revoked_at or timezone.now()
         instance.save(update_fields=["revoked_at"])
-
-
-class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet[ApiToken]):
-    """One's own tokens of this API. A token is shown once, at creation; `days` limits its life.
-
-    Without `days` it lives TOKEN_DAYS. One that is made with a token lives no longer and may no more than that one.
-    """
-
-    queryset = ApiToken.objects.none()
-    serializer_class = TokenSerializer
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
-    permission_classes = [IsAuthenticated]
-    lookup_value_regex = IDS
-
-    def get_queryset(self) -> QuerySet[ApiToken]:
-        """Give one's own."""
-        return ApiToken.objects.of(cast(User, self.request.user))
-
-    def perform_destroy(self, instance: ApiToken) -> None:
-        """Take it away, at once."""
-        refuse_body(self.request)
-        instance.delete()
-
-    @extend_schema(responses={201: OpenApiTypes.OBJECT})
-    def create(self, request: Request) -> Response:
-        """Make a token."""
-        confirming.require_in_session(request)
-        body = self.get_serializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        wanted = body.validated_data
-        made, token = ApiToken.objects.make(
-            cast(User, request.user),
-            wanted.get("name", ""),
-            wanted.get("days"),
-            wanted.get("access", Access.RUN),
-            made_by=request.auth if isinstance(request.auth, ApiToken) else None,
-        )
-        return Response({**self.get_serializer(made).data, "token": token}, status=status.HTTP_201_CREATED)

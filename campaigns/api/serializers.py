@@ -14,6 +14,7 @@ from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
 from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
 from campaigns.models import Query, Target
+from campaigns.people.roles import ROLES
 from campaigns.selecting.earlier_targets import Earlier
 from campaigns.tokens import ApiToken
 from fleet.api import StrictSerializer
@@ -359,12 +360,41 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
 class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
     """A token of the API without the token itself, which is shown once, at creation."""
 
+    owner = serializers.CharField(source="user.username", read_only=True)
     created = Moment(read_only=True)
     expiry = Moment(read_only=True)
     last_used_at = Moment(read_only=True)
     days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
+    role = serializers.ChoiceField(
+        choices=list(ROLES),
+        required=False,
+        allow_blank=True,
+        help_text="no more than that role may; empty = its owner's",
+    )
+    labels = serializers.SlugRelatedField[Label](
+        slug_field="name",
+        many=True,
+        required=False,
+        allow_null=True,
+        queryset=Label.objects.all(),
+        help_text="it sees hosts of these labels alone; null = all hosts that its owner sees",
+    )
 
     class Meta:
         model = ApiToken
-        fields = ("id", "name", "access", "created", "expiry", "last_used_at", "last_used_from", "days")
+        fields = [
+            *("id", "name", "owner", "access", "role", "labels", "created", "expiry"),
+            *("last_used_at", "last_used_from", "days"),
+        ]
         read_only_fields = ("last_used_from",)
+
+    def validate_labels(self, chosen: list[Label] | None) -> list[Label] | None:
+        """Refuse a list that names none: such a token would see nothing."""
+        if chosen is not None and not chosen:
+            raise serializers.ValidationError("labels is empty: leave it out, or name one at least")
+        return chosen
+
+    def to_representation(self, instance: ApiToken) -> dict[str, Any]:
+        """Tell a token of all hosts from one whose labels are gone."""
+        shown = super().to_representation(instance)
+        return {**shown, "labels": shown["labels"] if instance.is_scoped else None}

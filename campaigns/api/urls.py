@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, campaigns, carves, inventory, status
+from campaigns.api import approvals, campaigns, carves, inventory, status, tokens
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
@@ -14,7 +14,7 @@ router.register("hosts", inventory.HostViewSet)
 router.register("labels", inventory.LabelViewSet)
 router.register("queries", inventory.QueryViewSet)
 router.register("enroll-secrets", inventory.EnrollSecretViewSet)
-router.register("tokens", inventory.TokenViewSet)
+router.register("tokens", tokens.TokenViewSet)
 
 # Files have no slash at their end.
 FILES = {

@@ -1,4 +1,4 @@
-"""The page where people make and take away their own tokens of the API."""
+"""The pages where people make and take away their own tokens of the API, and administrators look after everybody's."""
 
 from typing import Any
 
@@ -7,19 +7,37 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from agents.models import Label
 from campaigns.console.access import needs, user_of
-from campaigns.tokens import Access, ApiToken
+from campaigns.people.roles import ROLES
+from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
+
+SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
+AS_OWNER = ("", "whatever I may")
 
 
 class TokenForm(forms.Form):
     """What a new token is called, is good for, and how long it lives."""
 
-    name = forms.CharField(max_length=100)
-    access = forms.ChoiceField(choices=Access.choices, initial=Access.READ)
-    days = forms.IntegerField(min_value=1, max_value=3650)
+    name = forms.CharField(max_length=100, label="What it is for")
+    access = forms.ChoiceField(choices=Access.choices, initial=Access.READ, label="Good for")
+    role = forms.ChoiceField(
+        choices=[AS_OWNER, *((role, f"{role}: {says}") for role, says in ROLES.items())],
+        required=False,
+        label="No more than",
+        help_text="It may what both you and the role may.",
+    )
+    labels = forms.ModelMultipleChoiceField(
+        Label.objects.order_by("name"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Only hosts of",
+        help_text="None chosen: all hosts that you see.",
+    )
+    days = forms.IntegerField(min_value=1, max_value=3650, label="Days it lives")
 
 
 @needs()
@@ -27,23 +45,43 @@ class TokenForm(forms.Form):
 def tokens(request: HttpRequest) -> HttpResponse:
     """List one's own; POST makes one, which is shown in the answer and never again."""
     if request.method != "POST":
-        return _page(request, TokenForm(initial={"days": settings.TOKEN_DAYS}))
+        return _page(request, _new_form())
     form = TokenForm(request.POST)
     if not form.is_valid():
         return _page(request, form, status=400)
     confirming.require(request)
-    wanted = form.cleaned_data
-    _, token = ApiToken.objects.make(user_of(request), wanted["name"], wanted["days"], wanted["access"])
-    return _page(request, TokenForm(initial={"days": settings.TOKEN_DAYS}), token=token, status=201)
+    wanted = {**form.cleaned_data, "labels": list(form.cleaned_data["labels"]) or None}
+    _, token = ApiToken.objects.make(user_of(request), Wanted(**wanted))
+    return _page(request, _new_form(), token=token, status=201)
+
+
+@needs(SEE_ALL)
+@require_GET
+def everybodys(request: HttpRequest) -> HttpResponse:
+    """List everybody's, latest used first; `of` is part of an owner's name."""
+    sought = request.GET.get("of", "").strip()
+    found = ApiToken.objects.living().order_by("-last_used_at", "-pk")
+    if sought:
+        found = found.filter(user__username__icontains=sought)
+    return render(request, "campaigns/all_tokens.html", {"tokens": found[:500], "sought": sought})
 
 
 @needs()
 @require_POST
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    """Take one of one's own away, at once. One that is not there is away already."""
-    gone, _ = ApiToken.objects.of(user_of(request)).filter(pk=token_id).delete()
+    """Take one away, at once: one's own, or whose one may revoke. One that is not there is away already."""
+    user = user_of(request)
+    token = ApiToken.objects.filter(pk=token_id).select_related("user").first()
+    is_own = token is not None and token.user_id == user.pk
+    gone = token is not None and (is_own or user.has_perm(REVOKE_ALL))
+    if token is not None and gone:
+        token.revoke(user)
     messages.success(request, "The token is revoked: it opens nothing any more." if gone else "It was revoked before.")
-    return redirect("tokens")
+    return redirect("tokens" if is_own or not gone else "all-tokens")
+
+
+def _new_form() -> TokenForm:
+    return TokenForm(initial={"days": settings.TOKEN_DAYS})
 
 
 def _page(request: HttpRequest, form: TokenForm, status: int = 200, **more: Any) -> HttpResponse:

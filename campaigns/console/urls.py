@@ -96,6 +96,7 @@ urlpatterns = [
     path("approvals/<int:campaign_id>/reject/", approval_pages.reject, name="reject"),
     path("approvals/<int:campaign_id>/withdraw/", approval_pages.withdraw, name="withdraw"),
     path("tokens/", token_pages.tokens, name="tokens"),
+    path("tokens/all/", token_pages.everybodys, name="all-tokens"),
     path("tokens/<int:token_id>/revoke/", token_pages.revoke, name="revoke-token"),
     path("troubles/", trouble_pages.troubles, name="troubles"),
     path("switch/", trouble_pages.switch, name="switch"),

@@ -20,14 +20,17 @@ from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
 from campaigns.models import Campaign
+from campaigns.throttles import count, limits_of
+from campaigns.tokens import ApiToken
 from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
 from fleet import second_factor, sessions
 from fleet.api import BearerAuthentication
 from fleet.cancelling import end
+from fleet.errors import TooManyError
 
 logger = logging.getLogger(__name__)
 
-BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, ENDED = 4400, 4401, 4403, 4404, 1000
+BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, TOO_MANY, ENDED = 4400, 4401, 4403, 4404, 4429, 1000
 MOST_REASON_BYTES = 123  # a close frame holds no more
 PING_SECONDS = 20.0
 RIGHTS_SECONDS = 5.0  # so that what a right withdrawn ends has ended within ten
@@ -47,10 +50,12 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     async def connect(self) -> None:
         """Accept, then send until the campaign ended or the viewer left. A refusal is a close with its code."""
         self._sender: asyncio.Task[None] | None = None
+        self._shown: ApiToken | None = None
         bearer = "bearer" in self.scope["subprotocols"]
         await self.accept("bearer" if bearer else None)
         try:
             await self._check_rights()
+            await database_sync_to_async(_count_opened)(self._viewer, self._shown)
             after = self._after()
             reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"])
         except RefusedError as refusal:
@@ -71,15 +76,21 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         """Look up who looks, and whether they may, as of now. Raise RefusedError."""
         token = self._token()
         if token is not None:
-            user = await database_sync_to_async(_user_of_token)(token)
+            user, self._shown = await database_sync_to_async(_user_of_token)(token, self._meta())
         else:
             if not self._is_same_site():
                 raise RefusedError(NOT_ALLOWED)
             user = await _user_of_session(self.scope["session"].session_key)
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             raise RefusedError(NOT_SIGNED_IN)
-        if not await database_sync_to_async(_may_look)(user.pk, self.scope["url_route"]["kwargs"]["campaign_id"]):
+        self._viewer = user
+        if not await database_sync_to_async(_may_look)(user, self.scope["url_route"]["kwargs"]["campaign_id"]):
             raise RefusedError(NOT_ALLOWED)
+
+    def _meta(self) -> dict[str, str]:
+        """Give where the socket comes from, as requests of Django's say it."""
+        forwarded = dict(self.scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
+        return {"REMOTE_ADDR": (self.scope.get("client") or ("",))[0], "HTTP_X_FORWARDED_FOR": forwarded}
 
     def _token(self) -> str | None:
         """Give the token, from the sub-protocols, which pages can set, or from the header; None = there is none."""
@@ -210,12 +221,14 @@ def _progress(state: dict[str, Any]) -> dict[str, Any]:
     return {"counts": state["counts"], "last_seq": state["last_seq"]}
 
 
-def _user_of_token(token: str) -> User | None:
+def _user_of_token(token: str, meta: dict[str, str]) -> tuple[User | None, ApiToken | None]:
+    """Give the owner, narrowed to what the token is for, and the token, whose use is noted."""
     try:
-        user: User = BearerAuthentication().authenticate_credentials(token.encode(errors="replace"))[0]
+        found: tuple[User, ApiToken] = BearerAuthentication().authenticate_credentials(token.encode(errors="replace"))
     except AuthenticationFailed:
-        return None
-    return user
+        return None, None
+    found[1].note_use(meta)
+    return found
 
 
 async def _user_of_session(key: str | None) -> User | AnonymousUser:
@@ -230,7 +243,14 @@ def _holds(key: str | None, user: User | AnonymousUser) -> bool:
     return sessions.holds(key) and not second_factor.is_missing(user)
 
 
-def _may_look(user_id: int, campaign_id: int) -> bool:
-    """Look the rights up anew: Django keeps them on the user object."""
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    return user is not None and Campaign.objects.shows(campaign_id, user)
+def _count_opened(user: User, token: ApiToken | None) -> None:
+    """Raise RefusedError when this person or token opened too many sockets within the minute."""
+    try:
+        count(limits_of(user, token, "socket"))
+    except TooManyError as error:
+        raise RefusedError(TOO_MANY, f"too many sockets opened: come again in {error.wait} seconds") from error
+
+
+def _may_look(user: User, campaign_id: int) -> bool:
+    """Say whether this person may look: Django keeps rights on the object, which is fetched anew for each look."""
+    return user.is_active and Campaign.objects.shows(campaign_id, user)

@@ -11,6 +11,7 @@ def prepare(folder: Path) -> None:
     django.setup()
     from django.contrib.auth.models import User
     from django.core.management import call_command
+    from knox.settings import CONSTANTS
     from rest_framework.exceptions import AuthenticationFailed
 
     from agents.models import EnrollSecret
@@ -27,6 +28,8 @@ def prepare(folder: Path) -> None:
         BearerAuthentication().authenticate_credentials(read(folder, "token").encode())
     except AuthenticationFailed:
         write(folder, "token", ApiToken.objects.create(user=admin, expiry=None, name="demo")[1])
+    token_key = read(folder, "token")[: CONSTANTS.TOKEN_KEY_LENGTH]
+    ApiToken.objects.filter(token_key=token_key).update(is_throttled=False)
     EnrollSecret.objects.offer("demo", read(folder, "enroll-secret"))
 
 

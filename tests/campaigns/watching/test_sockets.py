@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.conf import settings as server
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import AsyncClient
@@ -216,10 +218,24 @@ def send_away(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
 
-@pytest.mark.parametrize("change", [log_out, let_the_session_end, change_the_password, send_away])
+def be_silent(user: User) -> None:
+    session = Session.objects.get()
+    UserSession.objects.create(user=user, session_key=session.session_key, ip="192.0.2.1", last_seen_at=LONG_AGO)
+
+
+def be_staff_without_second_factor(user: User) -> None:
+    server.REQUIRE_SECOND_FACTOR = True
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+
+
+ENDS = [log_out, let_the_session_end, change_the_password, send_away, be_silent, be_staff_without_second_factor]
+
+
+@pytest.mark.parametrize("change", ENDS)
 async def test_a_session_that_ends_closes_its_sockets(
-    observer: User, monkeypatch: pytest.MonkeyPatch, change: Callable[[User], None]
+    observer: User, monkeypatch: pytest.MonkeyPatch, settings: Any, change: Callable[[User], None]
 ) -> None:
+    settings.REQUIRE_SECOND_FACTOR = False
     monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.05)
     campaign = await campaign_with(0)
 
@@ -229,6 +245,23 @@ async def test_a_session_that_ends_closes_its_sockets(
         await viewer.until(None)
 
     assert viewer.code == 4401
+
+
+async def test_who_opens_too_many_is_told_when_to_come_again_and_a_tokens_use_is_noted(
+    observer: User, settings: Any
+) -> None:
+    settings.SOCKETS_OF_TOKEN_PER_MINUTE, campaign = 2, await campaign_with(0)
+    token, shown = await sync_to_async(ApiToken.objects.create)(user=observer)
+
+    for _ in range(2):
+        async with looking(campaign.pk, bearer=shown, origin=[]) as viewer:
+            assert (await viewer.frame())["type"] == "snapshot"
+    async with looking(campaign.pk, bearer=shown, origin=[]) as viewer:
+        assert await viewer.frame() is None
+
+    await sync_to_async(token.refresh_from_db)()
+    assert (viewer.code, viewer.reason.startswith("too many sockets opened: come again in ")) == (4429, True)
+    assert token.last_used_at is not None
 
 
 @pytest.mark.parametrize("bearer", [None, "token"])
