@@ -3,10 +3,12 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 from fleet import confirming
+from fleet.text import visible
 
 
 class AsksAgain(admin.ModelAdmin[Any]):
@@ -38,3 +40,18 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Give the object, None = there is none."""
         return super().get_object(request, object_id, from_field or None)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Show the list, with marks for what cannot be seen in texts of hosts and people."""
+        return with_marks(super().changelist_view(request, extra_context))
+
+
+def with_marks(page: HttpResponseBase) -> HttpResponseBase:
+    """Let a page without fields to fill in, where marks would be kept, show what cannot be seen as marks."""
+    if isinstance(page, TemplateResponse):
+        page.add_post_render_callback(_mark)
+    return page
+
+
+def _mark(page: TemplateResponse) -> None:
+    page.content = visible(page.content.decode()).encode()

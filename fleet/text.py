@@ -10,6 +10,7 @@ import unicodedata
 from types import TracebackType
 
 JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
+KEPT_MARKS = 0x2100  # characters below it are looked up once
 SPELT_OUT = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, bidi and other formats, half characters, ends of lines
 
 
@@ -36,12 +37,22 @@ def shown_lines(value: object) -> str:
 def visible(value: object) -> str:
     """Give the text for a page: all that is not seen, joiners too, or moves its neighbours as marks; lines are kept."""
     text = str(value)
-    return text if text.isascii() and text.isprintable() else "".join(map(_marked, text))
+    return text if text.isascii() and text.isprintable() else text.translate(_MARKS)
 
 
-def _marked(character: str) -> str:
-    is_seen = character in "\n\t" or unicodedata.category(character) not in SPELT_OUT
-    return character if is_seen else f"⟨U+{ord(character):04X}⟩"
+class _Marks(dict[int, str]):
+    """What characters are shown as; looked up once for those of most texts, so that a whole page costs little."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        is_seen = character in "\n\t" or unicodedata.category(character) not in SPELT_OUT
+        shown_as = character if is_seen else f"⟨U+{number:04X}⟩"
+        if number < KEPT_MARKS:
+            self[number] = shown_as
+        return shown_as
+
+
+_MARKS = _Marks()
 
 
 def _character(character: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from fleet.admin import ModelAdmin
+from fleet.admin import ModelAdmin, with_marks
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -24,3 +24,9 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes."""
         return False
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """Show the row, with marks for what cannot be seen."""
+        return with_marks(super().changeform_view(request, object_id, form_url, extra_context))

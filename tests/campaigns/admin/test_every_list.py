@@ -124,6 +124,24 @@ def test_a_host_is_named_as_it_is(boss: Client, name: str) -> None:
     assert f"<bdi>{name.replace(chr(0x202E), '⟨U+202E⟩')}</bdi>" in page
 
 
+def test_lists_and_pages_to_read_show_marks_for_what_cannot_be_seen(boss: Client) -> None:
+    hidden = "\u202egnp\u200b<b>"
+    host, by = make_host(hostname=hidden), make_user(hidden, admin=True)
+    campaign = make_campaign(host, by=by, name=hidden)
+    answer(campaign, host, {hidden: hidden})
+    make_label(hidden, host)
+    Query.objects.create(name=hidden, sql=f"SELECT '{hidden}'", created_by=by)
+    DeadLetter.objects.create(stream="s", entry="1-1", reason=hidden, fields=b"{}")
+
+    pages = {model.__name__: boss.get(list_of(model)).content.decode() for model in LISTED}
+    for model in MACHINE_WRITTEN:
+        if row := model._default_manager.first():
+            pages[f"a {model.__name__}"] = boss.get(f"{list_of(model)}{row.pk}/change/").content.decode()
+
+    assert {name for name, page in pages.items() if "\u202e" in page or "\u200b" in page or "gnp<b>" in page} == set()
+    assert sum("⟨U+202E⟩gnp⟨U+200B⟩&lt;b&gt;" in page for page in pages.values()) >= 8
+
+
 def test_hosts_are_saved_by_those_alone_who_may_give_labels(client: Client) -> None:
     user, host = make_user(), make_host()
     client.force_login(user)

@@ -1,2 +1,8 @@
 // The admin takes its theme from the server, which has it from the console's switch; what it kept itself stands behind.
 localStorage.setItem("adminTheme", JSON.stringify(document.documentElement.className || "auto"));
+
+// What Unfold leaves unnamed: the main part of its pages, and which of them scrolls.
+document.addEventListener("DOMContentLoaded", () => {
+  document.getElementById("main")?.setAttribute("role", "main");
+  document.getElementById("nav-sidebar-apps")?.setAttribute("data-simplebar-aria-label", "menu");
+});
