@@ -14,17 +14,20 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import MD5
 from django.utils import timezone
 
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import Host
+from campaigns.people import scopes
+from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
+from campaigns.people.scopes import Limits
 from campaigns.states import ANSWER_STATES, OVER, State, Status, WaitsFor
 
 logger = logging.getLogger(__name__)
 
-VIEW = "campaigns.view_campaign"  # the permission to look at everybody's campaigns
+VIEW = LOOK  # the permission to look at everybody's campaigns
 
 
 class Query(models.Model):
@@ -67,18 +70,24 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         return self.filter(status__in=[Status.TARGETING, Status.RUNNING, Status.PAUSED])
 
     def visible_to(self, user: User | AnonymousUser) -> "CampaignQuerySet":
-        """Campaigns that this person may look at: all with view_campaign, else those he or she launched."""
-        if user.has_perm(VIEW):
+        """Campaigns that this person may look at: one's own, and with view_campaign those over hosts in his scope."""
+        if not user.has_perm(VIEW):
+            return self.none() if user.pk is None else self.filter(created_by=user.pk)
+        limits = scopes.limits_of(user)
+        if not limits:
             return self
-        return self.none() if user.pk is None else self.filter(created_by=user.pk)
+        inside = scopes.within_limits(Target.objects.filter(campaign=OuterRef("pk")), limits)
+        return self.filter(Q(created_by=user.pk) | Exists(inside))
 
     def shows(self, campaign_id: int | str, user: User | AnonymousUser) -> bool:
-        """Say whether this person may look at a campaign. With view_campaign also at one that does not exist."""
+        """Say whether this person may ask for a campaign by its number: with view_campaign for any, be there one or
+        not; `visible_to` then finds it or does not.
+        """
         return user.has_perm(VIEW) or self.visible_to(user).filter(pk=campaign_id).exists()
 
     def shows_some(self, user: User | AnonymousUser) -> bool:
         """Say whether there is anything to look at: everybody's campaigns, one's own, or those one may launch."""
-        return user.has_perm(VIEW) or user.has_perm("campaigns.add_campaign") or self.visible_to(user).exists()
+        return any(map(user.has_perm, (VIEW, LAUNCH, LAUNCH_FLAGGED))) or self.visible_to(user).exists()
 
     def locked(self, ids: Iterable[int]) -> "dict[int, Campaign]":
         """Lock the campaigns in order of id until the transaction ends; those that are gone are left out."""
@@ -171,6 +180,9 @@ class Campaign(models.Model):
     stored_bytes = models.PositiveBigIntegerField(default=0, editable=False, help_text="of rows, as JSON")
 
     objects: ClassVar = CampaignQuerySet.as_manager()
+    # Not stored: within which limits it is seen, and whether there is more outside (`campaigns.answers.sight`).
+    limits: Limits = scopes.UNLIMITED
+    is_partial = False
 
     class Meta:
         ordering = ["-id"]

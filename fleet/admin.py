@@ -3,11 +3,12 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
-from fleet import confirming
+from fleet import confirming, sight
 from fleet.text import visible
 
 
@@ -35,11 +36,30 @@ class AsksAgain(admin.ModelAdmin[Any]):
 
 
 class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Unfold's own; an empty `_to_field` in an address or form is none, which Django takes for a field's name."""
+    """Unfold's own, of which everybody sees the rows of hosts in his scope.
+
+    An empty `_to_field` in an address or form is none, which Django takes for a field's name.
+    """
+
+    # Leads to the host that a row is of; "" = rows are of no host. None: rows tell of hosts in a way that cannot be
+    # narrowed, and who sees some hosts only does not see them.
+    host_field: str | None = None
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Give the object, None = there is none."""
         return super().get_object(request, object_id, from_field or None)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave out rows of hosts that this person does not see."""
+        found: QuerySet[Any] = super().get_queryset(request)
+        if self.host_field is None:
+            return found.none() if sight.is_limited(request.user) else found
+        return sight.within(found, request.user, self.host_field) if self.host_field else found
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that the rows can be narrowed to what this person sees."""
+        permitted = bool(super().has_view_permission(request, obj))
+        return permitted and (self.host_field is not None or not sight.is_limited(request.user))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list, with marks for what cannot be seen in texts of hosts and people."""

@@ -88,6 +88,8 @@ RESTRICTED_TABLES: list[str] = env.list(
 CARVE_MAX_BYTES = env.int("CARVE_MAX_BYTES", default=2**30)  # of one carve
 CARVE_MAX_BLOCK_BYTES = env.int("CARVE_MAX_BLOCK_BYTES", default=8 * 2**20)  # of one block, before base64
 CARVE_SESSION_SECONDS = env.int("CARVE_SESSION_SECONDS", default=86_400)  # without a block, then the carve is over
+# Decides which hosts a person may see; agents and the ground know of no scopes.
+SIGHT_OF_HOSTS = "campaigns.people.scopes"
 # Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
 CARVES_EXPECTED_BY = "campaigns.answers.carves.expects_carves_of"
 CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # since the end, unless pinned; 0 = for ever

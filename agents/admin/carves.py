@@ -16,6 +16,8 @@ from agents.carving.models import Carve, CarveState
 class CarveAdmin(ReadOnlyAdmin):
     """What hosts carved; those that no answer named (yet) stand here alone."""
 
+    host_field = "host_id"
+
     list_display = ["carve_id", "host", "campaign_id", "path", "how_far", "size", "digest", "announced_at", "download"]
     list_select_related = ["host"]
     search_fields = ["=carve_id", "=campaign_id", "host__hostname"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils import timezone
@@ -16,9 +16,10 @@ from agents.inventory import labels
 from agents.models import (
     ConfigDocument,
     EnrollSecret,
-    Label,
+    Host,
     digest_of,
 )
+from fleet import sight
 from fleet.admin import AsksAgain, ModelAdmin
 from fleet.errors import BadInputError
 
@@ -26,6 +27,8 @@ from fleet.errors import BadInputError
 @admin.register(EnrollSecret)
 class EnrollSecretAdmin(AsksAgain, ModelAdmin):
     """What hosts offer to enroll. The secret itself is shown once, when it is made."""
+
+    host_field = ""
 
     list_display = ["name", "hosts", "quota", "valid_from", "valid_until", "created_at", "revoked_at"]
     search_fields = ["name"]
@@ -55,7 +58,9 @@ class EnrollSecretAdmin(AsksAgain, ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[EnrollSecret]:
         """Count the hosts along."""
         found: QuerySet[EnrollSecret] = super().get_queryset(request)
-        return found.annotate(host_count=Count("host"))
+        visible = sight.within(Host.objects.all(), request.user, "pk")
+        seen = Q(host__in=visible) if sight.is_limited(request.user) else None
+        return found.annotate(host_count=Count("host", filter=seen))
 
     @admin.display(description="hosts", ordering="host_count")
     def hosts(self, secret: Any) -> int:
@@ -64,9 +69,7 @@ class EnrollSecretAdmin(AsksAgain, ModelAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer the labels that are kept by hand."""
-        return super().formfield_for_manytomany(
-            db_field, request, queryset=Label.objects.filter(built_in="", queries=None), **kwargs
-        )
+        return super().formfield_for_manytomany(db_field, request, queryset=labels.by_hand_for(request.user), **kwargs)
 
     @admin.action(description="Revoke: nobody enrolls with them any more", permissions=["change"])
     def revoke_secrets(self, request: HttpRequest, chosen: QuerySet[EnrollSecret]) -> None:
@@ -123,6 +126,7 @@ class ConfigDocumentForm(forms.ModelForm[ConfigDocument]):
 class ConfigDocumentAdmin(ModelAdmin):
     """The config that agents are served: options, schedule, packs, decorators … as one JSON object."""
 
+    host_field = ""
     form = ConfigDocumentForm
     list_display = ["__str__", "changed_by", "changed_at"]
 

@@ -1,8 +1,9 @@
 """The admin of hosts: facts that hosts told are read-only; people keep labels and enroll secrets, and revoke."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -10,7 +11,7 @@ from django.utils import timezone
 from agents.admin.memberships import MembershipInline
 from agents.board.redis_client import NoBoardError
 from agents.enrolling.revocation import revoke
-from agents.inventory import housekeeping
+from agents.inventory import housekeeping, labels
 from agents.models import (
     Host,
     Presence,
@@ -63,7 +64,14 @@ class RevokedFilter(admin.SimpleListFilter):
 class LabelsOfHost(MembershipInline):
     """The labels of one host."""
 
-    sight = "agents.view_label"
+    needed = "agents.view_label"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave out, to who may change memberships, those on which scopes rest and that are not his to change."""
+        found = super().get_queryset(request)
+        if not request.user.has_perm(labels.CHANGE):
+            return found
+        return found.filter(label__in=labels.changeable_by(cast(User, request.user)))
 
     extra = 0
     autocomplete_fields = ["label"]
@@ -72,6 +80,8 @@ class LabelsOfHost(MembershipInline):
 @admin.register(Host)
 class HostAdmin(ModelAdmin):
     """Hosts: facts to read, labels to give, and Revoke."""
+
+    host_field = "pk"
 
     list_display = [
         "hostname",

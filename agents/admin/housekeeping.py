@@ -15,6 +15,8 @@ from agents.models import (
 class PresenceAdmin(ReadOnlyAdmin):
     """When each host last asked."""
 
+    host_field = "host_id"
+
     list_display = ["host", "last_seen"]
     list_select_related = ["host"]
     search_fields = ["host__hostname"]
@@ -42,6 +44,8 @@ class LabelSqlRecordAdmin(ReadOnlyAdmin):
 @admin.register(TableSchema)
 class TableSchemaAdmin(ReadOnlyAdmin):
     """The tables of each kind of osquery, as hosts told of them."""
+
+    host_field = ""
 
     list_display = ["platform", "osquery_version", "extensions", "learned_at", "asked_at"]
     list_filter = ["platform"]

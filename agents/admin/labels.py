@@ -1,9 +1,10 @@
 """The admin of labels: groups of hosts by hand, by SQL, or built in."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -16,7 +17,9 @@ from agents.models import (
     HousekeepingQuery,
     Label,
 )
+from fleet import sight
 from fleet.admin import ModelAdmin
+from fleet.errors import ForbiddenError
 
 MEMBERS_A_PAGE = 25
 
@@ -30,10 +33,20 @@ class AdminLabelForm(LabelForm):
             self.fields[name].widget = UnfoldAdminTextareaWidget({"rows": 4 if name == "add_hosts" else 2})
 
 
+def _is_free(request: HttpRequest, label: Label | None) -> bool:
+    return label is None or (
+        not label.built_in and labels.changeable_by(cast(User, request.user)).filter(pk=label.pk).exists()
+    )
+
+
 class MembersOfLabel(MembershipInline):
     """The hosts of one label, in pages."""
 
-    sight = "agents.view_host"
+    needed = "agents.view_host"
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that the label may be changed."""
+        return super().has_add_permission(request, obj) and _is_free(request, obj)
 
     extra = 0
     per_page = MEMBERS_A_PAGE
@@ -45,28 +58,37 @@ class MembersOfLabel(MembershipInline):
 class LabelAdmin(ModelAdmin):
     """Groups of hosts: by hand, by SQL, or built in."""
 
+    host_field = ""
     form = AdminLabelForm
     list_display = ["name", "description", "kind", "members", "created_at"]
     search_fields = ["name", "description"]
     inlines = [MembersOfLabel]
     readonly_fields = ["sql_state"]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Label | None = None) -> list[str]:
+        """Say nothing of what is wrong with the SQL to who sees some hosts only: it may be so on others."""
+        return [] if sight.is_limited(request.user) else ["sql_state"]
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        """Leave the same out of the list."""
+        return [name for name in self.list_display if name != "kind" or not sight.is_limited(request.user)]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Label]:
         """Count the members along."""
         found: QuerySet[Label] = super().get_queryset(request)
-        return found.prefetch_related("queries").annotate(member_count=Count("hosts"))
+        return found.prefetch_related("queries").annotate(member_count=labels.count_for(request.user))
 
     def get_form(self, request: HttpRequest, obj: Label | None = None, **kwargs: Any) -> Any:
         """Tell the form who writes."""
         return type("LabelFormOfPerson", (super().get_form(request, obj, **kwargs),), {"by": request.user})
 
     def has_change_permission(self, request: HttpRequest, obj: Label | None = None) -> bool:
-        """Built-in labels are the machine's."""
-        return (obj is None or not obj.built_in) and bool(super().has_change_permission(request, obj))
+        """Built-in labels are the machine's, those that scopes rest on are for who may change scopes."""
+        return bool(super().has_change_permission(request, obj)) and _is_free(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Label | None = None) -> bool:
         """Built-in labels stay."""
-        return (obj is None or not obj.built_in) and bool(super().has_delete_permission(request, obj))
+        return bool(super().has_delete_permission(request, obj)) and _is_free(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let the label's SQL go with it, which nobody may delete by itself."""
@@ -74,13 +96,21 @@ class LabelAdmin(ModelAdmin):
         return shown, counts, needed - {HousekeepingQuery._meta.verbose_name}, protected
 
     def delete_model(self, request: HttpRequest, obj: Label) -> None:
-        """Delete one, its SQL first."""
+        """Delete one, its SQL first. One with hosts that this person does not see stays."""
+        self._forget(request, obj)
+
+    def _forget(self, request: HttpRequest, obj: Label) -> None:
+        try:
+            labels.check_may_delete(cast(User, request.user), obj)
+        except ForbiddenError as error:
+            messages.error(request, error.sentence)
+            return
         labels.forget(obj, request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Label]) -> None:
         """Delete several; built-in ones stay."""
         for label in queryset.filter(built_in=""):
-            labels.forget(label, request.user.get_username())
+            self._forget(request, label)
 
     @admin.display(description="members come")
     def kind(self, label: Label) -> str:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
-from agents.models import Host, HostQuerySet
+from agents.models import HostQuerySet
 from fleet.errors import BadInputError
 
 EXACT = ("uuid", "hardware_serial", "host_identifier")
@@ -26,9 +26,10 @@ _BY_EXACT = " UNION ".join(
 )
 NAMED = f"WITH asked AS (SELECT DISTINCT unnest(%s::text[]) AS name) {_BY_HOSTNAME} UNION {_BY_EXACT}"
 NAMED_IDS = f"SELECT id FROM ({NAMED}) AS named (id, name)"  # noqa: S608 - nothing of it comes from outside
+# {visible} is a further condition, if there is one.
 LOOK_UP = f"""
 SELECT named.name, host.id FROM ({NAMED}) AS named (id, name)
-JOIN agents_host AS host USING (id) WHERE host.revoked_at IS NULL
+JOIN agents_host AS host USING (id) WHERE host.revoked_at IS NULL {{visible}}
 """  # noqa: S608 - as above
 
 
@@ -45,12 +46,15 @@ def named(names: Sequence[str]) -> Q:
     return Q(pk__in=RawSQL(NAMED_IDS, [list(names)])) if names else Q(pk__in=[])  # noqa: S611 - names are parameters
 
 
-def look_up(ids: Iterable[int], names: Iterable[str], hosts: HostQuerySet | None = None) -> Found:
-    """Find enrolled hosts by ids and names; those by id among `hosts`, if given, where revoked ones may be too."""
+def look_up(ids: Iterable[int], names: Iterable[str], visible: HostQuerySet, *, among_revoked: bool = False) -> Found:
+    """Find hosts by ids and names among those that are `visible` to who names them: others are unknown to him.
+
+    They are enrolled, unless revoked ones are looked for as well; those by id only.
+    """
     ids, names = list(dict.fromkeys(ids)), list(dict.fromkeys(names))
-    among = Host.objects.enrolled() if hosts is None else hosts
+    among = visible if among_revoked else visible.enrolled()
     known = set(among.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
-    bearers = _bearers(names)
+    bearers = _bearers(names, visible)
     unknown: list[int | str] = [
         *(pk for pk in ids if pk not in known),
         *(name for name in names if name not in bearers),
@@ -71,12 +75,16 @@ def check_known(found: Found, field: str) -> None:
         raise BadInputError(f"unknown host: {shown}{more}", field)
 
 
-def _bearers(names: list[str]) -> dict[str, set[int]]:
+def _bearers(names: list[str], visible: HostQuerySet) -> dict[str, set[int]]:
     if not names:
         return {}
+    text, params = "", ()
+    if visible.query.where:  # not every host: the ORM's own query says which
+        text, params = visible.order_by().values("pk").query.sql_with_params()
+        text = f"AND host.id IN ({text})"
     bearers: dict[str, set[int]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(LOOK_UP, [names])
+        cursor.execute(LOOK_UP.format(visible=text), [names, *params])
         for name, pk in cursor.fetchall():
             bearers.setdefault(name, set()).add(pk)
     return bearers

@@ -10,10 +10,11 @@ from django.contrib.auth.models import User
 
 from agents.inventory import schemas, sql
 from agents.models import Host, Platform, TableSchema
+from fleet import sight
 from fleet.errors import BadInputError, ForbiddenError
 
 LAUNCH = "campaigns.add_campaign"
-LAUNCH_RESTRICTED = "campaigns.launch_restricted"
+LAUNCH_RESTRICTED, LAUNCH_CARVE = "campaigns.launch_restricted", "campaigns.launch_carve"
 
 
 def check(text: str, by: User, field: str, platforms: Collection[str] = ()) -> str:
@@ -23,14 +24,24 @@ def check(text: str, by: User, field: str, platforms: Collection[str] = ()) -> s
     While some kind of host has not told its tables, what the others say of tables is no verdict.
     """
     checked = sql.check(text, settings.RESTRICTED_TABLES)
-    if checked.restricted and not by.has_perm(LAUNCH_RESTRICTED):
-        reasons = "; ".join(checked.restricted)
-        raise ForbiddenError(f"{reasons}: it needs the permission {LAUNCH_RESTRICTED}", field)
-    if trouble := _trouble_everywhere(checked.text, platforms):
+    if missing := lacking(checked, by):
+        raise ForbiddenError(missing, field)
+    if trouble := _trouble_everywhere(checked.text, by, platforms):
         raise BadInputError(
             f"sql {sql.excerpt(checked.text)} is wrong on every host that could run it: {trouble}", field
         )
     return checked.text
+
+
+def lacking(checked: sql.Checked, by: User) -> str:
+    """Say which permission this person lacks to let hosts run it, and why it is needed; "" = none.
+
+    Who may carve and nothing else that is restricted may use the tables and functions of carves.
+    """
+    if not checked.restricted or by.has_perm(LAUNCH_RESTRICTED) or (checked.only_carves and by.has_perm(LAUNCH_CARVE)):
+        return ""
+    reasons, also = "; ".join(checked.restricted), f" or {LAUNCH_CARVE}" if checked.only_carves else ""
+    return f"{reasons}: launching it needs the permission {LAUNCH_RESTRICTED}{also}"
 
 
 def check_of_label(text: str, by: User, platform: str) -> str:
@@ -45,11 +56,17 @@ def check_author(by: User, field: str) -> None:
     """Raise ForbiddenError unless this person may launch: SQL of a label is sent to hosts as that of a campaign is."""
     if not by.has_perm(LAUNCH):
         raise ForbiddenError(f"SQL of a label is sent to hosts: writing it needs the permission {LAUNCH}", field)
+    if sight.is_limited(by):
+        raise ForbiddenError(
+            "SQL of a label is sent to every host of its platform, and your scope is some hosts only: who sees all of"
+            " them writes it",
+            field,
+        )
 
 
-def _trouble_everywhere(text: str, platforms: Collection[str]) -> str | None:
-    """Give what SQLite says on every kind of host that is enrolled; None when one can run it or is not known yet."""
-    hosts = Host.objects.enrolled().filter(**({"platform__in": platforms} if platforms else {}))
+def _trouble_everywhere(text: str, by: User, platforms: Collection[str]) -> str | None:
+    """Give what SQLite says on every kind of host that this person sees; None when one can run it or is unknown yet."""
+    hosts = sight.within(Host.objects.enrolled(), by, "pk").filter(**({"platform__in": platforms} if platforms else {}))
     kinds = set(hosts.order_by().values_list(*schemas.KIND).distinct())
     learned = {
         tuple(getattr(schema, name) for name in schemas.KIND): schema

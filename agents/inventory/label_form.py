@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from agents.inventory import host_names, kept_sql, labels
-from agents.models import Label, LabelMembership, Platform
+from agents.models import Host, Label, LabelMembership, Platform
+from fleet import sight
 from fleet.errors import BadInputError, FleetError
 
 PLATFORMS_WITH_SQL = (Platform.LINUX, Platform.DARWIN, Platform.WINDOWS, Platform.FREEBSD)
@@ -80,12 +81,22 @@ class LabelForm(forms.ModelForm[Label]):
                 self.add_error("add_hosts", error.sentence)
         return cleaned
 
+    def clean_name(self) -> str:
+        """Refuse to change a label that a scope rests on, to whoever may not change scopes."""
+        if self.instance.pk:
+            try:
+                labels.check_may_change(self.by, self.instance)
+            except FleetError as error:
+                raise forms.ValidationError(error.sentence) from error
+        name: str = self.cleaned_data["name"]
+        return name
+
     def clean_add_hosts(self) -> set[int]:
         """Find the hosts. Refuse names that nobody bears."""
         words = [word.strip() for word in _BETWEEN_HOSTS.split(self.cleaned_data["add_hosts"])]
         ids = [int(word[1:]) for word in words if re.fullmatch(r"#\d{1,18}", word)]
         names = [word for word in words if word and not re.fullmatch(r"#\d{1,18}", word)]
-        found = host_names.look_up(ids, names)
+        found = host_names.look_up(ids, names, sight.within(Host.objects.all(), self.by, "pk"))
         try:
             host_names.check_known(found, "add_hosts")
         except BadInputError as error:

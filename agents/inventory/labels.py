@@ -5,23 +5,63 @@ from collections.abc import Iterable, Mapping, Sequence
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F, Q, QuerySet
 
 from agents.board import operator_verbs
 from agents.inventory import label_sql
 from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
+from fleet import sight
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 from fleet.queue import enqueue
 from fleet.text import is_text
 
+Person = User | AnonymousUser
 CHANGE, MAKE = "agents.change_label", "agents.add_label"
+CHANGE_SCOPES = "campaigns.change_scope"
 
 
-def check_may_put_in(by: User | AnonymousUser, field: str) -> None:
+def check_may_put_in(by: Person, field: str, into: Iterable[Label] = ()) -> None:
     """Raise ForbiddenError unless this person may change labels: putting hosts in is that, by whatever door."""
     if not by.has_perm(CHANGE):
         raise ForbiddenError(f"putting hosts into labels needs the permission {CHANGE}", field)
+    for label in into:
+        check_may_change(by, label, field)
+
+
+def check_may_change(by: Person, label: Label, field: str = "") -> None:
+    """Raise ForbiddenError when a scope rests on the label, unless this person may change scopes: that would be it."""
+    if not changeable_by(by).filter(pk=label.pk).exists():
+        raise ForbiddenError(
+            f"label {label.name!r} says which hosts a group may see: changing it needs the permission {CHANGE_SCOPES}",
+            field,
+        )
+
+
+def changeable_by(by: Person) -> "QuerySet[Label]":
+    """Give the labels this person may change as far as scopes rest on them."""
+    return Label.objects.all() if by.has_perm(CHANGE_SCOPES) else Label.objects.filter(scopes=None)
+
+
+def by_hand_for(by: Person) -> "QuerySet[Label]":
+    """Give the labels, kept by hand, that this person may let hosts of a secret come into."""
+    return changeable_by(by).filter(built_in="", queries=None)
+
+
+def check_may_delete(by: Person, label: Label) -> None:
+    """Raise ForbiddenError when a scope rests on the label, or it has hosts that this person does not see."""
+    check_may_change(by, label)
+    members = LabelMembership.objects.filter(label=label)
+    if sight.is_limited(by) and members.exclude(pk__in=sight.within(members, by).values("pk")).exists():
+        raise ForbiddenError(f"label {label.name!r} has hosts outside of your scope: who sees all of them deletes it")
+
+
+def count_for(user: Person) -> Count:
+    """Give the count of a label's members that this person sees, to annotate labels with."""
+    if not sight.is_limited(user):
+        return Count("labelmembership")
+    visible = sight.within(LabelMembership.objects.all(), user).values("pk")
+    return Count("labelmembership", filter=Q(labelmembership__in=visible))
 
 
 def set_membership(label: Label, host: Host, *, is_member: bool) -> None:

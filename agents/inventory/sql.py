@@ -21,6 +21,7 @@ MAX_SQL_BYTES = 64 * 1024
 READING = ("SELECT", "VALUES", "EXPLAIN", "WITH")
 CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 CODE_LOADING = ("fts3_tokenizer", "load_extension")  # functions of SQLite by which SQL brings code into the agent
+CARVES = frozenset({"carve", "carves"})  # what carving takes of the restricted tables and functions
 SCHEMAS_KEPT = 64  # databases with the tables of one kind of host, 100 to 300 KB each
 
 # What SQLite says of things that only the hosts know.
@@ -53,6 +54,7 @@ class Checked(NamedTuple):
 
     text: str
     restricted: list[str]
+    only_carves: bool  # it needs that for carving alone
 
 
 class Trouble(NamedTuple):
@@ -144,8 +146,9 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
             if error is not None and not _UNKNOWN_HERE.search(error.sentence):
                 raise WrongSqlError(f"sql {excerpt(text)} is wrong: {error}", error)
         _refuse_several(text, statements)
-        restricted = list(_restrictions(connection, statements[0], restricted_tables))
-    return Checked(text, restricted)
+        names = _restricted_names(connection, statements[0], restricted_tables)
+        restricted = [*_not_only_reading(statements[0]), *map(_why_restricted, names)]
+    return Checked(text, restricted, only_carves=len(restricted) == len(names) and CARVES.issuperset(names))
 
 
 def _refuse_several(text: str, statements: list[Statement]) -> None:
@@ -352,16 +355,22 @@ def _tokens(text: str) -> Iterator[Token]:
             yield Token(kind, content, *found.span())
 
 
-def _restrictions(connection: apsw.Connection, statement: Statement, tables: Collection[str]) -> Iterator[str]:
+def _not_only_reading(statement: Statement) -> Iterator[str]:
     if statement.verb in CHANGING:
         yield f"sql {excerpt(statement.text.strip())} does not only read"
     elif statement.verb not in READING:
         allowed = ", ".join(READING)
         raise BadInputError(f"sql {excerpt(statement.text.strip())} does not only read: allowed are {allowed}", "sql")
+
+
+def _restricted_names(connection: apsw.Connection, statement: Statement, tables: Collection[str]) -> list[str]:
     restricted = {name.lower() for name in tables}.union(CODE_LOADING)
-    for name in sorted(set(_named(connection, statement, restricted))):
-        why = "loads code into the agent" if name in CODE_LOADING else "is one of RESTRICTED_TABLES"
-        yield f"sql uses {name!r}, which {why}"
+    return sorted(set(_named(connection, statement, restricted)))
+
+
+def _why_restricted(name: str) -> str:
+    why = "loads code into the agent" if name in CODE_LOADING else "is one of RESTRICTED_TABLES"
+    return f"sql uses {name!r}, which {why}"
 
 
 def _named(connection: apsw.Connection, statement: Statement, tables: set[str]) -> Iterable[str]:

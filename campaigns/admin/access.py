@@ -10,14 +10,18 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from agents.admin.read_only import ReadOnlyAdmin
+from campaigns.people import scopes
+from campaigns.people.giving import groups_within, may_touch, own
+from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor
 from fleet.admin import AsksAgain, ModelAdmin
@@ -27,34 +31,6 @@ admin.site.unregister([User, Group])  # Django registered its own
 admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession])
 
 
-# --- who stands above whom -------------------------------------------------------------------------------------
-
-
-def _own(user: User) -> QuerySet[Permission]:
-    """Give what a person may, also what he may again once he is active."""
-    if user.is_superuser:
-        return Permission.objects.all()
-    return Permission.objects.filter(Q(user=user) | Q(group__user=user)).distinct()
-
-
-def _groups_within(editor: User) -> QuerySet[Group]:
-    """Give the groups that give their members nothing which the editor does not have, be it a quota."""
-    beyond = Group.objects.filter(permissions__in=Permission.objects.exclude(pk__in=_own(editor)))
-    quotas = set(settings.TARGETS_PER_CAMPAIGN_BY_GROUP) - set(editor.groups.values_list("name", flat=True))
-    return Group.objects.exclude(pk__in=beyond).exclude(name__in=quotas)
-
-
-def _may_touch(editor: User, other: User | Group) -> bool:
-    """Say whether a person or group has nothing that the editor lacks."""
-    if editor.is_superuser:
-        return True
-    if isinstance(other, Group):
-        return _groups_within(editor).filter(pk=other.pk).exists()
-    if other.is_superuser or _own(other).exclude(pk__in=_own(editor)).exists():
-        return False
-    return not other.groups.exclude(pk__in=_groups_within(editor)).exists()
-
-
 class _NobodyAbove(AsksAgain):
     """People and groups that have more than the editor can be looked at, and no more."""
 
@@ -62,13 +38,18 @@ class _NobodyAbove(AsksAgain):
         """Ask for the permission, and that nothing of the row is beyond the editor."""
         return super().has_change_permission(request, obj) and _is_below(request, obj)
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Ask for the permission, of who is not limited to some hosts: another person could be given more."""
+        return super().has_add_permission(request) and not scopes.is_limited(cast(User, request.user))
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Ask the same of who deletes."""
         return super().has_delete_permission(request, obj) and _is_below(request, obj)
 
 
 def _is_below(request: HttpRequest, obj: Any) -> bool:
-    return obj is None or _may_touch(cast(User, request.user), obj)
+    editor = cast(User, request.user)
+    return not scopes.is_limited(editor) if obj is None else may_touch(editor, obj)
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
@@ -78,6 +59,7 @@ def _is_below(request: HttpRequest, obj: Any) -> bool:
 class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
     """Tokens of the API: made there, looked at and deleted here."""
 
+    host_field = ""
     list_display = [
         "name",
         "user",
@@ -112,6 +94,7 @@ class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
 class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     """People. Only a superuser makes superusers and gives permissions; others put people into groups within theirs."""
 
+    host_field = ""
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -127,7 +110,7 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     def remove_second_factors(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
         """Let people in with the password alone who lost their telephone; nobody above the editor."""
         for person in chosen:
-            if not _may_touch(cast(User, request.user), person):
+            if not may_touch(cast(User, request.user), person):
                 self.message_user(request, f"{person.get_username()} has rights that you lack.", messages.ERROR)
             else:
                 second_factor.remove(person)
@@ -144,7 +127,7 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         editor = cast(User, request.user)
         if "groups" in form.base_fields and not editor.is_superuser:
-            form.base_fields["groups"].queryset = _groups_within(editor)
+            form.base_fields["groups"].queryset = groups_within(editor)
         return form
 
 
@@ -162,16 +145,25 @@ class GroupForm(ModelForm[Group]):
         raise ValidationError(f"a group named {name!r} has a quota of {quota} hosts: only a superuser makes it")
 
 
+class ScopeInline(StackedInline):  # type: ignore[misc]  # unfold has no types
+    """Which hosts the members of the group see; without one its members see all, unless another group limits them."""
+
+    model = Scope
+    filter_horizontal = ["labels"]
+
+
 @admin.register(Group)
 class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
-    """Groups of people, with permissions. Who is no superuser gives those that he has."""
+    """Groups of people, with permissions and a scope. Who is no superuser gives permissions that he has."""
 
+    host_field = ""
     form = GroupForm
+    inlines = [ScopeInline]
 
     def get_form(self, request: HttpRequest, obj: Group | None = None, change: bool = False, **kwargs: Any) -> Any:
         """Offer the permissions the editor has."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.editor = editor = cast(User, request.user)
         if "permissions" in form.base_fields and not editor.is_superuser:
-            form.base_fields["permissions"].queryset = _own(editor).select_related("content_type")
+            form.base_fields["permissions"].queryset = own(editor).select_related("content_type")
         return form

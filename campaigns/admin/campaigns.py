@@ -1,8 +1,9 @@
 """The admin of campaigns: adding one launches it, its page follows it live, machine-written rows are read-only."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -20,13 +21,15 @@ from unfold.widgets import (
 )
 
 from agents.admin.read_only import ReadOnlyAdmin
+from campaigns.answers import sight
 from campaigns.console import wording
 from campaigns.console.access import number_of
 from campaigns.console.campaign_pages import live_context
 from campaigns.console.control_pages import may_stop
 from campaigns.console.forms import LaunchForm
-from campaigns.launching import control, launch
+from campaigns.launching import control, launch, rights
 from campaigns.models import Campaign, Result, Target
+from campaigns.people import scopes
 from fleet.admin import ModelAdmin
 from fleet.errors import FleetError
 
@@ -62,9 +65,21 @@ class AdminLaunchForm(LaunchForm):
             field.widget = widget
 
 
+class SeenCampaigns(ChangeList):
+    """A page of the list, each campaign as whoever looks sees it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page."""
+        super().get_results(request)
+        if scopes.is_limited(request.user):
+            self.result_list = sight.all_seen_by(self.result_list, request.user)
+
+
 @admin.register(Campaign)
 class CampaignAdmin(ModelAdmin):
     """Campaigns: add to launch, look to follow, stop. Only the name and the pin are changed afterwards."""
+
+    host_field = ""
 
     list_display = ["title", "status", "answered", "failed", "rows", "created_by", "created_at", "pinned"]
     list_filter = ["status", "pinned", ("created_by", admin.RelatedOnlyFieldListFilter)]
@@ -94,6 +109,26 @@ class CampaignAdmin(ModelAdmin):
             },
         ),
     ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
+        """Leave out campaigns of which this person sees no host."""
+        found: QuerySet[Campaign] = super().get_queryset(request)
+        visible: QuerySet[Campaign] = Campaign.objects.visible_to(request.user)
+        return found.filter(pk__in=visible.values("pk")) if scopes.is_limited(request.user) else found
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Give the campaign as this person sees it; None = there is none for him."""
+        found = super().get_object(request, object_id, from_field)
+        return None if found is None else sight.seen_by(found, request.user)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Show a page of campaigns as this person sees them."""
+        return SeenCampaigns
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that nothing of the campaign is hidden from this person."""
+        permitted = bool(super().has_change_permission(request, obj))
+        return permitted and (obj is None or not obj.is_partial)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Campaign | None = None) -> list[str]:
         """Everything but the name and the pin, once it is launched."""
@@ -167,8 +202,8 @@ class CampaignAdmin(ModelAdmin):
     @admin.action(description="Stop: hand out no more, at once", permissions=["change"])
     def stop_campaigns(self, request: HttpRequest, chosen: QuerySet[Campaign]) -> None:
         """Stop the chosen campaigns; those that are over are named."""
-        for campaign_id in chosen.order_by("pk").values_list("pk", flat=True):
-            self._stop(request, campaign_id)
+        for campaign in chosen.order_by("pk"):
+            self._stop(request, campaign)
 
     @action(  # type: ignore[untyped-decorator]  # unfold has no types
         description="Stop", icon="stop_circle", url_path="stop", permissions=["stop_campaign"]
@@ -179,11 +214,13 @@ class CampaignAdmin(ModelAdmin):
 
     def has_stop_campaign_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Offer Stop while there is something to stop, to who may. An address may hold what is no number."""
-        shown = Campaign.objects.filter(pk=number_of(str(object_id))).first()
+        shown = Campaign.objects.visible_to(request.user).filter(pk=number_of(str(object_id))).first()
         return shown is not None and isinstance(request.user, User) and may_stop(request.user, shown)
 
-    def _stop(self, request: HttpRequest, campaign_id: int) -> None:
+    def _stop(self, request: HttpRequest, campaign: Campaign) -> None:
+        campaign_id = campaign.pk
         try:
+            rights.check_steering(campaign, cast(User, request.user))
             control.stop(campaign_id, request.user.get_username(), "stopped in the admin")
         except FleetError as error:
             messages.error(request, error.sentence)
@@ -194,6 +231,7 @@ class CampaignAdmin(ModelAdmin):
 class OfCampaignAdmin(ReadOnlyAdmin):
     """Rows of one campaign, newest campaign first; found by its number, so that no search walks the whole table."""
 
+    host_field = "host_id"
     list_select_related = ["campaign"]
     search_fields = ["=campaign__id", "hostname"]
     search_help_text = "A campaign's number, or a part of a hostname"

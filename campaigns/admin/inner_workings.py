@@ -78,6 +78,7 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
 class LiveQueriesAdmin(AsksAgain, ModelAdmin):
     """The kill switch: unticked, all campaigns are stopped at once and none can be launched."""
 
+    host_field = ""
     list_display = ["__str__", "reason", "changed_by", "changed_at"]
     fields = ["enabled", "reason"]
 

@@ -17,11 +17,12 @@ from fleet.admin import ModelAdmin
 class QueryAdmin(ModelAdmin):
     """Saved SQL."""
 
+    host_field = ""
     form = QueryForm
     list_display = ["name", "description", "ask", "created_by", "updated_at"]
     list_select_related = ["created_by"]
     search_fields = ["name", "sql", "description"]
-    fields = ["name", "sql", "description"]
+    fields = ["name", "sql", "description", "observer_can_run"]
 
     @admin.display(description="")
     def ask(self, query: Query) -> str:

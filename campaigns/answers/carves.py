@@ -11,6 +11,7 @@ from agents.carving.carves import asks_for_carves
 from agents.carving.models import Carve, CarveState
 from campaigns.answers.results import timestamp
 from campaigns.models import Campaign, Target
+from campaigns.people import scopes
 from campaigns.states import OPEN_STATES, SILENT_STATES, Status
 
 
@@ -27,7 +28,8 @@ def carves_of(campaign: Campaign) -> QuerySet[Carve]:
     """Give the carves that a campaign's answers named; without a look when it asked for none."""
     if not asks_for_carves(campaign.sql):
         return Carve.objects.none()
-    return Carve.objects.filter(campaign_id=campaign.pk).select_related("host").order_by("id")
+    found = Carve.objects.filter(campaign_id=campaign.pk).select_related("host").order_by("id")
+    return scopes.within_limits(found, campaign.limits)
 
 
 def carve_json(carve: Carve, download: str) -> dict[str, Any]:

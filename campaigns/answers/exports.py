@@ -18,25 +18,25 @@ from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
 BOM = "\ufeff"  # tells old spreadsheets that a table is UTF-8
 
 
-def every_item(campaign_id: int) -> Iterator[dict[str, Any]]:
+def every_item(campaign: Campaign) -> Iterator[dict[str, Any]]:
     """Walk over what hosts sent, in order of seq, as `results/` gives it; `rows` is JSON still."""
     after = 0
-    while items := results_after(campaign_id, after, MOST_ITEMS, PAGE_BYTES):
+    while items := results_after(campaign, after, MOST_ITEMS, PAGE_BYTES):
         yield from items
         after = items[-1]["seq"]
 
 
-def rows_of(campaign_id: int) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+def rows_of(campaign: Campaign) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """Walk over every row, each with the item that it is of."""
-    for item in every_item(campaign_id):
+    for item in every_item(campaign):
         for row in msgspec.json.decode(item["rows"]):
             yield item, row
 
 
-def json_array(campaign_id: int) -> Iterator[bytes]:
+def json_array(campaign: Campaign) -> Iterator[bytes]:
     """Write all items as one JSON array, piece by piece."""
     between = b"["
-    for item in every_item(campaign_id):
+    for item in every_item(campaign):
         yield between + msgspec.json.encode(item)
         between = b",\n"
     yield b"]\n" if between != b"[" else b"[]\n"
@@ -68,7 +68,7 @@ def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:
             *(row.get(name, "") for name in columns),
             *(plain(item[mark]) for mark in MARKS),
         ]
-        for item, row in rows_of(campaign.pk)
+        for item, row in rows_of(campaign)
     )
     return csv_lines(names, rows, bom=bom)
 
@@ -90,7 +90,7 @@ def found_rows_as_csv(
 
 def rows_as_ndjson(campaign: Campaign) -> Iterator[str]:
     """Write every row as a line of JSON; whose it is and what is to be known of it stand beside the row."""
-    for item, row in rows_of(campaign.pk):
+    for item, row in rows_of(campaign):
         line = {"host": item["host"], "row": in_order(row, campaign.columns), **{mark: item[mark] for mark in MARKS}}
         yield json.dumps(line) + "\n"
 

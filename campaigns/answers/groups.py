@@ -18,6 +18,8 @@ from django.db.models import F, Func, QuerySet, TextField
 
 from campaigns.answers.rows import check_text, names_of, pattern_of
 from campaigns.models import Campaign, Result
+from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 from campaigns.states import State
 from fleet.errors import BadInputError
 from fleet.text import is_text
@@ -33,8 +35,8 @@ GROUP_ORDERS = {
 
 
 # Both questions give digest, hosts, rows, content and, where that is no content yet, an example.
-# {cells} are `(row ->> %s) COLLATE "C"`, one for each column; {places} their numbers, {values} their names. Text that
-# sorts by its bytes is grouped four times as fast as JSON.
+# {cells} are `(row ->> %s) COLLATE "C"`, one for each column; {places} their numbers, {values} their names; {scope} is
+# the condition of `scopes`. Text that sorts by its bytes is grouped four times as fast as JSON.
 BY_COLUMNS = """
 SELECT md5(content::text) AS digest, hosts, rows, content, NULL::bigint AS example_id
 FROM (
@@ -43,7 +45,7 @@ FROM (
         SELECT {cells}, count(*) AS rows
         FROM jsonb_array_elements(result.rows) AS row {conditions} GROUP BY {places}
     ) AS of_host ({values}, rows)
-    WHERE result.campaign_id = %s AND result.state = 'answered' GROUP BY {values}
+    WHERE result.campaign_id = %s AND {scope} AND result.state = 'answered' GROUP BY {values}
 ) AS of_values
 """
 WHOLE = "md5((SELECT coalesce(jsonb_agg(row ORDER BY row), '[]') FROM jsonb_array_elements({rows}) AS row)::text)"
@@ -54,7 +56,8 @@ FROM (
     SELECT hosts, of_letters.rows, id, {WHOLE.format(rows="example.rows")} AS digest
     FROM (
         SELECT count(*) AS hosts, sum(row_count) AS rows, min(id) AS id
-        FROM campaigns_result AS result WHERE campaign_id = %s AND state = 'answered' {{conditions}}
+        FROM campaigns_result AS result
+        WHERE campaign_id = %s AND {{scope}} AND state = 'answered' {{conditions}}
         GROUP BY md5(result.rows::text)
     ) AS of_letters JOIN campaigns_result AS example USING (id)
 ) AS answer GROUP BY digest
@@ -130,9 +133,10 @@ def groups(
 def grouped(campaign: Campaign, names: Sequence[str], search: str = "") -> tuple[str, list[Any]]:
     """Give the question for all groups of a campaign, with its parameters."""
     check_text(search)
+    scope, values = scopes.condition(campaign.limits, "result.host_id")
     if not names:
         conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
-        return BY_ANSWERS.format(conditions=conditions), [campaign.pk, *params]
+        return BY_ANSWERS.format(scope=scope, conditions=conditions), [campaign.pk, *values, *params]
     conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}" if search else ""
     held = [text for name in names for text in (name, pattern_of(search))] if search else []
     numbers = range(1, len(names) + 1)
@@ -141,8 +145,9 @@ def grouped(campaign: Campaign, names: Sequence[str], search: str = "") -> tuple
         places=", ".join(map(str, numbers)),
         values=", ".join(f"value_{number}" for number in numbers),
         conditions=conditions,
+        scope=scope,
     )
-    return text, [*names, *held, campaign.pk]
+    return text, [*names, *held, campaign.pk, *values]
 
 
 def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:
@@ -167,20 +172,22 @@ def columns_in(campaign: Campaign, text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def members(campaign_id: int, key: Key) -> QuerySet[Result]:
-    """Give the results whose hosts are in a group, in order of seq."""
+def members(campaign_id: int, key: Key, limits: Limits) -> QuerySet[Result]:
+    """Give the results of hosts within these limits that are in a group, in order of seq."""
     answered = Result.objects.filter(campaign_id=campaign_id, state=State.ANSWERED).order_by("seq")
+    answered = scopes.within_limits(answered, limits)
     digests: Any = _Digests(F("rows"), key.by)
     wanted: Any = {"digests__contains": [key.digest]}
     return answered.annotate(digests=digests).filter(**wanted)
 
 
-def members_like(example: Result, key: Key, content: Sequence[Any]) -> QuerySet[Result]:
+def members_like(example: Result, key: Key, content: Sequence[Any], limits: Limits) -> QuerySet[Result]:
     """Give the same by one of them and its content, which is looked for ten times as fast as a digest."""
     answered = Result.objects.filter(campaign_id=example.campaign_id, state=State.ANSWERED).order_by("seq")
+    answered = scopes.within_limits(answered, limits)
     if key.by and None not in content:
         return answered.filter(rows__contains=[dict(zip(key.by, content, strict=True))])
-    by_digest = members(example.campaign_id, key)
+    by_digest = members(example.campaign_id, key, limits)
     return by_digest if key.by else by_digest.filter(rows__contains=content)
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.models import Campaign, Result
+from campaigns.people import scopes
 
 LARGE_ITEM_BYTES = 1_000_000
 PAGE_BYTES = 8_000_000
@@ -24,7 +25,7 @@ PAGE = """
 SELECT seq, host_id, result.hostname, state, rows::text, row_count, truncated, late, error, received_at,
     host.in_doubt_since IS NOT NULL
 FROM campaigns_result AS result LEFT JOIN agents_host AS host ON host.id = host_id
-WHERE campaign_id = %s AND seq > %s ORDER BY seq LIMIT %s
+WHERE campaign_id = %s AND seq > %s AND {scope} ORDER BY seq LIMIT %s
 """
 HOST_ITEM = ("campaign_id", "seq", "state", "row_count", "truncated", "late", "error", "received_at")
 HOST_STEP = 10  # results of a host read at a time
@@ -32,7 +33,7 @@ STEP = 50  # results read at a time, so that a page of giants is not read whole
 
 
 def results_after(
-    campaign_id: int, after: int, limit: int, max_bytes: int, *, omit_large: bool = False
+    campaign: Campaign, after: int, limit: int, max_bytes: int, *, omit_large: bool = False
 ) -> list[dict[str, Any]]:
     """Give the items after a seq, in order: at most `limit`, and as many as fit `max_bytes`, at least one.
 
@@ -40,7 +41,7 @@ def results_after(
     """
     items: list[dict[str, Any]] = []
     size = 0
-    for item, item_size in _items(campaign_id, after, limit, omit_large=omit_large):
+    for item, item_size in _items(campaign, after, limit, omit_large=omit_large):
         if items and size + item_size > max_bytes:
             break
         items.append(item)
@@ -50,7 +51,7 @@ def results_after(
 
 def results_page(request: HttpRequest, campaign: Campaign, after: int, limit: int) -> dict[str, Any]:
     """Give a page as the API shows it. `next` None: nothing more yet, ask again with the last seq."""
-    items = results_after(campaign.pk, after, limit, PAGE_BYTES)
+    items = results_after(campaign, after, limit, PAGE_BYTES)
     following = None
     if items and campaign.last_seq > items[-1]["seq"]:
         address = reverse("campaign-results", args=[campaign.pk])
@@ -83,10 +84,12 @@ def results_of_host(results: QuerySet[Result], limit: int, offset: int) -> list[
     return items
 
 
-def _items(campaign_id: int, after: int, limit: int, *, omit_large: bool) -> Iterator[tuple[dict[str, Any], int]]:
+def _items(campaign: Campaign, after: int, limit: int, *, omit_large: bool) -> Iterator[tuple[dict[str, Any], int]]:
+    scope, values = scopes.condition(campaign.limits, "host_id")
+    page = PAGE.format(scope=scope)
     while limit > 0:
         with connection.cursor() as cursor:
-            cursor.execute(PAGE, [campaign_id, after, min(limit, STEP)])
+            cursor.execute(page, [campaign.pk, after, *values, min(limit, STEP)])
             records = cursor.fetchall()
         for record in records:
             yield _item(record, omit_large=omit_large)
@@ -116,7 +119,10 @@ def _item(record: tuple[Any, ...], *, omit_large: bool) -> tuple[dict[str, Any],
 
 
 def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
-    """Give a campaign as the API and the sockets show it; `origin` stands before its address."""
+    """Give a campaign as the API and the sockets show it; `origin` stands before its address.
+
+    `partial`: it has hosts outside of the viewer's scope, of which nothing is told.
+    """
     return {
         "id": campaign.pk,
         "name": campaign.name,
@@ -148,6 +154,7 @@ def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
         "expected": campaign.expected,
         "last_seq": campaign.last_seq,
         "warnings": campaign.warnings,
+        "partial": campaign.is_partial,
         "url": f"{origin or settings.PUBLIC_URL}/campaigns/{campaign.pk}/",
     }
 

@@ -10,15 +10,17 @@ from django.db import connection
 
 from agents.models import Host
 from campaigns.models import Campaign
+from campaigns.people import scopes
 from fleet.errors import BadInputError
 from fleet.text import is_text
 
+# {scope} is the condition of `scopes`: of the answers those of hosts that whoever asks may see.
 ROWS = """
 SELECT result.seq, result.host_id, result.hostname, item.row, result.truncated, result.late, item.place
 FROM campaigns_result AS result
 CROSS JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place)
 CROSS JOIN LATERAL (SELECT item.row ->> %s AS value) AS cell
-WHERE result.campaign_id = %s {conditions}
+WHERE result.campaign_id = %s AND {scope} {conditions}
 ORDER BY {order} result.seq, item.place
 """
 # Long cells are cut where they lie: a page of giants never leaves Postgres. Small rows cost one look at their size.
@@ -32,7 +34,7 @@ FROM ({rows} LIMIT %s OFFSET %s) AS page
 ONE = """
 SELECT item.row FROM campaigns_result AS result
 CROSS JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place)
-WHERE result.campaign_id = %s AND result.seq = %s AND item.place = %s
+WHERE result.campaign_id = %s AND result.seq = %s AND item.place = %s AND {scope}
 """
 EQUALS = "AND item.row ->> %s = %s"
 HOST_EQUALS = "AND result.hostname = %s"
@@ -111,7 +113,8 @@ def cut_rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int, cu
 def one_row(campaign: Campaign, seq: int, place: int) -> dict[str, str] | None:
     """Give one row whole; None when there is none."""
     with connection.cursor() as cursor:
-        cursor.execute(ONE, [campaign.pk, seq, place])
+        scope, values = scopes.condition(campaign.limits, "result.host_id")
+        cursor.execute(ONE.format(scope=scope), [campaign.pk, seq, place, *values])
         found = cursor.fetchone()
     return None if found is None else json.loads(found[0])
 
@@ -134,7 +137,8 @@ def _question(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
     """Give the SQL of all rows that fit, in order, with its parameters."""
     text, params = _condition(campaign, filters)
     order, column = _order(campaign, filters.order)
-    return ROWS.format(conditions=text, order=order), [column, campaign.pk, *params]
+    scope, values = scopes.condition(campaign.limits, "result.host_id")
+    return ROWS.format(scope=scope, conditions=text, order=order), [column, campaign.pk, *values, *params]
 
 
 def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[str]]:

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from django.db import connection
 
 from campaigns.models import Campaign
+from campaigns.people import scopes
 
 STEPS = 40
 TIMES = """
 SELECT extract(epoch FROM min(answered_at) - %s), extract(epoch FROM max(answered_at) - %s),
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM answered_at - %s))
-FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL
+FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL AND {scope}
 """
 CURVE = """
 SELECT width_bucket(extract(epoch FROM answered_at - %s), 0, %s, %s) AS step, count(*)
-FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL GROUP BY step ORDER BY step
+FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL AND {scope} GROUP BY step ORDER BY step
 """
 
 
@@ -31,12 +32,13 @@ class AnswerTimes:
 def answer_times(campaign: Campaign) -> AnswerTimes:
     """Look when answers came, errors among them."""
     start = campaign.started_at or campaign.created_at
+    scope, values = scopes.condition(campaign.limits, "host_id")
     with connection.cursor() as cursor:
-        cursor.execute(TIMES, [start, start, start, campaign.pk])
+        cursor.execute(TIMES.format(scope=scope), [start, start, start, campaign.pk, *values])
         first, last, median = (None if value is None else max(0.0, float(value)) for value in cursor.fetchone())
         if last is None:
             return AnswerTimes()
-        cursor.execute(CURVE, [start, max(last, 0.001), STEPS, campaign.pk])
+        cursor.execute(CURVE.format(scope=scope), [start, max(last, 0.001), STEPS, campaign.pk, *values])
         counts = dict(cursor.fetchall())
     curve, total = [], counts.get(0, 0)  # 0: before the start, by a clock that went back
     for step in range(1, STEPS + 1):

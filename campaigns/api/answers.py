@@ -70,7 +70,7 @@ def _filters_of(request: Request) -> rows.RowFilter:
 
 
 class AnswerViews(ApiView, GenericViewSet[Campaign]):
-    """What a campaign's hosts answered."""
+    """What a campaign's hosts answered, of those that whoever asks may see."""
 
     query_parameters: ClassVar[Parameters] = {
         "rows": (
@@ -136,7 +136,9 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
     def group_hosts(self, request: Request, pk: str, key: str) -> Response:
         """Give the hosts of a group, by the key that `groups/` gave."""
         window, campaign = Window(request), self.get_object()
-        found = groups.members(campaign.pk, groups.Key.read(key)).values_list("seq", "host_id", "hostname")
+        found = groups.members(campaign.pk, groups.Key.read(key), campaign.limits).values_list(
+            "seq", "host_id", "hostname"
+        )
         return window.page(
             [
                 {"seq": seq, "host": {"id": host_id, "hostname": hostname}}
@@ -185,5 +187,4 @@ class AnswerViews(ApiView, GenericViewSet[Campaign]):
     @extend_schema(responses=OBJECT)
     def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
-        self.get_object()
-        return attachment(request, json_array(pk), f"campaign-{pk}.json", "application/json")
+        return attachment(request, json_array(self.get_object()), f"campaign-{pk}.json", "application/json")

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
+from campaigns.answers import sight
 from campaigns.api.serializers import Moment
 from campaigns.launching import approval_diff, approval_rules, approvals, requests
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, Approval, ApprovalRule
@@ -55,12 +56,12 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     status = serializers.CharField(source="campaign.status")
     sql = serializers.CharField(source="campaign.sql")
     query = serializers.IntegerField(source="campaign.query_id", allow_null=True)
-    target = serializers.JSONField(source="campaign.target", help_text="the selection, as given")
+    target = serializers.SerializerMethodField(help_text="the selection, as given, of hosts one may see")
     asked_because = serializers.CharField(source="campaign.reason", help_text="the reason given with the launch")
     limits = LimitsSerializer(source="campaign")
     hosts = serializers.SerializerMethodField(help_text="frozen and enrolled still, of those one may see")
     more_hosts = serializers.SerializerMethodField(help_text="it is over hosts too that one may not see")
-    why = serializers.ListField(child=serializers.CharField(), help_text="what of the rules caught it")
+    why = serializers.SerializerMethodField(help_text="what of the rules caught it; [] while more_hosts")
     asked_by = serializers.CharField(source="campaign.created_by.username", default=None, allow_null=True)
     asked_at = Moment()
     expires_at = Moment(help_text="when it can be approved no more")
@@ -81,6 +82,15 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     @property
     def _viewer(self) -> User:
         return cast(User, self.context["request"].user)
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_target(self, approval: Approval) -> dict[str, Any]:
+        """Give it without hosts outside of this person's scope."""
+        return sight.target_seen_by(approval.campaign, self._viewer)
+
+    def get_why(self, approval: Approval) -> list[str]:
+        """Say it to who sees all hosts."""
+        return requests.why(approval, self._viewer)
 
     def get_hosts(self, approval: Approval) -> int:
         """Count those that this person may see."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, cast
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -14,7 +15,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from campaigns.answers import retention
+from campaigns.answers import retention, sight
 from campaigns.answers.results import campaign_json
 from campaigns.api import campaign_filters
 from campaigns.api.answers import AnswerViews
@@ -28,9 +29,9 @@ from campaigns.api.serializers import (
 )
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import seconds_to_wait, waiting
-from campaigns.launching import approvals, control, launch, reruns
+from campaigns.launching import approvals, control, launch, reruns, rights
 from campaigns.models import VIEW, Campaign, CampaignQuerySet
-from campaigns.people.roles import APPROVE
+from campaigns.people.roles import APPROVE, CHANGE
 from fleet.api import refuse_body
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters
@@ -71,11 +72,19 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         return waiting(view) if "create" in (actions or {}).values() else view
 
     def _json(self, campaign: Campaign) -> dict[str, Any]:
-        return campaign_json(campaign, settings.PUBLIC_URL or self.request.build_absolute_uri("/")[:-1])
+        origin = settings.PUBLIC_URL or self.request.build_absolute_uri("/")[:-1]
+        return campaign_json(sight.seen_by(campaign, self._user), origin)
 
     def get_queryset(self) -> QuerySet[Campaign]:
         """Leave out what others launched, unless one may look at it."""
         return cast(CampaignQuerySet, super().get_queryset()).visible_to(self._user)
+
+    def get_object(self) -> Campaign:
+        """Give the campaign of the address as whoever asks sees it, for reading."""
+        return sight.seen_by(self._whole(), self._user)
+
+    def _whole(self) -> Campaign:
+        return super().get_object()
 
     @property
     def _user(self) -> User:
@@ -112,7 +121,8 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
 
     def partial_update(self, request: Request, pk: str) -> Response:
         """Rename or pin."""
-        campaign = self.get_object()
+        campaign = self._whole()
+        rights.check_steering(campaign, self._user)
         body = CampaignChange(data=request.data)
         body.is_valid(raise_exception=True)
         for name, value in body.validated_data.items():
@@ -123,7 +133,9 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete a campaign that ended so long ago that no late answer can come."""
         refuse_body(request)
-        retention.delete(self.get_object().pk, self._user.get_username())
+        campaign = self._whole()
+        rights.check_steering(campaign, self._user)
+        retention.delete(campaign.pk, self._user.get_username())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=EstimateSerializer, responses=OBJECT)
@@ -207,19 +219,21 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         user = self._user
         if not user.is_authenticated:
             self.permission_denied(self.request)
-        mine = Campaign.objects.filter(pk=pk, created_by=user.pk).exists()
-        if not mine and not user.has_perms([VIEW, "campaigns.change_campaign"]):
+        campaign = Campaign.objects.visible_to(user).filter(pk=pk).first()
+        if campaign is None and Campaign.objects.shows(pk, user):
+            raise Http404
+        if campaign is None or (campaign.created_by_id != user.pk and not user.has_perms([VIEW, CHANGE])):
             raise PermissionDenied(
                 f"campaign {pk} was not launched by you: {doing} it needs view_campaign and change_campaign"
             )
-        campaign = get_object_or_404(Campaign, pk=pk)
+        rights.check_steering(campaign, user)
         return user, campaign
 
     @extend_schema(request=RerunSerializer, responses={201: OBJECT})
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, pk: str) -> Response:
         """Ask the hosts that ended in some states again, as a new campaign."""
-        parent = self.get_object()
+        parent = self._whole()
         body = RerunSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         campaign = reruns.rerun(parent, body.validated_data["states"], self._user)

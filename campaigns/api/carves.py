@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIRequest
+from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -19,9 +20,11 @@ from rest_framework.viewsets import GenericViewSet
 
 from agents.carving import store
 from agents.carving.models import Carve, CarveState
+from campaigns.answers import sight
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import VIEW, Campaign
+from campaigns.people import scopes
 from fleet import confirming
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters
@@ -49,10 +52,14 @@ class CarvesOfCampaign(ApiView, GenericViewSet[Campaign]):
     permission_classes = [CampaignPermissions]
     query_parameters: ClassVar[Parameters] = {"list": PAGING}
 
+    def get_queryset(self) -> QuerySet[Campaign]:
+        """Leave out what this person may not look at."""
+        return cast(QuerySet[Campaign], Campaign.objects.visible_to(cast(User, self.request.user)))
+
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def list(self, request: Request, pk: int) -> Response:
         """Give the carves that the campaign's answers named, in order, with how much of each is here."""
-        campaign = self.get_object()
+        campaign = sight.seen_by(self.get_object(), cast(User, request.user))
         page: Any = self.paginate_queryset(carves_of(campaign))  # type: ignore[arg-type]
         return self.get_paginated_response(
             [carve_json(carve, request.build_absolute_uri(reverse("carve-file", args=[carve.pk]))) for carve in page]
@@ -69,7 +76,7 @@ class CarveFile(ApiView, GenericViewSet[Carve]):
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
         confirming.require_in_session(request)
-        carve = get_object_or_404(Carve, pk=pk)
+        carve = get_object_or_404(scopes.within(Carve.objects.all(), cast(User, request.user)), pk=pk)
         if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
             self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {VIEW}")
         if carve.state == CarveState.EMPTY:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -34,6 +34,7 @@ from campaigns.api.serializers import (
     QuerySerializer,
 )
 from campaigns.models import VIEW, Campaign, Query, Result
+from campaigns.people import scopes
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.errors import ConflictError, UnavailableError
@@ -44,10 +45,10 @@ IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
 
 
-def hosts_with_presence() -> QuerySet[Host]:
-    """Give hosts with what their lists show, in three queries whatever their number."""
+def hosts_with_presence(user: User) -> QuerySet[Host]:
+    """Give the hosts this person sees with what their lists show, in three queries whatever their number."""
     online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("pk"))
-    hosts = Host.objects.annotate(online=Exists(online))
+    hosts = scopes.hosts_for(user).annotate(online=Exists(online))
     return cast(QuerySet[Host], hosts.select_related("presence").prefetch_related("labels").order_by("id"))
 
 
@@ -61,7 +62,7 @@ class HostViewSet(ApiView, ReadOnlyModelViewSet[Host]):
 
     def get_queryset(self) -> QuerySet[Host]:
         """Leave revoked hosts out."""
-        return hosts_with_presence().filter(revoked_at=None)
+        return hosts_with_presence(cast(User, self.request.user)).filter(revoked_at=None)
 
     def filter_queryset(self, queryset: Any) -> Any:
         """Narrow the list to hosts that are looked for."""
@@ -72,7 +73,8 @@ class HostViewSet(ApiView, ReadOnlyModelViewSet[Host]):
     def results(self, request: Request, pk: str) -> HttpResponse:
         """Give what this host answered, newest first; a page holds as many as fit 8 MB, at least one."""
         user = cast(User, request.user)
-        answered = Result.objects.filter(host_id=pk, campaign__in=Campaign.objects.visible_to(user))
+        mine = Result.objects.filter(host_id=pk, campaign__in=Campaign.objects.visible_to(user))
+        answered = scopes.within(mine, user)
         if not user.has_perm(VIEW) and not answered.exists():
             self.permission_denied(request, f"looking at results of campaigns that you did not launch needs {VIEW}")
         self.get_object()
@@ -95,12 +97,16 @@ class LabelPermissions(ModelPermissions):
 class LabelViewSet(ApiView, ModelViewSet[Label]):
     """Groups of hosts: by hand, by SQL that hosts answer, or built in."""
 
-    queryset = Label.objects.annotate(hosts_count=Count("labelmembership")).prefetch_related("queries").order_by("name")
+    queryset = Label.objects.prefetch_related("queries").order_by("name")
     serializer_class = LabelSerializer
     lookup_value_regex = IDS
     permission_classes = [LabelPermissions]
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": PAGING}
+
+    def get_queryset(self) -> QuerySet[Label]:
+        """Count the members that whoever asks sees."""
+        return super().get_queryset().annotate(hosts_count=labels.count_for(cast(User, self.request.user)))
 
     def filter_queryset(self, queryset: Any) -> Any:
         """Narrow the list to labels that are looked for."""
@@ -110,6 +116,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     def perform_update(self, serializer: BaseSerializer[Label]) -> None:
         """Change it. Raise ConflictError for a built-in one: others know it by its name."""
         label = cast(Label, serializer.instance)
+        labels.check_may_change(cast(User, self.request.user), label)
         if label.built_in:
             raise ConflictError(f"label {label.name!r} is built in and stays as it is")
         serializer.save()
@@ -117,6 +124,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     def perform_destroy(self, instance: Label) -> None:
         """Delete it, its SQL first."""
         refuse_body(self.request)
+        labels.check_may_delete(cast(User, self.request.user), instance)
         labels.forget(instance, cast(User, self.request.user).get_username())
 
     @extend_schema(responses=HostSerializer(many=True))
@@ -125,7 +133,9 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         """Give the members."""
         if not request.user.has_perm("agents.view_host"):
             self.permission_denied(request, "looking at the hosts of a label needs agents.view_host")
-        page: Any = self.paginate_queryset(cast(Any, hosts_with_presence().filter(labels=self.get_object())))
+        page: Any = self.paginate_queryset(
+            cast(Any, hosts_with_presence(cast(User, request.user)).filter(labels=self.get_object()))
+        )
         return self.get_paginated_response(HostSerializer(page, many=True).data)
 
     @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
@@ -146,18 +156,20 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
 
     def _counted(self, label: Label, found: host_names.Found) -> Response:
         warnings = {"warnings": found.warnings} if found.warnings else {}
-        return Response({"hosts_count": label.hosts.count(), **warnings})
+        members = scopes.hosts_for(cast(User, self.request.user)).filter(labels=label)
+        return Response({"hosts_count": members.count(), **warnings})
 
     def _members(self, request: Request) -> tuple[Label, host_names.Found]:
         """Give the label and the hosts of the body. Raise BadInputError naming hosts that there are not."""
-        label = self.get_object()
+        label, user = self.get_object(), cast(User, request.user)
+        labels.check_may_change(user, label)
         labels.check_by_hand(label)
         body = MembersSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         given = body.validated_data["hosts"]
         ids = [host for host in given if isinstance(host, int)]
         names = [host for host in given if isinstance(host, str)]
-        found = host_names.look_up(ids, names, Host.objects.all())
+        found = host_names.look_up(ids, names, scopes.hosts_for(user), among_revoked=True)
         host_names.check_known(found, "hosts")
         return label, found
 
@@ -192,10 +204,10 @@ class LearnView(ApiView):
             self.permission_denied(request, "learning tables again needs agents.change_tableschema")
         body = LearnSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        hosts = Host.objects.enrolled()
+        hosts = scopes.hosts_for(cast(User, request.user)).enrolled()
         if (given := body.validated_data.get("hosts")) is not None:
             ids = [host for host in given if isinstance(host, int)]
-            found = host_names.look_up(ids, [host for host in given if isinstance(host, str)])
+            found = host_names.look_up(ids, [host for host in given if isinstance(host, str)], hosts)
             host_names.check_known(found, "hosts")
             hosts = hosts.filter(pk__in=found.ids)
         try:

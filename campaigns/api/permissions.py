@@ -6,11 +6,12 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from campaigns.models import VIEW, Campaign
+from campaigns.people.roles import may_launch_something
 from fleet.api import ModelPermissions
 
 
 class CampaignPermissions(ModelPermissions):
-    """Django's permissions of campaigns; one's own may be looked at without any.
+    """Django's permissions of campaigns; one's own may be looked at without any, and who runs flagged queries posts.
 
     Whoever may not look at a campaign hears the same of one that does not exist.
     """
@@ -19,7 +20,11 @@ class CampaignPermissions(ModelPermissions):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Ask for what the method needs, and that the campaign in the address may be looked at."""
-        if request.method not in SAFE_METHODS and not super().has_permission(request, view):
+        if request.method == "POST":
+            permitted = request.user.is_authenticated and may_launch_something(request.user)
+        else:
+            permitted = request.method in SAFE_METHODS or super().has_permission(request, view)
+        if not permitted:
             self.message = "this needs a permission that you do not have"
             return False
         if not request.user.is_authenticated:

@@ -12,8 +12,10 @@ from rest_framework import serializers
 from agents.inventory import kept_sql, label_sql, labels
 from agents.models import EnrollSecret, Host, Label, digest_of
 from campaigns.answers.results import timestamp
+from campaigns.launching import rights
 from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
 from campaigns.models import Query, Target
+from campaigns.people import scopes
 from campaigns.people.roles import ROLES
 from campaigns.selecting.earlier_targets import Earlier
 from campaigns.tokens import ApiToken
@@ -229,7 +231,12 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         fields = ("id", "name", "description", "built_in", "queries", "queries_state", "hosts_count", "created_at")
 
     def get_queries_state(self, label: Label) -> dict[str, dict[str, Any]]:
-        """Say who wrote the SQL of each platform, when hosts could and could not run it, and what is wrong with it."""
+        """Say who wrote the SQL of each platform, when hosts could and could not run it, and what is wrong with it.
+
+        Who sees some hosts only is told nothing: what is wrong may be so on others.
+        """
+        if scopes.is_limited(self.context["request"].user):
+            return {}
         return {
             query.platform: {
                 "written_by": query.written_by,
@@ -275,7 +282,8 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         if queries is not None:
             labels.set_queries(label, queries, self.context["request"].user.get_username())
         if earlier is not None:
-            labels.add(label, Host.objects.enrolled().filter(earlier.hosts()))
+            visible = scopes.hosts_for(self.context["request"].user)
+            labels.add(label, visible.enrolled().filter(earlier.hosts()))
         return label
 
 
@@ -314,7 +322,13 @@ class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
 
     class Meta:
         model = Query
-        fields = ("id", "name", "sql", "description", "created_by", "created_at", "updated_at")
+        fields = ("id", "name", "sql", "description", "observer_can_run", "created_by", "created_at", "updated_at")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let those write what observers run who may launch it themselves."""
+        flagged = attrs.get("observer_can_run", self.instance is not None and self.instance.observer_can_run)
+        rights.check_flag(self.context["request"].user, flagged or getattr(self.instance, "observer_can_run", False))
+        return attrs
 
     def validate_sql(self, text: str) -> str:
         """Check it as a launch would; saved SQL may still be of a kind of host that has not told its tables."""
@@ -346,7 +360,7 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
     def validate_labels(self, chosen: list[Label]) -> list[Label]:
         """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
         if chosen:
-            labels.check_may_put_in(self.context["request"].user, "labels")
+            labels.check_may_put_in(self.context["request"].user, "labels", chosen)
         return chosen
 
     def validate_secret(self, secret: str) -> str:

@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from agents.board import heartbeats
 from agents.board.health import health
 from agents.enrolling import config_document
-from agents.models import Host
 from campaigns.api.serializers import (
     SwitchSerializer,
 )
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
+from campaigns.people import scopes
 from fleet import confirming
 from fleet.views import ApiView
 
@@ -33,9 +33,10 @@ class StatusView(ApiView):
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> Response:
-        """Give `board: null` while Redis is away."""
+        """Give `board: null` while Redis is away, and to those who see some hosts only: it counts those of all."""
         found = health()
-        hosts = Host.objects.enrolled()
+        user = cast(User, request.user)
+        hosts = scopes.hosts_for(user).enrolled()
         return Response(
             {
                 "ready": not found.troubles,
@@ -43,10 +44,15 @@ class StatusView(ApiView):
                 "warnings": [*found.warnings, *config_document.warnings_of_server()],
                 "live_queries": {"enabled": kill_switch.is_on(), "reason": kill_switch.sentence()},
                 "hosts": {"enrolled": hosts.count(), "online": hosts.online(timezone.now()).count()},
-                "campaigns": {"open": Campaign.objects.under_way().count()},
-                "board": _board(),
+                "campaigns": {"open": _open_campaigns(user)},
+                "board": None if scopes.is_limited(user) else _board(),
             }
         )
+
+
+def _open_campaigns(user: User) -> int:
+    under_way = Campaign.objects.under_way()
+    return int((under_way.visible_to(user) if scopes.is_limited(user) else under_way).count())
 
 
 def _board() -> dict[str, Any] | None:

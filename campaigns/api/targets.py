@@ -17,6 +17,7 @@ from campaigns.answers.exports import csv_lines, plain
 from campaigns.api.downloads import BOM, attachment
 from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
+from campaigns.people import scopes
 from campaigns.states import State
 from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.spreadsheets import HOST_COLUMNS
@@ -44,8 +45,8 @@ class TargetViews(ApiView, GenericViewSet[Campaign]):
     def _targets(self) -> QuerySet[Target]:
         campaign, request = self.get_object(), self.request
         online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("host_id"))
-        cut = Result.objects.filter(campaign=campaign, host_id=OuterRef("host_id"), truncated=True)
-        targets = Target.objects.filter(campaign=campaign).order_by("host_id")
+        cut = Result.objects.filter(campaign=campaign.pk, host_id=OuterRef("host_id"), truncated=True)
+        targets = scopes.within_limits(Target.objects.filter(campaign=campaign.pk), campaign.limits).order_by("host_id")
         targets = targets.annotate(online=Exists(online), truncated=Exists(cut))
         state, delivered = choice_in(request, "state", State.values), flag_in(request, "delivered")
         if state is not None:

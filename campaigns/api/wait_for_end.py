@@ -17,8 +17,10 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.response import Response
 
+from campaigns.answers import sight
 from campaigns.answers.results import MOST_ITEMS, campaign_json, results_page
 from campaigns.models import Campaign
+from campaigns.people.scopes import UNLIMITED
 from campaigns.watching.readers import readers
 from fleet.errors import BadInputError
 
@@ -67,7 +69,7 @@ async def _wait(campaign_id: int, seconds: int) -> None:
     """Return when the campaign has ended, or after so many seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    reader = await readers.enter(campaign_id)
+    reader = await readers.enter(campaign_id, UNLIMITED)  # only its end is looked at
     try:
         while not reader.is_over and loop.time() < until:
             await reader.wait(reader.generation, until - loop.time())
@@ -76,7 +78,7 @@ async def _wait(campaign_id: int, seconds: int) -> None:
 
 
 def _answer(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    campaign = Campaign.objects.select_related("created_by").get(pk=campaign_id)
+    campaign = sight.seen_by(Campaign.objects.select_related("created_by").get(pk=campaign_id), request.user)
     body = campaign_json(campaign, settings.PUBLIC_URL or request.build_absolute_uri("/")[:-1])
     page = results_page(request, campaign, 0, MOST_ITEMS)
     return HttpResponse(

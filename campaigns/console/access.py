@@ -18,13 +18,50 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from campaigns.models import VIEW, Campaign
+from campaigns.models import Campaign
+from campaigns.people.roles import (
+    CHANGE,
+    CHANGE_PEOPLE,
+    CHANGE_SCOPES,
+    LAUNCH,
+    LAUNCH_FLAGGED,
+    LOOK,
+    SEE_CONFIG,
+    SEE_HOSTS,
+    SEE_LABELS,
+    SEE_PEOPLE,
+    SEE_QUERIES,
+    SEE_SECRETS,
+    SWITCH,
+)
+
+__all__ = [  # the names under which pages ask for permissions
+    "CHANGE",
+    "CHANGE_PEOPLE",
+    "CHANGE_SCOPES",
+    "LAUNCH",
+    "LAUNCH_FLAGGED",
+    "LOOK",
+    "SEE_CONFIG",
+    "SEE_HOSTS",
+    "SEE_LABELS",
+    "SEE_PEOPLE",
+    "SEE_QUERIES",
+    "SEE_SECRETS",
+    "SWITCH",
+    "Login",
+    "needs",
+    "needs_one_of",
+    "needs_sight",
+    "needs_sight_of_some",
+    "needs_to_launch",
+    "number_of",
+    "signed_in",
+    "user_of",
+    "with_policy",
+]
 from fleet import audit, confirming, sessions
 
-LOOK, LAUNCH, CHANGE = VIEW, "campaigns.add_campaign", "campaigns.change_campaign"
-SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "campaigns.view_query"
-SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
-SWITCH = "campaigns.switch_live_queries"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -55,6 +92,11 @@ def needs(*permissions: str) -> Callable[[View[P]], View[P]]:
 def needs_one_of(*permissions: str) -> Callable[[View[P]], View[P]]:
     """Let in who bears one of the permissions; others are told the first."""
     return _lets_in(lambda user, _: "" if any(map(user.has_perm, permissions)) else permissions[0])
+
+
+def needs_to_launch() -> Callable[[View[P]], View[P]]:
+    """Let in who may launch something, be it saved queries that are flagged for observers; the launch says which."""
+    return needs_one_of(LAUNCH, LAUNCH_FLAGGED)
 
 
 def needs_sight() -> Callable[[View[P]], View[P]]:

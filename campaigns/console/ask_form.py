@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
-from django.contrib.auth.models import User
 
 from campaigns.console.rollout_form import RolloutForm
 from campaigns.console.target_form import FullTargetForm
@@ -128,13 +127,13 @@ class AskForm(FullTargetForm, RolloutForm):
             force=given["force"],
         )
 
-    def launch(self, by: User) -> Campaign | None:
+    def launch(self) -> Campaign | None:
         """Launch once for this page and order; None when it was refused, the reasons being in `errors`."""
         if not self.is_valid():
             return None
         order = self.order()
         try:
-            return launch_once(order, by, f"console {self.cleaned_data['page']} {order.digest()}")[0]
+            return launch_once(order, self.by, f"console {self.cleaned_data['page']} {order.digest()}")[0]
         except FleetError as error:
             error.sentence = in_words_of_the_form(error.sentence)
             self.refuse(error)

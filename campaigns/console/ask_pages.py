@@ -8,16 +8,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.inventory import host_names, sql
-from agents.models import Host, Label
+from agents.models import Label
+from campaigns.answers import sight
 from campaigns.answers.groups import Key
 from campaigns.console import picks
-from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, number_of, user_of
+from campaigns.console.access import SEE_HOSTS, needs_to_launch, number_of, user_of
 from campaigns.console.ask_form import AskForm, in_words_of_the_form
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.console.target_form import OF_CAMPAIGN
 from campaigns.launching import estimates
 from campaigns.models import Campaign
+from campaigns.people import scopes
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 
@@ -25,13 +27,14 @@ NAMED_SHOWN = 12  # hosts named one by one that are shown with what tells them a
 LONGEST_WORDS = 200  # characters of what is looked for
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Show the form, or launch and go to the campaign."""
     form = AskForm(request.POST) if request.method == "POST" else AskForm(initial=_begin_with(request))
+    form.by = user_of(request)
     if form.is_bound:
-        launched = form.launch(user_of(request))
+        launched = form.launch()
         if launched is not None:
             return redirect("campaign", launched.pk)
     context = {
@@ -50,7 +53,7 @@ def _begin_with(request: HttpRequest) -> dict[str, Any]:
     shown = Campaign.objects.visible_to(user_of(request))
     earlier = shown.filter(pk=number_of(request.GET.get("campaign"))).first()
     if earlier is not None:
-        begin = AskForm.again(earlier)
+        begin = AskForm.again(sight.seen_by(earlier, user_of(request)))
     query = saved_queries(user_of(request)).filter(pk=number_of(request.GET.get("query"))).first()
     if query is not None:
         begin |= {"sql": query.sql, "name": query.name, "query": query.pk}
@@ -66,7 +69,8 @@ def _whom_to_begin_with(request: HttpRequest) -> dict[str, Any]:
     ids = [number_of(text) for text in request.GET.getlist("host")]
     if not ids and "group" in request.GET:
         return _group_to_begin_with(request)
-    hosts = Host.objects.enrolled().filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else Host.objects.none()
+    visible = scopes.hosts_for(user_of(request)).enrolled()
+    hosts = visible.filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else visible.none()
     lines = [f"#{pk}\n" for pk in hosts.order_by("pk").values_list("pk", flat=True)]
     return {"kind": "hosts", "hosts": "".join(lines)} if lines else {}
 
@@ -81,7 +85,7 @@ def _group_to_begin_with(request: HttpRequest) -> dict[str, Any]:
     return {} if earlier is None else {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": [], "group": key}
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_POST
 def estimate(request: HttpRequest) -> HttpResponse:
     """Say how many hosts the selection means now."""
@@ -121,8 +125,9 @@ def _named(target: dict[str, Any], request: HttpRequest) -> list[picks.FoundHost
     if not 0 < len(named) <= NAMED_SHOWN or not request.user.has_perm(SEE_HOSTS):
         return []
     words = [name for name in named if isinstance(name, str)]
-    found = host_names.look_up([name for name in named if isinstance(name, int)], words)
-    return picks.told_apart(found.ids, NAMED_SHOWN)
+    visible = scopes.hosts_for(user_of(request))
+    found = host_names.look_up([name for name in named if isinstance(name, int)], words, visible)
+    return picks.told_apart(visible, found.ids, NAMED_SHOWN)
 
 
 def _sql_as_typed(form: AskForm) -> str:
@@ -134,26 +139,26 @@ def _sql_as_typed(form: AskForm) -> str:
         return ""
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_GET
 def find_targets(request: HttpRequest) -> HttpResponse:
     """Suggest platforms, labels and enrolled hosts that are like what was typed, each with its count or its facts."""
-    words = _words(request.GET.get("find", ""))
+    words, among = _words(request.GET.get("find", "")), scopes.hosts_for(user_of(request))
     context: dict[str, Any] = {"words": visible(words)}
     if words:
-        hosts, more = picks.hosts(words) if request.user.has_perm(SEE_HOSTS) else ([], False)
-        context |= {"platforms": picks.platforms(words=words), "hosts": hosts, "more_hosts": more}
-        context |= {"labels": picks.labels(words), "shown": picks.FOUND_OF_EACH}
+        hosts, more = picks.hosts(among, words) if request.user.has_perm(SEE_HOSTS) else ([], False)
+        context |= {"platforms": picks.platforms(among, words=words), "hosts": hosts, "more_hosts": more}
+        context |= {"labels": picks.labels(user_of(request), words), "shown": picks.FOUND_OF_EACH}
     return render(request, "campaigns/_found_targets.html", context)
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_POST
 def find_labels(request: HttpRequest) -> HttpResponse:
     """Show the labels that are ticked and those that are like what was typed; there may be thousands."""
     field = "exclude_labels" if request.GET.get("for") == "exclude_labels" else "labels"
     picked = [name.replace("\0", "") for name in request.POST.getlist(field)]
-    boxes = picks.labels(_words(request.POST.get(f"find_{field}", "")), picked)
+    boxes = picks.labels(user_of(request), _words(request.POST.get(f"find_{field}", "")), picked)
     return render(request, "campaigns/_label_boxes.html", {"boxes": boxes, "field": field})
 
 

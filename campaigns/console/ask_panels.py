@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from campaigns.console.access import LAUNCH, SEE_QUERIES, needs, number_of, user_of
+from campaigns.console.access import SEE_QUERIES, needs, needs_to_launch, number_of, user_of
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.models import PinnedQuery, Query
@@ -17,7 +17,7 @@ def _words(request: HttpRequest) -> str:
     return request.GET.get("find", "").replace("\0", "").strip()[:LONGEST_WORDS]
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_GET
 def history(request: HttpRequest) -> HttpResponse:
     """Show what this person asked that is like the words typed."""
@@ -25,7 +25,7 @@ def history(request: HttpRequest) -> HttpResponse:
     return render(request, "campaigns/_asked.html", {"asked": questions(user_of(request), words), "words": words})
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_GET
 def queries(request: HttpRequest) -> HttpResponse:
     """Show the saved queries that are like the words typed."""

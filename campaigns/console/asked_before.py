@@ -4,6 +4,7 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from campaigns.console.access import SEE_QUERIES
+from campaigns.launching import rights
 from campaigns.models import Campaign, PinnedQuery, Query
 
 LOOKED_THROUGH = 400  # newest campaigns of one person
@@ -24,11 +25,13 @@ def questions(user: User, words: str = "") -> list[Campaign]:
 
 
 def saved_queries(user: User, words: str = "") -> QuerySet[Query]:
-    """Give the saved queries that this person may look at, pinned ones first."""
+    """Give the saved queries that this person may look at, and run, pinned ones first."""
     if not user.has_perm(SEE_QUERIES):
         return Query.objects.none()
     pinned = PinnedQuery.objects.filter(user=user, query=OuterRef("pk"))
     found = Query.objects.annotate(is_pinned=Exists(pinned)).order_by("-is_pinned", "name")
+    if rights.may_only_launch_flagged(user):
+        found = found.filter(observer_can_run=True)
     if words:
         found = found.filter(Q(name__icontains=words) | Q(sql__icontains=words) | Q(description__icontains=words))
     return found

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 from campaigns.answers.carves import carves_of
 from campaigns.answers.times import answer_times
 from campaigns.console import wording
-from campaigns.console.access import needs_sight
+from campaigns.console.access import needs_sight, user_of
 from campaigns.console.control_pages import control_context
 from campaigns.console.forms import StopForm
 from campaigns.console.group_pages import groups_context
@@ -33,7 +33,7 @@ EXPORTS = ["csv", "ndjson", "json"]
 @require_GET
 def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show a campaign: its counts, its first rows, and what the live part needs."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     tab = request.GET.get("tab", "")
@@ -88,7 +88,7 @@ def times_of(shown: Campaign) -> dict[str, Any]:
 @require_GET
 def campaign_times(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show when answers came."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     return render(request, "campaigns/_times.html", {"campaign": shown, "times": times_of(shown)})

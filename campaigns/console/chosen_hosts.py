@@ -11,23 +11,23 @@ from django.views.decorators.http import require_POST
 
 from agents.models import Host
 from campaigns.answers import target_list
-from campaigns.console.access import LAUNCH, needs, needs_sight, number_of, user_of
+from campaigns.console.access import needs_sight, needs_to_launch, number_of, user_of
 from campaigns.console.forms import TargetsForm
 from campaigns.console.group_pages import put_into_label
 from campaigns.console.in_place import refused, said, sent_to
-from campaigns.console.lookups import found_campaign, no_such_campaign
+from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
 from campaigns.launching import reruns
 from campaigns.models import Campaign, Target
 from campaigns.states import FINAL_STATES
 from fleet.errors import BadInputError, FleetError
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @needs_sight()
 @require_POST
 def ask_again(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask the chosen hosts the same SQL in a new campaign, and go there."""
-    shown = found_campaign(campaign_id)
+    shown = whole_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     try:
@@ -50,7 +50,7 @@ def _rerun(request: HttpRequest, shown: Campaign) -> Campaign:
 @require_POST
 def label(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Put the chosen hosts into a label that is kept by hand, or into a new one."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     try:

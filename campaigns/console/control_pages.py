@@ -10,27 +10,27 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.board.operator_verbs import RELEASED_ALL
-from campaigns.console.access import CHANGE, LAUNCH, needs, needs_sight, user_of
+from campaigns.console.access import CHANGE, needs_sight, needs_to_launch, user_of
 from campaigns.console.forms import StopForm
-from campaigns.console.lookups import found_campaign, no_such_campaign
-from campaigns.launching import approvals, control, reruns
+from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
+from campaigns.launching import approvals, control, reruns, rights
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign
+from campaigns.people.roles import may_launch_something
 from campaigns.states import FINAL_STATES, State
 from fleet.errors import FleetError
 
 
 def may_stop(user: User, shown: Campaign) -> bool:
     """Say whether this person may stop it: who launched it always may."""
-    mine = shown.created_by_id == user.pk
-    return not shown.is_over and not shown.ended_by and (mine or user.has_perm(CHANGE))
+    return not shown.is_over and not shown.ended_by and not rights.objection(shown, user)
 
 
 @needs_sight()
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask whether to stop, or stop."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     if not may_stop(user_of(request), shown):
@@ -50,7 +50,7 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @require_GET
 def control_panel(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show how far the campaign goes, and the buttons that change it. Over: htmx asks no more (status 286)."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     context = {"campaign": shown, **control_context(request, shown)}
@@ -64,8 +64,8 @@ def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
         "may_decide": bool(asked and shown.waits_for) and approvals.may_decide(shown, user_of(request)),
         "may_stop": may_stop(user_of(request), shown),
         "held": shown.released != RELEASED_ALL,
-        "again": _again(shown) if shown.is_over and request.user.has_perm(LAUNCH) else [],
-        "reruns": shown.reruns.order_by("pk"),
+        "again": _again(shown) if shown.is_over and may_launch_something(request.user) else [],
+        "reruns": Campaign.objects.visible_to(user_of(request)).filter(parent=shown.pk).order_by("pk"),
     }
 
 
@@ -83,12 +83,12 @@ def _again(shown: Campaign) -> list[tuple[State, str, int, bool]]:
     ]
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @needs_sight()
 @require_POST
 def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask the hosts that ended in the chosen states again, and go there."""
-    shown = found_campaign(campaign_id)
+    shown = whole_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     try:
@@ -128,7 +128,7 @@ def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign]) -> HttpResponse:
     """Do what was asked for and show the campaign again, or what is said against it."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     if not may_stop(user_of(request), shown):
@@ -144,4 +144,5 @@ def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
     """Say which permission is missing, or that there is nothing to stop any more."""
     if shown.is_over or shown.ended_by:
         return redirect("campaign", shown.pk)
-    return render(request, "campaigns/denied.html", {"permission": CHANGE}, status=403)
+    objection = rights.objection(shown, user_of(request)) if user_of(request).has_perm(CHANGE) else ""
+    return render(request, "campaigns/denied.html", {"permission": CHANGE, "objection": objection}, status=403)

@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from agents.enrolling import config_document
 from agents.inventory import kept_sql, labels
-from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, presence_is_online
+from agents.models import EnrollSecret, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.answers.target_list import NO, SORTS, YES, TargetFilter
 from campaigns.console.access import number_of
 from campaigns.console.target_form import TargetForm
+from campaigns.launching import rights
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.states import OVER, State, Status
@@ -61,10 +62,10 @@ class HostsForm(forms.Form):
     doubt = forms.ChoiceField(required=False, choices=[("", "any identity"), ("yes", "in doubt")])
     gone = forms.ChoiceField(required=False, choices=[("", "enrolled"), ("yes", "revoked")])
 
-    def found(self) -> HostQuerySet:
-        """Give the hosts that are like this; a field that is wrong narrows nothing. Needs `is_valid()` to have run."""
+    def found(self, visible: HostQuerySet) -> HostQuerySet:
+        """Give those of the hosts that are like this; a field that is wrong narrows nothing. After `is_valid()`."""
         given = self.cleaned_data
-        found = Host.objects.exclude(revoked_at=None) if given.get("gone") else Host.objects.enrolled()
+        found = visible.exclude(revoked_at=None) if given.get("gone") else visible.enrolled()
         if search := given.get("search", "").strip():
             found = found.searched(search)
         if given.get("platform"):
@@ -126,7 +127,7 @@ class SecretForm(forms.ModelForm[EnrollSecret]):
         chosen = self.cleaned_data["labels"]
         try:
             if chosen:
-                labels.check_may_put_in(self.by, "labels")
+                labels.check_may_put_in(self.by, "labels", chosen)
         except FleetError as error:
             raise forms.ValidationError(error.sentence) from error
         return chosen
@@ -169,8 +170,8 @@ class QueryForm(forms.ModelForm[Query]):
 
     class Meta:
         model = Query
-        fields = ["name", "sql", "description"]
-        labels = {"sql": "SQL"}
+        fields = ["name", "sql", "description", "observer_can_run"]
+        labels = {"sql": "SQL", "observer_can_run": "Observers may run it, as it stands"}
         widgets = {"description": forms.Textarea({"rows": 2})}
 
     def clean_sql(self) -> str:
@@ -179,6 +180,16 @@ class QueryForm(forms.ModelForm[Query]):
             return kept_sql.check(self.cleaned_data["sql"], self.by, "sql")
         except FleetError as error:
             raise forms.ValidationError(error.sentence) from error
+
+    def clean_observer_can_run(self) -> bool:
+        """Let those write what observers run who may launch it themselves."""
+        flagged: bool = self.cleaned_data["observer_can_run"]
+        was_flagged = bool(self.instance.pk and Query.objects.filter(pk=self.instance.pk, observer_can_run=True))
+        try:
+            rights.check_flag(self.by, flagged or was_flagged)
+        except FleetError as error:
+            raise forms.ValidationError(error.sentence) from error
+        return flagged
 
 
 class LaunchForm(TargetForm, forms.ModelForm[Campaign]):

@@ -13,11 +13,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from agents.inventory import labels
-from agents.models import Host, HostQuerySet, Label
-from campaigns.answers import comparing, groups
-from campaigns.console.access import LAUNCH, SEE_HOSTS, needs_sight, number_of, user_of
+from agents.models import HostQuerySet
+from campaigns.answers import comparing, groups, sight
+from campaigns.console.access import SEE_HOSTS, needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign
+from campaigns.people import scopes
+from campaigns.people.roles import may_launch_something
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
@@ -48,7 +50,7 @@ class Line:
 @require_GET
 def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show what hosts have in common: the same answer, or the same values of some columns."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     return render(request, "campaigns/_groups.html", {"campaign": shown, **groups_context(request, shown)})
@@ -58,7 +60,8 @@ def groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     """Give the groups that the address asks for."""
     asked = set(request.GET.getlist("by"))
     chosen = [column for column in shown.columns if column in asked]  # in the order of the SQL
-    runs = comparing.earlier_runs(shown, Campaign.objects.visible_to(user_of(request)), RUNS_SHOWN)
+    user = user_of(request)
+    runs = sight.all_seen_by(comparing.earlier_runs(shown, Campaign.objects.visible_to(user), RUNS_SHOWN), user)
     earlier = next((run for run in runs if run.pk == number_of(request.GET.get("with"))), None)
     context = {
         "by": chosen[: groups.MOST_BY],
@@ -113,7 +116,7 @@ def _offset(asked: dict[str, Any]) -> int:
 @require_GET
 def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpResponse:
     """Name the hosts of a group, to look through, to ask and to label: in a drawer, or as a page of its own."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     try:
@@ -131,11 +134,11 @@ def _hosts_context(request: HttpRequest, shown: Campaign, key: groups.Key) -> di
     """Give a page of the group's hosts; {} when nobody is in it."""
     search = request.GET.get("search", "").replace("\0", "").strip()
     number = min(number_of(request.GET.get("page")) or 1, MOST_PAGES)
-    example = groups.members(shown.pk, key).only("campaign_id").first()
+    example = groups.members(shown.pk, key, shown.limits).only("campaign_id").first()
     if example is None:
         return {}
     content = groups.content_of(example.pk, key)
-    members = groups.members_like(example, key, content)
+    members = groups.members_like(example, key, content, shown.limits)
     total, found = _page_of_hosts(members, search, (number - 1) * HOSTS_OF_GROUP)
     ids = {host_id for host_id, _ in found}
     picked = _picked(request)
@@ -151,9 +154,9 @@ def _hosts_context(request: HttpRequest, shown: Campaign, key: groups.Key) -> di
         "has_next": number * HOSTS_OF_GROUP < total,
         "pages": -(-total // HOSTS_OF_GROUP),
         "may_pick": request.user.has_perm(SEE_HOSTS),
-        "may_ask": request.user.has_perm(LAUNCH),
+        "may_ask": may_launch_something(request.user),
         "may_label": request.user.has_perm(labels.CHANGE),
-        "labels": _labels_by_hand() if request.user.has_perm(labels.CHANGE) else (),
+        "labels": _labels_by_hand(request) if request.user.has_perm(labels.CHANGE) else (),
     }
 
 
@@ -168,8 +171,8 @@ def _page_of_hosts(members: Any, search: str, offset: int) -> tuple[int, list[tu
     return (found[0][2] if found else 0), [(host_id, name) for host_id, name, _ in found]
 
 
-def _labels_by_hand() -> Any:
-    by_hand = Label.objects.filter(built_in="", queries=None).order_by("name")
+def _labels_by_hand(request: HttpRequest) -> Any:
+    by_hand = labels.by_hand_for(user_of(request)).order_by("name")
     return by_hand.values_list("name", flat=True)[:LABELS_OFFERED]
 
 
@@ -182,7 +185,7 @@ def _picked(request: HttpRequest) -> set[int]:
 @require_POST
 def use_group(request: HttpRequest, campaign_id: int, key: str) -> HttpResponse:
     """Do something with the hosts of a group, or with those that are picked: ask them, or put them into a label."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     if request.POST.get("do") == "label":
@@ -213,7 +216,8 @@ def _label(request: HttpRequest, shown: Campaign, key: str) -> HttpResponse:
 
 def _meant(request: HttpRequest, shown: Campaign, key: str) -> HostQuerySet:
     """Give the hosts of the group that are enrolled, or those of them that are picked."""
-    meant = Host.objects.enrolled().filter(Earlier(shown.pk, None, groups.Key.read(key)).hosts())
+    visible = scopes.hosts_for(user_of(request))
+    meant = visible.enrolled().filter(Earlier(shown.pk, None, groups.Key.read(key)).hosts())
     picked = _picked(request)
     return meant.filter(pk__in=picked) if picked else meant
 
@@ -222,6 +226,7 @@ def _meant(request: HttpRequest, shown: Campaign, key: str) -> HostQuerySet:
 def put_into_label(name: str, hosts: HostQuerySet, request: HttpRequest) -> dict[str, Any]:
     """Put hosts into the label of this name, which is made if there is none. Raise FleetError."""
     label, is_new = labels.named(name.strip(), user_of(request), "label")
+    labels.check_may_change(user_of(request), label, "label")
     before = label.hosts.count()
     labels.add(label, hosts)
     added = label.hosts.count() - before

@@ -11,13 +11,17 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from agents.models import Host, Platform, presence_is_online
-from campaigns.console.access import LAUNCH, LOOK, SEE_HOSTS, SEE_QUERIES, needs, needs_one_of, user_of
+from agents.models import Platform, presence_is_online
+from campaigns.answers import sight
+from campaigns.console.access import LAUNCH, LAUNCH_FLAGGED, LOOK, SEE_HOSTS, needs, needs_one_of, user_of
+from campaigns.console.asked_before import saved_queries
 from campaigns.console.control_pages import may_stop
 from campaigns.launching import kill_switch, requests
 from campaigns.launching.launch import Order, launch
 from campaigns.launching.rollout import ASKS
-from campaigns.models import Campaign, Query
+from campaigns.models import Campaign
+from campaigns.people import scopes
+from campaigns.people.roles import may_launch_something
 from campaigns.states import OVER, Status
 from fleet.errors import FleetError
 
@@ -34,7 +38,7 @@ EXAMPLES = (
 )
 
 
-@needs_one_of(LOOK, LAUNCH, SEE_HOSTS)
+@needs_one_of(LOOK, LAUNCH, LAUNCH_FLAGGED, SEE_HOSTS)
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """Show the start page; links of old that brought a question go on to Ask."""
@@ -43,20 +47,21 @@ def home(request: HttpRequest) -> HttpResponse:
     user, now = user_of(request), timezone.now()
     context: dict[str, Any] = {"switched_off": kill_switch.sentence(), "examples": []}
     if user.has_perm(SEE_HOSTS):
-        context |= _hosts(now)
+        context |= _hosts(user, now)
     context |= {"approvals": requests.waiting_for(user)[:UNDER_WAY_SHOWN]}
     if Campaign.objects.shows_some(user):
         context |= _campaigns(user)
-    if user.has_perm(LAUNCH):
+    if may_launch_something(user):
         context |= _questions(user)
     return render(request, "campaigns/home.html", context)
 
 
-def _hosts(now: datetime) -> dict[str, Any]:
+def _hosts(user: User, now: datetime) -> dict[str, Any]:
     """Count the hosts of each platform: enrolled, online now, seen within the last day."""
     counted: dict[str, Any] = {
         line["platform"]: line
-        for line in Host.objects.enrolled()
+        for line in scopes.hosts_for(user)
+        .enrolled()
         .order_by()
         .values("platform")
         .annotate(
@@ -72,7 +77,7 @@ def _hosts(now: datetime) -> dict[str, Any]:
 
 def _campaigns(user: User) -> dict[str, Any]:
     open_ = Campaign.objects.visible_to(user).select_related("created_by").defer("columns").exclude(status__in=OVER)
-    shown = list(open_[:UNDER_WAY_SHOWN])
+    shown = sight.all_seen_by(open_[:UNDER_WAY_SHOWN], user)
     waiting = [campaign for campaign in shown if campaign.paused_by == ASKS and campaign.status == Status.PAUSED]
     return {
         "knows_campaigns": True,
@@ -84,9 +89,9 @@ def _campaigns(user: User) -> dict[str, Any]:
 
 def _questions(user: User) -> dict[str, Any]:
     mine = Campaign.objects.filter(created_by=user)
-    recent = list(mine[:RECENT_SHOWN])
-    examples = EXAMPLES if len(recent) < RECENT_SHOWN else ()
-    queries = Query.objects.all()[:QUERIES_SHOWN] if user.has_perm(SEE_QUERIES) else []
+    recent = sight.all_seen_by(mine[:RECENT_SHOWN], user)
+    examples = EXAMPLES if len(recent) < RECENT_SHOWN and user.has_perm(LAUNCH) else ()
+    queries = saved_queries(user)[:QUERIES_SHOWN]
     return {"recent": recent, "queries": queries, "examples": examples, "may_ask": True}
 
 

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, user_of
+from campaigns.console.access import SEE_HOSTS, needs, needs_to_launch, user_of
 from campaigns.console.host_pages import found_host, no_such_host
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
@@ -18,11 +18,12 @@ ROWS_SHOWN = 500
 OVER_FOR_HTMX = 286  # the status that ends polling
 
 
-@needs(LAUNCH, SEE_HOSTS)
+@needs_to_launch()
+@needs(SEE_HOSTS)
 @require_POST
 def ask(request: HttpRequest, host_id: int) -> HttpResponse:
     """Ask this host alone, and show the place where its answer appears."""
-    shown = found_host(host_id)
+    shown = found_host(host_id, user_of(request))
     if shown is None:
         return no_such_host(request, host_id)
     text = request.POST.get("sql", "")
@@ -33,11 +34,12 @@ def ask(request: HttpRequest, host_id: int) -> HttpResponse:
     return render(request, "campaigns/_host_answer.html", _context(request, shown, campaign))
 
 
-@needs(LAUNCH, SEE_HOSTS)
+@needs_to_launch()
+@needs(SEE_HOSTS)
 @require_GET
 def answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse:
     """Show what came of it so far."""
-    shown = found_host(host_id)
+    shown = found_host(host_id, user_of(request))
     visible = Campaign.objects.visible_to(user_of(request))
     campaign = visible.filter(pk=campaign_id, target={"hosts": [host_id]}).first()
     if shown is None or campaign is None:

@@ -12,10 +12,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agents.enrolling.revocation import revoke
 from agents.models import Host
-from campaigns.console.access import LAUNCH, SEE_HOSTS, needs, user_of
+from campaigns.console.access import SEE_HOSTS, needs, user_of
 from campaigns.console.forms import HostsForm
 from campaigns.console.lookups import page_of, question_of
+from campaigns.launching import rights
 from campaigns.models import Campaign, Result
+from campaigns.people import scopes
+from campaigns.people.roles import may_launch_something
 
 CHANGE_HOST = "agents.change_host"
 ANSWERS_SHOWN = 20
@@ -26,9 +29,9 @@ CARVES_SHOWN = 20
 @require_GET
 def hosts(request: HttpRequest) -> HttpResponse:
     """Show the enrolled hosts, narrowed by what the address asks."""
-    form = HostsForm(request.GET)
+    form, user = HostsForm(request.GET), user_of(request)
     form.is_valid()
-    found = form.found().select_related("presence").prefetch_related("labels")
+    found = form.found(scopes.hosts_for(user)).select_related("presence").prefetch_related("labels")
     now = timezone.now()
     page = page_of(found, request)
     context = {
@@ -36,7 +39,7 @@ def hosts(request: HttpRequest) -> HttpResponse:
         "page": page,
         "lines": [(host, host.is_online(now)) for host in page],
         "question": question_of(request),
-        "enrolled": page.paginator.count if not question_of(request) else Host.objects.enrolled().count(),
+        "enrolled": page.paginator.count if not question_of(request) else scopes.hosts_for(user).enrolled().count(),
     }
     return render(request, "campaigns/hosts.html", context)
 
@@ -45,25 +48,30 @@ def hosts(request: HttpRequest) -> HttpResponse:
 @require_GET
 def host(request: HttpRequest, host_id: int) -> HttpResponse:
     """Show one host: facts, labels, what it answered lately, its carves, how it enrolled."""
-    shown = found_host(host_id)
+    user = user_of(request)
+    shown = found_host(host_id, user)
     if shown is None:
         return no_such_host(request, host_id)
+    same_name = scopes.hosts_for(user).enrolled().filter(hostname__iexact=shown.hostname).exclude(pk=shown.pk)
     context = {
         "host": shown,
         "online": shown.is_online(timezone.now()),
         "labels": shown.labels.order_by("name"),
-        "answers": _last_answers(shown, user_of(request)),
+        "answers": _last_answers(shown, user),
         "carves": shown.carves.all()[:CARVES_SHOWN] if request.user.has_perm("agents.view_carve") else [],
-        "may_ask": request.user.has_perm(LAUNCH) and shown.revoked_at is None,
+        "may_ask": may_launch_something(request.user) and shown.revoked_at is None,
+        "only_flagged": rights.may_only_launch_flagged(user),
+        "flagged": rights.flagged_queries(user),
         "may_change": request.user.has_perm(CHANGE_HOST),
-        "same_name": Host.objects.enrolled().filter(hostname__iexact=shown.hostname).exclude(pk=shown.pk)[:5],
+        "same_name": same_name[:5],
     }
     return render(request, "campaigns/host.html", context)
 
 
-def found_host(host_id: int) -> Host | None:
-    """Give a host with its presence, revoked or not; None when there is none."""
-    found: Host | None = Host.objects.select_related("presence", "enroll_secret").filter(pk=host_id).first()
+def found_host(host_id: int, user: User) -> Host | None:
+    """Give a host that this person sees, with its presence, revoked or not; None when there is none for him."""
+    visible = scopes.hosts_for(user).select_related("presence", "enroll_secret")
+    found: Host | None = visible.filter(pk=host_id).first()
     return found
 
 
@@ -95,7 +103,7 @@ def trust(request: HttpRequest, host_id: int) -> HttpResponse:
 
 
 def _change(request: HttpRequest, host_id: int, verb: Any) -> HttpResponse:
-    shown = found_host(host_id)
+    shown = found_host(host_id, user_of(request))
     if shown is None:
         return no_such_host(request, host_id)
     messages.success(request, verb(shown))

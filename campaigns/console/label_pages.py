@@ -1,7 +1,6 @@
 """The pages of labels: which groups of hosts there are, who is in them, and how hosts get in."""
 
 from django.contrib import messages
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -9,9 +8,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.inventory import labels as verbs
 from agents.inventory.label_form import LabelForm
-from agents.models import Host, Label, LabelMembership
+from agents.models import Label, LabelMembership
 from campaigns.console.access import SEE_HOSTS, SEE_LABELS, needs, user_of
 from campaigns.console.lookups import page_of
+from campaigns.people import scopes
 from fleet.errors import FleetError
 
 ADD, CHANGE, DELETE = "agents.add_label", "agents.change_label", "agents.delete_label"
@@ -21,8 +21,11 @@ ADD, CHANGE, DELETE = "agents.add_label", "agents.change_label", "agents.delete_
 @require_GET
 def labels(request: HttpRequest) -> HttpResponse:
     """Show every label with how hosts get in and how many there are."""
-    found = Label.objects.annotate(host_count=Count("hosts")).prefetch_related("queries").order_by("built_in", "name")
-    return render(request, "campaigns/labels.html", {"labels": found})
+    counted = Label.objects.annotate(host_count=verbs.count_for(user_of(request)))
+    found = counted.prefetch_related("queries").order_by("built_in", "name")
+    return render(
+        request, "campaigns/labels.html", {"labels": found, "is_limited": scopes.is_limited(user_of(request))}
+    )
 
 
 @needs(SEE_LABELS)
@@ -40,7 +43,12 @@ def label(request: HttpRequest, label_id: int) -> HttpResponse:
     return render(
         request,
         "campaigns/label.html",
-        {"label": shown, "form": form if may_change else None, **_members(request, shown)},
+        {
+            "label": shown,
+            "is_limited": scopes.is_limited(user_of(request)),
+            "form": form if may_change else None,
+            **_members(request, shown),
+        },
         status=422 if form.is_bound else 200,
     )
 
@@ -49,7 +57,8 @@ def _members(request: HttpRequest, shown: Label) -> dict[str, object]:
     if not request.user.has_perm(SEE_HOSTS):
         return {"hidden": True}
     now = timezone.now()
-    page = page_of(Host.objects.enrolled().filter(labels=shown).select_related("presence"), request)
+    members = scopes.hosts_for(user_of(request)).enrolled().filter(labels=shown)
+    page = page_of(members.select_related("presence"), request)
     return {"page": page, "lines": [(host, host.is_online(now)) for host in page], "question": ""}
 
 
@@ -90,11 +99,13 @@ def remove_host(request: HttpRequest, label_id: int, host_id: int) -> HttpRespon
     """Take one host out of a label that is kept by hand."""
     shown = get_object_or_404(Label, pk=label_id)
     try:
+        verbs.check_may_change(user_of(request), shown)
         verbs.check_by_hand(shown)
     except FleetError as error:
         messages.error(request, error.sentence)
     else:
-        LabelMembership.objects.filter(label=shown, host_id=host_id).delete()
+        members = LabelMembership.objects.filter(label=shown, host_id=host_id)
+        scopes.within(members, user_of(request)).delete()
     return redirect("label", shown.pk)
 
 
@@ -105,6 +116,7 @@ def delete_label(request: HttpRequest, label_id: int) -> HttpResponse:
     shown = get_object_or_404(Label, pk=label_id)
     name = shown.name
     try:
+        verbs.check_may_delete(user_of(request), shown)
         verbs.forget(shown, user_of(request).get_username())
     except FleetError as error:
         messages.error(request, error.sentence)

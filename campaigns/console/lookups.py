@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from campaigns.answers import sight
 from campaigns.models import Campaign
 
 PER_PAGE = 50
@@ -25,10 +27,16 @@ def question_of(request: HttpRequest) -> str:
     return asked.urlencode()
 
 
-def found_campaign(campaign_id: int) -> Campaign | None:
-    found: Campaign | None = (
-        Campaign.objects.select_related("created_by", "query", "parent").filter(pk=campaign_id).first()
-    )
+def found_campaign(campaign_id: int, user: User) -> Campaign | None:
+    """Give the campaign as this person sees it; None when there is none for him."""
+    found = whole_campaign(campaign_id, user)
+    return None if found is None else sight.seen_by(found, user)
+
+
+def whole_campaign(campaign_id: int, user: User) -> Campaign | None:
+    """Give the campaign itself, to do something to it; None when there is none for this person."""
+    visible = Campaign.objects.visible_to(user).select_related("created_by", "query", "parent")
+    found: Campaign | None = visible.filter(pk=campaign_id).first()
     return found
 
 

@@ -12,11 +12,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from agents.inventory import schemas
-from agents.models import Host, Label
+from agents.models import Label
 from campaigns.console import wording
 from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_LABELS, SEE_QUERIES, needs, number_of, user_of
 from campaigns.console.places import places_of
 from campaigns.models import Campaign, Query
+from campaigns.people import scopes
 
 OF_EACH = 5  # shown
 LONGEST = 200  # characters of what is looked for
@@ -48,7 +49,7 @@ def _hits(user: User, words: str) -> Iterator[Hit]:
     if not words:
         return
     if user.has_perm(SEE_HOSTS):
-        yield from _hosts(words)
+        yield from _hosts(user, words)
     if user.has_perm(SEE_QUERIES):
         for query in Query.objects.filter(Q(name__icontains=words) | Q(sql__icontains=words))[:OF_EACH]:
             yield Hit("query", "book-open", query.name, query.description, reverse("query", args=[query.pk]))
@@ -60,8 +61,8 @@ def _hits(user: User, words: str) -> Iterator[Hit]:
         yield from _tables(words)
 
 
-def _hosts(words: str) -> Iterator[Hit]:
-    for host in Host.objects.enrolled().searched(words)[:OF_EACH]:
+def _hosts(user: User, words: str) -> Iterator[Hit]:
+    for host in scopes.hosts_for(user).enrolled().searched(words)[:OF_EACH]:
         yield Hit("host", "server", host.hostname, f"#{host.pk} {host.os_name}", reverse("host", args=[host.pk]))
 
 

@@ -4,10 +4,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
+from django.contrib.auth.models import User
 from django.db.models import Count
 from django.utils import timezone
 
-from agents.models import Host, Label, LabelMembership, Platform
+from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
+from campaigns.people import scopes
 from fleet.text import is_text
 
 LABELS_SHOWN, FOUND_OF_EACH = 40, 8
@@ -38,26 +40,27 @@ class FoundHost(NamedTuple):
     written: str
 
 
-def labels(words: str = "", picked: Collection[str] = ()) -> Boxes:
+def labels(user: User, words: str = "", picked: Collection[str] = ()) -> Boxes:
     """Give those that are picked, then the first of those whose name holds the words."""
     chosen = dict.fromkeys(filter(is_text, picked))
     others = Label.objects.filter(name__icontains=words).exclude(name__in=chosen)
     found = [*Label.objects.filter(name__in=chosen), *others[:LABELS_SHOWN]]
-    counts = _members([label.pk for label in found])
+    counts = _members(user, [label.pk for label in found])
     boxes = [Box(label.name, label.name, counts.get(label.pk, 0), label.name in chosen) for label in found]
     known = {box.value for box in boxes}
     gone = [Box(name, name, None, is_picked=True) for name in chosen if name not in known]
     return Boxes(gone + boxes, max(0, others.count() - LABELS_SHOWN))
 
 
-def _members(ids: list[int]) -> dict[int, int]:
+def _members(user: User, ids: list[int]) -> dict[int, int]:
     members = LabelMembership.objects.filter(label_id__in=ids, host__revoked_at=None).order_by()
+    members = scopes.within(members, user)
     return dict(members.values_list("label_id").annotate(Count("pk")))
 
 
-def platforms(picked: Collection[str] = (), words: str = "") -> list[Box]:
+def platforms(visible: HostQuerySet, picked: Collection[str] = (), words: str = "") -> list[Box]:
     """Give the platforms whose name holds the words."""
-    counts = dict(Host.objects.enrolled().order_by().values_list("platform").annotate(Count("pk")))
+    counts = dict(visible.enrolled().order_by().values_list("platform").annotate(Count("pk")))
     return [
         Box(value, str(label), counts.get(value, 0), value in picked)
         for value, label in Platform.choices
@@ -65,36 +68,36 @@ def platforms(picked: Collection[str] = (), words: str = "") -> list[Box]:
     ]
 
 
-def hosts(words: str) -> tuple[list[FoundHost], bool]:
+def hosts(visible: HostQuerySet, words: str) -> tuple[list[FoundHost], bool]:
     """Give enrolled hosts that are like the words, those first whose name begins so; and whether there are more."""
-    enrolled = Host.objects.enrolled().select_related("presence").order_by("hostname", "pk")
+    enrolled = visible.enrolled().select_related("presence").order_by("hostname", "pk")
     found = list(enrolled.filter(hostname__istartswith=words)[: FOUND_OF_EACH + 1])
     if len(found) <= FOUND_OF_EACH:
         others = enrolled.searched(words).exclude(pk__in=[host.pk for host in found])
         found += others[: FOUND_OF_EACH + 1 - len(found)]
-    return _with_presence(found[:FOUND_OF_EACH]), len(found) > FOUND_OF_EACH
+    return _with_presence(visible, found[:FOUND_OF_EACH]), len(found) > FOUND_OF_EACH
 
 
-def told_apart(ids: Collection[int], most: int) -> list[FoundHost]:
+def told_apart(visible: HostQuerySet, ids: Collection[int], most: int) -> list[FoundHost]:
     """Give these hosts, the first of them by name."""
-    hosts = Host.objects.filter(pk__in=ids).select_related("presence").order_by("hostname", "pk")
-    return _with_presence(list(hosts[:most]))
+    hosts = visible.filter(pk__in=ids).select_related("presence").order_by("hostname", "pk")
+    return _with_presence(visible, list(hosts[:most]))
 
 
-def _with_presence(found: list[Host]) -> list[FoundHost]:
+def _with_presence(visible: HostQuerySet, found: list[Host]) -> list[FoundHost]:
     now = timezone.now()
-    return [FoundHost(host, host.is_online(now), _last_seen(host), _written(host)) for host in found]
+    return [FoundHost(host, host.is_online(now), _last_seen(host), _written(visible, host)) for host in found]
 
 
 def _last_seen(host: Host) -> datetime | None:
     return host.presence.last_seen if hasattr(host, "presence") else None
 
 
-def _written(host: Host) -> str:
-    """Give the hostname where it means this host alone and reads as one name; else the id."""
+def _written(visible: HostQuerySet, host: Host) -> str:
+    """Give the hostname where it means this host alone, of those visible, and reads as one name; else the id."""
     name = host.hostname
     is_plain = name.isprintable() and name == name.strip() and not set(name) & set(",;") and not name.startswith("#")
     if not (name and is_plain):
         return f"#{host.pk}"
-    alone = not Host.objects.enrolled().filter(hostname__iexact=name).exclude(pk=host.pk).exists()
+    alone = not visible.enrolled().filter(hostname__iexact=name).exclude(pk=host.pk).exists()
     return name if alone else f"#{host.pk}"

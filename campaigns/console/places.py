@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from campaigns.console.access import (
     LAUNCH,
+    LAUNCH_FLAGGED,
     LOOK,
     SEE_CONFIG,
     SEE_HOSTS,
@@ -16,7 +17,7 @@ from campaigns.console.access import (
     SWITCH,
 )
 from campaigns.launching import requests
-from campaigns.people.roles import APPROVE, LAUNCH_FLAGGED
+from campaigns.people.roles import APPROVE
 
 
 class Place(NamedTuple):
@@ -32,9 +33,9 @@ class Place(NamedTuple):
 APPROVALS = "Approvals"
 # name, icon, permissions of which one is enough, names of its addresses, the first being the entrance
 PLACES = (
-    ("Home", "house", (LOOK, LAUNCH, SEE_HOSTS), ("home",)),
-    ("Ask", "terminal", (LAUNCH,), ("ask",)),
-    ("Campaigns", "radio", (LOOK, LAUNCH), ("campaigns", "campaign", "stop-campaign")),
+    ("Home", "house", (LOOK, LAUNCH, LAUNCH_FLAGGED, SEE_HOSTS), ("home",)),
+    ("Ask", "terminal", (LAUNCH, LAUNCH_FLAGGED), ("ask",)),
+    ("Campaigns", "radio", (LOOK, LAUNCH, LAUNCH_FLAGGED), ("campaigns", "campaign", "stop-campaign")),
     (APPROVALS, "users", (APPROVE, LAUNCH, LAUNCH_FLAGGED), ("approvals", "approval", "approve", "reject", "withdraw")),
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),

@@ -6,10 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from campaigns.answers import sight
 from campaigns.console.access import SEE_QUERIES, needs, user_of
+from campaigns.console.asked_before import saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.console.lookups import page_of, question_of
-from campaigns.models import Campaign, Query
+from campaigns.models import Campaign, CampaignQuerySet, Query
+from campaigns.people import scopes
+from campaigns.people.roles import may_launch_something
 
 ADD, CHANGE, DELETE = "campaigns.add_query", "campaigns.change_query", "campaigns.delete_query"
 RUNS_SHOWN = 20
@@ -19,8 +23,9 @@ RUNS_SHOWN = 20
 @require_GET
 def queries(request: HttpRequest) -> HttpResponse:
     """Show the saved queries, with how often and when they were asked last."""
+    seen = Q(campaign__in=_visible(request).values("pk")) if scopes.is_limited(user_of(request)) else None
     found = Query.objects.select_related("created_by").annotate(
-        runs=Count("campaign"), asked_at=Max("campaign__created_at")
+        runs=Count("campaign", filter=seen), asked_at=Max("campaign__created_at", filter=seen)
     )
     found = found.order_by("name")
     search = request.GET.get("search", "").replace("\0", "").strip()
@@ -42,9 +47,21 @@ def query(request: HttpRequest, query_id: int) -> HttpResponse:
         form.save()
         messages.success(request, f"The query {form.instance.name} is kept.")
         return redirect("query", shown.pk)
-    runs = Campaign.objects.visible_to(user_of(request)).select_related("created_by").filter(query=shown)[:RUNS_SHOWN]
-    context = {"query": shown, "form": form, "may_change": request.user.has_perm(CHANGE), "runs": runs}
+    of_it = _visible(request).select_related("created_by").filter(query=shown)[:RUNS_SHOWN]
+    runs = sight.all_seen_by(of_it, user_of(request))
+    context = {
+        "query": shown,
+        "form": form,
+        "may_change": request.user.has_perm(CHANGE),
+        "may_run": saved_queries(user_of(request)).filter(pk=shown.pk).exists() and may_launch_something(request.user),
+        "runs": runs,
+    }
     return render(request, "campaigns/query.html", context, status=422 if form.is_bound else 200)
+
+
+def _visible(request: HttpRequest) -> CampaignQuerySet:
+    visible: CampaignQuerySet = Campaign.objects.visible_to(user_of(request))
+    return visible
 
 
 def _form(request: HttpRequest, shown: Query | None) -> QueryForm:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings as installation
 from django.contrib import messages
-from django.db.models import Count
+from django.contrib.auth.models import User
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -20,6 +21,7 @@ from agents.protocol.endpoints import QUICK_INTERVAL, SLOW_INTERVAL
 from campaigns.console.access import SEE_CONFIG, SEE_SECRETS, SWITCH, confirmed, needs, needs_one_of, user_of
 from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
 from campaigns.launching import control, kill_switch
+from campaigns.people import scopes
 from fleet import confirming
 from fleet.errors import BadInputError, FleetError
 
@@ -89,7 +91,7 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
     context["asks_again"] = not confirming.is_recent(request)
     if user.has_perm(SEE_SECRETS) and not context["asks_again"]:
         context |= {
-            "secrets": EnrollSecret.objects.annotate(host_count=Count("host")).order_by("revoked_at", "name"),
+            "secrets": EnrollSecret.objects.annotate(host_count=_count_for(user)).order_by("revoked_at", "name"),
             "fresh": request.session.pop(FRESH_SECRET, None),
             "platforms": [(platform, _flags(request, platform)) for platform in PLATFORMS],
             "secret_form": forms.get("secret_form") or SecretForm(),
@@ -106,6 +108,11 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
     if user.has_perm(SWITCH):
         context |= {"switch_form": forms.get("switch_form") or SwitchForm()}
     return context
+
+
+def _count_for(user: User) -> Count:
+    seen = Q(host__in=scopes.hosts_for(user)) if scopes.is_limited(user) else None
+    return Count("host", filter=seen)
 
 
 def _flags(request: HttpRequest, platform: Platform) -> str:

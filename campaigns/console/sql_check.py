@@ -8,16 +8,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
 from agents.inventory import sql
-from agents.inventory.kept_sql import LAUNCH_RESTRICTED
-from agents.models import Host, Platform
-from campaigns.console.access import LAUNCH, needs, user_of
+from agents.models import Platform
+from campaigns.console.access import needs_to_launch, user_of
+from campaigns.launching import rights
+from campaigns.people import scopes
 from campaigns.selecting import sql_support
 from fleet.errors import FleetError
 
 FINE: dict[str, Any] = {"ok": True, "severity": "", "sentence": "", "line": None, "column": None}
 
 
-@needs(LAUNCH)
+@needs_to_launch()
 @require_POST
 def check(request: HttpRequest) -> HttpResponse:
     """Answer {ok, severity, sentence, line, column}: an error is wrong on every host, a warning on some."""
@@ -32,12 +33,13 @@ def _verdict(typed: str, by: User) -> dict[str, Any]:
         return _said("error", error.trouble, typed)
     except FleetError as error:
         return _said("error", sql.Trouble(error.sentence), typed)
-    found = sql_support.first_trouble(checked.text, Host.objects.enrolled())
+    found = sql_support.first_trouble(checked.text, scopes.hosts_for(by).enrolled())
     if found is not None and found.everywhere:
         return _said("error", found.trouble, typed)
-    if checked.restricted and not by.has_perm(LAUNCH_RESTRICTED):
-        reason = f"{checked.restricted[0]}: launching it needs the permission {LAUNCH_RESTRICTED}"
-        return _said("error", sql.Trouble(reason), typed)
+    try:
+        rights.checked_sql(typed, by)
+    except FleetError as error:
+        return _said("error", sql.Trouble(error.sentence), typed)
     if found is not None:
         names = ", ".join(str(Platform(name).label) for name in found.platforms)
         some = found.trouble._replace(sentence=f"{found.trouble.sentence}: so it is on {names}, not everywhere")

@@ -9,10 +9,12 @@ import re
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 
 from agents.models import Label, Platform
 from campaigns.answers.groups import Key
 from campaigns.console import picks, wording
+from campaigns.people import scopes
 from campaigns.selecting.selection import SELECTORS, Selection
 from campaigns.states import State
 from fleet.errors import BadInputError, FleetError
@@ -39,7 +41,9 @@ class _Names(forms.MultipleChoiceField):
 
 
 class TargetForm(forms.Form):
-    """Who is asked. Nothing is chosen beforehand: asking everybody is a decision."""
+    """Who is asked, by whom. Nothing is chosen beforehand: asking everybody is a decision."""
+
+    by: User
 
     kind = forms.ChoiceField(
         choices=KINDS,
@@ -162,17 +166,17 @@ class FullTargetForm(TargetForm):
     @property
     def label_boxes(self) -> picks.Boxes:
         """Give the labels to choose from."""
-        return picks.labels(picked=self["labels"].value() or ())
+        return picks.labels(self.by, picked=self["labels"].value() or ())
 
     @property
     def excluded_boxes(self) -> picks.Boxes:
         """Give the labels whose hosts may be left out."""
-        return picks.labels(picked=self["exclude_labels"].value() or ())
+        return picks.labels(self.by, picked=self["exclude_labels"].value() or ())
 
     @property
     def platform_boxes(self) -> list[picks.Box]:
         """Give the platforms with how many hosts they have."""
-        return picks.platforms(self["platforms"].value() or ())
+        return picks.platforms(scopes.hosts_for(self.by), self["platforms"].value() or ())
 
     @property
     def is_narrowed(self) -> bool:
@@ -235,7 +239,7 @@ class FullTargetForm(TargetForm):
     def _read_kept(text: str) -> dict[str, Any] | None:
         try:
             kept = json.loads(text)
-            Selection.read(kept)
+            Selection.read(kept, scopes.UNLIMITED)
         except (ValueError, RecursionError, BadInputError):
             return None
         return kept if kept.keys() <= set(SELECTORS) else None

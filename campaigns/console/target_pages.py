@@ -53,7 +53,7 @@ class Heading(NamedTuple):
 @require_GET
 def campaign_hosts(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show a page of the campaign's hosts and their states."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     return render(request, "campaigns/_hosts.html", {"campaign": shown, **hosts_context(request, shown)})
@@ -85,7 +85,7 @@ def hosts_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
 def actions_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     """Say what this person may do with hosts that are chosen, and which labels there are for them."""
     may_label = request.user.has_perm(labels.CHANGE)
-    by_hand = Label.objects.filter(built_in="", queries=None).order_by("name") if may_label else Label.objects.none()
+    by_hand = labels.by_hand_for(user_of(request)).order_by("name") if may_label else Label.objects.none()
     return {
         "may_ask_again": request.user.has_perm(LAUNCH),
         "may_label": may_label,
@@ -96,7 +96,7 @@ def actions_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
 
 def _known(shown: Campaign, by: User, asked: TargetFilter) -> int | None:
     """Give how many there are where the campaign counted them already, and this person sees them all."""
-    is_counted = asked.is_of_state_alone and not scopes.is_limited(by)
+    is_counted = asked.is_of_state_alone and shown.limits == scopes.limits_of(by)
     return shown.counts[asked.state or "targeted"] if is_counted else None
 
 
@@ -127,7 +127,7 @@ def _text_of_error(shown: Campaign, asked: TargetFilter, request: HttpRequest) -
 @require_GET
 def campaign_errors(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Show what went wrong, the same errors of many hosts as one."""
-    shown = found_campaign(campaign_id)
+    shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     return render(request, "campaigns/_errors.html", {"campaign": shown, **errors_context(request, shown)})

@@ -14,6 +14,8 @@ from agents.inventory import sql
 from agents.inventory.schemas import KIND
 from agents.models import BUSY, HostQuerySet, online_since
 from campaigns.launching import approval_rules, quotas
+from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection, sql_of
 
@@ -25,17 +27,27 @@ SELECT platform, version, extensions, digest,
     count(*), count(*) FILTER (WHERE last_seen >= %s OR busy_since >= %s), count(*) FILTER (WHERE last_seen >= %s)
 FROM ({}) AS meant (platform, version, extensions, digest, last_seen, busy_since) GROUP BY 1, 2, 3, 4
 """
+EARLIER = """
+SELECT id, count_denylisted, count_answered + count_failed AS told FROM campaigns_campaign
+WHERE md5(sql) = md5(%s) AND sql = %s
+"""
+# Who sees some hosts only hears what it cost those: {scope} is the condition of `scopes`.
+EARLIER_WITHIN = """
+SELECT campaign.id, count(*) FILTER (WHERE state = 'denylisted') AS count_denylisted,
+    count(*) FILTER (WHERE state IN ('answered', 'failed')) AS told
+FROM campaigns_campaign AS campaign JOIN campaigns_target AS target ON target.campaign_id = campaign.id
+WHERE md5(sql) = md5(%s) AND sql = %s AND {scope} GROUP BY 1
+"""
 # Bounded, so that it takes as long for a hundred earlier campaigns over everybody as for one over a few.
 COST = """
 WITH earlier AS (
-    SELECT id, count_denylisted, count_answered + count_failed AS told FROM campaigns_campaign
-    WHERE md5(sql) = md5(%s) AND sql = %s
+    {earlier}
 ), target AS (
     SELECT wall_ms, memory_bytes
     FROM (SELECT id FROM earlier WHERE told > 0 ORDER BY id DESC LIMIT 5) AS newest
     CROSS JOIN LATERAL (
         SELECT wall_ms, memory_bytes FROM campaigns_target
-        WHERE campaign_id = newest.id AND wall_ms IS NOT NULL ORDER BY host_id LIMIT 10000
+        WHERE campaign_id = newest.id AND wall_ms IS NOT NULL AND {scope} ORDER BY host_id LIMIT 10000
     ) AS told
 )
 SELECT (SELECT count(*) FROM earlier), (SELECT coalesce(sum(count_denylisted), 0) FROM earlier), count(*),
@@ -89,31 +101,34 @@ def estimate(
     Raise BadInputError for what a launch would refuse; warn of what it would need a permission for, and of hosts that
     it would not ask; say why it would wait for a second person.
     """
-    selection = Selection.read(target)
+    limits = scopes.limits_of(by)
+    selection = Selection.read(target, limits)
     selection.check_rights(by)
     warnings = selection.check_names()
     now = timezone.now()
     meant = _count(selection.hosts(now))
     targeted = sum(counted.hosts for counted in meant.values())
     warnings += filter(None, [quotas.beyond_quota(by, targeted)])
-    found = _estimate(meant, text, warnings, forced=forced)
+    found = _estimate(meant, text, warnings, limits, forced=forced)
     caught = approval_rules.catch(by, text, targeted, (now, start_at or now))
     return {**found, "approval": caught and caught.as_json()}
 
 
-def estimate_of(hosts: HostQuerySet, text: str, *, forced: bool = False) -> dict[str, Any]:
+def estimate_of(hosts: HostQuerySet, text: str, viewer: User, *, forced: bool = False) -> dict[str, Any]:
     """Count hosts that are frozen, as they are now, and give the cost of the SQL. Raise BadInputError."""
-    return _estimate(_count(hosts), text, [], forced=forced)
+    return _estimate(_count(hosts), text, [], scopes.limits_of(viewer), forced=forced)
 
 
-def _estimate(meant: dict[sql_support.Kind, Meant], text: str, warnings: list[str], *, forced: bool) -> dict[str, Any]:
+def _estimate(
+    meant: dict[sql_support.Kind, Meant], text: str, warnings: list[str], limits: Limits, *, forced: bool
+) -> dict[str, Any]:
     platforms: Counter[str] = Counter()
     for (platform, *_), counted in meant.items():
         platforms[platform] += counted.hosts
     cost = None
     if text:
         checked = sql.check(text, settings.RESTRICTED_TABLES)
-        cost = cost_of(checked.text)
+        cost = cost_of(checked.text, limits)
         kinds = {kind: counted.hosts for kind, counted in meant.items()}
         warnings += sql_support.support_among(checked.text, kinds, forced=forced).warnings
         warnings += [*_refusals(cost), *(f"{reason}: it needs a permission" for reason in checked.restricted)]
@@ -136,10 +151,12 @@ def _count(hosts: HostQuerySet) -> dict[sql_support.Kind, Meant]:
         return {row[:4]: Meant(*row[4:]) for row in cursor.fetchall()}
 
 
-def cost_of(text: str) -> Cost:
-    """Look up what this SQL cost in earlier campaigns."""
+def cost_of(text: str, limits: Limits = scopes.UNLIMITED) -> Cost:
+    """Look up what this SQL cost the hosts within these limits in earlier campaigns."""
+    scope, values = scopes.condition(limits, "host_id")
+    earlier, again = (EARLIER_WITHIN.format(scope=scope), values) if limits else (EARLIER, [])
     with connection.cursor() as cursor:
-        cursor.execute(COST, [text, text])
+        cursor.execute(COST.format(earlier=earlier, scope=scope), [text, text, *again, *values])
         campaigns, denylisted, *told = cursor.fetchone()
     return Cost(campaigns, int(denylisted), *told)
 

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents.inventory import installation, sql
+from agents.inventory import installation
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
-from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas
+from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas, rights
 from campaigns.launching.control import stop_scheduled
 from campaigns.launching.models import Approval
 from campaigns.launching.rollout import Rollout
 from campaigns.models import Campaign, IdempotencyKey, Query
+from campaigns.people import scopes
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection
 from campaigns.states import Status
-from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError
+from fleet.errors import BadInputError, ConflictError, FleetError
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,9 @@ def launch(order: Order, by: User) -> Campaign:
     kill_switch.refuse_when_off()
     installation.refuse_when_moved()
     _check_shape(order)
-    text = _allowed(sql.check(order.sql, settings.RESTRICTED_TABLES), by)
-    selection = Selection.read(order.target)
+    text = rights.checked_sql(order.sql, by)
+    limits = scopes.limits_of(by)
+    selection = Selection.read(order.target, limits)
     selection.check_rights(by)
     campaign = Campaign(
         name=order.name,
@@ -87,6 +88,7 @@ def launch(order: Order, by: User) -> Campaign:
         is_forced=order.force,
         warnings=selection.check_names(),
         created_by=by,
+        scope=scopes.as_json(limits),
     )
     with transaction.atomic():
         quotas.check_person(by)
@@ -188,7 +190,7 @@ def start(campaign_id: int) -> None:
 def _start_unapproved(campaign: Campaign) -> None:
     try:
         with transaction.atomic():
-            selection = Selection.read(campaign.target)
+            selection = Selection.read(campaign.target, scopes.limits_of_launch(campaign.scope, campaign.created_by))
             campaign.warnings = selection.check_names()
             ranges = freezing.ranges_of(selection.hosts(campaign.chosen_at))
             _check_start(campaign, ranges)
@@ -203,13 +205,6 @@ def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     if campaign.created_by is not None:
         quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())))
-
-
-def _allowed(checked: sql.Checked, by: User) -> str:
-    if checked.restricted and not by.has_perm("campaigns.launch_restricted"):
-        reasons = "; ".join(checked.restricted)
-        raise ForbiddenError(f"{reasons}: launching it needs the permission campaigns.launch_restricted", "sql")
-    return checked.text
 
 
 def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:

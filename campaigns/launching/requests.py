@@ -1,6 +1,6 @@
 """What people see of the launches that need a second person: which, over which hosts, and what they would mean."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
@@ -20,8 +20,18 @@ def shown_to(user: User) -> ApprovalQuerySet:
     """Give the requests that a person may look at: one's own, and all for who may approve or look at campaigns."""
     found: ApprovalQuerySet = Approval.objects.select_related("campaign__created_by", "campaign__query")
     if user.has_perm(APPROVE) or user.has_perm(VIEW):
-        return found
+        return _over_seen_hosts(found, user) if scopes.is_limited(user) else found
     return found.filter(Q(campaign__created_by=user) | Q(decided_by=user))
+
+
+def _over_seen_hosts(found: ApprovalQuerySet, user: User) -> ApprovalQuerySet:
+    """Leave out those of which this person sees no host; one's own stay."""
+    seen = [
+        one.pk
+        for one in found
+        if user.pk in (one.campaign.created_by_id, one.decided_by_id) or seen_hosts(one.campaign, user).exists()
+    ]
+    return found.filter(pk__in=seen)
 
 
 def waiting_for(user: User) -> list[Approval]:
@@ -45,7 +55,7 @@ def count_waiting_for(user: User | AnonymousUser) -> int:
 
 def seen_hosts(campaign: Campaign, viewer: User) -> HostQuerySet:
     """Give the hosts that were frozen, or asked once it has begun, as far as this person may see them."""
-    return cast(HostQuerySet, scopes.within(_meant(campaign), viewer, "pk"))
+    return scopes.within(_meant(campaign), viewer, "pk")
 
 
 def count_seen(campaign: Campaign, viewer: User) -> int:
@@ -67,11 +77,16 @@ def _meant(campaign: Campaign) -> HostQuerySet:
     return hosts
 
 
+def why(approval: Approval, viewer: User) -> list[str]:
+    """Give what caught it; nothing to who sees some of its hosts only, since it says how many there are."""
+    return approval.why if sees_all(approval.campaign, viewer) else []
+
+
 def estimate(campaign: Campaign, viewer: User) -> dict[str, Any]:
     """Count the hosts of a request as they are now, and look up what its SQL cost before."""
     hosts = seen_hosts(campaign, viewer)
     try:
-        return estimates.estimate_of(hosts, campaign.sql, forced=campaign.is_forced)
+        return estimates.estimate_of(hosts, campaign.sql, viewer, forced=campaign.is_forced)
     except BadInputError as error:  # no host can run it any more
-        counted = estimates.estimate_of(hosts, "")
+        counted = estimates.estimate_of(hosts, "", viewer)
         return {**counted, "warnings": [*counted["warnings"], error.sentence]}

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
+from campaigns.answers import sight
 from campaigns.launching.launch import Order, launch
 from campaigns.models import VIEW, Campaign, Target
 from campaigns.selecting.earlier_targets import states_in
@@ -24,8 +25,9 @@ def rerun(parent: Campaign, states: Sequence[str], by: User) -> Campaign:
     ForbiddenError when this person may not look at the campaign: its SQL would be asked unseen.
     """
     _check_sight(parent, by)
-    chosen = _checked(parent, list(states))
-    asks_denylisted = State.DENYLISTED in chosen and parent.count_denylisted > 0
+    seen = sight.seen_by(parent, by)
+    chosen = _checked(seen, list(states))
+    asks_denylisted = State.DENYLISTED in chosen and seen.count_denylisted > 0
     return _launch(parent, {"campaign": {"id": parent.pk, "states": chosen}}, by, asks_denylisted=asks_denylisted)
 
 
@@ -66,13 +68,13 @@ def _launch(parent: Campaign, target: dict[str, Any], by: User, *, asks_denylist
         campaign = launch(order, by)
         campaign.parent = parent
         if asks_denylisted:
-            campaign.warnings = [*campaign.warnings, _of_denylisted(parent)]
+            campaign.warnings = [*campaign.warnings, _of_denylisted(sight.seen_by(parent, by).count_denylisted)]
         campaign.save(update_fields=["parent", "warnings"])
     return campaign
 
 
 def _check_sight(parent: Campaign, by: User) -> None:
-    if not Campaign.objects.shows(parent.pk, by):
+    if not Campaign.objects.visible_to(by).filter(pk=parent.pk).exists():
         raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {VIEW}")
 
 
@@ -94,8 +96,8 @@ def _checked(parent: Campaign, states: list[str]) -> list[str]:
     return chosen
 
 
-def _of_denylisted(parent: Campaign) -> str:
+def _of_denylisted(hosts: int) -> str:
     return (
-        f"{parent.count_denylisted} of these hosts refuse this exact SQL for a day after it died there (denylisted) and"
+        f"{hosts} of these hosts refuse this exact SQL for a day after it died there (denylisted) and"
         " will do so again: to ask them, once it is safe there, launch it with altered text; a comment is enough"
     )

@@ -13,6 +13,7 @@ LOOK_SECONDS = 0.3
 LAUNCH_SECONDS = 30.0  # how long a launch is repeated that may have arrived: its key makes it one campaign
 GRACE_SECONDS = 120.0  # a server that is started again has to end the campaign first
 SILENT_STATES = ("no_answer", "missed", "held_back", "stopped")
+OUTSIDE = "there is more outside of your scope: only your hosts are counted and shown"
 NAMES = ("label", "platform", "host")
 
 
@@ -116,7 +117,8 @@ class Follower:
             raise stopped from None
 
     def _warn(self) -> None:
-        for warning in self._campaign["warnings"]:
+        outside = [OUTSIDE] if self._campaign.get("partial") else []
+        for warning in [*self._campaign["warnings"], *outside]:
             if warning not in self._warned:
                 self._tell(f"warning: {warning}")
                 self._warned.add(warning)

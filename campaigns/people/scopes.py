@@ -10,17 +10,17 @@ looked up once for each object of a person; who keeps one longer than a request 
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import models
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from agents.models import Host, HostQuerySet, Label, LabelMembership
 
 # Each set holds labels of which a host bears at least one; every set has to be met. () = every host.
 Limits = tuple[frozenset[int], ...]
-Rows = TypeVar("Rows", bound=Model)
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 UNLIMITED: Limits = ()
 NOBODY: Limits = (frozenset(),)
 
@@ -70,15 +70,20 @@ def is_limited(user: User | AnonymousUser) -> bool:
 
 def hosts_for(user: User | AnonymousUser) -> HostQuerySet:
     """Give the hosts this person may see, revoked ones too."""
-    return cast(HostQuerySet, within(Host.objects.all(), user, "pk"))
+    return hosts_within(limits_of(user))
 
 
-def within(queryset: "QuerySet[Rows]", user: User | AnonymousUser, field: str = "host_id") -> "QuerySet[Rows]":
+def hosts_within(limits: Limits) -> HostQuerySet:
+    """Give the hosts within these limits, revoked ones too."""
+    return within_limits(Host.objects.all(), limits, "pk")
+
+
+def within(queryset: Rows, user: User | AnonymousUser, field: str = "host_id") -> Rows:
     """Give the rows whose host, named by `field`, this person may see; unchanged for who is not limited."""
     return within_limits(queryset, limits_of(user), field)
 
 
-def within_limits(queryset: "QuerySet[Rows]", limits: Limits, field: str = "host_id") -> "QuerySet[Rows]":
+def within_limits(queryset: Rows, limits: Limits, field: str = "host_id") -> Rows:
     """Give the rows whose host is within these limits."""
     for labels in limits:
         members = LabelMembership.objects.filter(label_id__in=labels).values("host_id")
@@ -90,6 +95,12 @@ def condition(limits: Limits, column: str) -> tuple[str, list[Any]]:
     """Give the same as a condition of raw SQL on this column, and its values."""
     member = f"{column} IN (SELECT host_id FROM agents_labelmembership WHERE label_id = ANY(%s))"  # noqa: S608
     return " AND ".join(["TRUE", *(member for _ in limits)]), [sorted(labels) for labels in limits]
+
+
+def limits_of_launch(kept: list[list[int]], by: User | None) -> Limits:
+    """Give the limits of what was launched: those of that moment, and what its launcher's are now as well."""
+    now = UNLIMITED if by is None else limits_of(by)
+    return tuple(dict.fromkeys([*from_json(kept), *now]))
 
 
 def as_json(limits: Limits) -> list[list[int]]:

@@ -20,6 +20,7 @@ from campaigns import doorbell
 from campaigns.launching import approvals, quotas
 from campaigns.launching.control import close_on_board
 from campaigns.models import Campaign, Target, TargetRange
+from campaigns.people import scopes
 from campaigns.running import releasing
 from campaigns.running.releasing import HASH, brakes_of
 from campaigns.selecting import frozen, sql_support
@@ -169,7 +170,8 @@ def add_late_joiners(campaign_id: int) -> int:
         if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
             return 0
         known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
-        meant = Selection.read(campaign.target).hosts(clock.now()).exclude(Exists(known))
+        limits = scopes.limits_of_launch(campaign.scope, campaign.created_by)
+        meant = Selection.read(campaign.target, limits).hosts(clock.now()).exclude(Exists(known))
         joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
         if not joined:
             return 0

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from campaigns.answers.groups import Key, members
 from campaigns.models import VIEW, Campaign, Target
+from campaigns.people.scopes import UNLIMITED
 from campaigns.states import State
 from fleet.errors import BadInputError, ForbiddenError
 
@@ -40,12 +41,17 @@ class Earlier:
         return cls(campaign_id, states, _group(value["group"], field) if "group" in value else None)
 
     def check_rights(self, by: User, path: str) -> None:
-        """Raise ForbiddenError for a campaign, be there one or not, that this person may not look at."""
+        """Raise ForbiddenError for a campaign, be there one or not, that this person may not look at.
+
+        Raise BadInputError for one of which he sees no host, as for one that there is not.
+        """
         if not Campaign.objects.shows(self.campaign_id, by):
             raise ForbiddenError(
                 f"campaign {self.campaign_id} was not launched by you: meaning its hosts needs {VIEW}",
                 path.partition(".")[0],
             )
+        if not Campaign.objects.visible_to(by).filter(pk=self.campaign_id).exists():
+            raise BadInputError(f"unknown campaign: {self.campaign_id}", path.partition(".")[0])
 
     def check(self, path: str) -> None:
         """Raise BadInputError when there is no such campaign."""
@@ -53,13 +59,13 @@ class Earlier:
             raise BadInputError(f"unknown campaign: {self.campaign_id}", path.partition(".")[0])
 
     def hosts(self) -> Q:
-        """Give the condition that holds for the ids of these hosts."""
+        """Give the condition that holds for the ids of these hosts; whoever selects narrows to his scope."""
         chosen = Q()
         if self.states is not None:
             targets = Target.objects.filter(campaign_id=self.campaign_id, state__in=self.states)
             chosen &= Q(pk__in=targets.values("host_id"))
         if self.group is not None:
-            chosen &= Q(pk__in=members(self.campaign_id, self.group).order_by().values("host_id"))
+            chosen &= Q(pk__in=members(self.campaign_id, self.group, UNLIMITED).order_by().values("host_id"))
         return chosen
 
 

@@ -16,6 +16,8 @@ from django.db.models import BigIntegerField, ExpressionWrapper, F, Q
 
 from agents.inventory import host_names
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
+from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.errors import BadInputError
 from fleet.text import is_text
@@ -61,7 +63,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the operator chose, checked for shape. None = not given, an empty list = nobody."""
+    """What the operator chose, checked for shape. None = not given, an empty list = nobody.
+
+    `limits` are those of who chose: hosts outside are meant by nothing, and their names are unknown.
+    """
 
     everybody: bool = False
     labels: list[str] | None = None
@@ -72,9 +77,10 @@ class Selection:
     exclude_labels: list[str] = field(default_factory=list)
     online: bool = False
     sample: Sample | None = None
+    limits: Limits = scopes.UNLIMITED
 
     @classmethod
-    def read(cls, target: Any) -> "Selection":
+    def read(cls, target: Any, limits: Limits) -> "Selection":
         """Read `target` of a launch. Raise BadInputError naming what is wrong."""
         if not isinstance(target, dict):
             raise BadInputError(f"target {target!r} is not an object like {{'all': true}}", "target")
@@ -95,6 +101,7 @@ class Selection:
             exclude_labels=_list(target, "exclude_labels", (str,)) or [],
             online=_true(target, "online"),
             sample=Sample.read(target["sample"]) if "sample" in target else None,
+            limits=limits,
         )
 
     def check_rights(self, by: User) -> None:
@@ -110,7 +117,7 @@ class Selection:
         _all_known("label", [*(self.labels or []), *self.exclude_labels], self._label_ids)
         if self.earlier is not None:
             self.earlier.check("target")
-        found = host_names.look_up(self.host_ids, self.host_names)
+        found = host_names.look_up(self.host_ids, self.host_names, scopes.hosts_within(self.limits))
         host_names.check_known(found, "target")
         return found.warnings
 
@@ -134,7 +141,7 @@ class Selection:
         chosen = group | Q(pk__in=self.host_ids) | host_names.named(self.host_names)
         if self.earlier is not None:
             chosen |= self.earlier.hosts()
-        hosts: HostQuerySet = Host.objects.enrolled().filter(Q() if self.everybody else chosen)
+        hosts = scopes.hosts_within(self.limits).enrolled().filter(Q() if self.everybody else chosen)
         if self.exclude_labels:
             hosts = hosts.exclude(pk__in=self._members(self.exclude_labels))
         if self.online:

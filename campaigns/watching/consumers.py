@@ -20,6 +20,8 @@ from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
 from campaigns.models import Campaign
+from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 from campaigns.throttles import count, limits_of
 from campaigns.tokens import ApiToken
 from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
@@ -54,10 +56,10 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         bearer = "bearer" in self.scope["subprotocols"]
         await self.accept("bearer" if bearer else None)
         try:
-            await self._check_rights()
+            limits = await self._check_rights()
             await database_sync_to_async(_count_opened)(self._viewer, self._shown)
             after = self._after()
-            reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"])
+            reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"], limits)
         except RefusedError as refusal:
             await self.close(refusal.code, refusal.reason)
         except Campaign.DoesNotExist:
@@ -72,8 +74,8 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     # --- who --------------------------------------------------------------------------------------------------
 
-    async def _check_rights(self) -> None:
-        """Look up who looks, and whether they may, as of now. Raise RefusedError."""
+    async def _check_rights(self) -> Limits:
+        """Look up who looks, whether they may, and of which hosts, as of now. Raise RefusedError."""
         token = self._token()
         if token is not None:
             user, self._shown = await database_sync_to_async(_user_of_token)(token, self._meta())
@@ -84,8 +86,9 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         if user is None or isinstance(user, AnonymousUser) or not user.is_authenticated:
             raise RefusedError(NOT_SIGNED_IN)
         self._viewer = user
-        if not await database_sync_to_async(_may_look)(user, self.scope["url_route"]["kwargs"]["campaign_id"]):
-            raise RefusedError(NOT_ALLOWED)
+        campaign_id = self.scope["url_route"]["kwargs"]["campaign_id"]
+        limits: Limits = await database_sync_to_async(_limits_to_look_within)(user, campaign_id)
+        return limits
 
     def _meta(self) -> dict[str, str]:
         """Give where the socket comes from, as requests of Django's say it."""
@@ -148,8 +151,8 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
                 await self._send({"type": "progress", **_progress(state)})
             if page is None and not behind and state["ended_at"] is not None:
                 return await self._send_end(state)
-            if pace.rights_are_due():
-                await self._check_rights()
+            if pace.rights_are_due() and await self._check_rights() != reader.limits:
+                raise RefusedError(NOT_ALLOWED, "which hosts you may see has changed: connect again")
             if pace.ping_is_due():
                 await self._send({"type": "ping"})
             if page is None:
@@ -194,7 +197,7 @@ class Pace:
         return True
 
     def rights_are_due(self) -> bool:
-        """Say whether the viewer's rights were looked at ten seconds ago."""
+        """Say whether the viewer's rights were looked at RIGHTS_SECONDS ago."""
         now = time.monotonic()
         if now < self._rights_at:
             return False
@@ -251,6 +254,14 @@ def _count_opened(user: User, token: ApiToken | None) -> None:
         raise RefusedError(TOO_MANY, f"too many sockets opened: come again in {error.wait} seconds") from error
 
 
-def _may_look(user: User, campaign_id: int) -> bool:
-    """Say whether this person may look: Django keeps rights on the object, which is fetched anew for each look."""
-    return user.is_active and Campaign.objects.shows(campaign_id, user)
+def _limits_to_look_within(user: User, campaign_id: int) -> Limits:
+    """Say within which limits a person may look at a campaign. Raise RefusedError.
+
+    Django keeps rights, and `scopes` limits, on the object of the person: it is fetched anew for each look.
+    """
+    if not Campaign.objects.shows(campaign_id, user):
+        raise RefusedError(NOT_ALLOWED)
+    limits = scopes.limits_of(user)
+    if limits and not Campaign.objects.visible_to(user).filter(pk=campaign_id).exists():
+        raise RefusedError(NO_SUCH_CAMPAIGN)
+    return limits

@@ -1,10 +1,12 @@
-"""One reader per process and campaign: it fetches from Postgres, encodes once, and serves all the sockets.
+"""One reader per process, campaign and scope: it fetches from Postgres, encodes once, and serves all the sockets of
+those who see the same hosts.
 
 A ring of the doorbell makes it look; so does the clock, every two seconds, so that a lost ring delays and never loses.
 """
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,9 +17,12 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
+from campaigns.answers import sight
 from campaigns.answers.results import campaign_json, results_after
 from campaigns.doorbell import group_of
 from campaigns.models import Campaign, Result
+from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 from fleet.cancelling import end
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,7 @@ FRAME_ITEMS = 200
 FRAME_BYTES = 1_000_000
 FRAMES_KEPT = 16  # for viewers who are a little apart
 MOST_BEHIND = 2000  # items
+RECOUNT_SECONDS = 10.0
 
 encode = msgspec.json.Encoder().encode
 
@@ -40,10 +46,13 @@ class Page(NamedTuple):
 
 
 class Reader:
-    """What the viewers of one campaign in this process share."""
+    """What the viewers of one campaign in this process share who have the same limits."""
 
-    def __init__(self, campaign_id: int) -> None:
-        self.campaign_id = campaign_id
+    def __init__(self, campaign_id: int, limits: Limits) -> None:
+        self.campaign_id, self.limits = campaign_id, limits
+        self._whole: dict[str, Any] = {}  # for those with limits: the campaign when their part was counted last
+        self._part: dict[str, Any] = {}
+        self._counted_at = 0.0
         self.viewers = 0
         self.state: dict[str, Any] = {}
         self.generation = 0
@@ -93,9 +102,9 @@ class Reader:
             raise
 
     async def _read(self, seq: int) -> Page:
-        items = await database_sync_to_async(results_after)(
-            self.campaign_id, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True
-        )
+        of = Campaign(pk=self.campaign_id)
+        of.limits = self.limits
+        items = await database_sync_to_async(results_after)(of, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True)
         if not items:  # the seqs up to last_seq were given to results that were not kept
             return Page("", self.last_seq)
         return Page(encode({"type": "results", "items": items}).decode(), items[-1]["seq"])
@@ -105,16 +114,35 @@ class Reader:
         if self.last_seq - seq <= MOST_BEHIND:
             return False
         following = Result.objects.filter(campaign_id=self.campaign_id, seq__gt=seq).order_by("seq")
+        following = scopes.within_limits(following, self.limits)
         return bool(await following[MOST_BEHIND : MOST_BEHIND + 1].acount())
 
     async def _look(self) -> None:
-        state = await database_sync_to_async(_campaign_state)(self.campaign_id)
+        state = await database_sync_to_async(self._state_now)()
         if state == self.state:
             return
         async with self._changed:
             self.state = state
             self.generation += 1
             self._changed.notify_all()
+
+    def _state_now(self) -> dict[str, Any]:
+        """Read the campaign; what those with limits see of it is counted when it changed, and every ten seconds.
+
+        Hosts enter and leave labels: what was encoded for such viewers is kept no longer than that.
+        """
+        whole = Campaign.objects.select_related("created_by").get(pk=self.campaign_id)
+        now, told = time.monotonic(), campaign_json(whole)
+        if not self.limits:
+            return told
+        is_old = now - self._counted_at > RECOUNT_SECONDS
+        if told != self._whole or is_old:
+            self._part = campaign_json(sight.seen_within(whole, self.limits))
+            self._whole = told
+        if is_old:
+            self._pages.clear()
+            self._counted_at = now
+        return self._part
 
     async def _follow(self) -> None:
         """Look when rung and every two seconds, at most twice a second."""
@@ -147,28 +175,24 @@ class Reader:
                 await asyncio.sleep(LOOK_SECONDS)
 
 
-def _campaign_state(campaign_id: int) -> dict[str, Any]:
-    campaign = Campaign.objects.select_related("created_by").get(pk=campaign_id)
-    return campaign_json(campaign)
-
-
 class Readers:
     """The readers of this process, each open as long as somebody looks."""
 
     def __init__(self) -> None:
-        self._readers: dict[int, Reader] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._readers: dict[tuple[int, Limits], Reader] = {}
+        self._opening: dict[tuple[int, Limits], asyncio.Task[None]] = {}
 
-    async def enter(self, campaign_id: int) -> Reader:
-        """Give the campaign's reader, opened. Raise Campaign.DoesNotExist."""
-        reader = self._readers.get(campaign_id)
+    async def enter(self, campaign_id: int, limits: Limits) -> Reader:
+        """Give the campaign's reader within these limits, opened. Raise Campaign.DoesNotExist."""
+        key = campaign_id, limits
+        reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[campaign_id] = Reader(campaign_id)
-            self._opening[campaign_id] = asyncio.create_task(reader.open())
+            reader = self._readers[key] = Reader(campaign_id, limits)
+            self._opening[key] = asyncio.create_task(reader.open())
         reader.viewers += 1
         try:
-            if campaign_id in self._opening:
-                await asyncio.shield(self._opening[campaign_id])
+            if key in self._opening:
+                await asyncio.shield(self._opening[key])
         except BaseException:
             await self.leave(reader)
             raise
@@ -177,9 +201,10 @@ class Readers:
     async def leave(self, reader: Reader) -> None:
         """Take a viewer off; the last one closes the reader."""
         reader.viewers -= 1
-        if not reader.viewers and self._readers.get(reader.campaign_id) is reader:
-            del self._readers[reader.campaign_id]
-            self._opening.pop(reader.campaign_id, None)
+        key = reader.campaign_id, reader.limits
+        if not reader.viewers and self._readers.get(key) is reader:
+            del self._readers[key]
+            self._opening.pop(key, None)
             await reader.close()
 
 

@@ -14,6 +14,7 @@ from agents.models import Host, Presence
 from campaigns.launching import control
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Target
+from campaigns.people.scopes import UNLIMITED
 from campaigns.running import rebuild, releasing, targeting, upkeep
 from campaigns.running.releasing import HASH
 from campaigns.running.sweeps import sweep
@@ -133,7 +134,7 @@ def test_who_is_meant_is_frozen_however_late_the_worker_is(narrowed: Any) -> Non
     Presence.objects.bulk_create(Presence(host=host, last_seen=clock.now()) for host in hosts[2:6])
     label = make_label("web", *hosts)
     target = {"labels": ["web"], **narrowed}
-    meant = set(Selection.read(target).hosts(clock.now()).values_list("pk", flat=True))
+    meant = set(Selection.read(target, UNLIMITED).hosts(clock.now()).values_list("pk", flat=True))
     campaign = launch(Order(sql="SELECT 1", target=target), make_user(admin=True))
 
     label.hosts.remove(*hosts[1:7])

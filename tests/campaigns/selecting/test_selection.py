@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from agents.models import Host, Presence
 from campaigns.answers.groups import groups
+from campaigns.people.scopes import UNLIMITED
 from campaigns.selecting.selection import Selection
 from campaigns.states import State
 from fleet.errors import BadInputError
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def meant(**target: Any) -> set[int]:
     """Give the ids of the hosts that are meant."""
-    selection = Selection.read(target)
+    selection = Selection.read(target, UNLIMITED)
     selection.check_names()
     return set(selection.hosts(timezone.now()).values_list("pk", flat=True))
 
@@ -131,7 +132,7 @@ def test_what_is_wrong_is_named(target: dict[str, Any], sentence: str) -> None:
 
 def test_an_unusual_number_of_percents_is_refused() -> None:
     with pytest.raises(BadInputError):
-        Selection.read({"all": True, "sample": {"percent": float("nan")}})
+        Selection.read({"all": True, "sample": {"percent": float("nan")}}, UNLIMITED)
 
 
 @pytest.mark.parametrize("more", [{}, {"sample": {"count": 2}}, {"sample": {"percent": 50}, "online": True}])
@@ -147,7 +148,8 @@ def test_whoever_is_meant_is_found_by_one_query(more: dict[str, Any]) -> None:
             "campaign": {"id": earlier.pk, "states": [State.WAITING.value], "group": "0" * 32},
             "exclude_labels": ["ours"],
             **more,
-        }
+        },
+        UNLIMITED,
     )
 
     selection.check_names()  # it looks labels up
@@ -164,7 +166,7 @@ def test_hostnames_are_compared_without_case_and_identifiers_exactly() -> None:
 
     for name in ("web-01", "WEB-01", "Web-01"):
         assert meant(hosts=[name]) == {one.pk, two.pk}
-        assert Selection.read({"hosts": [name]}).check_names() == [
+        assert Selection.read({"hosts": [name]}, UNLIMITED).check_names() == [
             f"2 hosts are called {name!r}: all of them are meant"
         ]
     for name in ("AbC", "SeR", "IdEn"):
@@ -183,7 +185,9 @@ def test_a_revoked_host_is_unknown_by_every_name() -> None:
 
 def test_any_number_of_names_is_one_question(django_assert_num_queries: Any) -> None:
     hosts = make_hosts(50)
-    selection = Selection.read({"hosts": [host.hostname.upper() for host in hosts] + [host.pk for host in hosts]})
+    selection = Selection.read(
+        {"hosts": [host.hostname.upper() for host in hosts] + [host.pk for host in hosts]}, UNLIMITED
+    )
 
     with django_assert_num_queries(2):  # one for the ids, one for the names
         assert selection.check_names() == []
