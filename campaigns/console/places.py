@@ -12,6 +12,7 @@ from campaigns.console.access import (
     SEE_CONFIG,
     SEE_HOSTS,
     SEE_LABELS,
+    SEE_PEOPLE,
     SEE_QUERIES,
     SEE_SECRETS,
     SWITCH,
@@ -40,6 +41,7 @@ PLACES = (
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
     ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
+    ("People", "user", (SEE_PEOPLE,), ("people", "person", "new-team", "team")),
     (
         "Settings",
         "settings",

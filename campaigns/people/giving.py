@@ -3,11 +3,20 @@
 Who sees some hosts only gives nothing: he could lift his own limit by it.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from campaigns.people import scopes
+from agents.models import Label
+from campaigns.people import roles, scopes
+from campaigns.people.scopes import Scope
+from fleet.audit import note
+from fleet.errors import ConflictError, ForbiddenError
 
 
 def own(user: User) -> QuerySet[Permission]:
@@ -37,3 +46,124 @@ def may_touch(editor: User, other: User | Group) -> bool:
     if other.is_superuser or own(other).exclude(pk__in=own(editor)).exists():
         return False
     return not other.groups.exclude(pk__in=groups_within(editor)).exists()
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person has: roles, rights apart from them by their first permission, teams, and whether he may come."""
+
+    roles: frozenset[str]
+    rights: frozenset[str]
+    teams: frozenset[int]
+    is_active: bool
+
+    @classmethod
+    def of(cls, person: User) -> "Given":
+        """Read what a person has now."""
+        mine = set(person.user_permissions.values_list("pk", flat=True))
+        of_right = {right.permissions[0]: roles.rows_of(right) for right in roles.APART}
+        return cls(
+            frozenset(person.groups.filter(name__in=roles.ROLES).values_list("name", flat=True)),
+            frozenset(name for name, rows in of_right.items() if rows <= mine),
+            frozenset(person.groups.exclude(scope=None).exclude(name__in=roles.ROLES).values_list("pk", flat=True)),
+            person.is_active,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as the audit keeps it."""
+        teams = Group.objects.filter(pk__in=self.teams).values_list("name", flat=True)
+        return {
+            "roles": sorted(self.roles),
+            "rights": sorted(self.rights),
+            "teams": sorted(teams),
+            "is_active": self.is_active,
+        }
+
+
+@transaction.atomic
+def give(person: User, wanted: Given, by: User) -> None:
+    """Let a person have this, and no other role, right apart or team. Raise ForbiddenError, nothing half-done."""
+    person = User.objects.select_for_update(no_key=True).get(pk=person.pk)
+    before = Given.of(person)
+    check_may_touch(by, person)
+    if person.pk == by.pk:
+        raise ForbiddenError("nobody gives roles, rights and teams to himself: another administrator does")
+    _give_groups(person, before, wanted, by)
+    _give_rights(person, before, wanted, by)
+    if person.is_active != wanted.is_active:
+        person.is_active = wanted.is_active
+        person.save(update_fields=["is_active"])
+    if before != wanted:
+        note("rights.changed", by=by, subject=f"person {person.pk}", name=person.get_username(),
+             before=before.as_json(), now=wanted.as_json())  # fmt: skip
+
+
+def check_may_touch(by: User, person: User) -> None:
+    """Raise ForbiddenError when this editor may not change what a person has."""
+    if scopes.is_limited(by):
+        raise ForbiddenError("who sees some hosts only gives no rights: he could lift his own limit")
+    if not may_touch(by, person):
+        raise ForbiddenError(f"{person.get_username()} has rights that you lack: who has them changes that")
+
+
+def _give_groups(person: User, before: Given, wanted: Given, by: User) -> None:
+    named = Q(name__in=before.roles ^ wanted.roles) | Q(pk__in=before.teams ^ wanted.teams)
+    changed = Group.objects.filter(named)
+    beyond = changed.exclude(pk__in=groups_within(by)).first()
+    if beyond is not None:
+        raise ForbiddenError(f"the group {beyond.name!r} gives rights that you lack: you cannot give or take it")
+    if before.teams != wanted.teams and not by.has_perm(roles.CHANGE_SCOPES):
+        raise ForbiddenError(f"putting people into teams needs the permission {roles.CHANGE_SCOPES}")
+    here = set(person.groups.values_list("pk", flat=True))
+    for group in changed:
+        if group.pk in here:
+            person.groups.remove(group)
+        else:
+            person.groups.add(group)
+
+
+def _give_rights(person: User, before: Given, wanted: Given, by: User) -> None:
+    mine = set(own(by).values_list("pk", flat=True))
+    for right in roles.APART:
+        name, rows = right.permissions[0], roles.rows_of(right)
+        if name not in before.rights ^ wanted.rights:
+            continue
+        if not rows <= mine:
+            raise ForbiddenError(f"{right.says}: you lack this right, so you cannot give or take it")
+        if name in wanted.rights:
+            person.user_permissions.add(*rows)
+        else:
+            person.user_permissions.remove(*rows)
+
+
+@transaction.atomic
+def keep_team(team: Group, labels: Iterable[Label], by: User) -> None:
+    """Save a team, a group whose members see the hosts of these labels only. Raise ForbiddenError."""
+    check_may_change_scopes(by)
+    team.save()
+    scope, _ = Scope.objects.get_or_create(group=team)
+    before = sorted(scope.labels.values_list("name", flat=True))
+    scope.labels.set(labels)
+    now = sorted(scope.labels.values_list("name", flat=True))
+    note("scope.changed", by=by, subject=f"group {team.pk}", name=team.name, before=before, now=now)
+
+
+@transaction.atomic
+def drop_team(team: Group, by: User) -> None:
+    """Delete a team. Raise ForbiddenError, ConflictError while it has members: they would see every host."""
+    check_may_change_scopes(by)
+    members = team.user_set.count()
+    if members:
+        raise ConflictError(
+            f"the team {team.name!r} has {members} members, who would see every host without it: put them elsewhere"
+        )
+    note("scope.deleted", by=by, subject=f"group {team.pk}", name=team.name)
+    team.delete()
+
+
+def check_may_change_scopes(by: User) -> None:
+    """Raise ForbiddenError when this editor may not make, change or delete teams."""
+    if not by.has_perm(roles.CHANGE_SCOPES):
+        raise ForbiddenError(f"changing teams needs the permission {roles.CHANGE_SCOPES}")
+    if scopes.is_limited(by):
+        raise ForbiddenError("who sees some hosts only changes no teams: he could lift his own limit")

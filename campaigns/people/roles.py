@@ -103,3 +103,22 @@ def write_groups() -> None:
 def may_launch_something(user: User | AnonymousUser) -> bool:
     """Say whether a person may launch anything: any SQL, or what is flagged for observers."""
     return user.has_perm(LAUNCH) or user.has_perm(LAUNCH_FLAGGED)
+
+
+def rows_of(right: Right) -> frozenset[int]:
+    """Give the rows of a right's permissions."""
+    known = known_permissions()
+    return frozenset(known[name] for name in chosen(known, right.permissions))
+
+
+def as_markdown() -> str:
+    """Write the table as the docs have it."""
+    lines = [f"| may | {' | '.join(ROLES)} |", "|---" * (len(ROLES) + 1) + "|"]
+    for right in TABLE:
+        marks = ["yes" if _has(role, right) else "if given" if right.is_apart else "" for role in ROLES]
+        lines.append(f"| {right.says} | {' | '.join(marks)} |")
+    return "\n".join(lines)
+
+
+def _has(role: str, right: Right) -> bool:
+    return role == ADMINISTRATOR or role in right.roles

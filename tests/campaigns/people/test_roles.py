@@ -1,5 +1,7 @@
 """What the four groups may: what the table says, and nothing else."""
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
@@ -68,3 +70,9 @@ def test_a_group_that_was_changed_follows_the_table_again_after_a_migration() ->
 
     assert set(group.permissions.values_list("codename", flat=True)) >= {"view_campaign", "launch_flagged"}
     assert not group.permissions.filter(codename="switch_live_queries").exists()
+
+
+def test_the_docs_have_the_table() -> None:
+    docs = Path(__file__).parents[3] / "docs" / "people.md"
+
+    assert f"-->\n\n{roles.as_markdown()}\n\n<!--" in docs.read_text()
