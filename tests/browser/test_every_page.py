@@ -78,7 +78,9 @@ def things() -> dict[str, Any]:
     token, _ = ApiToken.objects.create(user=user, name="reports")
     Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
     ids = {"host_id": host, "label_id": label, "query_id": query, "campaign_id": campaign, "secret_id": secret}
-    return {**{name: row.pk for name, row in ids.items()}, "token_id": token.pk, "number": 0, "key": "0" * 32}
+    ids |= {"user_id": user}
+    nothing = {"session_id": 0, "pk": 0, "number": 0}
+    return {**{name: row.pk for name, row in ids.items()}, **nothing, "token_id": token.pk, "key": "0" * 32}
 
 
 def addresses(ids: dict[str, Any]) -> Iterator[str]:
