@@ -93,9 +93,12 @@ SIGHT_OF_HOSTS = "campaigns.people.scopes"
 # Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
 CARVES_EXPECTED_BY = "campaigns.answers.carves.expects_carves_of"
 CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # since the end, unless pinned; 0 = for ever
-# Quotas; 0 = no limit. Who has the permission campaigns.launch_unlimited is free of the two in the middle.
+# Quotas; 0 = no limit. Who has the permission campaigns.launch_unlimited is free of those per person but the first, and
+# of targets. Rows of groups and people (admin, api/v1/quotas/) override the three that end in PER_PERSON.
 LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person, administrators excepted
 OPEN_CAMPAIGNS_PER_PERSON = env.int("OPEN_CAMPAIGNS_PER_PERSON", default=50)
+HOSTS_PER_HOUR_PER_PERSON = env.int("HOSTS_PER_HOUR_PER_PERSON", default=0)  # asked within any hour
+ROWS_KEPT_PER_PERSON = env.int("ROWS_KEPT_PER_PERSON", default=0)  # in all campaigns of a person that are kept
 TARGETS_PER_CAMPAIGN = env.int("TARGETS_PER_CAMPAIGN", default=0)  # hosts
 # By group of the admin, the highest of a person's groups: helpdesk=50;responders=20000
 TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(

@@ -1,4 +1,4 @@
-"""The admin of the rules by which launches wait for a second person, and of what became of those that did."""
+"""The admin of what holds launches: rules by which they wait for a second person, what became of those, and quotas."""
 
 from typing import Any, cast
 
@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from agents.admin.read_only import ReadOnlyAdmin
-from campaigns.launching import approval_rules
-from campaigns.launching.models import Approval, ApprovalRule
+from campaigns.launching import approval_rules, quotas
+from campaigns.launching.models import Approval, ApprovalRule, Quota
 from fleet.admin import ModelAdmin
 
 
@@ -34,6 +34,30 @@ class ApprovalRuleAdmin(ModelAdmin):
         """Remember it of each."""
         for rule in queryset:
             self.delete_model(request, rule)
+
+
+@admin.register(Quota)
+class QuotaAdmin(ModelAdmin):
+    """How much the members of a group, or one person, may launch and keep."""
+
+    list_display = ["__str__", *Quota.NAMES, "changed_by", "changed_at"]
+    list_select_related = ["group", "person"]
+    fields = ["group", "person", *Quota.NAMES]
+    search_fields = ["group__name", "person__username"]
+    autocomplete_fields = ["person"]
+
+    def save_model(self, request: HttpRequest, obj: Quota, form: Any, change: bool) -> None:
+        """Remember who wrote it."""
+        quotas.keep(obj, cast(User, request.user))
+
+    def delete_model(self, request: HttpRequest, obj: Quota) -> None:
+        """Remember who deleted it."""
+        quotas.drop(obj, cast(User, request.user))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Quota]) -> None:
+        """Remember it of each."""
+        for quota in queryset:
+            self.delete_model(request, quota)
 
 
 @admin.register(Approval)

@@ -14,7 +14,7 @@ from agents.models import ConfigDocument, EnrollSecret, Host, HousekeepingQuery,
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.console.preferences import preference
-from campaigns.launching.models import Approval, ApprovalRule, LiveQueries
+from campaigns.launching.models import Approval, ApprovalRule, LiveQueries, Quota
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.tokens import ApiToken
 
@@ -48,6 +48,7 @@ GROUPS = {
         Entry(User, "People", "person"),
         Entry(Group, "Groups", "group"),
         Entry(ApprovalRule, "Rules of approval", "rule_folder"),
+        Entry(Quota, "Quotas", "speed"),
         Entry(ApiToken, "Tokens of the API", "key"),
         Entry(EnrollSecret, "Enroll secrets", "lock"),
     ),

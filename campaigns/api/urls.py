@@ -3,13 +3,14 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, campaigns, carves, inventory, status, tokens
+from campaigns.api import approvals, campaigns, carves, inventory, quotas, status, tokens
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
 router.register("campaigns", campaigns.CampaignViewSet)
 router.register("approvals", approvals.ApprovalViewSet)
 router.register("approval-rules", approvals.ApprovalRuleViewSet)
+router.register("quotas", quotas.QuotaViewSet)
 router.register("hosts", inventory.HostViewSet)
 router.register("labels", inventory.LabelViewSet)
 router.register("queries", inventory.QueryViewSet)

@@ -23,6 +23,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from campaigns.console.access import needs, signed_in, user_of
+from campaigns.launching import quotas
 from fleet import audit, confirming, second_factor, sessions
 from fleet.text import is_text
 
@@ -44,6 +45,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "is_needed": second_factor.is_missing(user),
         "sessions": sessions.of(user),
         "here": request.session.session_key,
+        "quotas": [standing.as_json() for standing in quotas.standings(user)],
     }
     return render(request, "campaigns/account.html", context)
 

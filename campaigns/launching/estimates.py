@@ -108,10 +108,14 @@ def estimate(
     now = timezone.now()
     meant = _count(selection.hosts(now))
     targeted = sum(counted.hosts for counted in meant.values())
-    warnings += filter(None, [quotas.beyond_quota(by, targeted)])
+    warnings += quotas.refusal(by, targeted, start_at)
     found = _estimate(meant, text, warnings, limits, forced=forced)
     caught = approval_rules.catch(by, text, targeted, (now, start_at or now))
-    return {**found, "approval": caught and caught.as_json()}
+    return {
+        **found,
+        "approval": caught and caught.as_json(),
+        "quotas": [standing.as_json() for standing in quotas.standings(by)],
+    }
 
 
 def estimate_of(hosts: HostQuerySet, text: str, viewer: User, *, forced: bool = False) -> dict[str, Any]:

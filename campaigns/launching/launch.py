@@ -16,6 +16,7 @@ from agents.inventory import installation
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
+from campaigns.answers.results import timestamp
 from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas, rights
 from campaigns.launching.control import stop_scheduled
 from campaigns.launching.models import Approval
@@ -62,7 +63,9 @@ class Order:
 def estimate(order: Order, by: User) -> dict[str, Any]:
     """Say what a launch would mean; its SQL may be "" = not known yet. Raise BadInputError as the launch would."""
     _check_shape(order)
-    return estimates.estimate(order.target, by, order.sql, forced=order.force, start_at=order.start_at)
+    found = estimates.estimate(order.target, by, order.sql, forced=order.force, start_at=order.start_at)
+    told = [{**standing, "frees_at": timestamp(standing["frees_at"])} for standing in found["quotas"]]
+    return {**found, "quotas": told}
 
 
 def launch(order: Order, by: User) -> Campaign:
@@ -130,7 +133,7 @@ def _place(campaign: Campaign, selection: Selection, by: User) -> None:
     if campaign.start_at is not None and _is_nobody(selection):
         raise BadInputError(f"target {json.dumps(campaign.target)} can never select a host", "target")
     campaign.expected = sum(map(len, ranges.values()))
-    quotas.check_targets(by, campaign.expected)
+    quotas.check_targets(by, campaign.expected, campaign.start_at)
     if campaign.start_at is None:
         _begin_or_ask(campaign, ranges, (now,))
     elif not (ranges and _asked_for_approval(campaign, ranges, (now, campaign.start_at))):
@@ -204,7 +207,7 @@ def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     if campaign.created_by is not None:
-        quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())))
+        quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())), but=campaign.pk)
 
 
 def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:

@@ -88,6 +88,49 @@ class ApprovalRule(models.Model):
             raise ValidationError(wrong)
 
 
+class Quota(models.Model):
+    """How much one person, or each member of a group, may launch and keep. Empty = as the settings have it, 0 = any."""
+
+    NAMES: ClassVar = ("open_campaigns", "hosts_per_hour", "rows_kept")
+
+    group = models.ForeignKey(Group, models.CASCADE, null=True, blank=True, related_name="quotas")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="quotas")
+    open_campaigns = models.PositiveIntegerField(null=True, blank=True, help_text="campaigns at once")
+    hosts_per_hour = models.PositiveIntegerField(null=True, blank=True, help_text="hosts asked within any hour")
+    rows_kept = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="rows in all campaigns of a person that are kept"
+    )
+    changed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["group__name", "person__username"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["group"],
+                name="a_group_has_one_quota",
+                violation_error_message="there are quotas of this group already: change those",
+            ),
+            models.UniqueConstraint(
+                fields=["person"],
+                name="a_person_has_one_quota",
+                violation_error_message="there are quotas of this person already: change those",
+            ),
+            models.CheckConstraint(
+                name="a_quota_is_of_a_group_or_a_person",
+                condition=models.Q(group=None, person__isnull=False) | models.Q(group__isnull=False, person=None),
+                violation_error_message="give either a group or a person",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"quotas of {f'group {self.group.name}' if self.group else self.person}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what it says, for the audit."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+
 def _tables(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise BadInputError(f"tables {shown(value)} is not a list of names", "tables")

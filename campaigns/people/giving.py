@@ -32,7 +32,8 @@ def groups_within(editor: User) -> QuerySet[Group]:
         return Group.objects.all()
     beyond = Group.objects.filter(permissions__in=Permission.objects.exclude(pk__in=own(editor)))
     quotas = set(settings.TARGETS_PER_CAMPAIGN_BY_GROUP) - set(editor.groups.values_list("name", flat=True))
-    return Group.objects.exclude(pk__in=beyond).exclude(name__in=quotas)
+    kept = Group.objects.filter(quotas__isnull=False).exclude(user=editor)
+    return Group.objects.exclude(pk__in=beyond).exclude(name__in=quotas).exclude(pk__in=kept)
 
 
 def may_touch(editor: User, other: User | Group) -> bool:

@@ -14,6 +14,7 @@ from campaigns.console import wording
 from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
+from campaigns.launching import quotas
 from campaigns.models import Campaign
 from fleet import text as others_text
 
@@ -62,6 +63,12 @@ def target_in_words(target: Any) -> str:
 def segments(campaign: Campaign) -> list[wording.Segment]:
     """Give the campaign's states in the order of the bar."""
     return wording.segments(campaign)
+
+
+@register.filter
+def quota_words(name: str) -> str:
+    """Say what a quota counts."""
+    return quotas.TITLES[name]
 
 
 @register.filter

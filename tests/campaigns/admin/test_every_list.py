@@ -18,7 +18,7 @@ from agents.models import EnrollSecret, Host, HousekeepingQuery, Presence, Table
 from campaigns.admin.menu import GROUPS
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.launching import kill_switch
-from campaigns.launching.models import Approval, ApprovalRule
+from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import IdempotencyKey, Query
 from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
@@ -46,6 +46,7 @@ def add_one(number: int) -> None:
     campaign = make_campaign(host, by=user)
     answer(campaign, host, {"a": "1"})
     ApprovalRule.objects.create(group=group, hosts_above=number)
+    Quota.objects.create(person=user, rows_kept=number)
     Approval.objects.create(campaign=campaign, digest="d", expires_at=at)
     query = HousekeepingQuery.objects.create(kind="label", label=label, platform="linux", sql="SELECT 1")
     LabelSqlRecord.objects.create(label=label.name, platform=query.platform, action="written", by="x", sql="SELECT 1")

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from schemathesis import Case
 
 from agents.models import EnrollSecret
-from campaigns.launching.models import ApprovalRule
+from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.models import Query
 from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
@@ -50,6 +50,7 @@ def ids(boss: APIClient) -> dict[str, int]:
         "hosts": host.pk,
         "labels": make_label("web", host).pk,
         "approval-rules": ApprovalRule.objects.create(group=Group.objects.create(name="others"), hosts_above=9).pk,
+        "quotas": Quota.objects.create(group=Group.objects.get(name="others"), rows_kept=9).pk,
         "queries": Query.objects.create(name="ports", sql="SELECT 1").pk,
         "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough for a secret").pk,
         "tokens": ApiToken.objects.create(user=User.objects.get(username="boss"))[0].pk,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from django.contrib.auth.models import User
@@ -43,6 +44,7 @@ def test_hosts_are_counted_by_platform_and_by_when_they_were_seen(api: Api, oper
         "cost": None,
         "warnings": [],
         "approval": None,
+        "quotas": ANY,
     }
     assert not Campaign.objects.exists()
 

@@ -1,0 +1,98 @@
+"""The API of quotas: rows of groups and people, and how one stands oneself."""
+
+from typing import Any, ClassVar, cast
+
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet
+
+from campaigns.api.serializers import Moment
+from campaigns.launching import quotas
+from campaigns.launching.models import Quota
+from fleet.api import StrictSerializer, refuse_body
+from fleet.parameters import PAGING, Parameters
+from fleet.views import ApiView
+
+
+class StandingSerializer(serializers.Serializer[quotas.Standing]):
+    """One quota that one is under."""
+
+    name = serializers.ChoiceField(choices=Quota.NAMES)
+    limit = serializers.IntegerField()
+    used = serializers.IntegerField()
+    frees_at = Moment(allow_null=True, help_text="when there is more room; null = waiting is no help, or not needed")
+    is_full = serializers.BooleanField()
+
+
+class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
+    """How much the members of a group, or one person, may launch and keep: null = as the settings say, 0 = any."""
+
+    group = serializers.SlugRelatedField[Group](
+        slug_field="name", queryset=Group.objects.all(), allow_null=True, required=False
+    )
+    person = serializers.SlugRelatedField[User](
+        slug_field="username", queryset=User.objects.all(), allow_null=True, required=False
+    )
+    changed_at = Moment(read_only=True)
+
+    class Meta:
+        model = Quota
+        fields = ("id", "group", "person", *Quota.NAMES, "changed_by", "changed_at")
+        read_only_fields = ("changed_by",)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let the model say what is wrong: neither group nor person, both, or a second row of one."""
+        quota = Quota(**{**self._kept(), **attrs})
+        if self.instance is not None:
+            quota.pk, quota._state.adding = self.instance.pk, False  # so that it is not compared with itself
+        try:
+            quota.validate_constraints()
+        except ValidationError as error:
+            raise serializers.ValidationError({"group": error.messages}) from error
+        return attrs
+
+    def _kept(self) -> dict[str, Any]:
+        names = ("group", "person", *Quota.NAMES)
+        return {name: getattr(self.instance, name) for name in names} if self.instance else {}
+
+    def create(self, validated_data: dict[str, Any]) -> Quota:
+        """Keep them as their writer's."""
+        return self._keep(Quota(), validated_data)
+
+    def update(self, instance: Quota, validated_data: dict[str, Any]) -> Quota:
+        """Keep them as their changer's."""
+        return self._keep(instance, validated_data)
+
+    def _keep(self, quota: Quota, values: dict[str, Any]) -> Quota:
+        for name, value in values.items():
+            setattr(quota, name, value)
+        quotas.keep(quota, cast(User, self.context["request"].user))
+        return quota
+
+
+class QuotaViewSet(ApiView, ModelViewSet[Quota]):
+    """Quotas of groups and people; what has no row is under the settings."""
+
+    queryset = Quota.objects.select_related("group", "person")
+    serializer_class = QuotaSerializer
+    lookup_value_regex = "[0-9]{1,18}"
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+
+    def perform_destroy(self, instance: Quota) -> None:
+        """Delete them, and let the audit say who did."""
+        refuse_body(self.request)
+        quotas.drop(instance, cast(User, self.request.user))
+
+    @extend_schema(responses=StandingSerializer(many=True), filters=False)
+    @action(detail=False, permission_classes=[IsAuthenticated], pagination_class=None)
+    def mine(self, request: Request) -> Response:
+        """Give how one stands with each quota one is under oneself."""
+        found: Any = quotas.standings(cast(User, request.user))
+        return Response(StandingSerializer(found, many=True).data)
