@@ -28,6 +28,7 @@ from campaigns.states import OPEN_STATES, SILENT_STATES, State
 logger = logging.getLogger(__name__)
 
 MOST_HALVED = 500  # entries that share a transaction with one that cannot be stored
+LISTENS = 10  # of a second each, before PostgreSQL is asked again though nothing came
 LONGEST_PAUSE = 5.0  # seconds between two tries while a server is away
 # What is wrong with an entry, not with the database: numbers out of range, NUL bytes, rows that are not JSON.
 DATA_ERRORS = (DataError, IntegrityError, ValueError)
@@ -55,7 +56,7 @@ class Collector:
                 if collected is None:
                     self._stopping.wait(LISTEN_MS / 1000)
                 elif not collected:
-                    listen(self._seen)
+                    self._wait_for_more()
                 pause = 0.0
             except (RedisError, OSError, DatabaseError) as error:
                 logger.warning("collector waits reason=%s", str(error).strip())
@@ -63,6 +64,12 @@ class Collector:
                 pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
                 self._stopping.wait(pause)
         self._reader.close()
+
+    def _wait_for_more(self) -> None:
+        """Wait for an entry, and look by the cursor now and then all the same: another copy may have moved it."""
+        for _ in range(LISTENS):
+            if listen(self._seen) or self._stopping.is_set():
+                return
 
     def collect(self) -> int | None:
         """Store one batch; give how many entries it had, None when another copy is at work."""

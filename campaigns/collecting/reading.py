@@ -82,6 +82,6 @@ def _size(entries: list[Entry]) -> int:
     return sum(len(value) for entry in entries for value in entry.fields.values())
 
 
-def listen(entry: str) -> None:
-    """Wait for an entry after this one, a second at most."""
-    redis_client.client().xread({keyspace.STREAM: entry}, count=1, block=LISTEN_MS)
+def listen(entry: str) -> bool:
+    """Wait for an entry after this one, a second at most; say whether there is one."""
+    return bool(redis_client.client().xread({keyspace.STREAM: entry}, count=1, block=LISTEN_MS))
