@@ -4,7 +4,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.board.copy import bitmap_of
-from agents.board.keyspace import seat_of
+from agents.board.keyspace import RANGE_SIZE
 from agents.models import HostQuerySet
 from campaigns.launching import estimates, rollout
 from campaigns.models import Campaign, TargetRange
@@ -30,7 +30,7 @@ def freeze(campaign: Campaign, ranges: Ranges) -> None:
     campaign.expected = sum(map(len, ranges.values()))
     campaign.save()
     TargetRange.objects.bulk_create(
-        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
+        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(host & (RANGE_SIZE - 1) for host in ids))
         for number, ids in ranges.items()
     )
 

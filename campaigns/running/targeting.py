@@ -13,7 +13,7 @@ from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from agents.board import clock, operator_verbs, redis_client
-from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, seat_of
+from agents.board.keyspace import RANGE_BITS, RANGE_SIZE
 from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
@@ -54,20 +54,22 @@ SELECT state, count(*) FROM written GROUP BY state
 
 def write_range(campaign_id: int, number: int) -> None:
     """Write and arm one range. Safe to run twice, at once, and after a stop."""
-    if _write_targets(campaign_id, number):
-        _arm_targets(campaign_id, number)
+    written = _write_targets(campaign_id, number)
+    if written is None:
+        return
+    _arm_targets(campaign_id, number)
+    if written > 20_000:
+        _analyze()  # armed first: who launched waits for that, and no answer is stored within the tenth of a second
 
 
-def _write_targets(campaign_id: int, number: int) -> bool:
+def _write_targets(campaign_id: int, number: int) -> int | None:
+    """Write and commit; give how many are new, None when there is nothing to do any more."""
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         range_ = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None).first()
         if campaign is None or range_ is None:
-            return False
-        written = _write(campaign, frozen.hosts_of([range_]))
-    if written > 20_000:
-        _analyze()
-    return True
+            return None
+        return _write(campaign, frozen.hosts_of([range_]))
 
 
 def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
@@ -91,7 +93,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         campaign = open_campaign(campaign_id)
         if campaign is None:
             return
-        bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
+        bits = [host & (RANGE_SIZE - 1) for host in open_hosts(campaign, number)]
         brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
         try:
             armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
