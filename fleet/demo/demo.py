@@ -134,14 +134,9 @@ class Demo:
 
     def start(self) -> None:
         """Start every process."""
-        celery = ["-m", "celery", "-A", "fleet"]
-        worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-        schedule = ["--schedule", str(self.folder / "beat-schedule"), "--pidfile", ""]
         self._start("web", self._web())
-        self._start("collector", ["manage.py", "collect"])
-        self._start("sweeper", [*worker, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "2"])
-        self._start("beat", [*celery, "beat", *schedule])
-        self._start("worker", [*worker, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"])
+        for names, command in background(self.folder).items():
+            self._start(names, command)
 
     def _web(self) -> list[str]:
         listen = ["-m", "fleet.serve", "application", "--host", self.options.bind, "--port", str(self.options.port)]
@@ -149,18 +144,17 @@ class Demo:
 
     def start_hosts(self) -> None:
         """Start the simulated hosts and this very machine."""
-        common = ["--url", self.origin, "--ca", str(self.certificates.ca)]
-        common += ["--enroll-secret-file", str(self.folder / "enroll-secret")]
-        simulate = ["manage.py", "simulate", *common]
-        self._start("this-machine", [*simulate, "--this-machine", "--state", str(self.folder / "this-machine.json")])
-        many = ["--hosts", str(self.options.hosts), "--state", str(self.folder / "hosts.json")]
-        self._start("hosts", [*simulate, *many, "--failing", "2", "--silent", "2"])
+        command = ["manage.py", "simulate", "--url", self.origin, "--ca", str(self.certificates.ca)]
+        command += ["--enroll-secret-file", str(self.folder / "enroll-secret"), "--this-machine"]
+        command += ["--hosts", str(self.options.hosts), "--state", str(self.folder / "hosts.json")]
+        self._start("hosts this-machine", [*command, "--failing", "2", "--silent", "2"])
 
-    def _start(self, name: str, arguments: list[str]) -> None:
+    def _start(self, names: str, arguments: list[str]) -> None:
+        name, *also = names.split()
         log = self.folder / "logs" / f"{name}.log"
         command = [sys.executable, *arguments]
         os.chdir(ROOT)
-        self.supervisor.start(Process(name, command, log, self.environment))
+        self.supervisor.start(Process(name, command, log, self.environment, tuple(also)))
 
     def wait_until_ready(self) -> None:
         """Return when everything answers. Raise CannotStartError when it does not in time."""
@@ -224,6 +218,21 @@ class Demo:
         self.supervisor.stop()
         self.redis.stop()
         self.postgres.stop()
+
+
+def background(folder: Path) -> dict[str, list[str]]:
+    """Give the commands of what runs behind the web server, by the names each process goes by.
+
+    Threads, not forks: a demo's few tasks share one interpreter, and each process more would hold 40 MiB.
+    """
+    worker = ["-m", "celery", "-A", "fleet", "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    worker += ["--pool", "threads", "--concurrency", "2"]
+    return {
+        "collector": ["manage.py", "collect"],
+        "sweeper": [*worker, "-Q", "sweeps", "-n", "sweeper@%h"],
+        "beat": ["-m", "fleet.demo.beat", str(folder / "beat-schedule")],
+        "worker": [*worker, "-Q", "live", "-n", "worker@%h"],
+    }
 
 
 def _try_to_listen(family: int, kind: int, place: Any) -> None:

@@ -18,12 +18,13 @@ STEADY_SECONDS = 30.0  # a process that lived so long starts again without a pau
 
 @dataclass
 class Process:
-    """One supervised process: its command, where it writes, and its life so far."""
+    """One supervised process: its command, where it writes, what else it goes by, and its life so far."""
 
     name: str
     command: list[str]
     log: Path
     environment: dict[str, str]
+    also: tuple[str, ...] = ()
     child: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause: float = FIRST_PAUSE
@@ -70,8 +71,9 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Give the pid of every process that runs."""
-        return {process.name: process.child.pid for process in self.processes if process.child is not None}
+        """Give the pid of every process that runs, by each of its names."""
+        running = [(process, process.child.pid) for process in self.processes if process.child is not None]
+        return {name: pid for process, pid in running for name in (process.name, *process.also)}
 
     def look_after(self, process: Process) -> None:
         """Start the process again when it died, after a pause that grows while it keeps dying."""
