@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test check lint bench bench-answers bench-console screenshots clean
+.PHONY: help assets demo test check lint bench bench-answers bench-console bench-scale bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -44,7 +44,7 @@ lint: .venv/installed-dev  ## mend what can be mended
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--against OLDER-WORK-TREE"
 	@$(BIN)/python -m tests.bench
-	@$(BIN)/python -m tests.bench.edge
+	@$(BIN)/python -m tests.bench.edge $(ARGS)
 	@$(BIN)/python -m tests.bench.held_reads
 	@$(BIN)/python -W ignore -m tests.bench.collecting $(ARGS)
 	@$(BIN)/python -W ignore -m tests.bench.enrolling $(ARGS)
@@ -54,6 +54,12 @@ bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answ
 
 bench-console: .venv/installed-dev assets  ## the pages of the console over 20,000 hosts and 200,000 rows
 	@$(BIN)/python -m tests.bench.console
+
+bench-scale: .venv/installed-dev  ## one campaign from launch to purge, over ARGS="1000 10000 100000" hosts (and --reads)
+	@$(BIN)/python -W ignore -m tests.bench.scale $(ARGS)
+
+bench-idle: .venv/installed-dev assets  ## what a demo of 200 hosts costs while nobody asks, by process
+	@$(BIN)/python -m tests.bench.idle $(ARGS)
 
 screenshots: .venv/installed-dev assets  ## take the pictures of docs/ anew, from a demo of its own
 	@$(BIN)/python -m tests.bench.screenshots

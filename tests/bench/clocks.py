@@ -48,13 +48,26 @@ def has(tool: str) -> bool:
 
 
 def cpu_of(pid: int) -> float:
-    """Give the CPU seconds a process and its children have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    mine = (int(fields[11]) + int(fields[12])) / TICKS
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return mine + sum(map(cpu_of, children))
+    """Give the CPU seconds a process and its children have used, those that ended and were waited for included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile; its parent's clock has it, or soon will
+        return 0.0
+    return sum(map(int, fields[11:15])) / TICKS + sum(map(cpu_of, children))
+
+
+def children_seconds() -> float:
+    """Give the CPU seconds of the children that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def busy_seconds() -> float:
+    """Give the CPU seconds the whole machine was at work, whoever for."""
+    user, nice, system, _, _, hard, soft, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + hard + soft) / TICKS
 
 
 def full_handshakes(pid: int, url: str, body: str, requests: int, at_once: int = 50) -> Load:
@@ -79,8 +92,7 @@ def wrk(pid: int, url: str, script: Path, seconds: int = 3, at_once: int = 50) -
 
 
 def _timed(pid: int, command: list[str], requests: int) -> tuple[str, Load]:
-    before, mine, began = cpu_of(pid), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    before, mine, began = cpu_of(pid), children_seconds(), time.monotonic()
     ended = subprocess.run(["taskset", "-c", CLIENT_CORE, *command], capture_output=True, text=True, check=True)
-    seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    client = used.ru_utime + used.ru_stime - mine.ru_utime - mine.ru_stime
-    return ended.stdout, Load(requests, seconds, cpu_of(pid) - before, client)
+    seconds = time.monotonic() - began
+    return ended.stdout, Load(requests, seconds, cpu_of(pid) - before, children_seconds() - mine)

@@ -1,8 +1,10 @@
 """`python -m tests.bench.edge`: what the edge costs, in check-ins and answers per CPU-second of the gateway.
 
-Each figure is measured in turn with the way it is compared with, and says which side was at its limit. Loopback only.
+Each figure is measured in turn with the way it is compared with, and says which side was at its limit. `--against
+FOLDER` compares with the gateway of an older work tree by uvicorn, instead of with this one by uvicorn. Loopback only.
 """
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -24,7 +26,7 @@ from agents.protocol.node_key import NodeKeys
 from fleet.demo.certificates import Certificates
 from tests.bench import clocks
 from tests.bench.clocks import Load
-from tests.bench.serving import Served, served
+from tests.bench.serving import REPOSITORY, Served, served
 
 GATEWAY, CONSTANT = "fleet.asgi:gateway", "tests.bench.constant:application"
 READ, WRITE = "/api/osquery/distributed/read", "/api/osquery/distributed/write"
@@ -55,12 +57,12 @@ def ratio(name: str, measured: Measure, base: Measure) -> None:
     print(f"    {pairs[-1][0].limit}; base: {pairs[-1][1].limit}", flush=True)
 
 
-def edge(name: str, certificates: Certificates | None) -> None:
+def edge(name: str, certificates: Certificates | None, older: Path) -> None:
     """Compare the server of the edge with the one it replaced, and the app with a constant one behind both."""
     with (
         served(GATEWAY, tls=certificates) as ours,
         served(CONSTANT, tls=certificates) as constant,
-        served(GATEWAY, "uvicorn", certificates) as before,
+        served(GATEWAY, "uvicorn", certificates, older) as before,
     ):
         ratio(f"idle check-in, {name}, granian against uvicorn", lambda: check_ins(ours), lambda: check_ins(before))
         ratio(f"idle check-in, {name}, against a constant", lambda: check_ins(ours), lambda: check_ins(constant))
@@ -78,7 +80,7 @@ def campaigns(certificates: Certificates) -> None:
     print(f"idle check-in with {CAMPAIGNS} open campaigns: {statistics.median(busy) / statistics.median(quiet):.2f}")
 
 
-def answers(folder: Path) -> None:
+def answers(folder: Path, older: Path) -> None:
     """Compare durable answers of one row, a new connection each, without TLS (wrk would resume its sessions)."""
     script = folder / "answers.lua"
     (folder / "keys").write_text("\n".join(map(key, range(1, ANSWERING + 1))))
@@ -91,7 +93,7 @@ def answers(folder: Path) -> None:
         load = clocks.wrk(of.pid, of.url + WRITE, script)
         return load._replace(requests=redis_client.client().xlen(keyspace.STREAM))
 
-    with served(GATEWAY) as ours, served(GATEWAY, "uvicorn") as before:
+    with served(GATEWAY) as ours, served(GATEWAY, "uvicorn", tree=older) as before:
         ratio("durable answer of one row, granian against uvicorn", lambda: take(ours), lambda: take(before))
 
 
@@ -111,6 +113,9 @@ end
 
 def main() -> None:
     """Run what the installed load generators allow, then stop the servers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", type=Path, default=REPOSITORY, help="a work tree from before granian")
+    older = parser.parse_args().against
     try:
         rebuilding.finish({})
         with tempfile.TemporaryDirectory() as name:
@@ -118,11 +123,11 @@ def main() -> None:
             certificates = Certificates(folder / "certificates")
             certificates.make("127.0.0.1")
             if clocks.has("ab"):
-                edge("a full TLS 1.3 handshake each", certificates)
-                edge("a new connection each, without TLS", None)
+                edge("a full TLS 1.3 handshake each", certificates, older)
+                edge("a new connection each, without TLS", None, older)
                 campaigns(certificates)
             if clocks.has("wrk"):
-                answers(folder)
+                answers(folder, older)
     finally:
         while tests.servers._started:
             tests.servers._started.pop().stop()

@@ -1,15 +1,19 @@
 """Serve an app for a benchmark, in a process of its own on the first core."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from fleet.demo.certificates import Certificates
 from tests.bench.clocks import SERVER_CORE
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Served(NamedTuple):
@@ -26,13 +30,14 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(app: str, by: str = "granian", tls: Certificates | None = None) -> Iterator[Served]:
-    """Serve an app with granian, as it is deployed, or with uvicorn, as it was."""
+def served(app: str, by: str = "granian", tls: Certificates | None = None, tree: Path = REPOSITORY) -> Iterator[Served]:
+    """Serve an app of a work tree with granian, as it is deployed, or with uvicorn, as it was."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = _granian(app, port, tls) if by == "granian" else _uvicorn(app, port, tls)
-    process = subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command])
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    process = subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command], cwd=tree, env=environment)
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

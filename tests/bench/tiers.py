@@ -1,0 +1,96 @@
+"""The whole installation for a benchmark: every tier in a process of its own, as the demo runs them, without TLS."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+
+from fleet.demo import demo
+from fleet.embedded.postgres import EmbeddedPostgres
+from fleet.embedded.redis import EmbeddedRedis
+from fleet.embedded.server import die_with_parent
+from tests.bench import clocks
+
+READY_SECONDS = 180  # a board of a million hosts is written meanwhile
+
+
+class Tiers(NamedTuple):
+    """Where it listens, a token of the user `bench`, and the process of each tier."""
+
+    url: str
+    token: str
+    pids: Mapping[str, int]
+
+    def cpu(self) -> dict[str, float]:
+        """Give the CPU seconds each tier has used."""
+        return {name: clocks.cpu_of(pid) for name, pid in self.pids.items()}
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the API. Raise HTTPError for what is refused."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, content, headers, method=method)  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own
+            return json.loads(answer.read() or b"null")
+
+    def wait_until_ready(self) -> None:
+        """Return when every tier is there and the board is written."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                if self.ask("GET", "/readyz")["ready"]:
+                    return
+            except (HTTPError, URLError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+
+@contextmanager
+def tiers(servers: tuple[EmbeddedPostgres, EmbeddedRedis], folder: Path) -> Iterator[Tiers]:
+    """Start every tier beside these servers; end them when done. Their logs lie in the folder."""
+    from django.contrib.auth.models import User
+
+    from campaigns.tokens import ApiToken
+
+    token = ApiToken.objects.create(user=User.objects.get(username="bench"), expiry=None, name="bench")[1]
+    port = free_port()
+    postgres, redis = servers
+    pids = {"postgres": postgres.pid, "redis": redis.pid}
+    with ExitStack() as running:
+        commands = {"web": ["-m", "fleet.serve", "application", "--port", str(port)], **demo.background(folder)}
+        for names, command in commands.items():
+            name = names.replace(" ", "+")
+            pids[name] = running.enter_context(_process(command, folder / f"{name}.log"))
+        found = Tiers(f"http://127.0.0.1:{port}", token, pids)
+        found.wait_until_ready()
+        yield found
+
+
+def free_port() -> int:
+    """Give a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _process(command: list[str], log: Path) -> Iterator[int]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=os.environ, stdout=output, stderr=output, preexec_fn=die_with_parent
+        )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
