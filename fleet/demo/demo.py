@@ -135,8 +135,8 @@ class Demo:
     def start(self) -> None:
         """Start every process."""
         self._start("web", self._web())
-        for names, command in background(self.folder).items():
-            self._start(names, command)
+        for name, command in background(self.folder).items():
+            self._start(name, command)
 
     def _web(self) -> list[str]:
         listen = ["-m", "fleet.serve", "application", "--host", self.options.bind, "--port", str(self.options.port)]
@@ -221,7 +221,7 @@ class Demo:
 
 
 def background(folder: Path) -> dict[str, list[str]]:
-    """Give the commands of what runs behind the web server, by the names each process goes by.
+    """Give the commands of what runs behind the web server, by name; beat keeps its schedule in the folder.
 
     Threads, not forks: a demo's few tasks share one interpreter, and each process more would hold 40 MiB.
     """

@@ -67,8 +67,7 @@ def tiers(servers: tuple[EmbeddedPostgres, EmbeddedRedis], folder: Path) -> Iter
     pids = {"postgres": postgres.pid, "redis": redis.pid}
     with ExitStack() as running:
         commands = {"web": ["-m", "fleet.serve", "application", "--port", str(port)], **demo.background(folder)}
-        for names, command in commands.items():
-            name = names.replace(" ", "+")
+        for name, command in commands.items():
             pids[name] = running.enter_context(_process(command, folder / f"{name}.log"))
         found = Tiers(f"http://127.0.0.1:{port}", token, pids)
         found.wait_until_ready()
