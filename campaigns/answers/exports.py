@@ -1,11 +1,9 @@
 """Everything hosts answered as a file: CSV, NDJSON or JSON, streamed a piece at a time."""
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -13,9 +11,7 @@ from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after, tim
 from campaigns.answers.rows import RowFilter, every_row, names_of
 from campaigns.models import Campaign
 from fleet.errors import BadInputError
-from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
-
-BOM = "\ufeff"  # tells old spreadsheets that a table is UTF-8
+from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, csv_lines, in_order
 
 
 def every_item(campaign: Campaign) -> Iterator[dict[str, Any]]:
@@ -40,22 +36,6 @@ def json_array(campaign: Campaign) -> Iterator[bytes]:
         yield between + msgspec.json.encode(item)
         between = b",\n"
     yield b"]\n" if between != b"[" else b"[]\n"
-
-
-class _Line:
-    """What csv writes into: gives each line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_lines(names: Iterable[str], rows: Iterable[Iterable[Any]], *, bom: bool = False) -> Iterator[str]:
-    """Write a table line by line; cells that a spreadsheet would run are quoted, names of columns as well."""
-    writer = csv.writer(_Line())
-    before = BOM if bom else ""
-    for row in chain([names], rows):
-        yield before + cast(str, writer.writerow([harmless(cell) for cell in row]))
-        before = ""
 
 
 def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:

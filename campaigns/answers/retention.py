@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from agents.board import clock, operator_verbs
 from agents.carving import carves
 from agents.carving.models import Carve
+from campaigns.analysis import copies
 from campaigns.answers import audit
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.cursor import stored_until
@@ -51,6 +52,7 @@ def delete(campaign_id: int, by: str) -> None:
             audit.write(campaign, AuditRecord.Stage.DELETING)
             AuditRecord.objects.filter(campaign_id=campaign_id).update(deleted_by=by, deleted_at=timezone.now())
             campaign.delete()
+            transaction.on_commit(lambda: copies.forget(campaign_id))
     except (RedisError, OSError) as error:
         raise UnavailableError(f"campaign {campaign_id} stays: the board does not answer ({error})") from error
     logger.info("campaign deleted campaign=%s by=%s", campaign_id, by)
@@ -102,6 +104,7 @@ def purge() -> None:
     Idempotency keys go after a day. Does what fits a third of a second; the next run goes on.
     """
     until = time.monotonic() + SECONDS
+    copies.forget_gone()
     left = AuditRecord.objects.filter(stage=AuditRecord.Stage.DELETING).order_by("campaign_id")
     for campaign_id in left.values_list("campaign_id", flat=True):
         _delete_rows_of(campaign_id, until)

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from campaigns.answers import retention, sight
 from campaigns.answers.results import campaign_json
 from campaigns.api import campaign_filters
+from campaigns.api.analysis import AnalysisViews
 from campaigns.api.answers import AnswerViews
 from campaigns.api.approvals import ApproveSerializer, RejectSerializer
 from campaigns.api.permissions import CampaignPermissions
@@ -52,7 +53,7 @@ OBJECT = OpenApiTypes.OBJECT
     ),
     partial_update=extend_schema(request=CampaignChange, responses=OBJECT),
 )
-class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
+class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisViews):
     """Launch campaigns, look at them and stop them."""
 
     queryset = Campaign.objects.select_related("created_by")
@@ -63,7 +64,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews):
         "create": [OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most")],
     }
     lookup_value_regex = "[0-9]{1,18}"
-    actions_that_read = ("estimate",)  # by POST, since a target is longer than an address may be
+    actions_that_read = ("estimate", "sql")  # by POST, since a target is longer than an address may be
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Any:

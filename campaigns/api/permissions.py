@@ -20,10 +20,11 @@ class CampaignPermissions(ModelPermissions):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Ask for what the method needs, and that the campaign in the address may be looked at."""
-        if request.method == "POST":
+        only_looks = request.method in SAFE_METHODS or _is_for_viewers(view)
+        if request.method == "POST" and not only_looks:
             permitted = request.user.is_authenticated and may_launch_something(request.user)
         else:
-            permitted = request.method in SAFE_METHODS or super().has_permission(request, view)
+            permitted = only_looks or super().has_permission(request, view)
         if not permitted:
             self.message = "this needs a permission that you do not have"
             return False
@@ -32,4 +33,9 @@ class CampaignPermissions(ModelPermissions):
         campaign_id, user = view.kwargs.get("pk"), request.user
         if campaign_id is not None:
             return Campaign.objects.shows(campaign_id, user)
-        return request.method not in SAFE_METHODS or Campaign.objects.shows_some(user)
+        return not only_looks or Campaign.objects.shows_some(user)
+
+
+def _is_for_viewers(view: Any) -> bool:
+    """Say whether the action is for who may look, though it is asked by POST."""
+    return getattr(view, "action", "") in getattr(view, "actions_for_viewers", ())

@@ -13,14 +13,14 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from agents.models import Presence
-from campaigns.answers.exports import csv_lines, plain
+from campaigns.answers.exports import plain
 from campaigns.api.downloads import BOM, attachment
 from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
 from campaigns.states import State
 from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
-from fleet.spreadsheets import HOST_COLUMNS
+from fleet.spreadsheets import HOST_COLUMNS, csv_lines
 from fleet.views import ApiView
 
 FILTERS = (

@@ -102,6 +102,7 @@ class Demo:
             "PUBLIC_URL": self.origin,
             **self._log_lines(),
             "CARVES_DIR": str(self.folder / "carves"),
+            "ANALYSIS_DIR": str(self.folder / "analysis"),
             # An hour: what else is served under the name of this machine may have no TLS.
             "SECURE_HSTS_SECONDS": os.environ.get("SECURE_HSTS_SECONDS", "3600"),
             "FLEET_URL": self.origin,

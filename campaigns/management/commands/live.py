@@ -1,13 +1,15 @@
 """`manage.py live "SELECT …"`: ask over the HTTP API and follow; progress on stderr, rows on stdout."""
 
+import argparse
 import os
 import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from campaigns.live import analysis
 from campaigns.live.follower import NAMES, Follower
-from campaigns.live.server import TROUBLE, StoppedError
+from campaigns.live.server import BAD_INPUT, TROUBLE, StoppedError
 from campaigns.live.writers import WRITERS, prepare
 from fleet import commands
 
@@ -20,7 +22,10 @@ class Command(commands.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the question, who is meant, and where the server is."""
-        parser.add_argument("sql")
+        parser.add_argument("sql", help="the question; or `sql ID SELECT`, or `diff BEFORE AFTER`")
+        parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+        parser.add_argument("--ignore", action="append", default=[], help="diff: a column that is not compared")
+        parser.add_argument("--groups", action="store_true", help="diff: what hosts have in common")
         parser.add_argument("--all", action="store_true", help="every host")
         for name in NAMES:
             parser.add_argument(f"--{name}s", help="names with commas between")
@@ -38,7 +43,7 @@ class Command(commands.Command):
         prepare(sys.stdout)
         prepare(sys.stderr)
         try:
-            status = Follower(options, self.stderr.write).run()
+            status = self._run(options)
         except StoppedError as stopped:
             self.stderr.write(str(stopped))
             status = stopped.status
@@ -52,3 +57,12 @@ class Command(commands.Command):
             self.stderr.write("interrupted before it was known whether a campaign was launched: look at the console")
             status = TROUBLE
         sys.exit(status)
+
+    def _run(self, options: dict[str, Any]) -> int:
+        """Do what the first word says; anything else is a question."""
+        verb = {"sql": analysis.sql, "diff": analysis.diff}.get(options["sql"])
+        if verb is not None:
+            return verb(options, options["more"], self.stderr.write)
+        if options["more"]:
+            raise StoppedError(BAD_INPUT, f"{options['more'][0]!r} is one word too many: put the SQL in quotes")
+        return Follower(options, self.stderr.write).run()

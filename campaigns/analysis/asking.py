@@ -1,0 +1,247 @@
+"""One question in SQL over answers: what it may name, the copies it needs, the process that runs it, its answer."""
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+
+from campaigns.analysis import processes
+from campaigns.analysis.copies import Source
+from campaigns.analysis.sight import Sight, sight_of
+from campaigns.models import Campaign
+from fleet.errors import BadInputError, TooManyError
+from fleet.text import is_text
+
+logger = logging.getLogger(__name__)
+
+MOST_SQL_BYTES = 64 * 2**10
+START_SECONDS = 30.0  # for Python and the engine to be there; a machine may be busy
+GRACE_SECONDS = 2.0  # for the process to obey, after its time; then it is killed
+MOST_CAMPAIGNS = 20
+NAMED = re.compile(r"campaign_(\d{1,18})\b|\banswers_of\s*\(\s*(\d{1,18})\s*\)", re.IGNORECASE)
+MISSING = re.compile(r"Table with name campaign_(\d+) does not exist")
+
+_at_once = BoundedSemaphore(settings.ANALYSES_AT_ONCE)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one question may take and give; 0 = no limit for rows or bytes."""
+
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Answer:
+    """What came of it: columns with their types, rows, and whether there are more."""
+
+    columns: list[dict[str, str]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    truncated: bool = False
+    took_ms: int = 0
+
+    def as_json(self, last_seq: int) -> dict[str, Any]:
+        """Give it as the API shows it; `last_seq`: up to which seq answers were looked at."""
+        return {
+            "columns": self.columns,
+            "rows": self.rows,
+            "truncated": self.truncated,
+            "took_ms": self.took_ms,
+            "as_of_seq": last_seq,
+        }
+
+
+def limits_of_people() -> Limits:
+    """Give the limits of what people ask."""
+    return Limits(settings.ANALYSIS_MAX_ROWS, settings.ANALYSIS_MAX_BYTES, settings.ANALYSIS_SECONDS)
+
+
+def ask(campaign: Campaign, sql: str, by: User | AnonymousUser) -> Answer:
+    """Run a person's SQL over the answers of a campaign. Raise BadInputError, UnavailableError or TooManyError."""
+    check_text(sql)
+    tables = Tables(sight_of(by))
+    tables.add_named(campaign, sql, by)
+    return answer(sql, tables, limits_of_people())
+
+
+def check_text(sql: str) -> None:
+    """Raise BadInputError for what is no SQL of a size that is read."""
+    if not is_text(sql):
+        raise BadInputError("sql holds a NUL or a lone surrogate, which no text has", "sql")
+    if len(sql.encode()) > MOST_SQL_BYTES:
+        raise BadInputError(f"sql has {len(sql.encode())} bytes, allowed are {MOST_SQL_BYTES}", "sql")
+
+
+class Tables:
+    """The tables of one question: which copies they lie in. Nothing is copied before the SQL is known to be well."""
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+        self._answers: dict[str, Campaign] = {}
+        self._plain: dict[str, tuple[Campaign, str]] = {}
+        self._prepare: list[str] = []
+        self._names: dict[int, str] = {}
+
+    def add_named(self, campaign: Campaign, sql: str, by: User | AnonymousUser) -> None:
+        """Add what the SQL may mean: more than it does, since names also stand in texts and comments."""
+        ids = {int(first or second) for first, second in NAMED.findall(sql)}
+        others = Campaign.objects.visible_to(by).filter(pk__in=ids - {campaign.pk})
+        if len(others) > MOST_CAMPAIGNS:
+            raise BadInputError(f"the SQL names {len(others)} campaigns, allowed are {MOST_CAMPAIGNS}", "sql")
+        for other in others:
+            self.add_answers(f"campaign_{other.pk}", other)
+        if campaign.pk in ids:
+            self.add_answers(f"campaign_{campaign.pk}", campaign)
+        for name in ("answers", "targets", "hosts"):
+            if re.search(rf"\b{name}\b", sql, re.IGNORECASE):
+                self.add(name, campaign)
+
+    def add(self, table: str, campaign: Campaign) -> None:
+        """Add a table under its own name."""
+        if table == "answers":
+            self.add_answers(table, campaign)
+        else:
+            self.add_plain(table, campaign, table)
+
+    def add_answers(self, name: str, campaign: Campaign) -> None:
+        """Add the answers of a campaign under a name."""
+        self._answers[name] = campaign
+
+    def add_plain(self, name: str, campaign: Campaign, table: str) -> None:
+        """Add a table of a campaign under a name, as it was copied."""
+        self._plain[name] = (campaign, table)
+
+    def copied(self) -> dict[str, Any]:
+        """Have copies of all of it; give what the process is told."""
+        copies: dict[str, str] = {}
+        answers = {name: self._copied_answers(campaign, copies) for name, campaign in self._answers.items()}
+        plain = {name: self._copied(campaign, table, copies) for name, (campaign, table) in self._plain.items()}
+        return {"copies": copies, "answers": answers, "plain": plain, "prepare": self._prepare}
+
+    def prepare(self, *statements: str) -> None:
+        """Run statements of ours before the question; never a person's."""
+        self._prepare += statements
+
+    def _copied_answers(self, campaign: Campaign, copies: dict[str, str]) -> tuple[str, str]:
+        return self._copied(campaign, "answers", copies), self._copied(campaign, "hosts", copies)
+
+    def _copied(self, campaign: Campaign, table: str, copies: dict[str, str]) -> str:
+        alias = f"{table}_copy_{campaign.pk}"
+        if alias not in copies:
+            name = self._names.setdefault(campaign.pk, "") or self._sight.name_for(campaign.pk)
+            self._names[campaign.pk] = name
+            source = Source(campaign, table, self._sight, name)
+            copies[alias] = str(getattr(source, table)())
+        return alias
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+def answer(sql: str, tables: Tables, limits: Limits) -> Answer:
+    """Run one SELECT over these tables, and give all of its answer."""
+    return answers([sql], tables, limits)[0]
+
+
+def answers(sql: list[str], tables: Tables, limits: Limits) -> list[Answer]:
+    """Run several, one after the other in one process."""
+    began = time.monotonic()
+    found: list[Answer] = []
+    with running(sql, tables, limits) as messages:
+        for message in messages:
+            if isinstance(message, list):
+                found[-1].rows += message
+            elif "columns" in message:
+                found.append(Answer(columns=message["columns"]))
+            else:
+                found[-1].truncated = message["truncated"]
+    for each in found:
+        each.took_ms = round((time.monotonic() - began) * 1000)
+    logger.info("analysis done rows=%s took_ms=%s", sum(len(each.rows) for each in found), found[0].took_ms)
+    return found
+
+
+@contextmanager
+def running(sql: list[str], tables: Tables, limits: Limits) -> Iterator[Iterator[Any]]:
+    """Run SELECTs; give what the process says, as it says it: columns, lists of rows, whether there are more."""
+    if not _at_once.acquire(timeout=settings.ANALYSIS_WAIT_SECONDS):
+        raise TooManyError(
+            f"{settings.ANALYSES_AT_ONCE} analyses are running, which is the most at once (ANALYSES_AT_ONCE): try again"
+            " in a moment",
+            wait=settings.ANALYSIS_WAIT_SECONDS,
+        )
+    try:
+        with processes.started("worker.py", START_SECONDS) as worker:
+            yield _messages(worker, sql, tables, limits)
+    finally:
+        _at_once.release()
+
+
+def _messages(worker: processes.Process, sql: list[str], tables: Tables, limits: Limits) -> Iterator[Any]:
+    seconds = limits.seconds or settings.ANALYSIS_SECONDS
+    try:
+        worker.send(
+            {
+                "sql": sql,
+                "memory": settings.ANALYSIS_MEMORY_BYTES,
+                "threads": settings.ANALYSIS_THREADS,
+                "seconds": seconds,
+                "cpu_seconds": int((seconds + GRACE_SECONDS) * settings.ANALYSIS_THREADS) + 2,
+                "most_rows": limits.rows,
+                "most_bytes": limits.bytes,
+            }
+        )
+        _said(worker.line(), sql[0], seconds)
+        told = tables.copied()
+        worker.extend(time.monotonic() + seconds + GRACE_SECONDS)
+        worker.send(told)
+        while "done" not in (message := _said(worker.line(), sql[0], seconds)):
+            yield message
+    except processes.LostError as error:
+        raise _too_long(seconds) if not error.in_time else _too_much() from error
+
+
+def _said(message: Any, sql: str, seconds: float) -> Any:
+    """Give what the process says. Raise what went wrong there."""
+    if message is None:
+        raise _too_much()  # the engine answers for what it cannot get; a process that dies had no room even for that
+    if not isinstance(message, dict) or "error" not in message:
+        return message
+    if message["kind"] == "time":
+        raise _too_long(seconds)
+    if message["kind"] == "memory":
+        raise _too_much()
+    raise BadInputError(_sentence(message["error"], sql, message.get("position")), "sql")
+
+
+def _too_long(seconds: float) -> BadInputError:
+    return BadInputError(f"the SQL ran longer than {seconds:g} seconds, which is the limit (ANALYSIS_SECONDS)", "sql")
+
+
+def _too_much() -> BadInputError:
+    return BadInputError(
+        f"the SQL needs more than {settings.ANALYSIS_MEMORY_BYTES // 2**20} MiB of memory, which is the limit"
+        " (ANALYSIS_MEMORY_BYTES): narrow it with WHERE, or group earlier",
+        "sql",
+    )
+
+
+def _sentence(text: str, sql: str, position: int | None) -> str:
+    """Give the engine's sentence with its place in the SQL."""
+    sentence = " ".join(text.split())
+    if missing := MISSING.search(sentence):
+        return f"campaign {missing[1]} does not exist, or you may not look at it"
+    if position is None or position > len(sql.encode()):
+        return sentence
+    before = sql.encode()[:position].decode(errors="replace")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return f"{sentence} (line {line}, character {column})"

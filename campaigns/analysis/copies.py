@@ -1,0 +1,218 @@
+"""Columnar copies of what PostgreSQL holds, a file for each (campaign, table, version, what the person sees).
+
+They make the second question over a million rows start at once, and are never the truth: they are written anew when
+they are missed, go when their campaign goes, and the longest unused first when together they are larger than
+ANALYSIS_CACHE_BYTES. Consoles and workers of one installation share the folder, as they do that of carves.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+from zlib import crc32
+
+from django.conf import settings
+from django.db import connection
+
+from campaigns.analysis import processes
+from campaigns.analysis.sight import Sight
+from campaigns.analysis.tables import Table, answers_table, hosts_table, targets_table
+from campaigns.models import Campaign
+from fleet.errors import BadInputError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+NAME = re.compile(r"(?P<campaign>\d+)\.(?P<table>[a-z]+)\.(?P<sight>[0-9a-z-]+)\.(?P<version>\d+)\.duckdb")
+FACTS_SECONDS = 60.0  # how old facts of hosts, and states of a campaign that ended, may be
+STATES_SECONDS = 1.0  # the same of states while a campaign is under way
+UNFINISHED_SECONDS = 600.0  # after which a file that nobody finished is left by a process that died
+SUPERSEDED_SECONDS = 60.0  # how long an older copy stays for whoever is about to open it
+PIECE = 2**20
+
+_making: dict[str, Lock] = {}  # by name, so that two people who ask at once wait for one copy
+_guard = Lock()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of one campaign, as one person sees it."""
+
+    campaign: Campaign
+    table: str
+    sight: Sight
+    sight_name: str
+
+    @property
+    def stem(self) -> str:
+        """Give what all versions of its copy are called by."""
+        return f"{self.campaign.pk}.{self.table}.{self.sight_name}"
+
+    def answers(self) -> Path:
+        """Give the copy of the answers up to the campaign's last seq."""
+        seq = self.campaign.last_seq
+        path = folder() / f"{self.stem}.{seq}.duckdb"
+        return self._copy(path, lambda: path.exists(), lambda: answers_table(self.campaign, seq, self.sight))
+
+    def targets(self) -> Path:
+        """Give the copy of the targets, a second old at most while they change."""
+        age = FACTS_SECONDS if self.campaign.is_over else STATES_SECONDS
+        path = folder() / f"{self.stem}.{self._states}.duckdb"
+        return self._copy(path, lambda: _is_younger(path, age), lambda: targets_table(self.campaign, self.sight))
+
+    def hosts(self) -> Path:
+        """Give the copy of the facts of hosts, a minute old at most."""
+        path = folder() / f"{self.stem}.{self.campaign.count_targeted}.duckdb"
+        return self._copy(
+            path, lambda: _is_younger(path, FACTS_SECONDS), lambda: hosts_table(self.campaign, self.sight)
+        )
+
+    @property
+    def _states(self) -> int:
+        """Number the states of the targets by their counts: another number means others."""
+        counts = [self.campaign.last_seq, *(count for name, count in self.campaign.counts.items() if name != "online")]
+        return crc32(json.dumps(counts).encode())
+
+    def _copy(self, path: Path, is_there: Callable[[], bool], table: Callable[[], Table]) -> Path:
+        with _lock_of(path.name):
+            if is_there():
+                os.utime(path, (time.time(), path.stat().st_mtime))  # read now, written when it was
+            else:
+                _write(path, table())
+                if not Campaign.objects.filter(pk=self.campaign.pk).exists():
+                    forget(self.campaign.pk)
+                    raise BadInputError(f"campaign {self.campaign.pk} was deleted meanwhile")
+                keep_within(settings.ANALYSIS_CACHE_BYTES, path)
+        return path
+
+
+def folder() -> Path:
+    """Give the folder, which nobody else may enter."""
+    path = Path(settings.ANALYSIS_DIR)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _lock_of(name: str) -> Lock:
+    with _guard:
+        if len(_making) > 1000:
+            for idle in [other for other, lock in _making.items() if not lock.locked()]:
+                del _making[idle]
+        return _making.setdefault(name, Lock())
+
+
+def _is_younger(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < seconds
+    except FileNotFoundError:
+        return False
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, table: Table) -> None:
+    """Write a copy, whole or not at all: PostgreSQL sends, another process takes in, and neither holds all of it."""
+    began = time.monotonic()
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        with processes.started("loader.py", settings.ANALYSIS_COPY_SECONDS) as loader:
+            _send(loader, table, part)
+        part.chmod(0o600)
+        part.replace(path)
+    except processes.LostError as error:
+        if error.in_time:
+            raise
+        raise UnavailableError(
+            f"copying the answers took longer than {settings.ANALYSIS_COPY_SECONDS} seconds (ANALYSIS_COPY_SECONDS)"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+        part.with_name(f"{part.name}.wal").unlink(missing_ok=True)
+    logger.info("copy written copy=%s bytes=%s seconds=%.1f", path.name, path.stat().st_size, time.monotonic() - began)
+
+
+def _send(loader: processes.Process, table: Table, part: Path) -> None:
+    told = {
+        "path": str(part),
+        "columns": table.columns,
+        "shown": table.shown,
+        "answers": table.answers,
+        "texts": table.texts,
+        "most_bytes": settings.ANALYSIS_CACHE_BYTES,
+        "memory": settings.ANALYSIS_MEMORY_BYTES,
+        "threads": settings.ANALYSIS_THREADS,
+    }
+    content = json.dumps(told).encode()
+    complaint = ""
+    try:
+        loader.stdin.write(b"%010d" % len(content) + content)
+        with connection.cursor() as cursor:
+            sql = cursor.mogrify(table.sql, table.values).decode()
+            cursor.copy_expert(f"COPY ({sql}) TO STDOUT (FORMAT csv, NULL '\\N')", loader.stdin, PIECE)
+        loader.stdin.close()
+    except BrokenPipeError:
+        complaint = loader.complaint()
+    if loader.wait():
+        complaint = complaint or loader.complaint()
+        logger.error("copy failed part=%s reason=%s", part.name, complaint)
+        raise UnavailableError(f"the answers could not be copied: {complaint or 'the process that copies them died'}")
+
+
+# --- going away ------------------------------------------------------------------------------------------------
+
+
+def _files() -> Iterator[tuple[Path, re.Match[str], os.stat_result]]:
+    for path in folder().iterdir():
+        found = NAME.match(path.name)
+        with suppress(FileNotFoundError):
+            if found:
+                yield path, found, path.stat()
+
+
+def forget(campaign_id: int) -> None:
+    """Delete every copy of a campaign: no copied row outlives it."""
+    if not Path(settings.ANALYSIS_DIR).exists():
+        return
+    for path, found, _ in list(_files()):
+        if int(found["campaign"]) == campaign_id:
+            path.unlink(missing_ok=True)
+
+
+def forget_gone() -> None:
+    """Delete copies whose campaign is gone, and files that nobody finished."""
+    if not Path(settings.ANALYSIS_DIR).exists():
+        return
+    found = list(_files())
+    there = set(
+        Campaign.objects.filter(pk__in={int(match["campaign"]) for _, match, _ in found}).values_list("pk", flat=True)
+    )
+    for path, match, stat in found:
+        left = path.suffix != ".duckdb" and time.time() - stat.st_mtime > UNFINISHED_SECONDS
+        if int(match["campaign"]) not in there or left:
+            path.unlink(missing_ok=True)
+
+
+def keep_within(most_bytes: int, newest: Path) -> None:
+    """Delete what a newer copy stands for, then the longest unused, until all of them fit; never the newest."""
+    now, files = time.time(), [(path, found, stat) for path, found, stat in _files() if path != newest]
+    stem = newest.name.rpartition(".duckdb")[0].rpartition(".")[0]
+    kept: list[tuple[Path, Any]] = []
+    for path, _, stat in files:
+        if path.name.startswith(f"{stem}.") and now - max(stat.st_atime, stat.st_mtime) > SUPERSEDED_SECONDS:
+            path.unlink(missing_ok=True)
+        elif path.suffix == ".duckdb":
+            kept.append((path, stat))
+    total = newest.stat().st_size + sum(stat.st_size for _, stat in kept)
+    for path, stat in sorted(kept, key=lambda item: item[1].st_atime):
+        if total <= most_bytes:
+            return
+        path.unlink(missing_ok=True)
+        total -= stat.st_size

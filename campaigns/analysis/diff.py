@@ -1,0 +1,234 @@
+"""Two runs compared, host by host and row by row: what came, what went, and what hosts have in common in that.
+
+Rows are compared as texts, whatever their order and as often as they come; a cell that is missing is an empty one.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import Http404
+
+from campaigns.analysis.asking import Answer, Limits, Tables, answers, running
+from campaigns.analysis.sight import sight_of
+from campaigns.models import Campaign
+from campaigns.states import State
+from fleet.errors import BadInputError
+from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
+
+MOST_BYTES = 64 * 2**20  # of a page
+EXPORT_SECONDS = 600.0
+ALWAYS = 0.9  # of the hosts that answered both: a number that differs on so many says nothing
+
+ROWS = """
+CREATE TEMP TABLE {name}_rows AS
+SELECT host_id, hash([{cells}]) AS digest, count(*) AS times, min(place) AS place
+FROM {name} WHERE place IS NOT NULL GROUP BY host_id, digest
+"""
+CHANGES = """
+CREATE TEMP TABLE changes AS
+SELECT host_id, digest, coalesce(here.times, 0) - coalesce(there.times, 0) AS more,
+    coalesce(here.place, there.place) AS place
+FROM here_rows AS here FULL JOIN there_rows AS there USING (host_id, digest) WHERE more <> 0
+"""
+# A host that is still being asked here may answer yet.
+LISTED = f"""
+CREATE TEMP TABLE listed AS
+SELECT host_id, coalesce(here.host, there.host) AS host,
+    CASE WHEN there.host IS NULL THEN 'added' WHEN here.host IS NULL THEN 'removed'
+    WHEN host_id IN (SELECT host_id FROM changes) THEN 'changed' ELSE 'same' END AS change
+FROM (SELECT DISTINCT host_id, host FROM here) AS here
+FULL JOIN (SELECT DISTINCT host_id, host FROM there) AS there USING (host_id)
+WHERE here.host IS NOT NULL
+OR host_id NOT IN (SELECT host_id FROM states WHERE state IN ('{State.WAITING}', '{State.DELIVERED}'))
+"""  # noqa: S608 - constants
+ITEMS = """
+WITH page AS (SELECT * FROM listed WHERE change <> 'same' ORDER BY host, host_id {window}),
+rows AS (
+    SELECT page.host_id, changes.more > 0 AS gained, abs(changes.more) AS times, changes.place,
+        CASE WHEN changes.more > 0 THEN [{here}] ELSE [{there}] END AS cells
+    FROM page JOIN changes USING (host_id)
+    LEFT JOIN here ON here.host_id = page.host_id AND here.place = changes.place AND changes.more > 0
+    LEFT JOIN there ON there.host_id = page.host_id AND there.place = changes.place AND changes.more < 0
+)
+SELECT page.host_id, page.host, page.change,
+    list({{'times': rows.times, 'cells': rows.cells}} ORDER BY rows.place) FILTER (rows.gained),
+    list({{'times': rows.times, 'cells': rows.cells}} ORDER BY rows.place) FILTER (NOT rows.gained)
+FROM page LEFT JOIN rows USING (host_id) GROUP BY ALL ORDER BY page.host, page.host_id
+"""
+GROUPS = """
+WITH grouped AS (
+    SELECT digest, more > 0 AS gained, count(DISTINCT host_id) AS hosts,
+        count(DISTINCT host_id) FILTER (change = 'changed') AS in_both, min(host_id) AS example
+    FROM changes JOIN listed USING (host_id) GROUP BY digest, gained
+),
+page AS (SELECT * FROM grouped ORDER BY hosts DESC, in_both DESC, gained DESC, digest {window})
+SELECT CASE WHEN page.gained THEN 'added' ELSE 'removed' END,
+    CASE WHEN page.gained THEN [{here}] ELSE [{there}] END, page.hosts, page.in_both
+FROM page JOIN changes ON changes.host_id = page.example AND changes.digest = page.digest
+LEFT JOIN here ON here.host_id = page.example AND here.place = changes.place AND page.gained
+LEFT JOIN there ON there.host_id = page.example AND there.place = changes.place AND NOT page.gained
+ORDER BY page.hosts DESC, page.in_both DESC, page.gained DESC, page.digest
+"""
+COUNTS = "SELECT change, count(*) FROM listed GROUP BY change"
+# The sum of digests is the same in whatever order they come.
+ALWAYS_DIFFERENT = """
+WITH there_sums AS (SELECT host_id, {there_sums} FROM there WHERE place IS NOT NULL GROUP BY host_id),
+here_sums AS (SELECT host_id, {here_sums} FROM here WHERE place IS NOT NULL GROUP BY host_id)
+SELECT {verdicts} FROM here_sums AS here JOIN there_sums AS there USING (host_id)
+"""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """A campaign (`here`) beside one that came before (`there`)."""
+
+    here: Campaign
+    there: Campaign
+    ignored: Sequence[str]
+    tables: Tables
+
+    @property
+    def columns(self) -> list[str]:
+        """Give the columns of both, in order."""
+        return list(dict.fromkeys([*self.here.columns, *self.there.columns]))
+
+    @property
+    def compared(self) -> list[str]:
+        """Give those that count."""
+        return [column for column in self.columns if column not in self.ignored]
+
+    def page(self, limit: int, offset: int, *, by_groups: bool) -> dict[str, Any]:
+        """Give a page of items or groups, the hosts of each kind, and the columns that had better be ignored."""
+        sql = [self._sql(f"LIMIT {limit} OFFSET {offset}", by_groups=by_groups), COUNTS]
+        if shared := self._shared():
+            sql.append(self._always_different(shared))
+        found = answers(sql, self.tables, Limits(bytes=MOST_BYTES))
+        hosts = {"added": 0, "removed": 0, "changed": 0, "same": 0, **dict(found[1].rows)}
+        return {
+            "results": [self._item(row, by_groups=by_groups) for row in found[0].rows],
+            "truncated": found[0].truncated,
+            "hosts": hosts,
+            "columns": self.columns,
+            "suggested_ignore": _suggested(shared, found[2]) if shared else [],
+            "as_of_seq": self.here.last_seq,
+        }
+
+    def every_item(self, *, by_groups: bool) -> Iterator[dict[str, Any]]:
+        """Walk over all items or groups."""
+        sql = [self._sql("", by_groups=by_groups)]
+        with running(sql, self.tables, Limits(seconds=EXPORT_SECONDS)) as messages:
+            for message in messages:
+                if isinstance(message, list):
+                    yield from (self._item(row, by_groups=by_groups) for row in message)
+
+    def as_ndjson(self, *, by_groups: bool) -> Iterator[str]:
+        """Write each item as a line of JSON."""
+        for item in self.every_item(by_groups=by_groups):
+            yield json.dumps(item) + "\n"
+
+    def as_csv(self, *, by_groups: bool) -> Iterator[str]:
+        """Write each row that is only here or only there as a line of a table."""
+        ours = ("change", "hosts") if by_groups else ("change", *HOST_COLUMNS, "only")
+        columns = self.compared if by_groups else self.columns
+        names = [*ours, *beside(ours, columns)]
+        return csv_lines(names, self._lines(columns, by_groups=by_groups))
+
+    def _lines(self, columns: list[str], *, by_groups: bool) -> Iterator[list[Any]]:
+        for item in self.every_item(by_groups=by_groups):
+            if by_groups:
+                yield [item["change"], item["hosts"], *(item["row"].get(name, "") for name in columns)]
+                continue
+            before = [item["change"], item["host"]["hostname"], item["host"]["id"]]
+            for only, rows in (("there", item["removed"]), ("here", item["added"])):
+                yield from ([*before, only, *(row.get(name, "") for name in columns)] for row in rows)
+            if not item["removed"] and not item["added"]:
+                yield [*before, "", *([""] * len(columns))]
+
+    # --- the SQL ----------------------------------------------------------------------------------------------
+
+    def _sql(self, window: str, *, by_groups: bool) -> str:
+        columns = self.compared if by_groups else self.columns
+        here, there = (_cells(side, name, columns) for side, name in ((self.here, "here"), (self.there, "there")))
+        return (GROUPS if by_groups else ITEMS).format(window=window, here=here, there=there)
+
+    def _item(self, row: list[Any], *, by_groups: bool) -> dict[str, Any]:
+        if by_groups:
+            change, cells, hosts, in_both = row
+            return {"row": _row(self.compared, cells), "change": change, "hosts": hosts, "hosts_in_both": in_both}
+        host_id, host, change, added, removed = row
+        return {
+            "host": {"id": host_id, "hostname": host},
+            "change": change,
+            "added": _rows(self.columns, added),
+            "removed": _rows(self.columns, removed),
+        }
+
+    def _shared(self) -> list[str]:
+        return [column for column in self.here.columns if column in self.there.columns]
+
+    def _always_different(self, columns: list[str]) -> str:
+        sums = {
+            name: ", ".join(
+                f"sum(hash(coalesce({place}, ''))::HUGEINT) AS d{at},"
+                f" bool_and({place} = '' OR TRY_CAST({place} AS DOUBLE) IS NOT NULL) AS n{at}"
+                for at, place in enumerate(_place(side, "", column) for column in columns)
+            )
+            for side, name in ((self.here, "here_sums"), (self.there, "there_sums"))
+        }
+        verdicts = ", ".join(
+            f"avg((here.d{at} <> there.d{at})::INT) >= {ALWAYS} AND bool_and(here.n{at} AND there.n{at})"
+            for at in range(len(columns))
+        )
+        return ALWAYS_DIFFERENT.format(verdicts=verdicts, **sums)
+
+
+def compared(here: Campaign, number: int, ignored: Sequence[str], by: User | AnonymousUser) -> Diff:
+    """Put a campaign beside another that this person may look at. Raise Http404 or BadInputError."""
+    there = Campaign.objects.visible_to(by).filter(pk=number).first()
+    if there is None:
+        raise Http404
+    if here.pk == there.pk:
+        raise BadInputError(f"with {number} is this campaign itself, expected is another one", "with")
+    if here.sql != there.sql and set(here.columns) != set(there.columns):
+        raise BadInputError(
+            f"campaigns {here.pk} and {there.pk} asked different SQL and have different columns: runs of the same SQL,"
+            " or of the same columns, can be compared",
+            "with",
+        )
+    tables = Tables(sight_of(by))
+    diff = Diff(here, there, ignored, tables)
+    if unknown := [name for name in ignored if diff.columns and name not in diff.columns]:
+        raise BadInputError(f"ignore {unknown[0]!r} is no column, there are {', '.join(diff.columns[:20])}", "ignore")
+    for name, campaign in (("here", here), ("there", there)):
+        tables.add_plain(name, campaign, "answers")
+        tables.prepare(ROWS.format(name=name, cells=_cells(campaign, name, diff.compared, or_empty=True)))
+    tables.add_plain("states", here, "targets")
+    tables.prepare(CHANGES, LISTED)
+    return diff
+
+
+def _cells(campaign: Campaign, table: str, columns: Sequence[str], *, or_empty: bool = False) -> str:
+    """Give the cells of these columns as SQL; NULL for those that the campaign does not have."""
+    cells = [_place(campaign, f"{table}.", column) for column in columns]
+    return ", ".join(f"coalesce({cell}, '')" for cell in cells) if or_empty else ", ".join(cells)
+
+
+def _place(campaign: Campaign, table: str, column: str) -> str:
+    if column not in campaign.columns:
+        return "NULL::VARCHAR"
+    return f"{table}c{campaign.columns.index(column)}"
+
+
+def _row(columns: Sequence[str], cells: list[Any]) -> dict[str, str]:
+    return {column: cell for column, cell in zip(columns, cells, strict=True) if cell is not None}
+
+
+def _rows(columns: Sequence[str], found: list[dict[str, Any]] | None) -> list[dict[str, str]]:
+    return [_row(columns, each["cells"]) for each in found or [] for _ in range(each["times"])]
+
+
+def _suggested(columns: list[str], verdicts: Answer) -> list[str]:
+    return [column for column, differs in zip(columns, verdicts.rows[0], strict=True) if differs]

@@ -1,0 +1,114 @@
+"""The API of analysis: SQL over the answers of a campaign, and two runs compared."""
+
+from typing import Any, ClassVar, cast
+
+from django.contrib.auth.models import User
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from campaigns.analysis import asking, diff
+from campaigns.api.answers import Window
+from campaigns.api.downloads import attachment
+from campaigns.models import Campaign
+from fleet.api import StrictSerializer
+from fleet.errors import BadInputError
+from fleet.parameters import PAGING, Parameters, flag_in, number_in
+from fleet.views import ApiView
+
+WITH = OpenApiParameter("with", int, required=True, description="the campaign that came before")
+IGNORE = OpenApiParameter("ignore", str, many=True, description="a column that is not compared; may be repeated")
+GROUPS = OpenApiParameter("groups", bool, description="rows that hosts have in common, instead of hosts")
+
+
+class SqlSerializer(StrictSerializer):
+    """One question over answers."""
+
+    sql = serializers.CharField(trim_whitespace=False, allow_blank=True)
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    """A column of a result: its name and the engine's word for its type."""
+
+    name = serializers.CharField()
+    type = serializers.CharField()
+
+
+class SqlAnswerSerializer(serializers.Serializer[Any]):
+    """What came of the SQL: `truncated` when there were more rows than are given."""
+
+    columns = ColumnSerializer(many=True)
+    rows = serializers.ListField(child=serializers.ListField())
+    truncated = serializers.BooleanField()
+    took_ms = serializers.IntegerField()
+    as_of_seq = serializers.IntegerField(help_text="up to which seq answers were looked at")
+
+
+def sql_in(request: Request) -> str:
+    """Give the SQL of a body. Raise ValidationError."""
+    body = SqlSerializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return str(body.validated_data["sql"])
+
+
+class AnalysisViews(ApiView, GenericViewSet[Campaign]):
+    """What people make of a campaign's answers."""
+
+    query_parameters: ClassVar[Parameters] = {
+        "sql": (),
+        "diff": (*PAGING, WITH, IGNORE, GROUPS),
+        "diff_csv": (WITH, IGNORE, GROUPS),
+        "diff_ndjson": (WITH, IGNORE, GROUPS),
+    }
+    actions_that_read: ClassVar[tuple[str, ...]] = ("sql",)
+    actions_for_viewers: ClassVar[tuple[str, ...]] = ("sql",)  # by POST, since SQL may be longer than an address
+
+    @extend_schema(request=SqlSerializer, responses=SqlAnswerSerializer)
+    @action(detail=True, methods=["post"])
+    def sql(self, request: Request, pk: str) -> Response:
+        """Run one SELECT of DuckDB's SQL over the answers.
+
+        Tables: `answers`, `targets`, `hosts`, and `campaign_ID` or `answers_of(ID)` of campaigns that one may look at.
+        """
+        sql, campaign = sql_in(request), self.get_object()
+        return Response(asking.ask(campaign, sql, cast(User, request.user)).as_json(campaign.last_seq))
+
+    def _compared(self) -> diff.Diff:
+        campaign, request = self.get_object(), self.request
+        if "with" not in request.query_params:
+            raise BadInputError("with is missing: the number of the campaign that came before", "with")
+        number = number_in(request, "with", 0)
+        return diff.compared(campaign, number, request.query_params.getlist("ignore"), cast(User, request.user))
+
+    @extend_schema(operation_id="campaigns_diff_retrieve", responses=OpenApiTypes.OBJECT)
+    @action(detail=True)
+    def diff(self, request: Request, pk: str) -> Response:
+        """Compare with a campaign that came before: one item for each host whose answer differs.
+
+        `change` is `added` (the host answered only here), `removed` (only there) or `changed`; `added` and `removed`
+        are the rows that are only here and only there. With `groups` an item is a row that hosts gained or lost, with
+        their number, and `hosts_in_both` of them answered both. `suggested_ignore` names columns of numbers that differ
+        on almost every host, `hosts` counts them by `change`. Hosts that are still being asked here are not `removed`
+        yet.
+        """
+        window, compared = Window(request), self._compared()
+        page = compared.page(window.one_more, window.offset, by_groups=flag_in(request, "groups") is True)
+        found, more = page.pop("results"), page.pop("truncated")
+        return Response({**window.body(found[: window.limit], more=more or len(found) > window.limit), **page})
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def diff_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give every row that is only here or only there as a table; `change` says which."""
+        lines = self._compared().as_csv(by_groups=flag_in(request, "groups") is True)
+        return attachment(request, lines, f"diff-{pk}.csv", "text/csv")
+
+    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    def diff_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give every item of the comparison as a line of JSON."""
+        lines = self._compared().as_ndjson(by_groups=flag_in(request, "groups") is True)
+        return attachment(request, lines, f"diff-{pk}.ndjson", "application/x-ndjson")

@@ -1,0 +1,140 @@
+"""Two runs compared, on pages, as files and by groups."""
+
+import csv
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns.models import Campaign
+from campaigns.states import State
+from tests.factories import answer, make_campaign, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Api = Callable[[User | None], APIClient]
+
+
+def package(name: str, version: str, pid: int) -> dict[str, str]:
+    return {"name": name, "version": version, "pid": str(pid)}
+
+
+@pytest.fixture
+def runs(board: None, db: None) -> tuple[Campaign, Campaign, list[Host]]:
+    """Give a run and a later one: hosts that changed, that stayed, that answered one of them, and one still asked."""
+    hosts = make_hosts(6)
+    before, after = make_campaign(*hosts), make_campaign(*hosts)
+    ssl, bash = "openssl", "bash"
+    for place, host in enumerate(hosts[:4]):
+        answer(
+            before,
+            host,
+            package(ssl, "3.0.18", place),
+            package(bash, "5.2", 10 + place),
+            package(bash, "5.2", 10 + place),
+        )
+    answer(before, hosts[5])
+    answer(after, hosts[0], package(bash, "5.2", 50), package(bash, "5.2", 50), package(ssl, "3.0.19", 40))
+    answer(after, hosts[1], package(ssl, "3.0.19", 41), package(bash, "5.2", 51))
+    answer(after, hosts[2], package(bash, "5.2", 60), package(ssl, "3.0.18", 61), package(bash, "5.2", 60))
+    answer(after, hosts[3], state=State.FAILED)  # no answer: it is only there
+    answer(after, hosts[4], package(ssl, "3.0.19", 44))
+    return before, after, hosts
+
+
+def get(client: APIClient, path: str) -> Any:
+    found = client.get(f"/api/v1/campaigns/{path}")
+    assert found.status_code == 200, found.content
+    return found
+
+
+def text(answer: Any) -> str:
+    return b"".join(answer.streaming_content).decode()
+
+
+def test_each_host_whose_answer_differs_is_an_item_with_its_rows(
+    api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]
+) -> None:
+    before, after, hosts = runs
+    client = api(observer)
+    address = f"{after.pk}/diff/?with={before.pk}&ignore=pid"
+
+    body = get(client, address).json()
+    first = get(client, f"{address}&limit=2").json()
+    rest = client.get(first["next"]).json()
+
+    items = {item["host"]["id"]: item for item in body["results"]}
+    changes = {host: (item["change"], len(item["added"]), len(item["removed"])) for host, item in items.items()}
+    assert changes == {
+        hosts[0].pk: ("changed", 1, 1),
+        hosts[1].pk: ("changed", 1, 2),
+        hosts[3].pk: ("removed", 0, 3),
+        hosts[4].pk: ("added", 1, 0),
+    }
+    assert items[hosts[0].pk]["added"] == [package("openssl", "3.0.19", 40)]
+    assert items[hosts[0].pk]["removed"] == [package("openssl", "3.0.18", 0)]
+    assert body["hosts"] == {"added": 1, "removed": 1, "changed": 2, "same": 1}  # the sixth is still asked
+    assert body["suggested_ignore"] == ["pid"]
+    assert [*first["results"], *rest["results"]] == body["results"]
+    assert (body["next"], rest["next"]) == (None, None)
+
+
+def test_groups_count_what_hosts_gained_and_lost(
+    api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]
+) -> None:
+    before, after, _ = runs
+
+    groups = get(api(observer), f"{after.pk}/diff/?with={before.pk}&ignore=pid&groups=true").json()["results"]
+
+    assert groups[0] == {
+        "row": {"name": "openssl", "version": "3.0.19"},
+        "change": "added",
+        "hosts": 3,
+        "hosts_in_both": 2,
+    }
+    assert {(group["change"], group["row"]["version"], group["hosts"], group["hosts_in_both"]) for group in groups} == {
+        *(("added", "3.0.19", 3, 2), ("removed", "3.0.18", 3, 2), ("removed", "5.2", 2, 1)),
+    }
+
+
+def test_files_hold_what_pages_show(api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]) -> None:
+    before, after, _ = runs
+    client, query = api(observer), f"with={before.pk}&ignore=pid"
+
+    items = get(client, f"{after.pk}/diff/?{query}").json()["results"]
+    lines = [json.loads(line) for line in text(get(client, f"{after.pk}/diff.ndjson?{query}")).splitlines()]
+    table = list(csv.DictReader(text(get(client, f"{after.pk}/diff.csv?{query}")).splitlines()))
+    grouped = list(csv.DictReader(text(get(client, f"{after.pk}/diff.csv?{query}&groups=true")).splitlines()))
+
+    assert lines == items
+    assert [(row["host"], row["only"]) for row in table] == [
+        (item["host"]["hostname"], only)
+        for item in items
+        for only, rows in (("there", item["removed"]), ("here", item["added"]))
+        for _ in rows
+    ]
+    assert grouped[0] == {"change": "added", "hosts": "3", "name": "openssl", "version": "3.0.19"}
+
+
+def test_what_cannot_be_compared_is_refused_in_words(
+    api: Api, observer: User, stranger: User, runs: tuple[Campaign, Campaign, list[Host]]
+) -> None:
+    before, after, hosts = runs
+    other = make_campaign(hosts[0], sql="SELECT 2")
+    answer(other, hosts[0], {"uid": "1"})
+    client = api(observer)
+    refused = {
+        f"{after.pk}/diff/": "with is missing",
+        f"{after.pk}/diff/?with={after.pk}": "this campaign itself",
+        f"{after.pk}/diff/?with={other.pk}": "asked different SQL and have different columns",
+        f"{after.pk}/diff/?with={before.pk}&ignore=nope": "ignore 'nope' is no column, there are name, version, pid",
+    }
+
+    for path, words in refused.items():
+        found = client.get(f"/api/v1/campaigns/{path}")
+        assert (found.status_code, words in found.json()["error"]) == (400, True), found.json()
+    assert client.get(f"/api/v1/campaigns/{after.pk}/diff/?with=999").status_code == 404
+    assert api(stranger).get(f"/api/v1/campaigns/{after.pk}/diff/?with={before.pk}").status_code == 403
