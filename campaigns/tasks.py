@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from agents.board import heartbeats
-from campaigns.answers import audit, retention
+from campaigns.answers import archive, audit, retention
 from campaigns.running import sweeps, targeting, upkeep
 from campaigns.tokens import ApiToken
 from fleet import sessions
@@ -55,6 +55,12 @@ def note_worker() -> None:
 def keep_audit() -> None:
     """Write the audit records of campaigns that ended."""
     audit.keep()
+
+
+@shared_task(name="campaigns.archive")
+def write_archive() -> None:
+    """Write what ended to the archive."""
+    archive.archive()
 
 
 @shared_task(name="campaigns.purge")

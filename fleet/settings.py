@@ -281,7 +281,20 @@ LOGIN_REDIRECT_URL = "ask"
 LOGOUT_REDIRECT_URL = "login"
 # Carves lie as files of their own in a folder that gateways, workers and consoles share; another storage will do.
 CARVES_DIR = env.str("CARVES_DIR", default=str(BASE_DIR / ".carves"))
+# The archive of answers, where it is switched on: any Django storage, a folder unless told. For S3: install
+# django-storages[s3], ARCHIVE_BACKEND=storages.backends.s3.S3Storage, ARCHIVE_OPTIONS={"bucket_name": "…"}.
+ARCHIVE_ANSWERS = env.bool("ARCHIVE_ANSWERS", default=False)
+ARCHIVE_BACKEND = env.str("ARCHIVE_BACKEND", default="django.core.files.storage.FileSystemStorage")
+ARCHIVE_OPTIONS = env.json(
+    "ARCHIVE_OPTIONS",
+    default={
+        "location": str(BASE_DIR / ".archive"),
+        "file_permissions_mode": 0o600,
+        "directory_permissions_mode": 0o700,
+    },
+)
 STORAGES = {
+    "archive": {"BACKEND": ARCHIVE_BACKEND, "OPTIONS": ARCHIVE_OPTIONS},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "carves": {
@@ -359,6 +372,7 @@ QUEUES = {
     "campaigns.keep_audit": "sweeps",
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
+    "campaigns.archive": "live",  # a million rows take seconds, which no end of a campaign may wait for
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
@@ -396,6 +410,7 @@ CELERY_BEAT_SCHEDULE = {
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),
+    **({"archive": _every(10.0, "campaigns.archive")} if ARCHIVE_ANSWERS else {}),
     "purge": _every(5.0, "campaigns.purge"),
     "end-sessions": _every(5.0, "campaigns.end_sessions"),
     "housekeep": _every(30.0, "agents.housekeep"),

@@ -3,9 +3,10 @@
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -13,8 +14,9 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
 from campaigns.analysis import processes
-from campaigns.analysis.copies import Source
+from campaigns.analysis.copies import Source, written_apart
 from campaigns.analysis.sight import Sight, sight_of
+from campaigns.analysis.tables import Table
 from campaigns.models import Campaign
 from fleet.errors import BadInputError, TooManyError
 from fleet.text import is_text
@@ -69,8 +71,16 @@ def ask(campaign: Campaign, sql: str, by: User | AnonymousUser) -> Answer:
     """Run a person's SQL over the answers of a campaign. Raise BadInputError, UnavailableError or TooManyError."""
     check_text(sql)
     tables = Tables(sight_of(by))
-    tables.add_named(campaign, sql, by)
+    tables.add_named(whole(campaign), sql, by)
     return answer(sql, tables, limits_of_people())
+
+
+def whole(campaign: Campaign) -> Campaign:
+    """Give the campaign itself where it is a copy for who sees a part: places of columns are those of all."""
+    found = Campaign.objects.filter(pk=campaign.pk).first() if campaign.limits else campaign
+    if found is None:
+        raise BadInputError(f"campaign {campaign.pk} was deleted meanwhile")
+    return found
 
 
 def check_text(sql: str) -> None:
@@ -90,6 +100,8 @@ class Tables:
         self._plain: dict[str, tuple[Campaign, str]] = {}
         self._prepare: list[str] = []
         self._names: dict[int, str] = {}
+        self._apart: dict[str, tuple[Table, Sequence[str]]] = {}
+        self._files: list[Path] = []
 
     def add_named(self, campaign: Campaign, sql: str, by: User | AnonymousUser) -> None:
         """Add what the SQL may mean: more than it does, since names also stand in texts and comments."""
@@ -120,12 +132,28 @@ class Tables:
         """Add a table of a campaign under a name, as it was copied."""
         self._plain[name] = (campaign, table)
 
+    def add_apart(self, name: str, table: Table, ours: Sequence[str]) -> None:
+        """Add a table of several campaigns: its copy lasts as long as the question. `ours` stand before the answers."""
+        self._apart[name] = (table, ours)
+
+    def close(self) -> None:
+        """Delete what was copied for this question alone."""
+        while self._files:
+            self._files.pop().unlink(missing_ok=True)
+
+    def _copied_apart(self, copies: dict[str, str]) -> dict[str, tuple[str, Sequence[str]]]:
+        for name, (table, _) in self._apart.items():
+            self._files.append(written_apart(table))
+            copies[f"{name}_copy"] = str(self._files[-1])
+        return {name: (f"{name}_copy", ours) for name, (_, ours) in self._apart.items()}
+
     def copied(self) -> dict[str, Any]:
         """Have copies of all of it; give what the process is told."""
         copies: dict[str, str] = {}
         answers = {name: self._copied_answers(campaign, copies) for name, campaign in self._answers.items()}
         plain = {name: self._copied(campaign, table, copies) for name, (campaign, table) in self._plain.items()}
-        return {"copies": copies, "answers": answers, "plain": plain, "prepare": self._prepare}
+        apart = self._copied_apart(copies)
+        return {"copies": copies, "answers": answers, "plain": plain, "apart": apart, "prepare": self._prepare}
 
     def prepare(self, *statements: str) -> None:
         """Run statements of ours before the question; never a person's."""
@@ -183,6 +211,7 @@ def running(sql: list[str], tables: Tables, limits: Limits) -> Iterator[Iterator
         with processes.started("worker.py", START_SECONDS) as worker:
             yield _messages(worker, sql, tables, limits)
     finally:
+        tables.close()
         _at_once.release()
 
 

@@ -31,6 +31,7 @@ from fleet.errors import BadInputError, UnavailableError
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"(?P<campaign>\d+)\.(?P<table>[a-z]+)\.(?P<sight>[0-9a-z-]+)\.(?P<version>\d+)\.duckdb")
+APART = "apart-"  # begins the names of copies that belong to one question
 FACTS_SECONDS = 60.0  # how old facts of hosts, and states of a campaign that ended, may be
 STATES_SECONDS = 1.0  # the same of states while a campaign is under way
 UNFINISHED_SECONDS = 600.0  # after which a file that nobody finished is left by a process that died
@@ -115,6 +116,13 @@ def _is_younger(path: Path, seconds: float) -> bool:
         return False
 
 
+def written_apart(table: Table) -> Path:
+    """Write a copy that belongs to one question, which deletes it."""
+    path = folder() / f"{APART}{uuid4().hex}.duckdb"
+    _write(path, table)
+    return path
+
+
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +202,9 @@ def forget_gone() -> None:
     there = set(
         Campaign.objects.filter(pk__in={int(match["campaign"]) for _, match, _ in found}).values_list("pk", flat=True)
     )
+    for path in folder().glob(f"{APART}*"):
+        if not _is_younger(path, UNFINISHED_SECONDS):
+            path.unlink(missing_ok=True)
     for path, match, stat in found:
         left = path.suffix != ".duckdb" and time.time() - stat.st_mtime > UNFINISHED_SECONDS
         if int(match["campaign"]) not in there or left:

@@ -4,20 +4,21 @@ Rows are compared as texts, whatever their order and as often as they come; a ce
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import User
 from django.http import Http404
 
-from campaigns.analysis.asking import Answer, Limits, Tables, answers, running
+from campaigns.analysis.asking import Answer, Limits, Tables, answers, running, whole
 from campaigns.analysis.sight import sight_of
 from campaigns.models import Campaign
 from campaigns.states import State
 from fleet.errors import BadInputError
 from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
 
+See = Callable[[Campaign, User], Campaign]
 MOST_BYTES = 64 * 2**20  # of a page
 EXPORT_SECONDS = 600.0
 ALWAYS = 0.9  # of the hosts that answered both: a number that differs on so many says nothing
@@ -89,11 +90,7 @@ class Diff:
     there: Campaign
     ignored: Sequence[str]
     tables: Tables
-
-    @property
-    def columns(self) -> list[str]:
-        """Give the columns of both, in order."""
-        return list(dict.fromkeys([*self.here.columns, *self.there.columns]))
+    columns: list[str]  # of both, as far as the person sees them
 
     @property
     def compared(self) -> list[str]:
@@ -167,7 +164,7 @@ class Diff:
         }
 
     def _shared(self) -> list[str]:
-        return [column for column in self.here.columns if column in self.there.columns]
+        return [column for column in self.columns if column in self.here.columns and column in self.there.columns]
 
     def _always_different(self, columns: list[str]) -> str:
         sums = {
@@ -185,11 +182,12 @@ class Diff:
         return ALWAYS_DIFFERENT.format(verdicts=verdicts, **sums)
 
 
-def compared(here: Campaign, number: int, ignored: Sequence[str], by: User | AnonymousUser) -> Diff:
-    """Put a campaign beside another that this person may look at. Raise Http404 or BadInputError."""
+def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see: See) -> Diff:
+    """Put a campaign beside another of which `see` gives what the person sees. Raise Http404 or BadInputError."""
     there = Campaign.objects.visible_to(by).filter(pk=number).first()
     if there is None:
         raise Http404
+    here = whole(here)
     if here.pk == there.pk:
         raise BadInputError(f"with {number} is this campaign itself, expected is another one", "with")
     if here.sql != there.sql and set(here.columns) != set(there.columns):
@@ -199,9 +197,10 @@ def compared(here: Campaign, number: int, ignored: Sequence[str], by: User | Ano
             "with",
         )
     tables = Tables(sight_of(by))
-    diff = Diff(here, there, ignored, tables)
-    if unknown := [name for name in ignored if diff.columns and name not in diff.columns]:
-        raise BadInputError(f"ignore {unknown[0]!r} is no column, there are {', '.join(diff.columns[:20])}", "ignore")
+    columns = list(dict.fromkeys([*see(here, by).columns, *see(there, by).columns]))
+    diff = Diff(here, there, ignored, tables, columns)
+    if unknown := [name for name in ignored if columns and name not in columns]:
+        raise BadInputError(f"ignore {unknown[0]!r} is no column, there are {', '.join(columns[:20])}", "ignore")
     for name, campaign in (("here", here), ("there", there)):
         tables.add_plain(name, campaign, "answers")
         tables.prepare(ROWS.format(name=name, cells=_cells(campaign, name, diff.compared, or_empty=True)))

@@ -70,6 +70,14 @@ def _types(connection: Any, places: list[str]) -> dict[str, str]:
     return {place: (kinds or ["VARCHAR"])[0] for place, kinds in candidates.items()}
 
 
+def _with_cells(connection: Any, answers: list[list[str]]) -> list[list[str]]:
+    if not answers:
+        return []
+    counts = ", ".join(f"count({_quoted(place)})" for place, _ in answers)
+    found = connection.execute(f"SELECT {counts} FROM cells").fetchone()  # noqa: S608 - places are ours
+    return [answer for answer, count in zip(answers, found, strict=True) if count]
+
+
 def main() -> None:
     """Write the copy."""
     told = json.loads(_read(int(_read(10))))
@@ -79,7 +87,8 @@ def main() -> None:
     _load(connection, told["columns"], told["shown"])
     types = _types(connection, [place for place, _ in told["answers"] if place not in told["texts"]])
     connection.execute("CREATE TABLE columns (name VARCHAR, place VARCHAR, type VARCHAR)")
-    for place, name in told["answers"]:
+    # A column that no host has whom the person may see is none for him.
+    for place, name in _with_cells(connection, told["answers"]):
         connection.execute("INSERT INTO columns VALUES (?, ?, ?)", [name, place, types.get(place, "VARCHAR")])
     connection.close()
 

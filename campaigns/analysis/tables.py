@@ -110,15 +110,7 @@ def names_of(columns: Iterable[str], ours: Sequence[str] = OURS) -> list[str]:
 def answers_table(campaign: Campaign, last_seq: int, sight: Sight) -> Table:
     """Give the table of what hosts answered up to a seq; a host that answered no rows is in it, with empty cells."""
     columns = campaign.columns
-    if len(columns) > MOST_COLUMNS:
-        raise BadInputError(
-            f"campaign {campaign.pk} has {len(columns)} columns, {MOST_COLUMNS} are the most that can be analysed"
-        )
-    if campaign.stored_bytes > settings.ANALYSIS_COPY_BYTES:
-        raise BadInputError(
-            f"campaign {campaign.pk} has {campaign.stored_bytes} bytes of answers, {settings.ANALYSIS_COPY_BYTES} are"
-            " the most that can be analysed (ANALYSIS_COPY_BYTES): export them instead"
-        )
+    check_size(f"campaign {campaign.pk}", columns, campaign.stored_bytes)
     seen, values = sight.of("result.host_id")
     cells = "".join([", item.row ->> %s"] * len(columns))
     sql = ANSWERS.format(received_at=UTC.format("result.received_at"), cells=cells, seen=seen)
@@ -131,6 +123,17 @@ def answers_table(campaign: Campaign, last_seq: int, sight: Sight) -> Table:
         answers=list(zip(places, names, strict=True)),
         texts=[place for place, name in zip(places, names, strict=True) if is_text_by_name(name)],
     )
+
+
+def check_size(whose: str, columns: Sequence[str], stored_bytes: int) -> None:
+    """Raise BadInputError for more than is copied."""
+    if len(columns) > MOST_COLUMNS:
+        raise BadInputError(f"{whose} has {len(columns)} columns, {MOST_COLUMNS} are the most that can be analysed")
+    if stored_bytes > settings.ANALYSIS_COPY_BYTES:
+        raise BadInputError(
+            f"{whose} has {stored_bytes} bytes of answers, {settings.ANALYSIS_COPY_BYTES} are the most that can be"
+            " analysed (ANALYSIS_COPY_BYTES): export them instead"
+        )
 
 
 def is_text_by_name(name: str) -> bool:

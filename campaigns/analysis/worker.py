@@ -122,6 +122,16 @@ def make_answers(connection: Any, view: str, alias: str, facts: str) -> None:
     )
 
 
+def make_apart(connection: Any, view: str, alias: str, ours: list[str]) -> None:
+    """Make a table of answers of several campaigns, whose hosts are told of in the same copy."""
+    columns = columns_of(connection, alias)
+    own = [*map(quoted, ours), *(f"{_typed(place, kind)} AS {quoted(name)}" for name, place, kind in columns)]
+    connection.execute(
+        f"CREATE VIEW {quoted(view)} AS SELECT {', '.join(own)}"  # noqa: S608 - ours, quoted
+        f" FROM {quoted(alias)}.cells AS cells WHERE cells.place IS NOT NULL"
+    )
+
+
 def _typed(place: str, kind: str) -> str:
     cell = f"cells.{quoted(place)}"
     return cell if kind == "VARCHAR" else f"CAST(nullif({cell}, '') AS {kind})"
@@ -131,6 +141,8 @@ def make_tables(connection: Any, tables: dict[str, Any]) -> None:
     """Make the tables that the question may name."""
     for view, (alias, facts) in tables["answers"].items():
         make_answers(connection, view, alias, facts)
+    for view, (alias, ours) in tables["apart"].items():
+        make_apart(connection, view, alias, ours)
     for view, alias in tables["plain"].items():
         connection.execute(
             f"CREATE VIEW {quoted(view)} AS SELECT * FROM {quoted(alias)}.cells"  # noqa: S608 - ours, quoted

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from campaigns.models import Campaign
 from campaigns.states import Status
 
 
@@ -40,3 +41,15 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"campaign {self.campaign_id} of {self.launched_by}"
+
+
+class Archive(models.Model):
+    """How far the answers of a campaign are in the archive."""
+
+    campaign = models.OneToOneField(Campaign, models.CASCADE, related_name="archive")
+    up_to_seq = models.PositiveBigIntegerField(default=0)
+    written_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(help_text="when it may be tried (again)")
+
+    def __str__(self) -> str:
+        return f"campaign {self.campaign_id} up to {self.up_to_seq}"

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from campaigns.analysis import asking, diff
+from campaigns.answers.sight import seen_by
 from campaigns.api.answers import Window
 from campaigns.api.downloads import attachment
 from campaigns.models import Campaign
@@ -83,7 +84,9 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         if "with" not in request.query_params:
             raise BadInputError("with is missing: the number of the campaign that came before", "with")
         number = number_in(request, "with", 0)
-        return diff.compared(campaign, number, request.query_params.getlist("ignore"), cast(User, request.user))
+        return diff.compared(
+            campaign, number, request.query_params.getlist("ignore"), cast(User, request.user), seen_by
+        )
 
     @extend_schema(operation_id="campaigns_diff_retrieve", responses=OpenApiTypes.OBJECT)
     @action(detail=True)

@@ -14,9 +14,11 @@ LINES_A_CHUNK = 500
 BOM = OpenApiParameter("bom", bool, description="1: begin with a byte order mark, which old spreadsheets need")
 
 
-def attachment(request: Request, content: Iterator[Any], name: str, content_type: str) -> StreamingHttpResponse:
-    """Send the lines as a file of that name."""
-    chunks: Any = _chunks(content)
+def attachment(
+    request: Request, content: Iterator[Any], name: str, content_type: str, *, in_pieces: bool = False
+) -> StreamingHttpResponse:
+    """Send the lines as a file of that name, or pieces that are large enough already."""
+    chunks: Any = content if in_pieces else _chunks(content)
     if isinstance(request._request, ASGIRequest):
         chunks = _one_by_one(chunks)
     return StreamingHttpResponse(

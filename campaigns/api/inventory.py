@@ -25,6 +25,7 @@ from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, 
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answers import Window
+from campaigns.api.latest import LatestViews
 from campaigns.api.serializers import (
     EnrollSecretSerializer,
     HostSerializer,
@@ -217,7 +218,7 @@ class LearnView(ApiView):
         return Response({"asked": asked}, status=status.HTTP_202_ACCEPTED)
 
 
-class QueryViewSet(ApiView, ModelViewSet[Query]):
+class QueryViewSet(LatestViews, ModelViewSet[Query]):
     """Saved SQL with a name."""
 
     queryset = Query.objects.select_related("created_by").order_by("name")

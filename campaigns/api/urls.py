@@ -23,6 +23,8 @@ FILES = {
     "export.csv": "export_csv",
     "export.ndjson": "export_ndjson",
     "export.json": "export_json",
+    "export.parquet": "export_parquet",
+    "export.xlsx": "export_xlsx",
     "diff.csv": "diff_csv",
     "diff.ndjson": "diff_ndjson",
 }

@@ -16,6 +16,7 @@ from campaigns.answers.carves import carves_of
 from campaigns.answers.times import answer_times
 from campaigns.console import wording
 from campaigns.console.access import needs_sight, user_of
+from campaigns.console.analysis_pages import analysis_context
 from campaigns.console.control_pages import control_context
 from campaigns.console.forms import StopForm
 from campaigns.console.group_pages import groups_context
@@ -25,8 +26,8 @@ from campaigns.console.target_pages import errors_context, hosts_context
 from campaigns.models import Campaign
 
 CARVES_SHOWN = 200
-TABS = [("rows", "Answers"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors")]
-EXPORTS = ["csv", "ndjson", "json"]
+TABS = [("rows", "Answers"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors"), ("analyse", "Analyse")]
+EXPORTS = ["csv", "ndjson", "json", "parquet", "xlsx"]
 
 
 @needs_sight()
@@ -44,6 +45,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "tabs": TABS,
         "exports": [(kind, reverse(f"campaign-export.{kind}", args=[shown.pk])) for kind in EXPORTS],
         **control_context(request, shown),
+        **analysis_context(request, shown),
         "stop_form": StopForm(),
         "carves": carves_of(shown)[:CARVES_SHOWN],
         **live_context(shown, request.GET if tab == "rows" else None),

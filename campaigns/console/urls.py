@@ -12,6 +12,7 @@ from django.urls import path
 from campaigns.console import (
     access,
     account_pages,
+    analysis_pages,
     approval_pages,
     ask_pages,
     ask_panels,
@@ -85,6 +86,7 @@ urlpatterns = [
     path("queries/", query_pages.queries, name="queries"),
     path("queries/new/", query_pages.new_query, name="new-query"),
     path("queries/<int:query_id>/", query_pages.query, name="query"),
+    path("queries/<int:query_id>/latest/", analysis_pages.latest, name="latest-of-query"),
     path("queries/<int:query_id>/delete/", query_pages.delete_query, name="delete-query"),
     path("people/", people_pages.people, name="people"),
     path("people/<int:person_id>/", people_pages.person, name="person"),
@@ -112,6 +114,7 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/hosts/again/", chosen_hosts.ask_again, name="ask-chosen-hosts"),
     path("campaigns/<int:campaign_id>/hosts/label/", chosen_hosts.label, name="label-chosen-hosts"),
     path("campaigns/<int:campaign_id>/errors/", target_pages.campaign_errors, name="errors-of-campaign"),
+    path("campaigns/<int:campaign_id>/compare/", analysis_pages.compare, name="compare-campaign"),
     path("campaigns/<int:campaign_id>/times/", campaign_pages.campaign_times, name="times-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/", group_pages.campaign_groups, name="groups-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/<str:key>/", group_pages.group_hosts, name="hosts-of-group"),

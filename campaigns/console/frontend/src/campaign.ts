@@ -1,5 +1,6 @@
 // A campaign's page, in the console and in the admin: draws what the socket says, and the grid over the rows.
 
+import { Analysis } from "./campaign/analyse";
 import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
 import { RowGrid } from "./campaign/grid";
@@ -223,7 +224,12 @@ function onState(state: State, polling = byPolling): void {
 startTabs(root);
 startGroups(root);
 startChoosing(root);
+const panel = document.getElementById("panel-analyse");
+const analysis = panel ? new Analysis(panel, id) : null;
+if (panel && !panel.hidden) analysis?.opened();
+root.addEventListener("counts", () => analysis?.grew());
 root.addEventListener("tab", (event) => {
+  if ((event as CustomEvent<string>).detail === "tab-analyse") analysis?.opened();
   if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
 });
 live.open();

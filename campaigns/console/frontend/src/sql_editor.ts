@@ -75,6 +75,8 @@ const typedOver = EditorView.domEventHandlers({
 export interface EditorOptions {
   nonce: string; // under which the page's policy lets styles in
   said?: HTMLElement; // where what is wrong is said in words
+  tables?: Promise<Table[]>; // what is completed, else the fleet's own
+  unchecked?: boolean; // it is no SQL of osquery
 }
 
 export const nonce = () => document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
@@ -100,7 +102,7 @@ export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions)
         syntaxHighlighting(defaultHighlightStyle, { fallback: true }),
         language.of(languageWith([])),
         typedOver,
-        checking(options.said ?? null),
+        options.unchecked ? [] : checking(options.said ?? null),
         keymap.of([run, ...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
         EditorView.updateListener.of((update) => {
           if (!update.docChanged || field.value === view.state.doc.toString()) return;
@@ -118,6 +120,6 @@ export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions)
       view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: field.value } });
     view.focus();
   });
-  void tables().then((found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }));
+  void (options.tables ?? tables()).then((found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }));
   return view;
 }

@@ -1,0 +1,139 @@
+"""Everything hosts answered as Parquet and as a spreadsheet, a piece at a time: neither is ever held whole.
+
+Cells are the texts that hosts sent, in Parquet too: a reader casts what it knows to be a number, and a column never
+changes its type from one run to the next. The libraries are imported where they are used: a console that nobody asks
+for such a file does without their memory.
+"""
+
+import io
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from campaigns.answers.exports import rows_of
+from campaigns.models import Campaign
+from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside
+
+ROWS_A_GROUP = 20_000  # of Parquet, held in memory
+PIECE = 2**18
+SHEET_ROWS = 1_048_575  # below the names; more rows go on another sheet
+SHEET_COLUMNS = 16_384
+LONGEST_CELL = 32_767  # characters, of a spreadsheet
+PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")  # what a double of a spreadsheet holds as it is
+
+
+class _Pieces(io.RawIOBase):
+    """A file that is only written: gives what came since it was asked last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Say so."""
+        return True
+
+    def write(self, piece: Any) -> int:
+        """Keep a piece."""
+        self._pieces.append(bytes(piece))
+        self._size += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        """Give how much was written."""
+        return self._size
+
+    def taken(self) -> bytes:
+        """Give what was written since."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def names_in(campaign: Campaign) -> list[str]:
+    """Name the columns of a file: ours, the campaign's beside them, and what is to be known of the answer."""
+    return [*HOST_COLUMNS, *beside((*HOST_COLUMNS, *MARKS), campaign.columns), *MARKS]
+
+
+def lines_of(campaign: Campaign) -> Iterator[list[Any]]:
+    """Walk over every row as these columns have it; None = the row has no such cell."""
+    columns = campaign.columns
+    for item, row in rows_of(campaign):
+        host = item["host"]
+        yield [host["hostname"], host["id"], *map(row.get, columns), *(item[mark] for mark in MARKS)]
+
+
+def rows_as_parquet(campaign: Campaign) -> Iterator[bytes]:
+    """Write every row as one Parquet file."""
+    kinds = ["string", "int64", *["string"] * len(campaign.columns), "bool", "bool"]
+    return parquet(names_in(campaign), kinds, lines_of(campaign))
+
+
+def parquet(names: Sequence[str], kinds: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """Write lines as a Parquet file, a group of rows at a time."""
+    import pyarrow as arrow
+    from pyarrow import parquet as writing
+
+    types = {
+        "string": arrow.string(),
+        "int64": arrow.int64(),
+        "bool": arrow.bool_(),
+        "timestamp": arrow.timestamp("ms", "UTC"),
+    }
+    schema = arrow.schema([(name, types[kind]) for name, kind in zip(names, kinds, strict=True)])
+    sink, walk = _Pieces(), iter(lines)
+    with writing.ParquetWriter(sink, schema, compression="zstd") as writer:
+        while group := list(islice(walk, ROWS_A_GROUP)):
+            arrays = [
+                arrow.array(cells, field.type) for cells, field in zip(zip(*group, strict=True), schema, strict=True)
+            ]
+            writer.write_batch(arrow.record_batch(arrays, schema=schema))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def rows_as_xlsx(campaign: Campaign) -> Iterator[bytes]:
+    """Write every row as a spreadsheet. Its rows wait in files until the last one is known, then it is sent."""
+    import xlsxwriter
+
+    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
+        book = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
+        _fill(book, [_cell(name) for name in names_in(campaign)][:SHEET_COLUMNS], lines_of(campaign))
+        book.close()
+        file.seek(0)
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _fill(book: Any, names: list[Any], lines: Iterable[Sequence[Any]]) -> None:
+    walk, number = iter(lines), 0
+    while (part := list(islice(walk, 1))) or not number:
+        number += 1
+        sheet = book.add_worksheet(f"answers {number}" if number > 1 else "answers")
+        sheet.write_row(0, 0, names)
+        sheet.freeze_panes(1, 1)
+        for place, line in enumerate(_chained(part, islice(walk, SHEET_ROWS - 1)), 1):
+            for column, value in enumerate(line[:SHEET_COLUMNS]):
+                _write(sheet, place, column, value)
+
+
+def _chained(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    yield from first
+    yield from rest
+
+
+def _write(sheet: Any, place: int, column: int, value: Any) -> None:
+    """Write a cell: a text is a text, whatever a spreadsheet would make of it, but a number that it holds as it is."""
+    if isinstance(value, str) and value and not PLAIN_NUMBER.fullmatch(value):
+        sheet.write_string(place, column, _cell(value))
+    elif isinstance(value, bool):
+        sheet.write_boolean(place, column, value)
+    elif value not in (None, ""):
+        sheet.write_number(place, column, float(value))
+
+
+def _cell(text: str) -> str:
+    return text[:LONGEST_CELL]

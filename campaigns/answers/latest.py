@@ -1,0 +1,210 @@
+"""The last known answer: of each host its newest one over all runs of a saved query, with the run it came from.
+
+Derived from the results whenever it is asked, not kept beside them: a late answer of an older run, a run that is
+deleted and retention would each have to mend a table of newest answers, under locks that the collector does not take,
+and the answer that becomes the newest again when a run goes is in the results alone. So it is right by construction,
+and it holds nothing that outlives its campaign. Reading it costs the answers of the query's runs by their index.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+from django.utils import timezone
+
+from campaigns.analysis import asking
+from campaigns.analysis.sight import sight_of
+from campaigns.analysis.tables import HOST_COLUMNS, LABELS, Table, check_size, is_text_by_name, names_of
+from campaigns.answers.results import timestamp
+from campaigns.models import Campaign, CampaignQuerySet, Query
+from campaigns.people import scopes
+from campaigns.states import State
+from fleet.errors import BadInputError
+
+ORDERS = {
+    "host": "hostname, host_id",
+    "-host": "hostname DESC, host_id",
+    "received_at": "received_at, host_id",
+    "-received_at": "received_at DESC, host_id",
+}
+# A failed run leaves the answer before it the last known one.
+NEWEST = """
+SELECT DISTINCT ON (result.host_id) result.host_id, result.hostname, result.rows, result.received_at,
+    result.campaign_id, result.truncated, result.late, result.row_count
+FROM campaigns_result AS result
+WHERE result.campaign_id = ANY(%s) AND result.state = %s AND {seen}
+ORDER BY result.host_id, result.received_at DESC, result.id DESC
+"""
+ITEMS = "SELECT * FROM ({newest}) AS latest WHERE TRUE {conditions} ORDER BY {order} LIMIT %s OFFSET %s"
+CELL = "AND EXISTS (SELECT FROM jsonb_array_elements(rows) AS item (row) WHERE item.row ->> %s = %s)"
+PART = """
+AND (hostname ILIKE %s OR EXISTS (
+    SELECT FROM jsonb_array_elements(rows) AS item (row), jsonb_each_text(item.row) AS pair (name, text)
+    WHERE pair.text ILIKE %s
+))
+"""
+GROUPS = """
+SELECT jsonb_build_array({cells}) AS cells, count(DISTINCT host_id) AS hosts, count(*), min(received_at)
+FROM ({newest}) AS latest CROSS JOIN LATERAL jsonb_array_elements(rows) AS item (row)
+WHERE TRUE {conditions} GROUP BY 1 ORDER BY hosts DESC, cells LIMIT %s OFFSET %s
+"""
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The last known answers of a query that one person may see."""
+
+    runs: list[Campaign]
+    limits: scopes.Limits
+
+    @classmethod
+    def of(cls, query: Query, by: User | AnonymousUser) -> "Latest":
+        """Give those of the runs that this person may look at."""
+        runs: CampaignQuerySet = Campaign.objects.visible_to(by)
+        return cls(list(runs.filter(query=query).order_by("-pk")), scopes.limits_of(by))
+
+    @property
+    def columns(self) -> list[str]:
+        """Give the columns of all runs, those of the newest first."""
+        return list(dict.fromkeys(column for run in self.runs for column in run.columns))
+
+    def newest(self) -> tuple[str, list[Any]]:
+        """Give the SQL of the newest answer of each host, and its values."""
+        seen, values = scopes.condition(self.limits, "result.host_id")
+        return NEWEST.format(seen=seen), [[run.pk for run in self.runs], State.ANSWERED.value, *values]
+
+    def table(self) -> Table:
+        """Give what SQL is asked of. Raise BadInputError when that is too much."""
+        columns, (newest, values) = self.columns, self.newest()
+        check_size(f"query {self.runs[0].query_id}" if self.runs else "", columns, 0)
+        places = [f"c{place}" for place in range(len(columns))]
+        return Table(
+            TABLE.format(newest=newest, cells="".join([", item.row ->> %s"] * len(columns))),
+            [*columns, *values],
+            {**KINDS, "place": "BIGINT", **dict.fromkeys(places, "VARCHAR")},
+            LABELS,
+            list(zip(places, names_of(columns, tuple(KINDS)), strict=True)),
+            [place for place, name in zip(places, columns, strict=True) if is_text_by_name(name)],
+        )
+
+    def items(self, filters: "LatestFilter", limit: int, offset: int) -> list[dict[str, Any]]:
+        """Give a page of hosts with their answers. Raise BadInputError."""
+        if filters.order not in ORDERS:
+            raise BadInputError(f"order {filters.order!r} is unknown, allowed are {', '.join(ORDERS)}", "order")
+        found = self._read(ITEMS, filters, [], limit, offset, order=ORDERS[filters.order])
+        return [_item(record) for record in found]
+
+    def groups(self, by: list[str], filters: "LatestFilter", limit: int, offset: int) -> list[dict[str, Any]]:
+        """Give what hosts have in common in these columns. Raise BadInputError."""
+        self._check(by, "by")
+        found = self._read(GROUPS, filters, by, limit, offset, cells=", ".join(["item.row -> %s"] * len(by)))
+        return [
+            {
+                "values": dict(zip(by, json.loads(cells), strict=True)),
+                "hosts": hosts,
+                "rows": rows,
+                "oldest_at": timestamp(oldest),
+            }
+            for cells, hosts, rows, oldest in found
+        ]
+
+    def of_host(self, host_id: int) -> dict[str, Any] | None:
+        """Give the last known answer of one host; None when it has none."""
+        text, values = self.newest()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM ({text}) AS latest WHERE host_id = %s", [*values, host_id])  # noqa: S608
+            found = cursor.fetchone()
+        return None if found is None else _item(found)
+
+    def _read(
+        self, sql: str, filters: "LatestFilter", before: list[str], limit: int, offset: int, **parts: str
+    ) -> list[Any]:
+        newest, values = self.newest()
+        conditions, more = self._conditions(filters)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                sql.format(newest=newest, conditions=conditions, **parts), [*before, *values, *more, limit, offset]
+            )
+            found: list[Any] = cursor.fetchall()
+        return found
+
+    def _conditions(self, filters: "LatestFilter") -> tuple[str, list[str]]:
+        texts: list[str] = []
+        values: list[str] = []
+        if filters.search:
+            texts.append(PART)
+            values += [f"%{filters.search.translate(ESCAPED)}%"] * 2
+        for given in filters.where:
+            fitting = [column for column in self.columns if given.startswith(f"{column}:")]
+            column = max(fitting, key=len, default="")
+            if not fitting:
+                self._check([given.partition(":")[0]], "where")
+            texts.append(CELL)
+            values += [column, given[len(column) + 1 :]]
+        return " ".join(texts), values
+
+    def _check(self, names: list[str], field: str) -> None:
+        for name in names:
+            if name not in self.columns:
+                raise BadInputError(
+                    f"{field} {name!r} is no column, there are {', '.join(self.columns[:20]) or 'none yet'}", field
+                )
+
+
+ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+
+
+@dataclass(frozen=True)
+class LatestFilter:
+    """Which hosts, in which order; `where` are COLUMN:VALUE that some row of the answer has."""
+
+    search: str = ""
+    where: tuple[str, ...] = ()
+    order: str = "host"
+
+
+def _item(record: tuple[Any, ...]) -> dict[str, Any]:
+    host_id, hostname, rows, received_at, campaign_id, truncated, late, row_count = record
+    return {
+        "host": {"id": host_id, "hostname": hostname},
+        "rows": json.loads(rows) if isinstance(rows, str) else rows,
+        "row_count": row_count,
+        "received_at": timestamp(received_at),
+        "age": int((timezone.now() - received_at).total_seconds()),
+        "campaign": campaign_id,
+        "truncated": truncated,
+        "late": late,
+    }
+
+
+# --- in SQL ----------------------------------------------------------------------------------------------------
+
+TABLE = """
+SELECT latest.host_id, latest.hostname, host.platform, coalesce(label.names, '[]'),
+    latest.received_at AT TIME ZONE 'UTC', latest.late, latest.truncated, latest.campaign_id, item.place{cells}
+FROM ({newest}) AS latest
+LEFT JOIN agents_host AS host ON host.id = latest.host_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(label.name ORDER BY label.name)::text AS names FROM agents_labelmembership AS member
+    JOIN agents_label AS label ON label.id = member.label_id WHERE member.host_id = latest.host_id
+) AS label ON TRUE
+LEFT JOIN LATERAL jsonb_array_elements(latest.rows) WITH ORDINALITY AS item (row, place) ON TRUE
+"""
+KINDS = {
+    **HOST_COLUMNS,
+    "received_at": "TIMESTAMP",
+    "late": "BOOLEAN",
+    "truncated": "BOOLEAN",
+    "campaign": "BIGINT",
+}
+
+
+def ask(query: Query, sql: str, by: User | AnonymousUser) -> asking.Answer:
+    """Run a person's SQL over the last known answers of a query: the table `latest`. Raise BadInputError and others."""
+    asking.check_text(sql)
+    newest = Latest.of(query, by)
+    tables = asking.Tables(sight_of(by))
+    tables.add_apart("latest", newest.table(), tuple(KINDS))
+    return asking.answer(sql, tables, asking.limits_of_people())

@@ -1,0 +1,116 @@
+"""The API of a saved query's answers over all its runs: the last known ones, and the analyses kept with it."""
+
+from typing import Any, ClassVar, cast
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from campaigns.analysis.asking import check_text
+from campaigns.answers import latest
+from campaigns.api.analysis import SqlAnswerSerializer, SqlSerializer, sql_in
+from campaigns.api.answers import Window
+from campaigns.models import Query, QueryView
+from fleet.api import StrictSerializer
+from fleet.errors import BadInputError, ForbiddenError
+from fleet.parameters import PAGING, Parameters
+from fleet.text import is_text
+from fleet.views import ApiView
+
+SEE, CHANGE = "campaigns.view_query", "campaigns.change_query"
+
+
+class ViewSerializer(StrictSerializer):
+    """An analysis that every run of a query shows."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(max_length=100)
+    sql = serializers.CharField(trim_whitespace=False)
+    chart = serializers.ChoiceField(choices=QueryView.Chart.choices, required=False, allow_blank=True, default="")
+
+
+class LatestViews(ApiView, GenericViewSet[Query]):
+    """What is known by a saved query."""
+
+    query_parameters: ClassVar[Parameters] = {
+        "latest": (
+            *PAGING,
+            OpenApiParameter("search", str, description="part of a value or a hostname"),
+            OpenApiParameter("where", str, many=True, description="COLUMN:VALUE that a row of the answer has"),
+            OpenApiParameter("order", str, enum=list(latest.ORDERS), default="host"),
+            OpenApiParameter("by", str, many=True, description="a column; groups of hosts instead of hosts"),
+        ),
+    }
+    actions_that_read: ClassVar[tuple[str, ...]] = ("latest_sql",)
+
+    @extend_schema(operation_id="queries_latest", responses=OpenApiTypes.OBJECT)
+    @action(detail=True)
+    def latest(self, request: Request, pk: str) -> Response:
+        """Give of each host its newest answer over all runs, with its `age` in seconds and the `campaign` it is of.
+
+        Runs that one may not look at are left out. With `by` items are combinations of values, counted by hosts.
+        """
+        asked, window = request.query_params, Window(request)
+        newest = latest.Latest.of(self.get_object(), cast(User, request.user))
+        filters = latest.LatestFilter(
+            asked.get("search", ""), tuple(asked.getlist("where")), asked.get("order", "host")
+        )
+        if asked.getlist("by"):
+            return window.page(newest.groups(asked.getlist("by"), filters, window.one_more, window.offset))
+        return window.page(newest.items(filters, window.one_more, window.offset))
+
+    @extend_schema(request=SqlSerializer, responses=SqlAnswerSerializer)
+    @action(detail=True, methods=["post"], url_path="latest/sql", permission_classes=[IsAuthenticated])
+    def latest_sql(self, request: Request, pk: str) -> Response:
+        """Run one SELECT of DuckDB's SQL over the last known answers: the table `latest`."""
+        user = cast(User, request.user)
+        if not user.has_perm(SEE):
+            raise ForbiddenError(f"looking at saved queries needs {SEE}")
+        sql, query = sql_in(request), get_object_or_404(Query, pk=pk)
+        answer = latest.ask(query, sql, user).as_json(0)
+        answer.pop("as_of_seq")
+        return Response(answer)
+
+    @extend_schema(methods=["GET"], responses=ViewSerializer(many=True))
+    @extend_schema(methods=["POST"], request=ViewSerializer, responses={201: ViewSerializer})
+    @action(detail=True, methods=["get", "post"], permission_classes=[IsAuthenticated])
+    def views(self, request: Request, pk: str) -> Response:
+        """Give the analyses that are kept with the query, or keep one."""
+        needed = SEE if request.method == "GET" else CHANGE
+        if not request.user.has_perm(needed):
+            raise ForbiddenError(f"this needs {needed}")
+        query = get_object_or_404(Query, pk=pk)
+        if request.method == "GET":
+            return Response(ViewSerializer(query.views.all(), many=True).data)
+        body = ViewSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return Response(_kept(query, body.validated_data, request.user), status=status.HTTP_201_CREATED)
+
+    @extend_schema(operation_id="queries_views_destroy", responses={204: None})
+    @action(detail=True, methods=["delete"], url_path=r"views/(?P<view>\d{1,18})", permission_classes=[IsAuthenticated])
+    def view(self, request: Request, pk: str, view: str) -> Response:
+        """Forget an analysis."""
+        if not request.user.has_perm(CHANGE):
+            raise ForbiddenError(f"this needs {CHANGE}")
+        get_object_or_404(QueryView, pk=view, query_id=pk).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _kept(query: Query, values: dict[str, Any], by: Any) -> Any:
+    check_text(values["sql"])
+    if not is_text(values["name"]):
+        raise BadInputError("name holds a NUL or a lone surrogate, which no text has", "name")
+    try:
+        with transaction.atomic():
+            made = query.views.create(**values, created_by=by)
+    except IntegrityError as error:
+        raise BadInputError(f"name {values['name']!r} is taken by another view of this query", "name") from error
+    return ViewSerializer(made).data

@@ -1,0 +1,165 @@
+"""What the tab Analyse starts from, two campaigns side by side, and the last known answers of a query."""
+
+import json
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET
+
+from campaigns.analysis import diff, tables
+from campaigns.answers.latest import Latest, LatestFilter
+from campaigns.answers.sight import seen_by
+from campaigns.console.access import SEE_QUERIES, needs, needs_sight, user_of
+from campaigns.console.lookups import found_campaign, no_such_campaign
+from campaigns.models import Campaign, Query, QueryView
+from fleet.errors import FleetError
+from fleet.parameters import moment_of
+
+FIRST_SQL = "SELECT * FROM answers LIMIT 100"
+ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}
+SHOWN = 50  # of a page
+RUNS_OFFERED = 20
+
+
+def analysis_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    """Give what is asked: what the address says, else the first view of the query, else its first answers."""
+    views = list(shown.query.views.all()) if shown.query else []
+    first = views[0] if views else None
+    asked = request.GET.get("analyse", "")
+    return {
+        "views": views,
+        "analysis_sql": asked or (first.sql if first else FIRST_SQL),
+        "analysis_chart": request.GET.get("chart", "") if asked or not first else first.chart,
+        "chart_kinds": QueryView.Chart.values,
+        "analysis_tables": json.dumps(_tables(shown)),
+        "may_keep_views": shown.query is not None and request.user.has_perm("campaigns.change_query"),
+        "earlier": _earlier(request, shown),
+    }
+
+
+def _tables(shown: Campaign) -> list[dict[str, Any]]:
+    """Name the tables and columns that are completed."""
+    answers = [*tables.OURS, *tables.names_of(shown.columns)]
+    named = {
+        "answers": dict.fromkeys(answers, ""),
+        "targets": tables.TARGET_COLUMNS,
+        "hosts": {**tables.HOST_COLUMNS, **{name: kind for name, (kind, _) in tables.FACTS.items()}},
+        f"campaign_{shown.pk}": dict.fromkeys(answers, ""),
+    }
+    return [
+        {
+            "name": name,
+            "platforms": [],
+            "columns": [
+                {"name": column, "type": kind, "hidden": False, "platforms": []} for column, kind in own.items()
+            ],
+        }
+        for name, own in named.items()
+    ]
+
+
+def _earlier(request: HttpRequest, shown: Campaign) -> list[Campaign]:
+    """Give earlier runs of the same SQL, to compare with."""
+    found = Campaign.objects.visible_to(user_of(request)).filter(sql=shown.sql, pk__lt=shown.pk)
+    return list(found.only("pk", "name", "created_at")[:RUNS_OFFERED])
+
+
+@needs_sight()
+@require_GET
+def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Show what came, went and changed since another campaign, side by side."""
+    shown = found_campaign(campaign_id, user_of(request))
+    if shown is None:
+        return no_such_campaign(request, campaign_id)
+    asked = request.GET
+    ignored, by_groups = asked.getlist("ignore"), "groups" in asked
+    offset = _number(asked.get("offset", ""))
+    context: dict[str, Any] = {"campaign": shown, "with": asked.get("with", ""), "groups": by_groups}
+    context["earlier"] = _earlier(request, shown)
+    try:
+        compared = diff.compared(shown, _number(asked.get("with", "")), ignored, user_of(request), seen_by)
+        page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
+    except Http404:
+        context["refused"] = f"There is no campaign {asked.get('with', '')!r} that you may look at."
+    except FleetError as error:
+        context["refused"] = error.sentence
+    else:
+        found = page["results"]
+        context |= {
+            **page,
+            "there": compared.there,
+            "ignored": ignored,
+            "found": [_group(item, page["columns"], ignored) for item in found[:SHOWN]]
+            if by_groups
+            else [_side_by_side(item, page["columns"]) for item in found[:SHOWN]],
+            "next": _next(asked, offset + SHOWN) if len(found) > SHOWN or page["truncated"] else "",
+        }
+    return render(request, "campaigns/compare.html", context, status=400 if "refused" in context else 200)
+
+
+def _side_by_side(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+    """Put rows beside those that they most likely were before: with the most cells alike; mark cells that differ."""
+    added, pairs = list(item["added"]), []
+    for before in item["removed"]:
+        alike = [sum(before.get(name) == after.get(name) for name in columns) for after in added[:200]]
+        best = max(range(len(alike)), key=alike.__getitem__, default=None)
+        pairs.append((before, added.pop(best) if best is not None and alike[best] else None))
+    pairs += [(None, after) for after in added]
+    return {
+        **item,
+        "pairs": [
+            [
+                {
+                    "before": (before or {}).get(name, ""),
+                    "after": (after or {}).get(name, ""),
+                    "differs": (before or {}).get(name, "") != (after or {}).get(name, ""),
+                }
+                for name in columns
+            ]
+            for before, after in pairs
+        ],
+    }
+
+
+def _group(item: dict[str, Any], columns: list[str], ignored: list[str]) -> dict[str, Any]:
+    return {**item, "cells": [item["row"].get(name, "") for name in columns if name not in ignored]}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def _next(asked: Any, offset: int) -> str:
+    return urlencode({**{name: asked.getlist(name) for name in asked}, "offset": [offset]}, doseq=True)
+
+
+@needs(SEE_QUERIES)
+@require_GET
+def latest(request: HttpRequest, query_id: int) -> HttpResponse:
+    """Show the newest answer of every host over all runs of a query, and how old it is."""
+    query = get_object_or_404(Query, pk=query_id)
+    newest, offset = Latest.of(query, user_of(request)), _number(request.GET.get("offset", ""))
+    order, search = request.GET.get("order", "host"), request.GET.get("search", "").strip()
+    try:
+        found = newest.items(LatestFilter(search, (), order), SHOWN + 1, offset)
+    except FleetError as error:
+        return render(request, "campaigns/refused.html", {"sentence": error.sentence, "kind": "400"}, status=400)
+    context = {
+        "query": query,
+        "columns": newest.columns,
+        "found": [
+            {
+                **item,
+                "moment": moment_of(item["received_at"]),
+                "lines": [[row.get(name, "") for name in newest.columns] for row in item["rows"][:SHOWN]],
+            }
+            for item in found[:SHOWN]
+        ],
+        "order": order,
+        "orders": ORDERS,
+        "search": search,
+        "next": _next(request.GET, offset + SHOWN) if len(found) > SHOWN else "",
+    }
+    return render(request, "campaigns/latest.html", context)

@@ -1,0 +1,156 @@
+// The tab Analyse: SQL over the answers, its result as a grid and as a chart, kept in the address and as views of a query.
+//
+// Cells are text: what hosts send is never read as HTML.
+
+import { ClientSideRowModelModule, type ColDef, createGrid, type GridApi, ModuleRegistry } from "ag-grid-community";
+import { becomeEditor, nonce } from "../sql_editor";
+import type { Table } from "../schema";
+import { type Chart, drawChart, type Result, shapeOf } from "./chart";
+import { theme } from "./grid_theme";
+import { visible } from "./marks";
+
+ModuleRegistry.registerModules([ClientSideRowModelModule]);
+
+const AGAIN_MS = 5_000; // a view is asked again that often, at most, while its campaign runs
+const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/;
+const counted = new Intl.NumberFormat("en");
+
+type Cells = unknown[];
+
+// Integers that a number of JavaScript cannot hold stay as they were written.
+export function read(text: string): Result {
+  return JSON.parse(text, (_name, value: unknown, context?: { source?: string }) =>
+    typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) ? (context?.source ?? value) : value,
+  ) as Result;
+}
+
+function shown(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  return visible(typeof value === "object" ? JSON.stringify(value) : String(value));
+}
+
+export class Analysis {
+  private readonly field: HTMLTextAreaElement;
+  private readonly form: HTMLFormElement;
+  private readonly said: HTMLElement;
+  private readonly kind: HTMLSelectElement;
+  private grid: GridApi<Cells> | null = null;
+  private result: Result | null = null;
+  private running: AbortController | null = null;
+  private askedAt = 0;
+  private due = 0;
+
+  constructor(private readonly panel: HTMLElement, private readonly campaign: string) {
+    this.form = panel.querySelector("form")!;
+    this.field = panel.querySelector("textarea")!;
+    this.said = panel.querySelector("[data-said]")!;
+    this.kind = panel.querySelector("select")!;
+    const tables = JSON.parse(panel.dataset["tables"] ?? "[]") as Table[];
+    becomeEditor(this.field, { nonce: nonce(), tables: Promise.resolve(tables), unchecked: true });
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.run();
+    });
+    this.form.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void this.run();
+    });
+    this.kind.addEventListener("change", () => {
+      this.keep();
+      this.draw();
+    });
+    panel.querySelectorAll<HTMLButtonElement>("[data-view-sql]").forEach((button) => button.addEventListener("click", () => this.show(button)));
+    panel.querySelector("[data-save-view]")?.addEventListener("click", () => void this.save());
+  }
+
+  // The tab was opened: what the address or the first view asks for is asked at once.
+  opened(): void {
+    if (!this.result && !this.running && this.field.value.trim()) void this.run();
+  }
+
+  // More answers came: the same analysis again, while it is looked at.
+  grew(): void {
+    if (this.panel.hidden || document.hidden || !this.result || this.due) return;
+    this.due = window.setTimeout(
+      () => {
+        this.due = 0;
+        if (!this.running) void this.run(true);
+      },
+      Math.max(0, this.askedAt + AGAIN_MS - Date.now()),
+    );
+  }
+
+  private show(button: HTMLButtonElement): void {
+    this.field.value = button.dataset["viewSql"] ?? "";
+    this.kind.value = button.dataset["viewChart"] ?? "";
+    this.field.dispatchEvent(new Event("change"));
+    void this.run();
+  }
+
+  private async run(again = false): Promise<void> {
+    this.running?.abort();
+    const stop = (this.running = new AbortController());
+    this.askedAt = Date.now();
+    if (!again) this.tell("running…");
+    try {
+      const answer = await this.post(`/api/v1/campaigns/${this.campaign}/sql/`, { sql: this.field.value }, stop.signal);
+      const text = await answer.text();
+      if (!answer.ok) {
+        if (!again) this.tell((JSON.parse(text) as { error: string }).error, true);
+        return;
+      }
+      this.result = read(text);
+      const { rows, truncated, took_ms: took } = this.result;
+      this.tell(`${counted.format(rows.length)} ${rows.length === 1 ? "row" : "rows"} in ${(took / 1000).toFixed(1)} s${truncated ? "; there are more than are shown: narrow or group them" : ""}`);
+      if (!again) this.keep();
+      this.draw();
+    } catch (error) {
+      if (!stop.signal.aborted && !again) this.tell(`The server did not answer (${String(error)}): try again.`, true);
+    } finally {
+      if (this.running === stop) this.running = null;
+    }
+  }
+
+  private post(address: string, body: unknown, signal: AbortSignal | null = null): Promise<Response> {
+    const token = this.form.querySelector<HTMLInputElement>("[name=csrfmiddlewaretoken]")?.value ?? "";
+    return fetch(address, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json", "X-CSRFToken": token }, signal });
+  }
+
+  private async save(): Promise<void> {
+    const name = this.panel.querySelector<HTMLInputElement>("[name=view]")!;
+    const answer = await this.post(`/api/v1/queries/${this.panel.dataset["query"]}/views/`, { name: name.value, sql: this.field.value, chart: this.kind.value });
+    this.tell(answer.ok ? `Kept as ${name.value}: the next run of this query shows it at once.` : ((await answer.json()) as { error: string }).error, !answer.ok);
+  }
+
+  private keep(): void {
+    const asked = new URLSearchParams({ tab: "analyse", analyse: this.field.value });
+    if (this.kind.value) asked.set("chart", this.kind.value);
+    history.replaceState(null, "", `?${asked}`);
+  }
+
+  private tell(sentence: string, wrong = false): void {
+    this.said.textContent = sentence;
+    this.said.classList.toggle("error", wrong);
+  }
+
+  private draw(): void {
+    if (!this.result) return;
+    const { columns, rows } = this.result;
+    const place = this.panel.querySelector<HTMLElement>("[data-grid]")!;
+    place.hidden = false;
+    this.grid ??= createGrid<Cells>(place, { theme, styleNonce: nonce(), columnDefs: [], rowData: [], ensureDomOrder: true, enableCellTextSelection: true, animateRows: false, defaultColDef: { sortable: true, resizable: true, suppressMovable: true, minWidth: 90, flex: 1 } });
+    const definitions = columns.map(
+      ({ name, type }, index): ColDef<Cells> => ({
+        colId: `${index}`,
+        headerName: visible(name),
+        valueGetter: ({ data }) => data?.[index],
+        valueFormatter: ({ value }) => shown(value),
+        cellClass: NUMBERS.test(type) ? "cell n" : "cell",
+      }),
+    );
+    this.grid.setGridOption("columnDefs", definitions);
+    this.grid.setGridOption("rowData", rows);
+    const canvas = this.panel.querySelector<HTMLElement>("[data-chart]")!;
+    const kind = (this.kind.value || shapeOf(this.result)) as Chart;
+    void drawChart(canvas, this.result, kind, this.panel.dataset["chartLibrary"] ?? "");
+  }
+}

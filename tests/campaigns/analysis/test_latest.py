@@ -1,0 +1,120 @@
+"""The last known answer of every host, its analyses, and the pages that show them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns.answers import retention
+from campaigns.models import Campaign, Query, Result
+from tests.factories import answer, end, make_campaign, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Api = Callable[[User | None], APIClient]
+
+
+@pytest.fixture
+def query(board: None, db: None) -> Query:
+    """Give a saved query with an older and a newer run, of which the older got a late answer."""
+    hosts = make_hosts(3)
+    query = Query.objects.create(name="packages", sql="SELECT 1")
+    for version in ("1.0", "2.0"):
+        run = make_campaign(*hosts)
+        Campaign.objects.filter(pk=run.pk).update(query=query)
+        answer(run, hosts[0], {"name": "ssl", "version": version})
+        if version == "1.0":
+            answer(run, hosts[1], {"name": "ssl", "version": "0.9"}, {"name": "bash", "version": "5"})
+            older = run
+    answer(older, hosts[2], {"name": "ssl", "version": "late"})
+    Result.objects.filter(host=hosts[1]).update(received_at=timezone.now() - timedelta(days=3))
+    return query
+
+
+def get(client: Any, query: Query, asked: str = "") -> Any:
+    found = client.get(f"/api/v1/queries/{query.pk}/latest/{asked}")
+    assert found.status_code == 200, found.content
+    return found.json()["results"]
+
+
+def test_each_host_has_its_newest_answer_with_age_and_run(api: Api, operator: User, query: Query) -> None:
+    client, hosts = api(operator), list(Host.objects.order_by("pk"))
+    older, newer = Campaign.objects.order_by("pk")
+
+    items = get(client, query)
+    oldest_first = get(client, query, "?order=received_at&limit=1")
+    filtered = get(client, query, "?where=version:0.9")
+    sought = get(client, query, "?search=BASH")
+    groups = get(client, query, "?by=name")
+
+    assert [(item["host"]["id"], item["campaign"], item["rows"][0]["version"]) for item in items] == [
+        (hosts[0].pk, newer.pk, "2.0"),
+        (hosts[1].pk, older.pk, "0.9"),
+        (hosts[2].pk, older.pk, "late"),
+    ]
+    assert 259_000 < items[1]["age"] < 260_000
+    assert [item["host"]["id"] for item in oldest_first + filtered + sought] == [hosts[1].pk] * 3
+    assert [(group["values"], group["hosts"]) for group in groups] == [({"name": "ssl"}, 3), ({"name": "bash"}, 1)]
+    assert client.get(f"/api/v1/queries/{query.pk}/latest/?where=nope:1").status_code == 400
+
+
+def test_what_is_latest_follows_a_run_that_goes(api: Api, operator: User, query: Query, settings: Any) -> None:
+    settings.LATE_ANSWER_SECONDS = 0
+    newer = Campaign.objects.latest("pk")
+
+    retention.delete(end(newer, timedelta(days=2)).pk, "tester")
+
+    assert [item["rows"][0]["version"] for item in get(api(operator), query)] == ["1.0", "0.9", "late"]
+
+
+def test_sql_over_the_last_known_answers_leaves_no_copy(
+    api: Api, operator: User, stranger: User, query: Query, copies_folder: Any
+) -> None:
+    sql = "SELECT host_id, campaign, labels, version FROM latest WHERE name = 'ssl' ORDER BY host_id"
+
+    found = api(operator).post(f"/api/v1/queries/{query.pk}/latest/sql/", {"sql": sql}, format="json")
+    refused = api(stranger).post(f"/api/v1/queries/{query.pk}/latest/sql/", {"sql": sql}, format="json")
+
+    assert [row[3] for row in found.json()["rows"]] == ["2.0", "0.9", "late"]
+    assert refused.status_code == 403
+    assert list(copies_folder.iterdir()) == []
+
+
+def test_views_are_kept_with_the_query_and_shown_by_its_next_run(
+    api: Api, operator: User, query: Query, client: Client
+) -> None:
+    operator.user_permissions.add(Permission.objects.get(codename="change_query"))
+    person = User.objects.get(pk=operator.pk)
+    address, view = f"/api/v1/queries/{query.pk}/views/", {"name": "versions", "sql": "FROM answers", "chart": "bar"}
+
+    made = api(person).post(address, view, format="json")
+    again = api(person).post(address, view, format="json")
+    client.force_login(person)
+    page = client.get(f"/campaigns/{Campaign.objects.latest('pk').pk}/?tab=analyse").content.decode()
+    gone = api(person).delete(f"{address}{made.json()['id']}/")
+
+    assert (made.status_code, again.status_code, gone.status_code) == (201, 400, 204)
+    assert 'data-view-sql="FROM answers"' in page
+    assert ">FROM answers</textarea>" in page
+    assert api(person).get(address).json() == []
+
+
+def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query, client: Client) -> None:
+    older, newer = Campaign.objects.order_by("pk")
+    client.force_login(operator)
+
+    compared = client.get(f"/campaigns/{newer.pk}/compare/?with={older.pk}")
+    grouped = client.get(f"/campaigns/{newer.pk}/compare/?with={older.pk}&groups=1&ignore=version")
+    refused = client.get(f"/campaigns/{newer.pk}/compare/?with=999")
+    latest = client.get(f"/queries/{query.pk}/latest/?order=-received_at")
+
+    assert "<del>1.0</del> <ins>2.0</ins>" in compared.content.decode()
+    assert "1 hosts changed" in compared.content.decode()
+    assert grouped.status_code == 200
+    assert (refused.status_code, "no campaign" in refused.content.decode()) == (400, True)
+    assert "late" in latest.content.decode()

@@ -1,0 +1,140 @@
+"""Parquet, spreadsheets and the archive: read back by other programs, every row compared."""
+
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import duckdb
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from agents.models import Host
+from campaigns.answers import archive, columnar
+from campaigns.models import Campaign, Query, Result
+from tests.factories import answer, end, make_campaign, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Api = Callable[[User | None], APIClient]
+ROWS = ({"n": "1", "text": "=cmd()"}, {"n": "007", "text": "ünï\n\"'"}, {"n": "-1.5", "host": "mine", "text": ""})
+
+
+@pytest.fixture
+def campaign(board: None, db: None) -> Campaign:
+    """Give a campaign of two hosts whose rows hold what files trip over."""
+    hosts = make_hosts(2)
+    campaign = make_campaign(*hosts)
+    for host in hosts:
+        answer(campaign, host, *ROWS)
+    return campaign
+
+
+def content(client: APIClient, campaign: Campaign, kind: str) -> bytes:
+    found: Any = client.get(f"/api/v1/campaigns/{campaign.pk}/export.{kind}")
+    assert found.status_code == 200
+    return b"".join(found.streaming_content)
+
+
+def expected(campaign: Campaign) -> list[tuple[Any, ...]]:
+    return [
+        (result.hostname, result.host_id, row.get("n"), row.get("text"), row.get("host"), False, False)
+        for result in campaign.results.order_by("seq")
+        for row in result.rows
+    ]
+
+
+def test_a_parquet_file_holds_every_row(
+    api: Api, observer: User, campaign: Campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar, "ROWS_A_GROUP", 4)
+    path = tmp_path / "rows.parquet"
+
+    path.write_bytes(content(api(observer), campaign, "parquet"))
+    found = duckdb.read_parquet(str(path))
+
+    assert found.columns == ["host", "host_id", "n", "text", "row.host", "truncated", "late"]
+    assert found.fetchall() == expected(campaign)
+
+
+def test_a_spreadsheet_holds_every_row_and_runs_nothing(
+    api: Api, observer: User, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columnar, "SHEET_ROWS", 4)
+
+    book = zipfile.ZipFile(BytesIO(content(api(observer), campaign, "xlsx")))
+    sheets = [ElementTree.fromstring(book.read(f"xl/worksheets/sheet{number}.xml")) for number in (1, 2)]  # noqa: S314 - ours
+
+    space = {"s": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
+    lines = [
+        [(cell.get("t"), "".join(cell.itertext())) for cell in row.findall("s:c", space)]
+        for sheet in sheets
+        for row in sheet.findall("s:sheetData/s:row", space)[1:]
+    ]
+    assert len(lines) == 6
+    assert [line[2] for line in lines[:3]] == [(None, "1"), ("inlineStr", "007"), (None, "-1.5")]
+    assert lines[0][3] == ("inlineStr", "=cmd()")
+    assert not [sheet for sheet in sheets if sheet.findall(".//s:f", space)]
+
+
+def test_the_archive_has_every_answer_once_late_ones_too(campaign: Campaign, settings: Any, tmp_path: Path) -> None:
+    settings.ARCHIVE_ANSWERS = True
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "archive": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(tmp_path / "archive")},
+        },
+    }
+    Campaign.objects.filter(pk=campaign.pk).update(query=Query.objects.create(name="kept", sql="SELECT 1"))
+    late = make_hosts(1)[0]
+
+    archive.archive()  # it runs still
+    early = list(tmp_path.rglob("*.parquet"))
+    campaign = end(Campaign.objects.get(pk=campaign.pk))
+    for _ in range(2):
+        archive.archive()
+    answer_late(campaign, late)
+    for _ in range(2):
+        archive.archive()
+
+    files = sorted(path.name for path in tmp_path.rglob("*.parquet"))
+    dataset = duckdb.read_parquet(f"{tmp_path}/archive/*/*/*.parquet", hive_partitioning=True, union_by_name=True)
+    found = dataset.select('host, host_id, n, text, "row.host", late, truncated').fetchall()
+    assert early == []
+    assert files == [f"campaign-{campaign.pk}-2.parquet", f"campaign-{campaign.pk}-3.parquet"]
+    assert sorted(map(str, found)) == sorted(map(str, expected(campaign)))
+
+
+def answer_late(campaign: Campaign, host: Host) -> None:
+    campaign.last_seq += 1
+    campaign.save(update_fields=["last_seq"])
+    content = {"hostname": host.hostname, "seq": 3, "state": "answered", "rows": [{"n": "9"}], "row_count": 1}
+    Result.objects.create(campaign=campaign, host=host, received_at=timezone.now(), **content)
+
+
+def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
+    campaign: Campaign, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ARCHIVE_ANSWERS = True
+    place = tmp_path / "archive"
+    place.write_text("a file where the folder should be")
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "archive": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(place)}},
+    }
+    monkeypatch.setattr(archive, "AGAIN", archive.timedelta(0))
+    end(campaign)
+
+    archive.archive()
+    told = Campaign.objects.get(pk=campaign.pk).warnings
+    place.unlink()
+    archive.archive()
+
+    assert len(told) == 1
+    assert told[0].startswith("its answers could not be archived: ")
+    assert Campaign.objects.get(pk=campaign.pk).warnings == []
+    assert len(list(place.rglob("*.parquet"))) == 1
