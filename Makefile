@@ -48,6 +48,7 @@ bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--agains
 	@$(BIN)/python -m tests.bench.held_reads
 	@$(BIN)/python -W ignore -m tests.bench.collecting $(ARGS)
 	@$(BIN)/python -W ignore -m tests.bench.enrolling $(ARGS)
+	@$(BIN)/python -W ignore -m tests.bench.analysis
 
 bench-answers: .venv/installed-dev  ## the table of docs/agents.md: time to answer, held reads against polling
 	@$(BIN)/python -m tests.bench.answers --hosts 2000
