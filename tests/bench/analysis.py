@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.bench.clocks import cpu_seconds
+from tests.bench.clocks import cpu_of
 from tests.bench.durable import durable_servers
 
 HOSTS, ROWS = 100_000, 10
@@ -48,7 +48,7 @@ def _spent() -> float:
         cursor.execute("SELECT pg_backend_pid()")
         backend = cursor.fetchone()[0]
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system + cpu_seconds(backend)
+    return times.user + times.system + times.children_user + times.children_system + cpu_of(backend)
 
 
 def fill(difference: int) -> Any:

@@ -1,0 +1,65 @@
+"""The tab Analyse in a browser: typed, run, drawn, sent, kept with the query; and two runs side by side."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from campaigns.models import Campaign, Query, QueryView
+from tests.browser.conftest import Server
+from tests.factories import answer, end, make_campaign, make_hosts, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+SQL = "SELECT version, count(*) AS hosts FROM answers GROUP BY 1 ORDER BY 2 DESC"
+
+
+def make_two_runs() -> tuple[Campaign, Campaign]:
+    """Give two runs of a saved query, of which the second found another version on one of three hosts."""
+    query, hosts, runs = Query.objects.create(name="ssl", sql="SELECT 1"), make_hosts(3), []
+    for newest in ("3.0.18", "3.0.19"):
+        campaign = make_campaign(*hosts)
+        Campaign.objects.filter(pk=campaign.pk).update(query=query)
+        for host, version in zip(hosts, (newest, "3.0.18", "3.0.18"), strict=True):
+            answer(campaign, host, {"name": "openssl", "version": version, "big": "9007199254740993"})
+        runs.append(end(campaign))
+    return runs[0], runs[1]
+
+
+def test_an_analysis_is_typed_drawn_sent_and_kept(
+    page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
+) -> None:
+    boss: User = elsewhere(make_user, "boss", admin=True)
+    before, after = elsewhere(make_two_runs)
+    page = page_of(boss, at=f"/campaigns/{after.pk}/")
+    panel, said = page.locator("#panel-analyse"), page.locator("#panel-analyse [data-said]")
+
+    page.locator("#tab-analyse").click()
+    expect(said).to_contain_text("3 rows in", timeout=30_000)
+    expect(panel.locator(".ag-row").first).to_contain_text("9007199254740993")
+    editor = panel.get_by_role("textbox", name="SQL over what came back")
+    editor.press("Control+a")
+    page.keyboard.insert_text("SELECT nope FROM answers")
+    editor.press("Control+Enter")
+    expect(said).to_contain_text('Referenced column "nope" not found', timeout=30_000)
+    editor.press("Control+a")
+    page.keyboard.insert_text(SQL)
+    editor.press("Control+Enter")
+    expect(said).to_contain_text("2 rows in", timeout=30_000)
+    expect(panel.locator(".ag-row").first).to_contain_text("3.0.18")
+    expect(panel.locator("[data-chart]")).to_be_visible()
+    sent = page.url
+    panel.get_by_label("Name of the view").fill("versions")
+    panel.get_by_role("button", name="Keep as a view").click()
+    expect(said).to_contain_text("Kept as versions")
+
+    page.goto(sent)
+    expect(said).to_contain_text("2 rows in", timeout=30_000)
+    page.goto(f"/campaigns/{before.pk}/?tab=analyse")  # another run shows the view at once
+    expect(said).to_contain_text("1 row in", timeout=30_000)
+    assert elsewhere(lambda: QueryView.objects.get().sql) == SQL
+    page.goto(f"/campaigns/{after.pk}/")
+    page.get_by_role("link", name="Compare…").click()
+    expect(page.locator("table.compare ins")).to_have_text("3.0.19")
+    expect(page.locator("table.compare del")).to_have_text("3.0.18")
