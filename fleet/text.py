@@ -3,14 +3,19 @@
 What is printed is never markup and never control: `shown` is the one rule for terminals, messages and log lines.
 """
 
+import json
 import logging
+import re
 import sys
 import traceback
 import unicodedata
+from datetime import UTC, datetime
 from types import TracebackType
 
 JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
 KEPT_MARKS = 0x2100  # characters below it are looked up once
+NAMED = re.compile(r"\s*\b(\w+)=%[sdrf]")  # how our log lines name what they speak of
+RESERVED = ("at", "level", "logger", "event", "process", "exception")
 SPELT_OUT = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, bidi and other formats, half characters, ends of lines
 
 
@@ -76,6 +81,33 @@ class LogLine(logging.Formatter):
     def formatStack(self, stack_info: str) -> str:
         """Write the stack likewise."""
         return _indented(super().formatStack(stack_info))
+
+
+class LogObject(logging.Formatter):
+    """One event is one JSON object: `at`, `level`, `logger`, `event`, and what the event names (`campaign=%s`)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the object."""
+        members: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **_event_of(record),
+            "process": record.process,
+        }
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        return json.dumps(members, default=str)
+
+
+def _event_of(record: logging.LogRecord) -> dict[str, object]:
+    """Give what happened, and its named values as they are; a line that names none is the event as a whole."""
+    pattern, values = str(record.msg), record.args
+    names = [found.group(1) for found in NAMED.finditer(pattern)]
+    if not isinstance(values, tuple) or not names or len(names) != len(values) or pattern.count("%") != len(values):
+        return {"event": record.getMessage()}
+    told = {f"{name}_" if name in RESERVED else name: value for name, value in zip(names, values, strict=True)}
+    return {"event": NAMED.sub("", pattern).strip(), **told}
 
 
 def _indented(text: str) -> str:

@@ -1,11 +1,13 @@
 """What others wrote is printed as text: never markup, never control."""
 
 import io
+import json
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +19,7 @@ from rich.console import Console
 from campaigns.management.commands import collect, live, rebuild_board
 from fleet import commands
 from fleet.demo import show, supervisor
-from fleet.text import LogLine, shown, shown_lines
+from fleet.text import LogLine, LogObject, shown, shown_lines
 
 ROOT = Path(__file__).parents[2]
 NASTY = "[kthreadd] [/x] 01:23:45:cd:89:ab \x1b[31m \x9b2J \u202eevil\u2066 a\rb\tc"
@@ -121,3 +123,48 @@ def test_what_nobody_caught_is_printed_as_text() -> None:
 
     assert ended.returncode == 1
     assert r"OSError: \x1b[2J" in ended.stderr
+
+
+def log_object(pattern: str, *values: object, error: Exception | None = None) -> dict[str, Any]:
+    trace = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord("agents.gateway", logging.WARNING, __file__, 1, pattern, values, trace)
+    line = LogObject().format(record)
+    assert "\n" not in line
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
+def test_a_log_object_names_what_the_event_names() -> None:
+    told = log_object("range armed campaign=%s range=%s hosts=%s", 12, 0, 300)
+
+    assert told["event"] == "range armed"
+    assert (told["campaign"], told["range"], told["hosts"]) == (12, 0, 300), "numbers stay numbers"
+    assert (told["level"], told["logger"]) == ("warning", "agents.gateway")
+    assert datetime.fromisoformat(told["at"]).tzinfo is not None
+
+
+def test_a_value_of_a_log_object_cannot_pass_for_another_member() -> None:
+    told = log_object("entry dropped reason=%s", 'gone campaign=99", "campaign": "99\n')
+
+    assert told["reason"] == 'gone campaign=99", "campaign": "99\n'
+    assert "campaign" not in told
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values", "event"),
+    [
+        ("board rebuilt", (), "board rebuilt"),
+        ("live queries switched %s by=%s", ("off", "admin"), "live queries switched off by=admin"),
+        ("range not armed campaign=%s: the board is not whole", (7,), "range not armed: the board is not whole"),
+        ("100%% of %s", ("all",), "100% of all"),
+    ],
+)
+def test_every_log_line_is_an_event(pattern: str, values: tuple[object, ...], event: str) -> None:
+    assert log_object(pattern, *values)["event"] == event
+
+
+def test_an_exception_is_a_member_and_no_member_of_our_own_is_overwritten() -> None:
+    told = log_object("failed level=%s at=%s", "high", "noon", error=ValueError("broken"))
+
+    assert (told["level"], told["level_"], told["at_"]) == ("warning", "high", "noon")
+    assert "ValueError: broken" in told["exception"]
