@@ -4,29 +4,50 @@ Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
 """
 
 import os
+import sys
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
 from channels.auth import AuthMiddlewareStack
+from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.signals import got_request_exception
+from prometheus_client import Gauge
 
 from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
+from fleet import metrics, monitors
 from fleet.errors import SetupError
 from fleet.front import BoundedSocket, Front
 
 _django: Any = get_asgi_application()
 
 from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be loaded
+from campaigns.operating import figures  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
 RESTARTING = 1012  # a socket's close code: come again with the last seq
+SOCKETS = Gauge("fleet_sockets", "Viewers' sockets that are open")
 _sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+
+
+def _count_error(**_: Any) -> None:
+    metrics.note_error(sys.exception())
+
+
+got_request_exception.connect(_count_error)
+
+
+async def _figures_of_house() -> bytes:
+    """Give this process's figures with those of the whole installation, which PostgreSQL and Redis are asked for."""
+    text: bytes = await database_sync_to_async(partial(metrics.text, figures.House()))()
+    return text
 
 
 def _gateway() -> Gateway:
@@ -41,6 +62,7 @@ class Application:
         self._gateway = gateway
         self._people = people
         self._front = Front(_django, people=people)
+        self._metrics = monitors.Page(settings.METRICS_TOKEN, _figures_of_house if people else monitors.write)
         self._viewers: set[Send] = set()  # by which each is spoken to
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}
 
@@ -50,6 +72,8 @@ class Application:
             await self._live(receive, send)
         elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
             await (self._gateway or _no_agents)(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == monitors.PATH:
+            await self._metrics(scope, receive, send)
         elif scope["type"] == "http":
             await self._front(scope, receive, send)
         elif self._people:
@@ -74,6 +98,7 @@ class Application:
         """Begin to follow the board. Raise SetupError when a secret is missing."""
         if missing := ", ".join(sorted(self._secrets & settings.MISSING_SECRETS)):
             raise SetupError(f"not set: {missing}. Give it a long random value, or start with `make demo`")
+        metrics.open_port(settings.METRICS_BIND, settings.METRICS_PORT)
         if self._gateway is not None:
             await self._gateway.start()
 
@@ -92,11 +117,13 @@ class Application:
 
     async def _watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._viewers.add(send)
+        SOCKETS.set(len(self._viewers))
         bounded = BoundedSocket(receive, send)
         try:
             await _sockets(scope, bounded.receive, bounded.send)
         finally:
             self._viewers.discard(send)
+            SOCKETS.set(len(self._viewers))
 
 
 _no_agents = Front(_django, people=False)

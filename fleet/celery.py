@@ -1,11 +1,60 @@
 """The Celery application. What runs where and when is in `fleet.settings` (QUEUES, CELERY_BEAT_SCHEDULE)."""
 
 import os
+import time
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from prometheus_client import Counter, Histogram, multiprocess
+
+from fleet import metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
 app = Celery("fleet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["agents", "campaigns"])
+
+SENT_AT = "sent_at"  # a message's header: seconds of Unix time, by which its age is told
+TASK_SECONDS = Histogram(
+    "fleet_task_seconds", "How long tasks ran", ["task"], buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60)
+)
+TASK_FAILURES = Counter("fleet_task_failures", "Tasks that ended with an exception", ["task"])
+_began: dict[str, float] = {}  # by task id
+
+
+@signals.before_task_publish.connect
+def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None:
+        headers[SENT_AT] = time.time()
+
+
+@signals.task_prerun.connect
+def _begin(task_id: str = "", **_: Any) -> None:
+    _began[task_id] = time.perf_counter()
+
+
+@signals.task_postrun.connect
+def _end(task_id: str = "", task: Any = None, **_: Any) -> None:
+    TASK_SECONDS.labels(task.name).observe(time.perf_counter() - _began.pop(task_id, time.perf_counter()))
+
+
+@signals.task_failure.connect
+def _failed(sender: Any = None, exception: BaseException | None = None, **_: Any) -> None:
+    TASK_FAILURES.labels(sender.name).inc()
+    metrics.note_error(exception)
+
+
+@signals.worker_init.connect
+@signals.beat_init.connect
+def _open_port(**_: Any) -> None:
+    """Serve the figures of this worker, its children's included, or of this beat."""
+    from django.conf import settings
+
+    metrics.open_port(settings.METRICS_BIND, settings.METRICS_PORT)
+
+
+@signals.worker_process_shutdown.connect
+def _forget(pid: int = 0, **_: Any) -> None:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

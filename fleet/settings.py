@@ -137,6 +137,17 @@ HEAD_SECONDS = env.float("HEAD_SECONDS", default=30.0)  # within which the lines
 BODY_SECONDS = env.float("BODY_SECONDS", default=20.0)  # within which a body has to arrive
 DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_BODY_BYTES
 
+# --- figures for monitors, and log lines -----------------------------------------------------------------------
+
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who bears it reads /metrics of a gateway or console; "" = nobody
+METRICS_PORT = env.int(
+    "METRICS_PORT", default=0
+)  # where this process shows its own figures to whoever reaches it; 0 = not
+METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1")
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")  # json = one object a line, with what the event names as members
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT {LOG_FORMAT!r} is unknown: line and json are allowed")
+
 # --- Django ----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -325,9 +336,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"()": "fleet.text.LogLine", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
+        "line": {"()": "fleet.text.LogLine", "format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "fleet.text.LogObject"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},

@@ -33,6 +33,7 @@ from agents.gateway.body import (
 )
 from agents.gateway.cutting import Cutter
 from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold
+from agents.gateway.figures import Figures
 from agents.gateway.follower import Follower
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
@@ -44,6 +45,7 @@ from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, v
 from agents.protocol.messages import refusal
 from agents.protocol.node_key import Identity, NodeKeys
 from fleet.cancelling import end
+from fleet.metrics import note_error
 from fleet.peers import Peers
 
 logger = logging.getLogger(__name__)
@@ -97,6 +99,7 @@ class Gateway:
         self._follower: Follower
         self._strangers: Strangers
         self._reads: Reads
+        self._figures = Figures(self.counts, self.hold, self.board, lambda: self.store, settings.max_held_reads)
         self._config: tuple[tuple[bytes, int] | None, bytes] = None, b""
         self._sink: LogSink | None = None
         self._handlers: dict[str, Handler] = {
@@ -143,10 +146,12 @@ class Gateway:
         self._follower = Follower(self.store, self.board, self.hold, self._identities, settings.max_held_reads)
         self._strangers = Strangers(self.board, self._follower, self._identities)
         await self._follower.start()
+        self._figures.show()
         self._release_on_sigterm()
 
     async def stop(self) -> None:
         """Let go of everything."""
+        self._figures.hide()
         await self.hold.close()
         await end(self._tasks)
         await self._follower.stop()
@@ -180,6 +185,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of an agent, always with a JSON object."""
         verb = verb_of(scope["path"])
+        self.counts[verb or "unknown address"] += 1
         try:
             if verb in self._cold:
                 await respond(send, await self._cold[verb].answer(scope, receive))
@@ -192,6 +198,7 @@ class Gateway:
         except NoBoardError:
             answer = self._trouble("no board", "the board is being rebuilt, come again")
         except (RedisError, OSError) as error:
+            note_error(error)
             answer = self._trouble("no redis", "the server cannot reach its board, come again", error)
         except Exception:
             logger.exception("request failed path=%s", scope["path"])
@@ -265,6 +272,7 @@ class Gateway:
         return messages.NOTHING
 
     def _node_invalid(self) -> bytes:
+        self.counts["node invalid"] += 1
         second, times = self._invalid_said
         now = int(time.monotonic())
         times = times + 1 if second == now else 1

