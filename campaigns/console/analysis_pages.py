@@ -78,6 +78,8 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
     offset = _number(asked.get("offset", ""))
     context: dict[str, Any] = {"campaign": shown, "with": asked.get("with", ""), "groups": by_groups}
     context["earlier"] = _earlier(request, shown)
+    if not asked.get("with"):
+        return render(request, "campaigns/compare.html", {**context, "asks": True})
     try:
         compared = diff.compared(shown, _number(asked.get("with", "")), ignored, user_of(request), seen_by)
         page = compared.page(SHOWN + 1, offset, by_groups=by_groups)

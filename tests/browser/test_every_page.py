@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -78,7 +78,7 @@ def things() -> dict[str, Any]:
     token, _ = ApiToken.objects.create(user=user, name="reports")
     Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
     ids = {"host_id": host, "label_id": label, "query_id": query, "campaign_id": campaign, "secret_id": secret}
-    ids |= {"user_id": user}
+    ids |= {"user_id": user, "person_id": user, "team_id": Group.objects.create(name="team")}
     nothing = {"session_id": 0, "pk": 0, "number": 0}
     return {**{name: row.pk for name, row in ids.items()}, **nothing, "token_id": token.pk, "key": "0" * 32}
 
@@ -121,7 +121,7 @@ def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Ca
     page.on("pageerror", lambda error: said.append(f"{page.url} {error}"))
 
     faults: list[str] = []
-    for address in pages:
+    for address in (*pages, f"/campaigns/{ids['campaign_id']}/?tab=analyse"):
         page.goto(address)
         faults += faults_of(page)
 
