@@ -62,32 +62,6 @@ class PinnedQuery(models.Model):
         return f"query {self.query_id} pinned by {self.user_id}"
 
 
-class QueryView(models.Model):
-    """An analysis that is kept with a saved query: every run of it shows it at once."""
-
-    class Chart(models.TextChoices):
-        """How a result is drawn; empty = as its shape says."""
-
-        BAR = "bar", "bars"
-        LINE = "line", "line"
-        PIE = "pie", "pie"
-        NONE = "none", "no chart"
-
-    query = models.ForeignKey(Query, models.CASCADE, related_name="views")
-    name = models.CharField(max_length=100)
-    sql = models.TextField()
-    chart = models.CharField(max_length=4, choices=Chart.choices, blank=True, default="")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["query", "name"], name="a_view_is_named_once")]
-
-    def __str__(self) -> str:
-        return f"{self.name} of {self.query_id}"
-
-
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     """Questions about many campaigns, and the lock that every change of targets needs."""
 

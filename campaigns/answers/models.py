@@ -1,8 +1,9 @@
-"""What outlives a campaign's rows."""
+"""What outlives a campaign's rows, how far they are archived, and the analyses that are kept with a query."""
 
+from django.conf import settings
 from django.db import models
 
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Query
 from campaigns.states import Status
 
 
@@ -53,3 +54,29 @@ class Archive(models.Model):
 
     def __str__(self) -> str:
         return f"campaign {self.campaign_id} up to {self.up_to_seq}"
+
+
+class QueryView(models.Model):
+    """An analysis that is kept with a saved query: every run of it shows it at once."""
+
+    class Chart(models.TextChoices):
+        """How a result is drawn; empty = as its shape says."""
+
+        BAR = "bar", "bars"
+        LINE = "line", "line"
+        PIE = "pie", "pie"
+        NONE = "none", "no chart"
+
+    query = models.ForeignKey(Query, models.CASCADE, related_name="views")
+    name = models.CharField(max_length=100)
+    sql = models.TextField()
+    chart = models.CharField(max_length=4, choices=Chart.choices, blank=True, default="")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["query", "name"], name="a_view_is_named_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.query_id}"

@@ -16,9 +16,10 @@ from rest_framework.viewsets import GenericViewSet
 
 from campaigns.analysis.asking import check_text
 from campaigns.answers import latest
+from campaigns.answers.models import QueryView
 from campaigns.api.analysis import SqlAnswerSerializer, SqlSerializer, sql_in
 from campaigns.api.answers import Window
-from campaigns.models import Query, QueryView
+from campaigns.models import Query
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 from fleet.parameters import PAGING, Parameters

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from campaigns.models import Campaign, Query, QueryView
+from campaigns.answers.models import QueryView
+from campaigns.models import Campaign, Query
 from tests.browser.conftest import Server
 from tests.factories import answer, end, make_campaign, make_hosts, make_user
 
