@@ -124,6 +124,13 @@ def test_an_earlier_run_is_chosen_to_compare_with(
     expect(changes).to_have_count(2)
     assert sorted(changes.all_inner_texts()) == ["came +9", "went \u22129"]
     assert faults_of(page) == []
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    expect(page.locator("#groups-search")).to_be_focused()
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
     page.locator("[data-opens-drawer][title='Which hosts were it']").click()
     expect(page.locator("#group-title")).to_contain_text(f"9 hosts of campaign {earlier.pk}")
     page.goto(page.locator("#group-form").get_attribute("action").removesuffix("use/"))  # type: ignore[union-attr]

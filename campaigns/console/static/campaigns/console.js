@@ -72,12 +72,23 @@ palette?.addEventListener("keydown", (event) => {
 });
 palette?.addEventListener("htmx:afterSwap", () => words.setAttribute("aria-activedescendant", hits()[0]?.id ?? ""));
 
+// Of the tab that is shown, or of the dialog that is open.
+function searchField() {
+  const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.querySelector("main");
+  return [...place.querySelectorAll("input[type=search]")].find((field) => field.checkVisibility({ visibilityProperty: true }));
+}
+
+function openShortcuts() {
+  const shortcuts = document.getElementById("shortcuts");
+  if (shortcuts && !shortcuts.open) shortcuts.showModal();
+}
+
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable=true]");
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey) openPalette();
   else if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-  else if (event.key === "?") document.getElementById("shortcuts")?.showModal();
-  else if (event.key === "/") document.querySelector("main input[type=search]")?.focus();
+  else if (event.key === "?") openShortcuts();
+  else if (event.key === "/") searchField()?.focus();
   else return;
   event.preventDefault();
 });
