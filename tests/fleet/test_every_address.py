@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("board")
 LONG = "9" * 5000
 # As they stand in an address: NUL, a lone surrogate, and numbers, texts and lists that no field has.
 VALUES = ("%00", "a%00b", "%ED%A0%80", "1" + "0" * 21, "-1", "", LONG, "%27%22%3C", "1,2", "²")
-FEW_VALUES = ("%00", "%ED%A0%80", "1" + "0" * 21, "-1", "")
+FEW_VALUES = ("%00", "1" + "0" * 21, "")  # for each name alone
+TOGETHER = ("%00", "%ED%A0%80", "-1", LONG)  # for all names of a page at once
 # Names that the admin reads by itself.
 OF_CHANGELISTS = ("q", "p", "o", "all", "e", "_popup", "_to_field", "_facets", "_changelist_filters", "_source_model")
 OF_AUTOCOMPLETE = ("term", "page", "app_label", "model_name", "field_name")
@@ -141,9 +142,9 @@ def test_whatever_is_asked_of_a_page_is_no_failure(address: Address, boss: Clien
     for value in FEW_VALUES:
         for name in filters_of(address):
             look_at(boss.get(f"{path}?{name}={value}"), f"{path}?{name}={value}")
-    for value in VALUES:
+    for value in TOGETHER:
         look_at(boss.get(f"{path}?{'&'.join(f'{name}={value}' for name in names)}"), f"{path} {value}")
-    for value in VALUES:
+    for value in TOGETHER:
         form = "&".join(f"{name}={value}" for name in names)
         look_at(boss.post(path, form, content_type="application/x-www-form-urlencoded"), f"{path} {value}")
 
@@ -189,7 +190,7 @@ def test_both_forms_of_an_address_answer_without_a_redirect(
     path = address.at(**ids)
     other = path[:-1] if path.endswith("/") else f"{path}/"
 
-    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+    for method in ("GET", "POST", "PATCH", "OPTIONS"):
         answers = [boss.generic(method, form, b"[]", content_type="application/json") for form in (path, other)]
 
         assert answers[0].status_code == answers[1].status_code, (method, path)
