@@ -26,8 +26,8 @@ from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answers import Window
 from campaigns.api.latest import LatestViews
+from campaigns.api.secret_serializers import EnrollSecretSerializer
 from campaigns.api.serializers import (
-    EnrollSecretSerializer,
     HostSerializer,
     LabelSerializer,
     LearnSerializer,

@@ -10,15 +10,13 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from agents.inventory import kept_sql, label_sql, labels
-from agents.models import EnrollSecret, Host, Label, digest_of
+from agents.models import Host, Label
 from campaigns.answers.results import timestamp
 from campaigns.launching import rights
 from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
 from campaigns.models import Query, Target
 from campaigns.people import scopes
-from campaigns.people.roles import ROLES
 from campaigns.selecting.earlier_targets import Earlier
-from campaigns.tokens import ApiToken
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 from fleet.parameters import moment_of
@@ -333,82 +331,3 @@ class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
     def validate_sql(self, text: str) -> str:
         """Check it as a launch would; saved SQL may still be of a kind of host that has not told its tables."""
         return kept_sql.check(text, self.context["request"].user, "sql")
-
-
-class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):
-    """An enroll secret without the secret itself, which is shown once, at creation."""
-
-    created_at = Moment(read_only=True)
-    revoked_at = Moment(read_only=True)
-    valid_from = Moment(required=False, allow_null=True, help_text="null = at once")
-    valid_until = Moment(required=False, allow_null=True, help_text="null = until it is revoked")
-
-    labels = serializers.SlugRelatedField[Label](
-        slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)
-    )
-    secret = serializers.CharField(
-        write_only=True,
-        required=False,
-        max_length=512,
-        help_text="one hosts have, of 16 characters at least; without it one is made",
-    )
-
-    class Meta:
-        model = EnrollSecret
-        fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
-
-    def validate_labels(self, chosen: list[Label]) -> list[Label]:
-        """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
-        if chosen:
-            labels.check_may_put_in(self.context["request"].user, "labels", chosen)
-        return chosen
-
-    def validate_secret(self, secret: str) -> str:
-        """Refuse a secret that is known under another name."""
-        known = EnrollSecret.objects.filter(digest=digest_of(secret)).first()
-        if known is not None:
-            raise serializers.ValidationError(f"the secret is that of {known.name} already")
-        return secret
-
-
-class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
-    """A token of the API without the token itself, which is shown once, at creation."""
-
-    owner = serializers.CharField(source="user.username", read_only=True)
-    created = Moment(read_only=True)
-    expiry = Moment(read_only=True)
-    last_used_at = Moment(read_only=True)
-    days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
-    role = serializers.ChoiceField(
-        choices=list(ROLES),
-        required=False,
-        allow_blank=True,
-        help_text="no more than that role may; empty = its owner's",
-    )
-    labels = serializers.SlugRelatedField[Label](
-        slug_field="name",
-        many=True,
-        required=False,
-        allow_null=True,
-        queryset=Label.objects.all(),
-        help_text="it sees hosts of these labels alone; null = all hosts that its owner sees",
-    )
-
-    class Meta:
-        model = ApiToken
-        fields = [
-            *("id", "name", "owner", "access", "role", "labels", "created", "expiry"),
-            *("last_used_at", "last_used_from", "days"),
-        ]
-        read_only_fields = ("last_used_from",)
-
-    def validate_labels(self, chosen: list[Label] | None) -> list[Label] | None:
-        """Refuse a list that names none: such a token would see nothing."""
-        if chosen is not None and not chosen:
-            raise serializers.ValidationError("labels is empty: leave it out, or name one at least")
-        return chosen
-
-    def to_representation(self, instance: ApiToken) -> dict[str, Any]:
-        """Tell a token of all hosts from one whose labels are gone."""
-        shown = super().to_representation(instance)
-        return {**shown, "labels": shown["labels"] if instance.is_scoped else None}

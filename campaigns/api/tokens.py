@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.api.serializers import TokenSerializer
+from campaigns.api.secret_serializers import TokenSerializer
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
 from fleet.api import refuse_body
