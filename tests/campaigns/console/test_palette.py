@@ -57,16 +57,10 @@ def test_places_are_offered_before_anything_is_typed(client: Client) -> None:
 
     hits = client.get("/find/").context["hits"]
 
-    assert [hit.name for hit in hits] == [
-        "Home",
-        "Ask",
-        "Campaigns",
-        "Approvals",
-        "Hosts",
-        "Labels",
-        "Queries",
-        "Settings",
-    ]
+    names = [hit.name for hit in hits]
+    assert names[:4] == ["Home", "Ask", "Campaigns", "Approvals"]
+    assert {"Hosts", "Labels", "Queries", "People"} < set(names)
+    assert names[-1] == "Settings"
 
 
 @pytest.mark.parametrize("words", ["%00", "nothing is called so", "%27%22<b>", "x" * 5000, "#99999999999999999999"])
