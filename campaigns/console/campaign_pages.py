@@ -4,6 +4,7 @@ No page needs a script to be read, and none has one inline, so a strict Content-
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -15,9 +16,11 @@ from django.views.decorators.http import require_GET
 from campaigns.answers.carves import carves_of
 from campaigns.answers.times import answer_times
 from campaigns.console import wording
+from campaigns.console.about_pages import about_context
 from campaigns.console.access import needs_sight, user_of
 from campaigns.console.analysis_pages import analysis_context
 from campaigns.console.control_pages import control_context
+from campaigns.console.cost_pages import cost_context
 from campaigns.console.forms import StopForm
 from campaigns.console.group_pages import groups_context
 from campaigns.console.lookups import found_campaign, no_such_campaign
@@ -26,7 +29,23 @@ from campaigns.console.target_pages import errors_context, hosts_context
 from campaigns.models import Campaign
 
 CARVES_SHOWN = 200
-TABS = [("rows", "Answers"), ("groups", "Groups"), ("hosts", "Hosts"), ("errors", "Errors"), ("analyse", "Analyse")]
+TABS = [
+    ("rows", "Answers"),
+    ("groups", "Groups"),
+    ("hosts", "Hosts"),
+    ("errors", "Errors"),
+    ("analyse", "Analyse"),
+    ("cost", "Cost"),
+    ("about", "About"),
+]
+# What a tab needs when the page begins with it; the rows are there in any case.
+CONTEXTS: dict[str, Callable[[HttpRequest, Campaign], dict[str, Any]]] = {
+    "groups": groups_context,
+    "hosts": hosts_context,
+    "errors": errors_context,
+    "cost": cost_context,
+    "about": about_context,
+}
 EXPORTS = ["csv", "ndjson", "json", "parquet", "xlsx"]
 
 
@@ -50,12 +69,8 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
         "carves": carves_of(shown)[:CARVES_SHOWN],
         **live_context(shown, request.GET if tab == "rows" else None),
     }
-    if tab == "hosts":
-        context |= hosts_context(request, shown)
-    elif tab == "errors":
-        context |= errors_context(request, shown)
-    elif tab == "groups":
-        context |= groups_context(request, shown)
+    if tab in CONTEXTS:
+        context |= CONTEXTS[tab](request, shown)
     return render(request, "campaigns/campaign.html", context)
 
 

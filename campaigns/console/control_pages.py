@@ -7,18 +7,21 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.console.access import CHANGE, needs_sight, needs_to_launch, user_of
 from campaigns.console.forms import StopForm
+from campaigns.console.in_place import is_script, refused, said, sent_to, with_word
 from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
+from campaigns.console.notices import notices
 from campaigns.launching import approvals, control, reruns, rights
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.people.roles import may_launch_something
 from campaigns.states import FINAL_STATES, State
-from fleet.errors import FleetError
+from fleet.errors import FleetError, ForbiddenError
 
 
 def may_stop(user: User, shown: Campaign) -> bool:
@@ -41,9 +44,11 @@ def stop(request: HttpRequest, campaign_id: int) -> HttpResponse:
     try:
         control.stop(shown.pk, user_of(request).get_username(), form.cleaned_data["reason"] or "stopped by hand")
     except FleetError as error:
+        if is_script(request):
+            return refused(request, error, "campaign", shown.pk)
         form.add_error(None, error.sentence)
         return render(request, "campaigns/stop.html", {"campaign": shown, "stop_form": form}, status=error.status)
-    return redirect("campaign", shown.pk)
+    return _changed(request, shown, "Stopped: no host gets the SQL any more.")
 
 
 @needs_sight()
@@ -53,19 +58,36 @@ def control_panel(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
-    context = {"campaign": shown, **control_context(request, shown)}
-    return render(request, "campaigns/_control.html", context, status=286 if shown.is_over else 200)
+    return _controls(request, shown)
+
+
+def _controls(request: HttpRequest, shown: Campaign) -> HttpResponse:
+    """Draw the buttons, and beside them what must be said, which stands elsewhere on the page."""
+    context = {"campaign": shown, "beside": True, **control_context(request, shown)}
+    parts = [render_to_string(f"campaigns/{name}.html", context, request) for name in ("_control", "_standing")]
+    return HttpResponse("".join(parts), status=286 if shown.is_over else 200)
+
+
+def _changed(request: HttpRequest, shown: Campaign, sentence: str) -> HttpResponse:
+    """Say that it was done: in place to a script, or on the campaign's page."""
+    if not is_script(request):
+        return said(request, sentence, "campaign", shown.pk)
+    again = found_campaign(shown.pk, user_of(request)) or shown
+    response = _controls(request, again)
+    response.status_code = 200
+    return with_word(response, sentence) if sentence else response
 
 
 def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     asked = Approval.objects.filter(campaign=shown).first()
+    reruns_seen = Campaign.objects.visible_to(user_of(request)).filter(parent=shown.pk).order_by("pk")
     return {
         "approval": asked,
         "may_decide": bool(asked and shown.waits_for) and approvals.may_decide(shown, user_of(request)),
         "may_stop": may_stop(user_of(request), shown),
         "held": shown.released != RELEASED_ALL,
         "again": _again(shown) if shown.is_over and may_launch_something(request.user) else [],
-        "reruns": Campaign.objects.visible_to(user_of(request)).filter(parent=shown.pk).order_by("pk"),
+        "notices": notices(shown, asked, reruns_seen),
     }
 
 
@@ -94,23 +116,25 @@ def rerun(request: HttpRequest, campaign_id: int) -> HttpResponse:
     try:
         again = reruns.rerun(shown, request.POST.getlist("states"), user_of(request))
     except FleetError as error:
-        messages.error(request, error.sentence)
-        return redirect("campaign", shown.pk)
-    return redirect("campaign", again.pk)
+        return refused(request, error, "campaign", shown.pk)
+    messages.success(
+        request, f"Asked again: this is what campaign {shown.pk} asked, of hosts that came to nothing there."
+    )
+    return sent_to(request, "campaign", again.pk)
 
 
 @needs_sight()
 @require_POST
 def pause(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Hand the campaign out no more for now."""
-    return _change(request, campaign_id, control.pause)
+    return _change(request, campaign_id, control.pause, "Paused. Nobody is handed the SQL until it is resumed.")
 
 
 @needs_sight()
 @require_POST
 def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Go on."""
-    return _change(request, campaign_id, control.resume)
+    return _change(request, campaign_id, control.resume, "Resumed: hosts are handed the SQL again.")
 
 
 @needs_sight()
@@ -123,10 +147,11 @@ def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
         if "all" in request.POST
         else {"count": int(typed) if typed.isdecimal() and len(typed) < 19 else typed}
     )
-    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal))
+    done = "Released to all hosts." if "all" in goal else f"Widened: {typed} hosts in all may be asked."
+    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done)
 
 
-def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign]) -> HttpResponse:
+def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign], done: str) -> HttpResponse:
     """Do what was asked for and show the campaign again, or what is said against it."""
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
@@ -136,13 +161,16 @@ def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], C
     try:
         verb(shown.pk, user_of(request).get_username())
     except FleetError as error:
-        messages.error(request, error.sentence)
-    return redirect("campaign", shown.pk)
+        return refused(request, error, "campaign", shown.pk)
+    return _changed(request, shown, done)
 
 
 def _may_not_stop(request: HttpRequest, shown: Campaign) -> HttpResponse:
     """Say which permission is missing, or that there is nothing to stop any more."""
     if shown.is_over or shown.ended_by:
-        return redirect("campaign", shown.pk)
+        return _changed(request, shown, "") if is_script(request) else redirect("campaign", shown.pk)
     objection = rights.objection(shown, user_of(request)) if user_of(request).has_perm(CHANGE) else ""
+    if is_script(request):
+        sentence = f"this campaign was not launched by you: changing it needs the permission {CHANGE}"
+        return refused(request, ForbiddenError(objection or sentence), "campaign", shown.pk)
     return render(request, "campaigns/denied.html", {"permission": CHANGE, "objection": objection}, status=403)

@@ -10,6 +10,7 @@ from allauth.mfa.webauthn.views import add_webauthn, remove_webauthn
 from django.urls import path
 
 from campaigns.console import (
+    about_pages,
     access,
     account_pages,
     analysis_pages,
@@ -19,6 +20,7 @@ from campaigns.console import (
     campaign_pages,
     chosen_hosts,
     control_pages,
+    cost_pages,
     group_pages,
     history_pages,
     home_pages,
@@ -115,6 +117,8 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/hosts/label/", chosen_hosts.label, name="label-chosen-hosts"),
     path("campaigns/<int:campaign_id>/errors/", target_pages.campaign_errors, name="errors-of-campaign"),
     path("campaigns/<int:campaign_id>/compare/", analysis_pages.compare, name="compare-campaign"),
+    path("campaigns/<int:campaign_id>/cost/", cost_pages.campaign_cost, name="cost-of-campaign"),
+    path("campaigns/<int:campaign_id>/about/", about_pages.campaign_about, name="about-campaign"),
     path("campaigns/<int:campaign_id>/times/", campaign_pages.campaign_times, name="times-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/", group_pages.campaign_groups, name="groups-of-campaign"),
     path("campaigns/<int:campaign_id>/groups/<str:key>/", group_pages.group_hosts, name="hosts-of-group"),

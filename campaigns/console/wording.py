@@ -7,6 +7,7 @@ import json
 from typing import Any, NamedTuple
 
 from agents.models import Platform
+from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign
 from campaigns.states import State
 
@@ -27,6 +28,16 @@ BAR_UNITS = 1000  # the bar's width in its own units
 LEAST_UNITS = 6  # so that one host in 100,000 can be seen
 SQL_EXCERPT = 90  # characters
 NAMES_SHOWN = 5
+
+
+# What each brake watches, and the unit of its figures.
+BRAKES = {
+    "failed_percent": ("Answers that are errors", " %"),
+    "silent_percent": ("Hosts that were asked and stay silent", " %"),
+    "median_wall_ms": ("What the median host takes", " ms"),
+    "rows": ("Rows that have come in all", ""),
+    "denylisted": ("Hosts that refuse it, because osquery died running it before", ""),
+}
 
 
 class Segment(NamedTuple):
@@ -133,6 +144,13 @@ def ending(campaign: Campaign) -> str:
     return f"Stopping{by}{why}. What hosts have sent is being stored." if campaign.ended_by else ""
 
 
+def pause(campaign: Campaign) -> str:
+    """Say who paused it why, each once."""
+    by = "" if campaign.paused_by == ASKS else f" by {campaign.paused_by}"
+    why = "" if campaign.paused_reason in ("", f"paused{by}") else f": {campaign.paused_reason}".rstrip(".")
+    return f"Paused{by}{why}. Nobody is handed the SQL; hosts that have it may answer."
+
+
 def _took(campaign: Campaign) -> str:
     if campaign.started_at is None or campaign.ended_at is None:
         return ""
@@ -166,3 +184,12 @@ def binary_size(number: int | None) -> str:
             break
         size /= 1024
     return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+
+
+def cost(value: float, measure: str) -> str:
+    """Write what a query cost: memory in binary units, anything else is milliseconds."""
+    if measure == "memory":
+        return binary_size(round(value))
+    if value >= 10_000:
+        return f"{value / 1000:,.1f} s"
+    return f"{value:,.1f}".removesuffix(".0") + " ms"

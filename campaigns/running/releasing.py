@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.db.models import Func, IntegerField
 
-from agents.board import clock, heartbeats, operator_verbs
+from agents.board import clock, operator_verbs
 from agents.board.keyspace import RANGE_BITS
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import online_since
@@ -20,7 +20,9 @@ from campaigns import doorbell
 from campaigns.launching.control import hold
 from campaigns.launching.rollout import ASKS, NOBODY_ANSWERED, Rollout, nth, raise_goal
 from campaigns.models import Campaign, Target
+from campaigns.running import brakes
 from campaigns.states import State, Status
+from fleet import audit
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,6 @@ ANSWER_SOON = timedelta(seconds=60)  # a delivery that is older keeps no next st
 # not, because the pace protects what all the hosts reach, and that would meet minutes of it in one moment.
 MAKES_GOOD = timedelta(seconds=3)
 FEW_ANSWERS = 5  # percentages of fewer say little while more may come
-SILENT_AFTER = timedelta(seconds=15)  # a host that asked again so long after its delivery has nothing to say
 HASH = Func("host_id", function="hashint8", output_field=IntegerField())
 
 NTH_OF_TARGETS = """
@@ -45,7 +46,6 @@ SELECT EXISTS (
     AND (state = 'delivered' AND delivered_at > %s OR state = 'waiting' AND presence.last_seen >= %s)
 )
 """
-MEDIAN = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wall_ms) FROM campaigns_target WHERE campaign_id = %s"
 
 
 def brakes_of(campaign: Campaign, denylisted: int | None) -> operator_verbs.Brakes:
@@ -149,7 +149,9 @@ def _go_on(campaign: Campaign, rollout: Rollout) -> None:
     if rollout.then == "auto":
         step = max(1, campaign.release_step) * WIDENING
         count = (campaign.release_goal or 0) + step
-        raise_goal(campaign, count if count < campaign.able_targets else RELEASED_ALL, step)
+        goal = count if count < campaign.able_targets else RELEASED_ALL
+        raise_goal(campaign, goal, step)
+        audit.note("campaign.widened", subject=f"campaign {campaign.pk}", hosts=min(count, campaign.able_targets))
         return
     sentence = f"{campaign.released_count} of {campaign.able_targets} hosts were asked first: widen, or stop"
     hold(campaign, ASKS, sentence)
@@ -168,45 +170,10 @@ def _pulled(campaign: Campaign, rollout: Rollout, least: int) -> str | None:
 
     Percentages are of `least` hosts or more.
     """
-    counts = campaign.counts
-    answers = counts["answered"] + counts["failed"] + counts["denylisted"]
     for name, limit in rollout.stop_if.items():
-        if (
-            name == "failed_percent"
-            and answers >= least
-            and 100 * (failed := answers - counts["answered"]) > limit * answers
-        ):
-            return f"brake {name}: {failed} of {answers} answers failed, the limit is {limit:g} %"
-        if name == "rows" and counts["rows"] > limit:
-            return f"brake {name}: {counts['rows']} rows, the limit is {limit:g}"
-        if name == "median_wall_ms" and (median := _median(campaign)) is not None and median > limit:
-            return f"brake {name}: the median host took {median:g} ms, the limit is {limit:g} ms"
-        if name == "silent_percent":
-            silent, asked = _silent(campaign)
-            if asked >= least and 100 * silent > limit * asked:
-                return f"brake {name}: {silent} of {asked} hosts were asked and stay silent, the limit is {limit:g} %"
-        if name == "denylisted" and counts["denylisted"] >= limit:
-            return denylisted_sentence(counts["denylisted"], limit)
+        reading = brakes.READ[name](campaign)
+        if reading.of is not None and reading.of < least:
+            continue
+        if reading.is_past(limit):
+            return reading.sentence(limit)
     return None
-
-
-def denylisted_sentence(denylisted: int, limit: float) -> str:
-    """Say that hosts died running this SQL."""
-    return f"brake denylisted: {denylisted} hosts died running this SQL before, the limit is {limit:g}"
-
-
-def _median(campaign: Campaign) -> float | None:
-    with connection.cursor() as cursor:
-        cursor.execute(MEDIAN, [campaign.pk])
-        median: float | None = cursor.fetchone()[0]
-        return median
-
-
-def _silent(campaign: Campaign) -> tuple[int, int]:
-    """Count the hosts that were handed the SQL and have asked again without answering, and all that were handed it."""
-    handed = Target.objects.filter(campaign=campaign, delivered_at__isnull=False)
-    in_flight = handed.filter(state=State.DELIVERED).values_list("host_id", "delivered_at")
-    due = {host: at + SILENT_AFTER for host, at in in_flight if at is not None}
-    reads = heartbeats.reads_of(list(due))
-    again = sum(read.last > due[host] for host, read in reads.items())
-    return campaign.count_no_answer + again, handed.count()

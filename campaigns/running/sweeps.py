@@ -18,7 +18,7 @@ from agents.board import clock, heartbeats, operator_verbs, redis_client
 from campaigns.launching import approvals, control, kill_switch, launch
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign, TargetRange
-from campaigns.running import releasing
+from campaigns.running import brakes, releasing
 from campaigns.running.ending import STEP_SECONDS, close, close_finished, finish, give_up
 from campaigns.running.rebuild import mend_board
 from campaigns.running.targeting import end_as_closed
@@ -129,7 +129,7 @@ def pull_brake(campaign_id: int) -> None:
     standing = operator_verbs.standings([campaign_id]).get(campaign_id)
     if standing is not None and standing.braked is not None:
         limit = releasing.brakes_of(campaign, settings.DENYLISTED_BRAKE).denylisted or 0
-        _pull(campaign_id, releasing.denylisted_sentence(standing.braked, limit))
+        _pull(campaign_id, brakes.denylisted_sentence(standing.braked, limit))
 
 
 def widen(campaign_id: int) -> None:

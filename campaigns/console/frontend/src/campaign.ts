@@ -1,5 +1,6 @@
 // A campaign's page, in the console and in the admin: draws what the socket says, and the grid over the rows.
 
+import { startAbout } from "./campaign/about";
 import { Analysis } from "./campaign/analyse";
 import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
@@ -7,6 +8,7 @@ import { RowGrid } from "./campaign/grid";
 import { startGroups } from "./campaign/groups";
 import { startChoosing } from "./campaign/chosen";
 import { type Frame, Live, type State } from "./campaign/live";
+import { drawControls, startControls } from "./campaign/controls";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
 
@@ -38,6 +40,7 @@ const numberIn = (name: string): number => Number((find(name)[0]?.textContent ??
 
 let counts: Counts | null = null;
 let status = root.dataset["status"] ?? "";
+let stands = `${status} ${root.dataset["endedBy"] ?? ""}`; // what the buttons are drawn for
 let endsAt = Date.parse(root.dataset["endsAt"] ?? "") || null;
 let clockAhead = 0; // ms that the server's clock is ahead of ours
 let spokenAt = 0;
@@ -95,6 +98,9 @@ function speak(now: Counts, final: number, atOnce = false): void {
 }
 
 function drawStatus(campaign: Ending): void {
+  const standing = `${campaign.status} ${campaign.ended_by ?? ""}`;
+  if (standing !== stands) drawControls();
+  stands = standing;
   status = campaign.status;
   if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
   find("status").forEach((badge) => {
@@ -228,6 +234,7 @@ const panel = document.getElementById("panel-analyse");
 const analysis = panel ? new Analysis(panel, id) : null;
 if (panel && !panel.hidden) analysis?.opened();
 root.addEventListener("counts", () => analysis?.grew());
+startAbout(root);
 root.addEventListener("tab", (event) => {
   if ((event as CustomEvent<string>).detail === "tab-analyse") analysis?.opened();
   if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
@@ -237,17 +244,4 @@ setInterval(drawTime, 1000);
 setInterval(() => isOver() || document.hidden || !live.hears || void look().catch(() => {}), LOOK_MS);
 setInterval(() => void poll(), POLL_MS);
 
-// What somebody is typing is not replaced under their hands.
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean }>;
-  if (detail.target.id === "control" && detail.target.querySelector("input:focus, dialog[open]")) detail.shouldSwap = false;
-});
-
-// Paused, resumed, widened: the status above follows at once.
-let control = document.getElementById("control")?.textContent;
-document.addEventListener("htmx:afterSwap", (event) => {
-  const { target } = (event as CustomEvent<{ target: Element }>).detail;
-  if (target.id !== "control" || target.textContent === control) return;
-  control = target.textContent ?? "";
-  look().catch(() => {});
-});
+startControls(root, () => void look().catch(() => {}));

@@ -5,6 +5,12 @@ const AWAY = "The server does not answer. Nothing is lost: what you entered is s
 const WRONG = "The server could not do it.";
 const DONE_MS = 12_000; // success is said for so long
 
+let pressed = ""; // id of what had the focus when it was asked
+
+function giveBack(): void {
+  if (pressed && document.activeElement === document.body) document.getElementById(pressed)?.focus({ preventScroll: true });
+}
+
 interface Asked {
   elt: HTMLElement;
   xhr?: XMLHttpRequest;
@@ -60,8 +66,13 @@ export function startAnswersInPlace(): void {
   for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) document.addEventListener(name, onFailure);
   document.addEventListener("htmx:beforeRequest", (event) => {
     const place = placeOf((event as CustomEvent<Asked>).detail.elt);
-    if (place) quiet(place);
+    if (!place) return;
+    quiet(place);
+    pressed = document.activeElement?.id ?? "";
   });
+  // A button that cannot be pressed twice, or is drawn anew, lost the focus meanwhile.
+  document.addEventListener("htmx:afterRequest", () => setTimeout(giveBack));
+  document.addEventListener("htmx:afterSettle", giveBack);
   document.addEventListener("said", (event) => {
     const part = event.target as HTMLElement;
     const place = placeOf(part, "thenSays") ?? placeOf(part);

@@ -93,6 +93,6 @@ export function startChoosing(root: HTMLElement): void {
   });
 
   root.addEventListener("htmx:afterSwap", draw);
-  root.addEventListener("said", () => none());
+  root.addEventListener("said", (event) => event.target instanceof Element && event.target.closest("#panel-hosts") && none());
   draw();
 }

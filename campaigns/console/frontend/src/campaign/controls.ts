@@ -1,0 +1,45 @@
+// The buttons that change a campaign and the line above its rows: drawn anew by the server, never under somebody's hands.
+
+interface Htmx {
+  trigger(element: Element, event: string): void;
+}
+declare const htmx: Htmx;
+
+// Ask for the buttons now: what they may do has changed.
+export function drawControls(): void {
+  const control = document.getElementById("control");
+  if (control) htmx.trigger(control, "refresh");
+}
+
+// Somebody types a number, or looks into a menu.
+const isUsed = (part: Element): boolean => part.querySelector("input:focus, details.menu[open]") !== null;
+
+export function startControls(root: HTMLElement, changed: () => void): void {
+  let text = "";
+  let wasOpen = false;
+
+  root.addEventListener("htmx:beforeSwap", (event) => {
+    const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean; requestConfig?: { verb: string } }>;
+    if (detail.target.id === "control" && detail.requestConfig?.verb === "get" && isUsed(detail.target)) detail.shouldSwap = false;
+  });
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean }>;
+    if (detail.target.id !== "standing") return;
+    const input = detail.target.querySelector<HTMLInputElement>("input:focus");
+    if (input?.value || document.querySelector("dialog:modal")) detail.shouldSwap = false;
+    wasOpen = detail.target.querySelector("#notices[open]") !== null;
+  });
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    const { target } = (event as CustomEvent<{ target: Element }>).detail;
+    const notices = document.querySelector<HTMLDetailsElement>("#standing > #notices");
+    if (target.id === "standing" && notices && wasOpen) notices.open = true;
+  });
+  // Paused, resumed, widened: the counts below follow at once.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const { target } = (event as CustomEvent<{ target: Element }>).detail;
+    const now = `${document.getElementById("pause")?.textContent} ${document.getElementById("standing")?.textContent}`;
+    if (target.id !== "control" || now === text) return;
+    text = now;
+    changed();
+  });
+}

@@ -1,0 +1,132 @@
+"""The head of a campaign's page: rows begin early whatever must be said, and its controls answer in place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from campaigns.launching import control
+from campaigns.models import Campaign
+from tests.browser.conftest import Server
+from tests.browser.test_every_page import DESK, PHONE
+from tests.factories import answer, make_campaign, make_hosts, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PageOf = Callable[..., Page]
+Elsewhere = Callable[..., Any]
+ROW = ".rows-grid .ag-row"
+CANARY = {"canary": {"count": 2}, "then": "ask"}
+TOP = "(selector) => document.querySelector(selector).getBoundingClientRect().top"
+LATEST, BOTTOM = 350, 844 - 30  # px: of the first row at a desk; what a phone shows of the page's beginning
+MOVES = """() => {
+  window.moved = [];
+  const place = (id) => Math.round(document.getElementById(id)?.getBoundingClientRect().x ?? -1);
+  const places = () => ["pause", "stop"].map(place).join();
+  const before = places();
+  new MutationObserver(() => places() !== before && window.moved.push(places()))
+    .observe(document.querySelector(".campaign-head"), {subtree: true, childList: true, attributes: true});
+}"""
+
+
+@pytest.fixture
+def boss(server: Server, elsewhere: Elsewhere) -> User:
+    """Give somebody who may everything."""
+    made: User = elsewhere(make_user, "boss", admin=True)
+    return made
+
+
+def make_begun(boss: User) -> Campaign:
+    """Give a campaign that asks two hosts first; one answered. Three things are to be said of it."""
+    hosts = make_hosts(8)
+    campaign = make_campaign(*hosts, by=boss, sql="SELECT pid FROM processes", rollout=CANARY)
+    campaign.warnings = ["a long sentence that warns of something " * 6, "another one"]
+    campaign.save(update_fields=["warnings"])
+    answer(campaign, hosts[0], *[{"pid": f"{number}"} for number in range(30)])
+    return campaign
+
+
+def test_controls_answer_in_place_and_rows_begin_early_whatever_is_said(
+    page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    campaign = elsewhere(make_begun, boss)
+    page = page_of(boss, at="/campaigns/")
+    page.on("dialog", lambda dialog: pytest.fail(f"the browser asked {dialog.message}"))
+    page.set_viewport_size(DESK)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+    page.evaluate(MOVES)
+
+    page.locator("#pause").press("Enter")
+    expect(page.locator("#control-said")).to_have_text("Paused. Nobody is handed the SQL until it is resumed.")
+    expect(page.locator("#pause")).to_have_text("Resume")
+    expect(page.locator("#pause")).to_be_focused()
+    expect(page.locator("#standing .first")).to_contain_text("Paused by boss. Nobody is handed the SQL")
+    assert page.locator("#standing").inner_text().lower().count("paused") == 1
+    assert page.evaluate("window.moved") == []
+    for size, bottom in ((PHONE, BOTTOM), (DESK, LATEST)):
+        page.set_viewport_size(size)
+        page.goto(f"/campaigns/{campaign.pk}/")
+        page.locator(ROW).first.wait_for()
+        assert page.evaluate(TOP, ROW) <= bottom, size
+    page.evaluate("window.stays = true")
+
+    page.locator("#notices summary").press("Enter")
+    expect(page.get_by_text("another one")).to_be_visible()
+    with page.expect_response(lambda response: response.url.endswith("/control/")):
+        pass
+    expect(page.get_by_text("another one")).to_be_visible()
+    page.locator("#pause").press("Enter")
+    expect(page.locator("#control-said")).to_have_text("Resumed: hosts are handed the SQL again.")
+
+    page.fill("#widen-count", "1")
+    page.locator("#widen").evaluate("(button) => (button.form.noValidate = true)")
+    page.locator("#widen-count").press("Enter")
+    expect(page.locator("#control-said")).to_have_text("1 hosts is not more than the 2 it is released to.")
+    expect(page.locator("#widen-count")).to_have_value("1")
+    page.locator("#release-all").press("Enter")
+    dialog = page.get_by_role("dialog", name="Release it to all 8 hosts?")
+    page.keyboard.press("Escape")
+    expect(page.locator("#release-all")).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Release all").press("Enter")
+    expect(page.locator("#control-said")).to_have_text("Released to all hosts.")
+    assert page.evaluate("window.stays")
+
+
+def test_a_server_that_is_away_is_said_beside_the_control_and_asked_again(
+    server: Server, page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    campaign = elsewhere(make_begun, boss)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+
+    server.stop()
+    page.locator("#pause").click()
+    expect(page.locator("#control-said")).to_contain_text("The server does not answer. Nothing is lost")
+    page.locator("#stop").press("Enter")
+    page.fill("#stop-reason", "the wrong table")
+    page.get_by_role("button", name="Stop the campaign").click()
+    expect(page.locator("#stop-said")).to_contain_text("The server does not answer.")
+    expect(page.locator("#stop-reason")).to_have_value("the wrong table")
+    server.start()
+    page.locator("#stop-said").get_by_role("button", name="Try again").click()
+
+    expect(page.locator("#stop-dialog")).to_be_hidden()
+    expect(page.locator("[data-live=ending]").first).to_contain_text("Stopping by boss: the wrong table")
+    elsewhere(campaign.refresh_from_db)
+    assert (campaign.ended_by, campaign.ended_reason) == ("boss", "the wrong table")
+
+
+def test_what_others_do_is_drawn_by_itself(page_of: PageOf, boss: User, elsewhere: Elsewhere) -> None:
+    campaign = elsewhere(make_begun, boss)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+
+    elsewhere(control.pause, campaign.pk, "somebody else")
+    expect(page.locator("#standing .first")).to_contain_text("Paused by somebody else.")
+    elsewhere(control.stop, campaign.pk, "somebody else", "enough")
+
+    expect(page.locator("#standing .first")).to_contain_text("Stopping by somebody else: enough.")
+    expect(page.locator("#stop")).to_have_count(0)
