@@ -24,6 +24,17 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         """Keep the server's own questions and labels up to date after each migration."""
         post_migrate.connect(_prepare, sender=self)
+        _watch()
+
+
+def _watch() -> None:
+    """Let the audit tell of what people keep."""
+    from agents.models import EnrollSecret, Label
+    from fleet.audit.kept import watch
+
+    watch(Label, "label", ("name", "description"))
+    times = ("revoked_at", "valid_from", "valid_until")
+    watch(EnrollSecret, "enroll_secret", ("name", "digest", "quota", *times), links=("labels",), hidden=("digest",))
 
 
 def _prepare(apps: Apps = installed, **_: Any) -> None:

@@ -67,6 +67,14 @@ class EnrollSecret(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def revoke(self) -> bool:
+        """Let nobody enroll with it any more; hosts that did stay. Say whether it was good until now."""
+        if self.revoked_at is not None:
+            return False
+        self.revoked_at = timezone.now()
+        self.save(update_fields=["revoked_at"])
+        return True
+
 
 class Label(models.Model):
     """A group of hosts: by hand, by SQL (it has housekeeping queries), or built in (all hosts of a platform)."""

@@ -23,6 +23,20 @@ class CampaignsConfig(AppConfig):
     def ready(self) -> None:
         """Let the groups of the roles follow their table: permissions of new models are there after the migrations."""
         post_migrate.connect(_write_groups, sender=self, dispatch_uid="groups of the roles")
+        _watch()
+
+
+def _watch() -> None:
+    """Let the audit tell of what people keep."""
+    from campaigns.models import Campaign, Query
+    from campaigns.people.scopes import Scope
+    from campaigns.tokens import ApiToken
+    from fleet.audit.kept import watch
+
+    watch(Campaign, "campaign", ("name", "pinned"), only_changes=True)
+    watch(Query, "query", ("name", "sql", "description", "observer_can_run"))
+    watch(Scope, "scope", ("group",), ("labels",))
+    watch(ApiToken, "token", ("name", "access", "expiry", "user"))
 
 
 def _write_groups(**_: object) -> None:

@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 from fleet import confirming, sight
+from fleet.audit import note
 from fleet.text import visible
 
 
@@ -64,6 +66,27 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the list, with marks for what cannot be seen in texts of hosts and people."""
         return with_marks(super().changelist_view(request, extra_context))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the rows beside the object, and let the audit tell which."""
+        super().save_formset(request, form, formset, change)
+        done: dict[str, Any] = {
+            "added": [str(row) for row in formset.new_objects],
+            "changed": [str(row) for row, _ in formset.changed_objects],
+            "deleted": [str(row) for row in formset.deleted_objects],
+        }
+        if any(done.values()):
+            subject = f"{form.instance._meta.verbose_name} {form.instance.pk}"
+            note("admin.rows_changed", subject=subject, rows=str(formset.model._meta.verbose_name_plural), **done)
+
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+        """Do what was chosen from the list of actions, and let the audit tell of it: over which rows."""
+        response = super().response_action(request, queryset)
+        if action := request.POST.get("action", ""):
+            chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+            rows = "all" if request.POST.get("select_across") == "1" else chosen[:1_000]
+            note("admin.action", subject=str(self.opts.verbose_name_plural), chosen=action[:100], rows=rows)
+        return response
 
 
 def with_marks(page: HttpResponseBase) -> HttpResponseBase:

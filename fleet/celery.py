@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
 app = Celery("fleet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["agents", "campaigns"])
+app.autodiscover_tasks(["agents", "campaigns", "fleet.audit"])
 
 SENT_AT = "sent_at"  # a message's header: seconds of Unix time, by which its age is told
 TASK_SECONDS = Histogram(

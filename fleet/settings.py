@@ -68,6 +68,9 @@ LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers ar
 LOG_SINK = env.str("LOG_SINK", default="")
 LOG_FILE_MAX_BYTES = env.int("LOG_FILE_MAX_BYTES", default=0)  # of LOG_SINK's file, then it is rotated; 0 = never
 LOG_FILES_KEPT = env.int("LOG_FILES_KEPT", default=5)  # full files that stay beside it
+# Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
+# tcp://host:601, or nowhere.
+AUDIT_SINK = env.str("AUDIT_SINK", default="")
 ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
 if ENROLL_TAKEOVER not in ("mark", "refuse"):
     raise ImproperlyConfigured(f"ENROLL_TAKEOVER {ENROLL_TAKEOVER!r} is unknown: mark and refuse are allowed")
@@ -385,6 +388,7 @@ QUEUES = {
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
     "campaigns.archive": "live",  # a million rows take seconds, which no end of a campaign may wait for
+    "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
@@ -421,6 +425,7 @@ CELERY_BEAT_SCHEDULE = {
     "carry-presence": _every(10.0, "agents.carry_presence"),
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
+    "forward-audit": _every(1.0, "audit.forward"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),
     **({"archive": _every(10.0, "campaigns.archive")} if ARCHIVE_ANSWERS else {}),
     "purge": _every(5.0, "campaigns.purge"),

@@ -158,6 +158,8 @@ class Tries:
         for key in keys:
             redis_client.client().expire(key, seconds)
             logger.warning("locked name=%r address=%s key=%s seconds=%s", self._name[:150], self._address, key, seconds)
+            what = key.split(":")[1]  # the name at the address, the name, or the address
+            audit.note("sign_in.locked", who=self._name, what=what, seconds=seconds)
 
     def forget(self) -> None:
         """Begin anew for this name at this address, and know them together: the password was right."""

@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
-from django.utils import timezone
 
 from agents.enrolling import config_document
 from agents.inventory import labels
@@ -21,6 +20,7 @@ from agents.models import (
 )
 from fleet import sight
 from fleet.admin import AsksAgain, ModelAdmin
+from fleet.audit import note
 from fleet.errors import BadInputError
 
 
@@ -53,6 +53,7 @@ class EnrollSecretAdmin(AsksAgain, ModelAdmin):
         secret = secrets.token_urlsafe(32)
         obj.digest = digest_of(secret)
         super().save_model(request, obj, form, change)
+        note("enroll_secret.shown", subject=f"enroll_secret {obj.pk}", name=obj.name)
         messages.warning(request, f"The secret is {secret} and is not shown again. Copy it now.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EnrollSecret]:
@@ -74,7 +75,7 @@ class EnrollSecretAdmin(AsksAgain, ModelAdmin):
     @admin.action(description="Revoke: nobody enrolls with them any more", permissions=["change"])
     def revoke_secrets(self, request: HttpRequest, chosen: QuerySet[EnrollSecret]) -> None:
         """Make the chosen ones invalid; hosts that enrolled with them stay."""
-        number = chosen.filter(revoked_at=None).update(revoked_at=timezone.now())
+        number = sum(secret.revoke() for secret in chosen)
         messages.success(request, f"Revoked {number} enroll secrets. Hosts that enrolled with them stay.")
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents.admin.memberships import MembershipInline
 from agents.board.redis_client import NoBoardError
-from agents.enrolling.revocation import revoke
+from agents.enrolling.revocation import revoke, trust
 from agents.inventory import housekeeping, labels
 from agents.models import (
     Host,
@@ -138,7 +138,7 @@ class HostAdmin(ModelAdmin):
         """Trust the chosen hosts again, until a second machine is noticed again."""
         for host in hosts.exclude(in_doubt_since=None):
             self.log_change(request, host, f"cleared the mark: {host.in_doubt_reason}")
-        number = hosts.update(in_doubt_since=None, in_doubt_reason="")
+        number = trust(Host.objects.filter(pk__in=hosts.values("pk")))
         messages.success(request, f"Cleared the mark of {number} hosts.")
 
     @admin.action(description="Learn tables again", permissions=["change"])

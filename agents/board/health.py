@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection
 from redis.exceptions import RedisError, ResponseError
 
 from agents.board import keyspace
+from fleet.audit import forwarding
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
@@ -35,7 +36,7 @@ def health() -> Health:
         board, warnings = [f"Redis does not answer: {error}"], []
     finally:
         client.close()
-    return Health([*_postgres(), *board], warnings)
+    return Health([*_postgres(), *board], [*warnings, *forwarding.troubles()])
 
 
 def _postgres() -> list[str]:

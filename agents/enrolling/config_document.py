@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from agents.board import operator_verbs
 from agents.models import ConfigDocument, TableSchema
 from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
+from fleet.audit import note
 from fleet.errors import BadInputError
 
 MOST_BYTES = 2**20  # agents up to 5.23.1 take no more, with what is served beside the document
@@ -116,6 +118,9 @@ def keep(document: dict[str, Any], by: str) -> ConfigDocument:
     check(document)
     with transaction.atomic():
         kept, _ = ConfigDocument.objects.update_or_create(pk=1, defaults={"document": document, "changed_by": by})
+        # What it says may hold secrets, as the keys of a log's destination: its digest says which one it was.
+        digest = sha256(text_of(document).encode()).hexdigest()
+        note("config.changed", who=by, subject="config of agents", digest=digest, members=sorted(document))
         transaction.on_commit(publish)
     return kept
 

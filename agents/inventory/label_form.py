@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from agents.inventory import host_names, kept_sql, labels
-from agents.models import Host, Label, LabelMembership, Platform
+from agents.models import Host, Label, Platform
 from fleet import sight
 from fleet.errors import BadInputError, FleetError
 
@@ -107,9 +107,7 @@ class LabelForm(forms.ModelForm[Label]):
     def keep_members(self) -> None:
         """Put the named hosts in, those that are in it already stay; and let hosts be asked the SQL."""
         labels.set_queries(self.instance, self.cleaned_data["queries"], self.by.get_username())
-        chosen = sorted(self.cleaned_data.get("add_hosts") or ())
-        members = [LabelMembership(label=self.instance, host_id=pk) for pk in chosen]
-        LabelMembership.objects.bulk_create(members, ignore_conflicts=True)
+        labels.put_in(self.instance, self.cleaned_data.get("add_hosts") or ())
 
     @transaction.atomic
     def keep(self) -> Label:

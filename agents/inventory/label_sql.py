@@ -13,6 +13,7 @@ from agents.board import operator_verbs
 from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HousekeepingQuery
 from agents.protocol import messages
+from fleet.audit import note
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ def record(query: HousekeepingQuery, action: LabelSqlRecord.Action, by: str, rea
     LabelSqlRecord.objects.create(
         label=label, platform=query.platform, sql=query.sql, action=action, by=by, reason=reason
     )
+    subject = f"label {query.label_id}"
+    note(f"label.sql_{action}", who=by, subject=subject, name=label, platform=query.platform, sql=query.sql)
     logger.info("label sql %s label=%s query=%s by=%s", action, label, query.pk, by)
 
 

@@ -12,6 +12,8 @@ from agents.inventory import label_sql
 from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, LabelMembership, Platform
 from fleet import sight
+from fleet.audit import note
+from fleet.audit.spans import spans
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 from fleet.queue import enqueue
 from fleet.text import is_text
@@ -75,8 +77,28 @@ def set_membership(label: Label, host: Host, *, is_member: bool) -> None:
 def add(label: Label, hosts: HostQuerySet) -> None:
     """Put hosts into a label by hand; some may be in it already. Raise ConflictError when it is not kept by hand."""
     check_by_hand(label)
-    members = [LabelMembership(label=label, host_id=host) for host in hosts.values_list("pk", flat=True)]
+    put_in(label, hosts.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def put_in(label: Label, host_ids: Iterable[int]) -> None:
+    """Put hosts into a label by hand, and note which are new in it."""
+    known = set(LabelMembership.objects.filter(label=label).values_list("host_id", flat=True))
+    new = sorted(set(host_ids) - known)
+    members = [LabelMembership(label=label, host_id=host) for host in new]
     LabelMembership.objects.bulk_create(members, batch_size=10_000, ignore_conflicts=True)
+    if new:
+        note("label.hosts_added", subject=f"label {label.pk}", name=label.name, hosts=spans(new))
+
+
+@transaction.atomic
+def remove(label: Label, host_ids: Iterable[int]) -> None:
+    """Take hosts out of a label, and note which."""
+    members = LabelMembership.objects.filter(label=label, host_id__in=list(host_ids))
+    gone = sorted(members.values_list("host_id", flat=True))
+    members.delete()
+    if gone:
+        note("label.hosts_removed", subject=f"label {label.pk}", name=label.name, hosts=spans(gone))
 
 
 def named(name: str, by: User, field: str) -> tuple[Label, bool]:

@@ -3,4 +3,4 @@
 Importing it registers the pages. Never holds a rule that an API or page would need too.
 """
 
-from campaigns.admin import access, approvals, campaigns, inner_workings, queries  # noqa: F401 - they register themselves
+from campaigns.admin import access, approvals, audit, campaigns, inner_workings, queries  # noqa: F401 - they register themselves

@@ -17,6 +17,7 @@ from campaigns.console.preferences import preference
 from campaigns.launching.models import Approval, ApprovalRule, LiveQueries, Quota
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.tokens import ApiToken
+from fleet.audit.models import AuditEvent
 
 
 class Entry(NamedTuple):
@@ -51,6 +52,7 @@ GROUPS = {
         Entry(Quota, "Quotas", "speed"),
         Entry(ApiToken, "Tokens of the API", "key"),
         Entry(EnrollSecret, "Enroll secrets", "lock"),
+        Entry(AuditEvent, "Audit", "history"),
     ),
     "Inner workings": (
         Entry(HousekeepingQuery, "Housekeeping queries", "handyman"),

@@ -4,7 +4,9 @@ A record is begun with the launch, in its transaction, written again when the ca
 answer can come any more. It refers to nothing, so it outlives the rows.
 """
 
+import json
 import logging
+from hashlib import sha256
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,6 +17,7 @@ from campaigns.answers.models import AuditRecord
 from campaigns.collecting.cursor import stored_until
 from campaigns.models import Campaign
 from campaigns.states import OVER
+from fleet.audit import note
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,14 @@ def keep() -> None:
     _write_all(settled, AuditRecord.Stage.ENDED, AuditRecord.Stage.FINAL)
 
 
+def _note_end(campaign: Campaign) -> None:
+    """Note what came of it, with the digest of which host ended how: the record itself can be changed."""
+    record = AuditRecord.objects.get(campaign_id=campaign.pk)
+    digest = sha256(json.dumps(record.hosts, sort_keys=True).encode()).hexdigest()
+    said = {name: getattr(record, name) for name in ("status", "ended_at", "ended_by", "ended_reason", "counts")}
+    note("campaign.settled", subject=f"campaign {campaign.pk}", hosts_by_state=digest, **said)
+
+
 def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Stage) -> None:
     waiting = AuditRecord.objects.filter(stage=before).values("campaign_id")
     for campaign_id in campaigns.filter(pk__in=waiting).values_list("pk", flat=True):
@@ -83,4 +94,6 @@ def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Sta
             campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
             if campaign is not None:
                 write(campaign, after)
+                if after == AuditRecord.Stage.FINAL:
+                    _note_end(campaign)
                 logger.info("audit record written campaign=%s stage=%s", campaign_id, after)

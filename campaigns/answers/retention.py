@@ -25,6 +25,7 @@ from campaigns.collecting.cursor import stored_until
 from campaigns.collecting.models import DeadLetter
 from campaigns.models import Campaign, IdempotencyKey
 from campaigns.states import OVER
+from fleet.audit import note
 from fleet.errors import ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def delete(campaign_id: int, by: str) -> None:
             AuditRecord.objects.filter(campaign_id=campaign_id).update(deleted_by=by, deleted_at=timezone.now())
             campaign.delete()
             transaction.on_commit(lambda: copies.forget(campaign_id))
+            note("campaign.deleted", who=by, subject=f"campaign {campaign_id}", name=campaign.name, sql=campaign.sql)
     except (RedisError, OSError) as error:
         raise UnavailableError(f"campaign {campaign_id} stays: the board does not answer ({error})") from error
     logger.info("campaign deleted campaign=%s by=%s", campaign_id, by)

@@ -16,10 +16,10 @@ from campaigns.answers import columnar, groups, rows
 from campaigns.answers.exports import found_rows_as_csv, json_array, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
 from campaigns.api.downloads import BOM, attachment
+from campaigns.api.noted import NotedReads
 from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from campaigns.models import Campaign
 from fleet.parameters import LIMIT, PAGING, Parameters, flag_in, number_in
-from fleet.views import ApiView
 
 PAGE_ITEMS = 100
 PARQUET = "application/vnd.apache.parquet"
@@ -71,7 +71,7 @@ def _filters_of(request: Request) -> rows.RowFilter:
     )
 
 
-class AnswerViews(ApiView, GenericViewSet[Campaign]):
+class AnswerViews(NotedReads, GenericViewSet[Campaign]):
     """What a campaign's hosts answered, of those that whoever asks may see."""
 
     query_parameters: ClassVar[Parameters] = {

@@ -22,13 +22,13 @@ from agents.carving import store
 from agents.carving.models import Carve, CarveState
 from campaigns.answers import sight
 from campaigns.answers.carves import carve_json, carves_of
+from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import VIEW, Campaign
 from campaigns.people import scopes
 from fleet import confirming
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters
-from fleet.views import ApiView
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,12 @@ class MayDownload(BasePermission):
         return bool(request.user and request.user.has_perm("agents.download_carve"))
 
 
-class CarvesOfCampaign(ApiView, GenericViewSet[Campaign]):
+class CarvesOfCampaign(NotedReads, GenericViewSet[Campaign]):
     """The carves of one campaign."""
 
     queryset = Campaign.objects.all()
     permission_classes = [CampaignPermissions]
+    quiet = ()
     query_parameters: ClassVar[Parameters] = {"list": PAGING}
 
     def get_queryset(self) -> QuerySet[Campaign]:
@@ -66,11 +67,12 @@ class CarvesOfCampaign(ApiView, GenericViewSet[Campaign]):
         )
 
 
-class CarveFile(ApiView, GenericViewSet[Carve]):
+class CarveFile(NotedReads, GenericViewSet[Carve]):
     """The bytes of one carve."""
 
     queryset = Carve.objects.all()
     permission_classes = [MayDownload]
+    reads_of = "carve"
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:

@@ -21,11 +21,12 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelV
 
 from agents.board.redis_client import NoBoardError
 from agents.inventory import host_names, housekeeping, labels, schemas
-from agents.models import EnrollSecret, Host, Label, LabelMembership, Platform, Presence
+from agents.models import EnrollSecret, Host, Label, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answers import Window
 from campaigns.api.latest import LatestViews
+from campaigns.api.noted import NotedReads
 from campaigns.api.secret_serializers import EnrollSecretSerializer
 from campaigns.api.serializers import (
     HostSerializer,
@@ -38,6 +39,7 @@ from campaigns.models import VIEW, Campaign, Query, Result
 from campaigns.people import scopes
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
+from fleet.audit import note
 from fleet.errors import ConflictError, UnavailableError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
 from fleet.views import ApiView
@@ -53,8 +55,10 @@ def hosts_with_presence(user: User) -> QuerySet[Host]:
     return cast(QuerySet[Host], hosts.select_related("presence").prefetch_related("labels").order_by("id"))
 
 
-class HostViewSet(ApiView, ReadOnlyModelViewSet[Host]):
+class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
     """Enrolled machines."""
+
+    reads_of = "host"
 
     queryset = Host.objects.all()
     serializer_class = HostSerializer
@@ -152,7 +156,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     def remove_hosts(self, request: Request, pk: str) -> Response:
         """Take hosts out: `{"hosts": [ids or names]}`."""
         label, found = self._members(request)
-        LabelMembership.objects.filter(label=label, host_id__in=found.ids).delete()
+        labels.remove(label, found.ids)
         return self._counted(label, found)
 
     def _counted(self, label: Label, found: host_names.Found) -> Response:
@@ -218,8 +222,10 @@ class LearnView(ApiView):
         return Response({"asked": asked}, status=status.HTTP_202_ACCEPTED)
 
 
-class QueryViewSet(LatestViews, ModelViewSet[Query]):
+class QueryViewSet(NotedReads, LatestViews, ModelViewSet[Query]):
     """Saved SQL with a name."""
+
+    reads_of = "query"
 
     queryset = Query.objects.select_related("created_by").order_by("name")
     serializer_class = QuerySerializer
@@ -268,10 +274,10 @@ class EnrollSecretViewSet(
         with transaction.atomic():
             offered = EnrollSecret.objects.offer(body.validated_data.pop("name"), secret)
             body.update(offered, body.validated_data)
+            note("enroll_secret.shown", subject=f"enroll_secret {offered.pk}", name=offered.name)
         return Response({**self.get_serializer(offered).data, "secret": secret}, status=status.HTTP_201_CREATED)
 
     def perform_destroy(self, instance: EnrollSecret) -> None:
         """Revoke it: hosts that enrolled with it stay."""
         refuse_body(self.request)
-        instance.revoked_at = instance.revoked_at or timezone.now()
-        instance.save(update_fields=["revoked_at"])
+        instance.revoke()

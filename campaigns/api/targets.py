@@ -15,13 +15,13 @@ from rest_framework.viewsets import GenericViewSet
 from agents.models import Presence
 from campaigns.answers.exports import plain
 from campaigns.api.downloads import BOM, attachment
+from campaigns.api.noted import NotedReads
 from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
 from campaigns.states import State
 from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.spreadsheets import HOST_COLUMNS, csv_lines
-from fleet.views import ApiView
 
 FILTERS = (
     OpenApiParameter("state", str, enum=State.values),
@@ -30,7 +30,7 @@ FILTERS = (
 )
 
 
-class TargetViews(ApiView, GenericViewSet[Campaign]):
+class TargetViews(NotedReads, GenericViewSet[Campaign]):
     """Whom a campaign asked, and what became of each."""
 
     query_parameters: ClassVar[Parameters] = {"targets": (*PAGING, *FILTERS), "targets_csv": (*FILTERS, BOM)}

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, campaigns, carves, inventory, quotas, status, tokens
+from campaigns.api import approvals, audit, campaigns, carves, inventory, quotas, status, tokens
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
@@ -35,6 +35,8 @@ urlpatterns = [
     ),
     path("live-queries/disable/", status.SwitchView.as_view(on=False), name="live-queries-disable"),
     path("live-queries/enable/", status.SwitchView.as_view(on=True), name="live-queries-enable"),
+    path("audit/", audit.AuditView.as_view(), name="audit-lines"),
+    path("audit.ndjson", audit.AuditFile.as_view(), name="audit-file"),
     path("status/", StatusView.as_view(), name="status"),
     path("schema/learn/", inventory.LearnView.as_view(), name="schema-learn"),
     path("schema/", inventory.SchemaView.as_view(), name="schema-of-tables"),

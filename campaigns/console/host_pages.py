@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from agents.enrolling.revocation import revoke
+from agents.enrolling import revocation
 from agents.models import Host
 from campaigns.console.access import SEE_HOSTS, needs, user_of
 from campaigns.console.forms import HostsForm
@@ -111,11 +111,10 @@ def _change(request: HttpRequest, host_id: int, verb: Any) -> HttpResponse:
 
 
 def _revoke(shown: Host) -> str:
-    revoke(shown)
+    revocation.revoke(shown)
     return f"Revoked {shown.hostname}. Gateways refuse its keys within a second; what it answered is kept."
 
 
 def _trust(shown: Host) -> str:
-    shown.in_doubt_since, shown.in_doubt_reason = None, ""
-    shown.save(update_fields=["in_doubt_since", "in_doubt_reason"])
+    revocation.trust(Host.objects.filter(pk=shown.pk))
     return f"The mark of {shown.hostname} is cleared, until a second machine is noticed again."

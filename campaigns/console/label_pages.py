@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.inventory import labels as verbs
 from agents.inventory.label_form import LabelForm
-from agents.models import Label, LabelMembership
+from agents.models import Label
 from campaigns.console.access import SEE_HOSTS, SEE_LABELS, needs, user_of
 from campaigns.console.lookups import page_of
 from campaigns.people import scopes
@@ -104,8 +104,8 @@ def remove_host(request: HttpRequest, label_id: int, host_id: int) -> HttpRespon
     except FleetError as error:
         messages.error(request, error.sentence)
     else:
-        members = LabelMembership.objects.filter(label=shown, host_id=host_id)
-        scopes.within(members, user_of(request)).delete()
+        seen = scopes.hosts_for(user_of(request)).filter(pk=host_id)
+        verbs.remove(shown, list(seen.values_list("pk", flat=True)))
     return redirect("label", shown.pk)
 
 

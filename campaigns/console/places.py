@@ -18,7 +18,7 @@ from campaigns.console.access import (
     SWITCH,
 )
 from campaigns.launching import requests
-from campaigns.people.roles import APPROVE
+from campaigns.people.roles import APPROVE, SEE_AUDIT
 
 
 class Place(NamedTuple):
@@ -42,6 +42,7 @@ PLACES = (
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
     ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
     ("People", "user", (SEE_PEOPLE,), ("people", "person", "new-team", "team")),
+    ("Audit", "scroll-text", (SEE_AUDIT,), ("audit",)),
     (
         "Settings",
         "settings",

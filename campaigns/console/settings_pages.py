@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from agents.enrolling import config_document
@@ -23,6 +22,7 @@ from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
 from campaigns.launching import control, kill_switch
 from campaigns.people import scopes
 from fleet import confirming
+from fleet.audit import note
 from fleet.errors import BadInputError, FleetError
 
 ADD_SECRET, CHANGE_SECRET, CHANGE_CONFIG = (
@@ -92,7 +92,7 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
     if user.has_perm(SEE_SECRETS) and not context["asks_again"]:
         context |= {
             "secrets": EnrollSecret.objects.annotate(host_count=_count_for(user)).order_by("revoked_at", "name"),
-            "fresh": request.session.pop(FRESH_SECRET, None),
+            "fresh": _fresh_secret(request),
             "platforms": [(platform, _flags(request, platform)) for platform in PLATFORMS],
             "secret_form": forms.get("secret_form") or SecretForm(),
         }
@@ -113,6 +113,15 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
 def _count_for(user: User) -> Count:
     seen = Q(host__in=scopes.hosts_for(user)) if scopes.is_limited(user) else None
     return Count("host", filter=seen)
+
+
+def _fresh_secret(request: HttpRequest) -> dict[str, str] | None:
+    """Give the secret that was just made, this once."""
+    fresh: dict[str, str] | None = request.session.pop(FRESH_SECRET, None)
+    if fresh is not None:
+        secret = EnrollSecret.objects.filter(name=fresh["name"]).first()
+        note("enroll_secret.shown", subject=f"enroll_secret {secret.pk if secret else ''}", name=fresh["name"])
+    return fresh
 
 
 def _flags(request: HttpRequest, platform: Platform) -> str:
@@ -156,7 +165,7 @@ def new_secret(request: HttpRequest) -> HttpResponse:
 def revoke_secret(request: HttpRequest, secret_id: int) -> HttpResponse:
     """Let nobody enroll with it any more; hosts that did stay."""
     secret = get_object_or_404(EnrollSecret, pk=secret_id)
-    EnrollSecret.objects.filter(pk=secret_id, revoked_at=None).update(revoked_at=timezone.now())
+    secret.revoke()
     messages.success(request, f"Revoked the enroll secret {secret.name}. Hosts that enrolled with it stay.")
     return redirect("settings")
 

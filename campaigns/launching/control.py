@@ -16,6 +16,7 @@ from campaigns.launching import kill_switch, rollout
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
+from fleet.audit import note
 from fleet.errors import BadInputError, ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -77,12 +78,15 @@ def stop(campaign_id: int, by: str, reason: str) -> Campaign:
     """
     with transaction.atomic():
         campaign = _open(campaign_id)
+        was_stopped = bool(campaign.ended_by)
         if campaign.status == Status.SCHEDULED:
             stop_scheduled(campaign, by, reason)
         elif not campaign.ended_by:
             campaign.ended_by, campaign.ended_reason = by, reason
             campaign.save(update_fields=["ended_by", "ended_reason"])
             close_on_board(campaign)
+        if not was_stopped:
+            note("campaign.stopped", who=by, subject=f"campaign {campaign_id}", reason=reason)
         doorbell.ring(campaign_id)
     logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
     return campaign
@@ -96,6 +100,7 @@ def pause(campaign_id: int, by: str, reason: str = "") -> Campaign:
             raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: only a running one can be paused")
         with _board_needed():
             hold(campaign, by, reason or f"paused by {by}")
+        note("campaign.paused", who=by, subject=f"campaign {campaign_id}", reason=reason)
     return campaign
 
 
@@ -110,6 +115,7 @@ def resume(campaign_id: int, by: str) -> Campaign:
         kill_switch.refuse_when_off()
         with _board_needed():
             go_on(campaign)
+        note("campaign.resumed", who=by, subject=f"campaign {campaign_id}")
     logger.info("campaign resumed campaign=%s by=%s", campaign_id, by)
     return campaign
 
@@ -133,6 +139,7 @@ def widen(campaign_id: int, by: str, goal_asked: Any) -> Campaign:
         if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
             with _board_needed():
                 go_on(campaign)
+        note("campaign.widened", who=by, subject=f"campaign {campaign_id}", asked=goal_asked, hosts=hosts)
     logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, hosts)
     return campaign
 

@@ -11,6 +11,8 @@ from campaigns.models import Campaign, TargetRange
 from campaigns.selecting import frozen, sql_support
 from campaigns.selecting.selection import sql_of
 from campaigns.states import Status
+from fleet.audit import note
+from fleet.audit.spans import spans
 from fleet.queue import enqueue
 
 Ranges = dict[int, list[int]]  # ids of hosts by number of their range
@@ -33,6 +35,9 @@ def freeze(campaign: Campaign, ranges: Ranges) -> None:
         TargetRange(campaign=campaign, number=number, hosts=bitmap_of(host & (RANGE_SIZE - 1) for host in ids))
         for number, ids in ranges.items()
     )
+    hosts = {str(number): spans(ids) for number, ids in sorted(ranges.items())}
+    subject, by = f"campaign {campaign.pk}", campaign.created_by
+    note("campaign.hosts_frozen", by=by, subject=subject, count=campaign.expected, hosts_by_range=hosts)
 
 
 def begin(campaign: Campaign) -> None:

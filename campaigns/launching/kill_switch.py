@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from agents.board import operator_verbs
 from campaigns.launching.models import LiveQueries
+from fleet.audit import note
 from fleet.errors import ConflictError
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,11 @@ def turn(by: User, reason: str, *, on: bool) -> None:
 
     Without Redis nothing is handed out anyway, so that keeps nobody from turning it; the sweep lets the board follow.
     """
-    LiveQueries.objects.update_or_create(
-        pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}
-    )
+    with transaction.atomic():
+        LiveQueries.objects.update_or_create(
+            pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}
+        )
+        note(f"live_queries.{'enabled' if on else 'disabled'}", by=by, subject="live queries", reason=reason)
     logger.warning("live queries switched %s by=%s reason=%s", "on" if on else "off", by.pk, reason)
     try:
         follow()

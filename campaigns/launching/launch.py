@@ -26,6 +26,7 @@ from campaigns.people import scopes
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection
 from campaigns.states import Status
+from fleet.audit import note
 from fleet.errors import BadInputError, ConflictError, FleetError
 
 logger = logging.getLogger(__name__)
@@ -97,8 +98,15 @@ def launch(order: Order, by: User) -> Campaign:
         quotas.check_person(by)
         _place(campaign, selection, by)
         audit.begin(campaign)
+        _note(campaign, by)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
+
+
+def _note(campaign: Campaign, by: User) -> None:
+    asked = ("name", "sql", "target", "reason", "timeout", "answer_within", "start_at", "rollout", "is_forced")
+    said = {name: getattr(campaign, name) for name in (*asked, "include_late_joiners", "expected", "query_id")}
+    note("campaign.launched", by=by, subject=f"campaign {campaign.pk}", status=str(campaign.status), **said)
 
 
 def _check_shape(order: Order) -> None:

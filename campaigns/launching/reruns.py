@@ -13,6 +13,7 @@ from campaigns.models import VIEW, Campaign, Target
 from campaigns.selecting.earlier_targets import states_in
 from campaigns.selecting.selection import MOST_HOSTS
 from campaigns.states import FINAL_STATES, State
+from fleet.audit import note
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 
 
@@ -70,6 +71,7 @@ def _launch(parent: Campaign, target: dict[str, Any], by: User, *, asks_denylist
         if asks_denylisted:
             campaign.warnings = [*campaign.warnings, _of_denylisted(sight.seen_by(parent, by).count_denylisted)]
         campaign.save(update_fields=["parent", "warnings"])
+        note("campaign.rerun", by=by, subject=f"campaign {parent.pk}", of=target, as_campaign=campaign.pk)
     return campaign
 
 

@@ -30,6 +30,7 @@ LAUNCH_UNLIMITED, SWITCH, APPROVE = (
 SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "campaigns.view_query"
 SEE_CARVES, DOWNLOAD_CARVES = "agents.view_carve", "agents.download_carve"
 SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
+SEE_AUDIT = "audit.view_auditevent"
 SEE_PEOPLE, CHANGE_PEOPLE, CHANGE_SCOPES = "auth.view_user", "auth.change_user", "campaigns.change_scope"
 
 

@@ -26,6 +26,8 @@ from campaigns.running.releasing import HASH, brakes_of
 from campaigns.selecting import frozen, sql_support
 from campaigns.selecting.selection import Selection, sql_of
 from campaigns.states import OPEN_STATES, Status
+from fleet.audit import note
+from fleet.audit.spans import spans
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +183,7 @@ def add_late_joiners(campaign_id: int) -> int:
         for number in numbers:
             TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
         _join(campaign, Host.objects.filter(pk__in=joined))
+        note("campaign.hosts_joined", subject=f"campaign {campaign_id}", count=len(joined), hosts=spans(joined))
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING:

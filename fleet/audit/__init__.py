@@ -4,10 +4,14 @@ An app on the ground: it knows no other. Whoever does something that people answ
 transaction that does it: both are kept, or neither.
 """
 
+from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed
+from django.db import connection, transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
 from fleet.audit import requests
 from fleet.audit.cleaning import cleaned, shortened
@@ -42,3 +46,23 @@ def note(
         subject=shortened(subject, 200),
         details=cleaned(details),
     )
+
+
+def note_seldom(
+    action: str, *, every: timedelta, subject: str, request: HttpRequest | Any = None, **details: Any
+) -> None:
+    """Add a line, unless this person or token has one of this action and subject that is not older than `every`."""
+    asked, lines = requests.origin(request), installed.get_model("audit", "AuditEvent").objects
+    person_id = asked.person.pk if asked.person is not None else None
+    same = {"action": action, "subject": subject, "person_id": person_id, "token_id": asked.token_id}
+    with transaction.atomic():
+        _wait_for_others(str(same))
+        if not lines.filter(**same, at__gt=timezone.now() - every).exists():
+            note(action, subject=subject, request=request, **details)
+
+
+def _wait_for_others(what: str) -> None:
+    """Let those who would write the same line wait for each other."""
+    key = int.from_bytes(sha256(what.encode()).digest()[:4], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(1179403618, %s)", [key])

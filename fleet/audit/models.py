@@ -53,3 +53,21 @@ class AuditLink(models.Model):
 
     def __str__(self) -> str:
         return f"line {self.number}"
+
+
+class AuditForwarding(models.Model):
+    """How far the lines were carried to a destination (`fleet.audit.forwarding`)."""
+
+    sink = models.CharField(max_length=500, unique=True)
+    number = models.BigIntegerField(default=0)
+    digest = models.CharField(max_length=64, blank=True)
+    moved_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.sink} up to line {self.number}"

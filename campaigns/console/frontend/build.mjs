@@ -6,7 +6,7 @@ const OUT = "../static/campaigns/built";
 const ICONS = [
   "activity", "arrow-right", "book-open", "bookmark", "calendar-clock", "check", "chevron-right", "circle-alert", "copy",
   "download", "eye", "file-down", "history", "house", "key-round", "link", "list-filter", "log-out", "monitor", "pause", "pencil",
-  "play", "plus", "power", "radio", "refresh-cw", "search", "server", "settings", "shield-alert", "square", "star", "tags",
+  "play", "plus", "power", "radio", "refresh-cw", "scroll-text", "search", "server", "settings", "shield-alert", "square", "star", "tags",
   "terminal", "trash-2", "triangle-alert", "user", "users", "wifi-off", "x",
 ];
 

@@ -1,0 +1,23 @@
+"""Many ids in few words: neighbours are mostly meant together."""
+
+from collections.abc import Iterable
+
+
+def spans(ids: Iterable[int]) -> str:
+    """Write ids as spans, `1-500,502`."""
+    found: list[list[int]] = []
+    for one in sorted(ids):
+        if found and one == found[-1][1] + 1:
+            found[-1][1] = one
+        else:
+            found.append([one, one])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
+
+def ids_of(text: str) -> list[int]:
+    """Read what `spans` wrote."""
+    found: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return found
