@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from campaigns.api.downloads import attachment
+from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
 from fleet.audit import note, note_seldom
 from fleet.audit.search import Search, as_ndjson, line_of
@@ -87,3 +88,5 @@ class AuditFile(ApiView):
 def _check_may_look(view: ApiView, request: Request) -> None:
     if not cast(User, request.user).has_perm(SEE_AUDIT):
         view.permission_denied(request, f"looking at the audit needs {SEE_AUDIT}")
+    if scopes.is_limited(cast(User, request.user)):
+        view.permission_denied(request, "the audit tells of every host, and you may see some of them")

@@ -3,11 +3,13 @@
 from typing import Any
 
 from django import forms
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from campaigns.console.access import needs, number_of
+from campaigns.console.access import needs, number_of, user_of
+from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
 from fleet.audit.search import Search, line_of, text_of
 from fleet.text import is_text
@@ -38,6 +40,8 @@ def _is_askable(value: Any) -> bool:
 @require_GET
 def audit(request: HttpRequest) -> HttpResponse:
     """Show lines, newest first, as many pages as there are."""
+    if scopes.is_limited(user_of(request)):
+        raise PermissionDenied("the audit tells of every host, and you may see some of them")
     form = AuditForm(request.GET)
     form.is_valid()
     links = form.search().links()

@@ -1,11 +1,12 @@
 """The lines and their chain. The database refuses to change, delete or truncate either (migration 0001).
 
-Two ways to chain were tried over 180 launches at once. A chain written with the line, under a lock that is held from
-there to the end of the transaction, serialises launches and can deadlock with the locks they still take. Seals written
-each second by a sweep leave the newest lines open, and open for as long as no sweep runs; and as numbers of a sequence
-are committed in any order, a seal over numbers may miss a line that comes late. Here the line is linked by a deferred
-trigger: within the server, while the transaction commits, under a lock that no client can hold. So links are numbered
-without a gap in the order of the commits, no line is ever open, and who reads by number misses nothing.
+Two other ways to chain were weighed, by argument and not by measure. A chain written with the line, under a lock that
+is held from there to the end of the transaction, serialises launches and can deadlock with the locks they still take.
+Seals written each second by a sweep leave the newest lines open, and open for as long as no sweep runs; and as
+numbers of a sequence are committed in any order, a seal over numbers may miss a line that comes late. Here the line
+is linked by a deferred trigger: within the server, while the transaction commits, under a lock that no client can
+hold. So links are numbered without a gap in the order of the commits, no line is ever open, and who reads by number
+misses nothing.
 """
 
 from django.db import models
