@@ -93,6 +93,8 @@ def _leave_out_the_rest(seen: Campaign) -> None:
     """Take away what tells how much there is outside: figures, names, sentences in which the machine counts hosts."""
     seen.expected, seen.stored_bytes = seen.count_targeted, 0
     seen.warnings, seen.unsupported = [], []
+    if seen.rollout and "count" in (seen.rollout.get("canary") or {}):
+        seen.rollout = {name: value for name, value in seen.rollout.items() if name != "canary"}
     seen.target = _target_within(seen.target, seen.limits)
     seen.last_seq = _first_cell(LAST_SEQ, [seen.pk], seen.limits)
     if seen.columns:

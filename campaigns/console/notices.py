@@ -45,8 +45,8 @@ def notices(shown: Campaign, approval: Approval | None, reruns: Iterable[Campaig
 
 def _start(shown: Campaign, approval: Approval | None) -> Notice:
     if shown.waits_for and approval is not None:
-        why = "; ".join(approval.why)
-        text = f"Waits for a second person: {why}. Its hosts are frozen; nobody is asked yet. The request expires"
+        why = "" if shown.is_partial else f": {'; '.join(approval.why)}"  # it counts hosts
+        text = f"Waits for a second person{why}. Its hosts are frozen; nobody is asked yet. The request expires"
         return Notice(WARN, text, approval.expires_at)
     by = f", approved by {approval.decided_by_name}," if approval is not None else ""
     return Notice(PLAIN, f"It begins{by} on" if shown.start_at else f"It begins{by} when it may", shown.start_at)

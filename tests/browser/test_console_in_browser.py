@@ -12,7 +12,7 @@ from agents.models import Host, TableSchema
 from campaigns import doorbell
 from campaigns.models import Campaign, Query, Result, Target
 from campaigns.states import State, Status
-from campaigns.tokens import Access, ApiToken
+from campaigns.tokens import Access, ApiToken, Wanted
 from tests.browser.conftest import Server, write_sql
 from tests.factories import make_campaign, make_hosts, make_label, make_user
 
@@ -397,7 +397,8 @@ def test_no_page_is_wider_than_the_window(
     scheme: str,
 ) -> None:
     elsewhere(answer, campaign, hosts[:2], [{"cmdline": "x" * 400, "a_column_with_a_long_name": "1" * 90}])
-    elsewhere(ApiToken.objects.make, operator, "a program of ours with a long name", None, Access.READ)
+    wanted = Wanted("a program of ours with a long name", access=Access.READ)
+    elsewhere(ApiToken.objects.make, operator, wanted)
     page = page_of(operator, color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 844})
 
