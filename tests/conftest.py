@@ -26,12 +26,18 @@ def _empty_redis() -> None:
     redis_client.client().flushdb()
 
 
+def let_audit_be_emptied() -> None:
+    """Let the tests' database forget the audit between two of them; migrations forbid it."""
+    with connection.cursor() as cursor:
+        for table in ("audit_auditevent", "audit_auditlink"):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER audit_refuses_truncate")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Let tests empty the audit; end the sessions of threads that are gone before the test database is dropped."""
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        for table in ("audit_auditevent", "audit_auditlink"):
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER audit_refuses_truncate")
+    with django_db_blocker.unblock():
+        let_audit_be_emptied()
     yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(

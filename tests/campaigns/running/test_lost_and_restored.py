@@ -22,7 +22,7 @@ from campaigns.models import Campaign, Result
 from campaigns.running.rebuild import mend_board
 from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.errors import UnavailableError
-from tests.conftest import Agent
+from tests.conftest import Agent, let_audit_be_emptied
 from tests.factories import make_campaign, make_host, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
@@ -149,6 +149,7 @@ def test_after_a_loss_every_key_is_invalid_and_old_work_is_nobodys(agent: Meet, 
     assert old.write(before.pk, [{"a": "before"}]) == {}
     lose()
     call_command("migrate", verbosity=0, interactive=False)
+    let_audit_be_emptied()
     EnrollSecret.objects.offer("all", SECRET)
 
     assert "error" in enroll("new")
