@@ -136,7 +136,7 @@ def _limits(shown: Campaign) -> list[tuple[str, str]]:
 def audit_lines(shown: Campaign) -> list[Line]:
     """Give who did what to it in order: the audit's lines, and what the campaign's own record tells besides."""
     events = AuditEvent.objects.filter(subject=f"campaign {shown.pk}").order_by("id")[:LINES_SHOWN]
-    lines = [Line(event.at, event.who or MACHINE, _done(event.action), _in_words(event.details)) for event in events]
+    lines = [Line(event.at, event.who or MACHINE, _done(event.action), _told(event)) for event in events]
     actions = {event.action for event in events}
     return sorted([*lines, *_of_record(shown, actions)], key=lambda line: line.at)
 
@@ -166,6 +166,12 @@ def _done(action: str) -> str:
     return words or action
 
 
+def _told(event: AuditEvent) -> str:
+    """Give what a line tells besides; what was launched stands elsewhere on the page."""
+    return str(event.details.get("reason", "")) if event.action == LAUNCHED else _in_words(event.details)
+
+
 def _in_words(details: dict[str, Any]) -> str:
-    told = {name: value for name, value in details.items() if name != "sql" and value not in ("", None, [], {})}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())
+    """Give the plain values; lists of hosts and the like are for those who search the audit."""
+    plain = {name: value for name, value in details.items() if isinstance(value, str | int | float) and value != ""}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items() if name != "sql")
