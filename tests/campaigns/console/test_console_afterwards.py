@@ -65,7 +65,7 @@ def test_hosts_that_came_to_nothing_are_asked_again(as_: As, operator: User, cam
     assert answered["Location"] == f"/campaigns/{again.pk}/"
     assert again.expected == 2
     assert f"campaign {again.pk}</a>" in text_of(browser.get(f"/campaigns/{campaign.pk}/"))
-    assert f"campaign {campaign.pk}</a>" in text_of(browser.get(answered["Location"]))
+    assert f"campaign {campaign.pk}</a>" in text_of(browser.get(f"{answered['Location']}?tab=about"))
 
 
 def test_asking_nobody_again_is_refused_with_a_sentence(as_: As, operator: User, campaign: Campaign) -> None:
