@@ -14,7 +14,6 @@ from knox.models import AbstractAuthToken, AuthTokenManager
 from agents.models import Label
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
-from fleet import audit
 from fleet.addresses import address_of
 from fleet.errors import ForbiddenError
 
@@ -75,8 +74,6 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         with transaction.atomic():
             made, token = self.create(user, expiry=life, **fields)
             made.labels.set(labels or ())
-            facts = {**fields, "labels": sorted(label.name for label in labels or ()), "expires": made.expiry}
-            audit.note("token.made", by=user, subject=f"token {made.pk}", owner=user.get_username(), **facts)
         return made, token
 
     def living(self) -> "models.QuerySet[ApiToken]":
@@ -138,11 +135,6 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
         if self.is_scoped:
             narrowing.to_labels(user, self.labels.values_list("pk", flat=True))
         return user
-
-    def revoke(self, by: User) -> None:
-        """Take it away, at once."""
-        audit.note("token.revoked", by=by, subject=f"token {self.pk}", owner=self.user.get_username(), name=self.name)
-        self.delete()
 
     def note_use(self, meta: Mapping[str, Any]) -> None:
         """Note when and from where it is used, at most once a minute."""

@@ -80,15 +80,6 @@ class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
         """Deleting a token is how it is taken away."""
         return bool(request.user.has_perm("campaigns.delete_apitoken"))
 
-    def delete_model(self, request: HttpRequest, obj: ApiToken) -> None:
-        """Revoke it."""
-        obj.revoke(cast(User, request.user))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        """Revoke those that are chosen."""
-        for token in queryset.select_related("user"):
-            token.revoke(cast(User, request.user))
-
 
 @admin.register(User)
 class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):

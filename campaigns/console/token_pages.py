@@ -75,7 +75,7 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     is_own = token is not None and token.user_id == user.pk
     gone = token is not None and (is_own or user.has_perm(REVOKE_ALL))
     if token is not None and gone:
-        token.revoke(user)
+        token.delete()
     messages.success(request, "The token is revoked: it opens nothing any more." if gone else "It was revoked before.")
     return redirect("tokens" if is_own or not gone else "all-tokens")
 

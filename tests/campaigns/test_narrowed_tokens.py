@@ -142,7 +142,7 @@ def test_administrators_look_after_everybodys_tokens(boss: User) -> None:
         AuditEvent.objects.filter(action__startswith="token.").order_by("pk").values_list("action", flat=True)
     ) == [
         "token.made",
-        "token.revoked",
+        "token.deleted",
     ]
 
 
