@@ -21,6 +21,9 @@ FILES = {
     "export.ndjson": "application/x-ndjson",
     "export.json": "application/json",
     "targets.csv": "text/csv",
+    "export.parquet": "application/vnd.apache.parquet",
+    "export.xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "audit.ndjson": "application/x-ndjson",
 }
 
 
@@ -45,7 +48,7 @@ def addresses(campaign: Campaign) -> list[str]:
     routes = [str(pattern.pattern) for pattern in urlpatterns]
     plain = [route.replace("^", "").replace("$", "").replace(r"\.", ".") for route in routes if "format" not in route]
     filled = [
-        re.sub(r"\(\?P<pk>[^)]*\)|<int:pk>", str(campaign.pk), route)
+        re.sub(r"\(\?P<(?:pk|campaign_id|view)>[^)]*\)|<int:\w+>", str(campaign.pk), route)
         for route in plain
         if not re.search(r"\(\?P<(key|seq)>", route)
     ]
@@ -65,7 +68,8 @@ def test_an_answer_has_its_one_media_type_whatever_is_accepted(
     for address in addresses:
         for accept in ACCEPTS:
             found = client.get(address, HTTP_ACCEPT=accept)
-            assert found.status_code in (200, 404, 405, 409), (address, accept, found.status_code)
+            lacks = (400,) if "/diff" in address else ()  # which run to compare with
+            assert found.status_code in (200, 404, 405, 409, *lacks), (address, accept, found.status_code)
             assert found.status_code != 404 or f"/campaigns/{campaign.pk}/" not in address, address
             if found.status_code >= 400:
                 assert len(sentence(found)) > 10, address
