@@ -327,7 +327,7 @@ def test_hosts_are_found_by_state_and_name(
     expect(page.locator("#hosts-search")).to_have_value(hosts[4].hostname)
 
     page.get_by_role("tab", name="Errors").click()
-    page.locator("#panel-errors").get_by_role("link", name="1").click()
+    page.locator("#panel-errors").get_by_role("link", name="1 host", exact=True).click()
     expect(lines).to_have_count(1)
     expect(lines.first).to_contain_text(hosts[0].hostname)
 
@@ -342,7 +342,7 @@ def test_stop_asks_first(page_of: PageOf, operator: User, campaign: Campaign, el
     page.fill("#stop-reason", "wrong table")
     page.get_by_role("button", name="Stop the campaign").click()
 
-    expect(page.locator("[data-live=ending]")).to_contain_text("Stopping by operator: wrong table")
+    expect(page.locator("[data-live=ending]").first).to_contain_text("Stopping by operator: wrong table")
     expect(page.get_by_role("link", name="Stop", exact=True)).to_have_count(0)
     elsewhere(campaign.refresh_from_db)
     assert campaign.ended_by == "operator"
