@@ -33,7 +33,7 @@ from agents.gateway.body import (
 )
 from agents.gateway.cutting import Cutter
 from agents.gateway.django_bridge import ENROLL_BYTES, ENVELOPE_BYTES, Cold
-from agents.gateway.figures import Figures
+from agents.gateway.figures import UNKNOWN_ADDRESS, Figures
 from agents.gateway.follower import Follower
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
@@ -41,7 +41,7 @@ from agents.gateway.log_sink import LogSink, Rotation
 from agents.gateway.reads import Handout, Reads, RevokedError
 from agents.gateway.strangers import Strangers
 from agents.protocol import messages
-from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, verb_of
+from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL, VERBS, verb_of
 from agents.protocol.messages import refusal
 from agents.protocol.node_key import Identity, NodeKeys
 from fleet.cancelling import end
@@ -185,7 +185,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of an agent, always with a JSON object."""
         verb = verb_of(scope["path"])
-        self.counts[verb or "unknown address"] += 1
+        self.counts[verb if verb in VERBS else UNKNOWN_ADDRESS] += 1
         try:
             if verb in self._cold:
                 await respond(send, await self._cold[verb].answer(scope, receive))

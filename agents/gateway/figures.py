@@ -9,9 +9,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from agents.board.copy import Board
 from agents.board.gateway_verbs import Store
 from agents.gateway.held_reads import Hold
+from agents.protocol.endpoints import VERBS
 
-# What is counted under a name of its own; every other name in the counts says why something was dropped.
-REQUESTS = ("config", "log", "distributed/read", "distributed/write", "enroll", "carve/begin", "carve/block")
+# The names under which the gateway counts. Nothing that was sent is one: strangers would fill the memory with theirs.
+UNKNOWN_ADDRESS = "unknown address"
+REQUESTS = (*VERBS, UNKNOWN_ADDRESS)
 COME_AGAIN = ("no board", "no redis", "failed", "refused body", "no config", "backlog")
 PLAIN = {
     "stored": ("fleet_gateway_answers", "Answers taken into the stream, synced to disk"),

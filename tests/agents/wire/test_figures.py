@@ -23,6 +23,7 @@ def test_a_gateway_counts_what_agents_send_and_why_it_was_dropped(wire: Wire) ->
     wire.write(b'"queries":{"c7":[{"a":"1"}]},"statuses":{"c7":0}')
     wire.write(b'"queries":{"c99":[{"a":"1"}]},"statuses":{"c99":0}')
     wire.post("distributed/read", {"node_key": "nobody's"})
+    wire.post("whatever/a/stranger/sends", {})
 
     after = read(metrics.text())
     grown = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
@@ -35,3 +36,5 @@ def test_a_gateway_counts_what_agents_send_and_why_it_was_dropped(wire: Wire) ->
     assert grown["fleet_gateway_node_invalid_total",] == 1
     assert grown["fleet_gateway_script_seconds_count", "claim"] == 1
     assert grown["fleet_gateway_script_seconds_count", "accept"] == 3
+    assert grown["fleet_gateway_requests_total", "unknown address"] == 1
+    assert not any("whatever" in name for name in wire.gateway.counts), "strangers would fill the memory with theirs"
