@@ -53,7 +53,7 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
     troubles = [*_processes(client, now), *_stream(client, now)]
     if not client.exists(keyspace.EPOCH):
         troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
-    return troubles, [*_weak_settings(client), *_old_secrets(client), *_strangers(client)]
+    return troubles, [*weak_settings(client), *_old_secrets(client), *_strangers(client)]
 
 
 def _processes(client: Any, now: int) -> Iterator[str]:
@@ -101,7 +101,8 @@ def _strangers(client: Any) -> Iterator[str]:
         )
 
 
-def _weak_settings(client: Any) -> list[str]:
+def weak_settings(client: Any) -> list[str]:
+    """Say which settings of Redis could lose what was acknowledged."""
     found: dict[str, str] = {}
     try:
         for name in STRONG:  # Redis 6 takes one name at a time
@@ -124,7 +125,7 @@ def check_redis(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Let `manage.py check --deploy` say when Redis could lose what was acknowledged."""
     client = keyspace.connect(settings.REDIS_URL)
     try:
-        return [Warning(sentence, id="fleet.W001") for sentence in _weak_settings(client)]
+        return [Warning(sentence, id="fleet.W001") for sentence in weak_settings(client)]
     except (RedisError, OSError) as error:
         return [Warning(f"Redis does not answer: {error}", id="fleet.W002")]
     finally:

@@ -45,20 +45,27 @@ def note_worker() -> None:
 
 
 class Load(NamedTuple):
-    """How much gateways hold, and how much waits to be stored."""
+    """How much gateways hold and could hold, and how much waits to be stored, for how long."""
 
     gateways: int
     held_reads: int
+    most_held_reads: int
     answers_waiting: int
     bytes_waiting: int
+    longest_wait_ms: int
 
 
 def load() -> Load:
     """Look at what gateways told within a minute, and at the stream."""
     pipe = redis_client.client().pipeline(transaction=False)
     pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
-    held, answers, size = pipe.execute()
-    return Load(len(held), sum(int(value.split()[0]) for value in held), answers, size or 0)
+    pipe.xrange(keyspace.STREAM, count=1).time()
+    told, answers, size, oldest, (seconds, micros) = pipe.execute()
+    held = [[int(number) for number in value.split()[:2]] for value in told]
+    now = seconds * 1000 + micros // 1000
+    wait = max(0, now - keyspace.entry_ms(oldest[0][0].decode())) if oldest else 0
+    reads, most = (sum(each[place] for each in held) for place in (0, 1))
+    return Load(len(held), reads, most, answers, size or 0, wait)
 
 
 def forget_silent_gateways() -> None:

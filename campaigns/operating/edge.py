@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from agents.inventory import installation
+from agents.models import Host
 from agents.protocol.endpoints import PREFIXES
 from agents.protocol.node_key import NodeKeys, nobody
 from campaigns.operating.finding import Finding, broken, warning, well
@@ -27,6 +30,7 @@ AGENTS_WAIT = 16.0  # seconds; osqueryd's own, it cannot be set
 SOON_DAYS = 30
 SHORTEST_HOLD = 0.8  # of HOLD_SECONDS
 MOST_APART = 2.0  # seconds between two clocks
+HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def edge(at: Edge) -> Iterator[Finding]:
     """Look at the public address."""
     try:
         yield from _certificate(at)
-        status, headers, _ = _asked(at, b"GET /livez HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % _host(at))
+        status, headers, _ = _asked(at, "GET", "/livez")
         if status != 200:
             yield broken(
                 "edge",
@@ -76,7 +80,7 @@ def edge(at: Edge) -> Iterator[Finding]:
             )
         yield from _clock(headers)
         yield from _held_read(at)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         yield broken(
             "edge", f"{at.host}:{at.port} cannot be reached: {error}", "see PUBLIC_URL, the proxy, and the firewall"
         )
@@ -103,13 +107,13 @@ def _certificate(at: Edge) -> Iterator[Finding]:
 
 
 def _advice_of(at: Edge, error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code == 62:  # X509_V_ERR_HOSTNAME_MISMATCH
+    if error.verify_code == HOSTNAME_MISMATCH:
         return f"its names must have {at.name}, which is the tls_hostname of the flagfile"
     trusted = at.ca or "this machine's certificates"
     return f"it is checked against {trusted}: give the CA of the flagfile's tls_server_certs with --ca, or renew it"
 
 
-def _clock(headers: dict[str, str]) -> Iterator[Finding]:
+def _clock(headers: Message) -> Iterator[Finding]:
     if "date" not in headers:
         return
     apart = abs((parsedate_to_datetime(headers["date"]) - datetime.now(UTC)).total_seconds()) - 1  # whole seconds
@@ -121,46 +125,40 @@ def _clock(headers: dict[str, str]) -> Iterator[Finding]:
 
 def _held_read(at: Edge) -> Iterator[Finding]:
     """Ask for work as nobody: a key that a gateway knows to be sound, of no host, so that nothing is handed out."""
-    if "NODE_KEY_SECRETS" in settings.MISSING_SECRETS:
-        yield warning(
-            "edge", "no held read was tried: NODE_KEY_SECRETS is not set here", "run the doctor beside a gateway"
-        )
+    if why := _cannot_ask():
+        yield warning("edge", f"no held read was tried: {why}", "run the doctor beside a gateway, once hosts enrolled")
         return
-    try:
-        key = NodeKeys(settings.NODE_KEY_SECRETS).issue(*nobody(installation.here().life.name))
-    except DatabaseError:
-        return  # said elsewhere
-    body = json.dumps({"node_key": key}).encode()
-    head = (
-        b"POST %sdistributed/read HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    )
+    key = NodeKeys(settings.NODE_KEY_SECRETS).issue(*nobody(installation.here().life.name))
     began = time.monotonic()
     try:
-        status, _, answer = _asked(at, head % (PREFIXES[0].encode(), _host(at), len(body)) + body)
+        status, _, answer = _asked(at, "POST", f"{PREFIXES[0]}distributed/read", json.dumps({"node_key": key}))
     except TimeoutError:
         said = f"a read was not answered within {AGENTS_WAIT:.0f} seconds, which is all that agents wait"
         yield broken("edge", said, f"HOLD_SECONDS is {settings.HOLD_SECONDS:g}: is there a proxy that gathers answers?")
-        return
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         said = f"a held read was cut after {time.monotonic() - began:.1f} seconds: {error}"
         yield broken("edge", said, _longer())
-        return
-    yield _verdict(status, answer, time.monotonic() - began)
+    else:
+        yield _verdict(status, answer, time.monotonic() - began)
+
+
+def _cannot_ask() -> str:
+    """Say why nobody's key cannot be made here, or would not be known; "" = it can."""
+    if "NODE_KEY_SECRETS" in settings.MISSING_SECRETS:
+        return "NODE_KEY_SECRETS is not set here"
+    try:
+        return "" if Host.objects.exists() else "no host has enrolled yet"
+    except DatabaseError:
+        return "PostgreSQL does not answer"
 
 
 def _verdict(status: int, answer: bytes, seconds: float) -> Finding:
-    if status != 200 and status:
+    if status != 200:
         said = f"something before the gateway answered a held read with {status} after {seconds:.1f} seconds"
         return broken("edge", said, _longer())
-    if not answer:
-        return broken("edge", f"a held read was cut after {seconds:.1f} seconds without an answer", _longer())
     if b"node_invalid" in answer:
         said = "the gateway does not know keys of these NODE_KEY_SECRETS and this database"
-        return broken(
-            "edge",
-            said,
-            "gateways and this machine need the same NODE_KEY_SECRETS and DATABASE_URL; no host may have enrolled yet",
-        )
+        return broken("edge", said, "gateways and this machine need the same NODE_KEY_SECRETS and DATABASE_URL")
     if answer.strip() != b"{}":
         return broken("edge", f"a read is answered with {answer[:200]!r}", "the gateway's log says why")
     if settings.HOLD_SECONDS and seconds < SHORTEST_HOLD * settings.HOLD_SECONDS - 0.5:
@@ -175,28 +173,13 @@ def _longer() -> str:
     return f"let every proxy wait longer than HOLD_SECONDS, {settings.HOLD_SECONDS:g} seconds: docs/proxies.md"
 
 
-def _asked(at: Edge, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request; give the answer's status, 0 when there is none, its headers and its body. Raise OSError."""
-    with at.connect(checked=False) as connection:
-        connection.sendall(request)
-        content = b""
-        while not _is_whole(content) and (piece := connection.recv(2**16)):
-            content += piece
-    head, _, body = content.partition(b"\r\n\r\n")
-    line, *fields = head.decode("latin-1").split("\r\n")
-    parts = line.split(" ")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0, headers, body
-
-
-def _is_whole(content: bytes) -> bool:
-    head, split, body = content.partition(b"\r\n\r\n")
-    for line in head.lower().split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name == b"content-length" and value.strip().isdigit():
-            return bool(split) and len(body) >= int(value)
-    return False
-
-
-def _host(at: Edge) -> bytes:
-    return f"{at.name}:{at.port}".encode()
+def _asked(at: Edge, method: str, path: str, body: str | None = None) -> tuple[int, Message, bytes]:
+    """Ask on a connection of its own, as agents do; give status, headers, body. Raise OSError or HTTPException."""
+    connection = HTTPConnection(at.name, at.port)
+    connection.sock = at.connect(checked=False)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()

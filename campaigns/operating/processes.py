@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from django.conf import settings
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
-from agents.board import heartbeats, keyspace
+from agents.board import heartbeats
 from agents.board.health import health
 from campaigns.collecting.models import DeadLetter
-from campaigns.operating.figures import age_of
+from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
 
 OLD_MESSAGE_SECONDS = 15.0
@@ -33,24 +32,22 @@ def processes() -> Iterator[Finding]:
 
 def _load() -> Iterator[Finding]:
     load = heartbeats.load()
-    most = load.gateways * settings.MAX_HELD_READS
     said = f"{load.gateways} gateways hold {load.held_reads} reads; {load.answers_waiting} answers wait to be stored"
-    if most and load.held_reads > CROWDED * most:
-        yield warning("processes", said, f"they can hold {most}: start another gateway (docs/capacity.md)")
+    if load.held_reads > CROWDED * load.most_held_reads:
+        yield warning(
+            "processes", said, f"they can hold {load.most_held_reads}: start another gateway (docs/capacity.md)"
+        )
     else:
         yield well("processes", said)
 
 
 def _queues() -> Iterator[Finding]:
-    client = keyspace.connect(settings.REDIS_URL)
-    try:
-        for queue in sorted(set(settings.QUEUES.values())):
-            age = age_of(client.lindex(queue, -1))
-            if age > OLD_MESSAGE_SECONDS:
-                said = f"a message has waited {age:.0f} seconds in the queue {queue} ({client.llen(queue)} messages)"
-                yield broken("processes", said, f"start a worker with -Q {queue}, or see why it is busy")
-    finally:
-        client.close()
+    for queue, waiting in queues().items():
+        if waiting.seconds > OLD_MESSAGE_SECONDS:
+            said = (
+                f"a message has waited {waiting.seconds:.0f} seconds in the queue {queue} ({waiting.messages} messages)"
+            )
+            yield broken("processes", said, f"start a worker with -Q {queue}, or see why it is busy")
 
 
 def _dead_letters() -> Iterator[Finding]:

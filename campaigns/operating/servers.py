@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from agents.board import keyspace
-from agents.board.health import STRONG
+from agents.board.health import weak_settings
 from campaigns.operating.finding import Finding, broken, warning, well
 
 OLDEST_POSTGRESQL, OLDEST_REDIS = (14, 0), (6, 2)
@@ -111,8 +111,6 @@ def redis() -> Iterator[Finding]:
             yield broken(
                 "redis", "Redis is a replica: it takes no writes", "point REDIS_URL at the primary, or promote this one"
             )
-        if not client.exists(keyspace.EPOCH):
-            yield broken("redis", "the board is not whole", "the sweeper rebuilds it by itself: is it running?")
     except (RedisError, OSError) as error:
         yield broken("redis", f"Redis does not answer: {error}", "see REDIS_URL, and whether the server runs")
     finally:
@@ -129,18 +127,9 @@ def _redis_version(told: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _persistence(client: Any, told: dict[str, Any]) -> Iterator[Finding]:
-    found: dict[str, str] = {}
-    try:
-        for name in STRONG:
-            found |= client.config_get(name)
-    except ResponseError as error:
-        wanted = ", ".join(f"{name} {value}" for name, value in STRONG.items())
-        yield warning("redis", f"Redis does not tell its settings ({error})", f"see to it that it has {wanted}")
-        return
-    weak = {name: value for name, value in found.items() if value != STRONG[name]}
-    for name, value in weak.items():
-        said = f"Redis has {name} {value}: an answer that was acknowledged can be lost"
-        yield warning("redis", said, f"set {name} {STRONG[name]}")
+    weak = weak_settings(client)
+    for sentence in weak:
+        yield warning("redis", sentence, "set it in redis.conf, and start Redis again")
     if not weak:
         yield well("redis", "an acknowledged answer is on the disk, and none is thrown away")
     for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):

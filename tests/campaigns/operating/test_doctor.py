@@ -103,8 +103,18 @@ def test_a_full_redis_is_named(own_redis: Any) -> None:
     assert "give it more memory" in said(servers.redis())
 
 
+@pytest.mark.django_db
 def test_a_board_that_is_not_whole_is_broken() -> None:
-    assert "the board is not whole" in said(servers.redis(), Severity.BROKEN)
+    assert "the board is not whole" in said(processes(), Severity.BROKEN)
+
+
+@pytest.mark.django_db
+def test_before_the_first_host_no_read_is_tried(board: None, settings: Any, certificates: Certificates) -> None:
+    settings.MISSING_SECRETS = set()
+
+    found = said(edges.edge(at(proxy(certificates, b""), certificates)))
+
+    assert "no held read was tried: no host has enrolled yet" in found
 
 
 @pytest.mark.django_db

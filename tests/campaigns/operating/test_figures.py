@@ -114,10 +114,10 @@ def test_the_kill_switch_is_a_figure(board: None) -> None:
 
 @pytest.mark.django_db
 def test_a_monitor_is_answered_while_redis_is_away(board: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(url: str) -> None:
+    def away() -> None:
         raise RedisAwayError("nobody listens")
 
-    monkeypatch.setattr(keyspace, "connect", away)
+    monkeypatch.setattr(redis_client, "client", away)
     before = read(metrics.text())["fleet_server_errors_total", "redis"]
 
     found = of_house()
