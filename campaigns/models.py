@@ -27,8 +27,6 @@ from campaigns.states import ANSWER_STATES, OVER, State, Status, WaitsFor
 
 logger = logging.getLogger(__name__)
 
-VIEW = LOOK  # the permission to look at everybody's campaigns
-
 
 class Query(models.Model):
     """Saved SQL with a name."""
@@ -71,7 +69,7 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
 
     def visible_to(self, user: User | AnonymousUser) -> "CampaignQuerySet":
         """Campaigns that this person may look at: one's own, and with view_campaign those over hosts in his scope."""
-        if not user.has_perm(VIEW):
+        if not user.has_perm(LOOK):
             return self.none() if user.pk is None else self.filter(created_by=user.pk)
         limits = scopes.limits_of(user)
         if not limits:
@@ -83,11 +81,11 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """Say whether this person may ask for a campaign by its number: with view_campaign for any, be there one or
         not; `visible_to` then finds it or does not.
         """
-        return user.has_perm(VIEW) or self.visible_to(user).filter(pk=campaign_id).exists()
+        return user.has_perm(LOOK) or self.visible_to(user).filter(pk=campaign_id).exists()
 
     def shows_some(self, user: User | AnonymousUser) -> bool:
         """Say whether there is anything to look at: everybody's campaigns, one's own, or those one may launch."""
-        return any(map(user.has_perm, (VIEW, LAUNCH, LAUNCH_FLAGGED))) or self.visible_to(user).exists()
+        return any(map(user.has_perm, (LOOK, LAUNCH, LAUNCH_FLAGGED))) or self.visible_to(user).exists()
 
     def locked(self, ids: Iterable[int]) -> "dict[int, Campaign]":
         """Lock the campaigns in order of id until the transaction ends; those that are gone are left out."""

@@ -14,6 +14,7 @@ from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.launching import control
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
+from campaigns.people.roles import SWITCH
 from fleet.admin import AsksAgain, ModelAdmin
 
 
@@ -88,7 +89,7 @@ class LiveQueriesAdmin(AsksAgain, ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Ask for the permission of its own."""
-        return request.user.has_perm("campaigns.switch_live_queries")
+        return request.user.has_perm(SWITCH)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let it be switched, not removed."""

@@ -9,7 +9,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from agents.models import Label
-from campaigns.models import VIEW, Campaign
+from campaigns.models import Campaign
+from campaigns.people.roles import LOOK
 from campaigns.states import Status
 from fleet.errors import BadInputError
 from fleet.parameters import choice_in, since_in, text_in
@@ -43,7 +44,7 @@ def _person_in(request: Request) -> User | None:
     if name is None:
         return None
     asking = cast(User, request.user)
-    people = User.objects.all() if asking.has_perm(VIEW) else User.objects.filter(pk=asking.pk)
+    people = User.objects.all() if asking.has_perm(LOOK) else User.objects.filter(pk=asking.pk)
     person = people.filter(username=name).first()
     if person is None:
         raise BadInputError(f"created_by {name!r} is unknown, allowed is the name of a person", "created_by")

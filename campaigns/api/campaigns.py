@@ -31,8 +31,8 @@ from campaigns.api.serializers import (
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import seconds_to_wait, waiting
 from campaigns.launching import approvals, control, launch, reruns, rights
-from campaigns.models import VIEW, Campaign, CampaignQuerySet
-from campaigns.people.roles import APPROVE, CHANGE
+from campaigns.models import Campaign, CampaignQuerySet
+from campaigns.people.roles import APPROVE, CHANGE, LOOK
 from fleet.api import refuse_body
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters
@@ -223,7 +223,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         campaign = Campaign.objects.visible_to(user).filter(pk=pk).first()
         if campaign is None and Campaign.objects.shows(pk, user):
             raise Http404
-        if campaign is None or (campaign.created_by_id != user.pk and not user.has_perms([VIEW, CHANGE])):
+        if campaign is None or (campaign.created_by_id != user.pk and not user.has_perms([LOOK, CHANGE])):
             raise PermissionDenied(
                 f"campaign {pk} was not launched by you: {doing} it needs view_campaign and change_campaign"
             )

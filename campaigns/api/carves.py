@@ -24,8 +24,9 @@ from campaigns.answers import sight
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
-from campaigns.models import VIEW, Campaign
+from campaigns.models import Campaign
 from campaigns.people import scopes
+from campaigns.people.roles import LOOK
 from fleet import confirming
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters
@@ -80,7 +81,7 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
         confirming.require_in_session(request)
         carve = get_object_or_404(scopes.within(Carve.objects.all(), cast(User, request.user)), pk=pk)
         if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
-            self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {VIEW}")
+            self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {LOOK}")
         if carve.state == CarveState.EMPTY:
             raise ConflictError(f"carve {pk} is an {carve.trouble} {carve.path!r} on {carve.host.hostname}")
         if carve.state != CarveState.COMPLETE:

@@ -35,8 +35,9 @@ from campaigns.api.serializers import (
     MembersSerializer,
     QuerySerializer,
 )
-from campaigns.models import VIEW, Campaign, Query, Result
+from campaigns.models import Campaign, Query, Result
 from campaigns.people import scopes
+from campaigns.people.roles import LOOK
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.audit import note
@@ -80,8 +81,8 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         user = cast(User, request.user)
         mine = Result.objects.filter(host_id=pk, campaign__in=Campaign.objects.visible_to(user))
         answered = scopes.within(mine, user)
-        if not user.has_perm(VIEW) and not answered.exists():
-            self.permission_denied(request, f"looking at results of campaigns that you did not launch needs {VIEW}")
+        if not user.has_perm(LOOK) and not answered.exists():
+            self.permission_denied(request, f"looking at results of campaigns that you did not launch needs {LOOK}")
         self.get_object()
         window, count = Window(request), answered.count()
         items = results_of_host(answered, window.limit, window.offset)

@@ -5,8 +5,8 @@ from typing import Any
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from campaigns.models import VIEW, Campaign
-from campaigns.people.roles import may_launch_something
+from campaigns.models import Campaign
+from campaigns.people.roles import LOOK, may_launch_something
 from fleet.api import ModelPermissions
 
 
@@ -16,7 +16,7 @@ class CampaignPermissions(ModelPermissions):
     Whoever may not look at a campaign hears the same of one that does not exist.
     """
 
-    message = f"looking at campaigns that somebody else launched needs {VIEW}"
+    message = f"looking at campaigns that somebody else launched needs {LOOK}"
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Ask for what the method needs, and that the campaign in the address may be looked at."""

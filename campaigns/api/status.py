@@ -22,6 +22,7 @@ from campaigns.api.serializers import (
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
 from campaigns.people import scopes
+from campaigns.people.roles import SWITCH
 from fleet import confirming
 from fleet.views import ApiView
 
@@ -73,8 +74,8 @@ class SwitchView(ApiView):
     def post(self, request: Request) -> Response:
         """Stop all campaigns and refuse new ones, or allow them again. `{"reason"}` is shown to whoever launches."""
         user = cast(User, request.user)
-        if not user.has_perm("campaigns.switch_live_queries"):
-            raise PermissionDenied("switching live queries off or on needs campaigns.switch_live_queries")
+        if not user.has_perm(SWITCH):
+            raise PermissionDenied(f"switching live queries off or on needs {SWITCH}")
         confirming.require_in_session(request)
         body = SwitchSerializer(data=request.data)
         body.is_valid(raise_exception=True)

@@ -19,47 +19,7 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from campaigns.models import Campaign
-from campaigns.people.roles import (
-    CHANGE,
-    CHANGE_PEOPLE,
-    CHANGE_SCOPES,
-    LAUNCH,
-    LAUNCH_FLAGGED,
-    LOOK,
-    SEE_CONFIG,
-    SEE_HOSTS,
-    SEE_LABELS,
-    SEE_PEOPLE,
-    SEE_QUERIES,
-    SEE_SECRETS,
-    SWITCH,
-)
-
-__all__ = [  # the names under which pages ask for permissions
-    "CHANGE",
-    "CHANGE_PEOPLE",
-    "CHANGE_SCOPES",
-    "LAUNCH",
-    "LAUNCH_FLAGGED",
-    "LOOK",
-    "SEE_CONFIG",
-    "SEE_HOSTS",
-    "SEE_LABELS",
-    "SEE_PEOPLE",
-    "SEE_QUERIES",
-    "SEE_SECRETS",
-    "SWITCH",
-    "Login",
-    "needs",
-    "needs_one_of",
-    "needs_sight",
-    "needs_sight_of_some",
-    "needs_to_launch",
-    "number_of",
-    "signed_in",
-    "user_of",
-    "with_policy",
-]
+from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet import audit, confirming, sessions
 
 POLICY = (

@@ -12,9 +12,10 @@ from campaigns.analysis import diff, tables
 from campaigns.answers.latest import Latest, LatestFilter
 from campaigns.answers.models import QueryView
 from campaigns.answers.sight import seen_by
-from campaigns.console.access import SEE_QUERIES, needs, needs_sight, user_of
+from campaigns.console.access import needs, needs_sight, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
+from campaigns.people.roles import SEE_QUERIES
 from fleet.errors import FleetError
 from fleet.parameters import moment_of
 

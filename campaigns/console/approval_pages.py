@@ -10,12 +10,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from campaigns.answers import sight
-from campaigns.console.access import LAUNCH, LOOK, needs_one_of, user_of
+from campaigns.console.access import needs_one_of, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.console.wording import limits_in_words
 from campaigns.launching import approval_diff, approvals, requests
 from campaigns.launching.models import Approval
-from campaigns.people.roles import APPROVE, LAUNCH_FLAGGED
+from campaigns.people.roles import APPROVE, LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet.errors import FleetError
 
 MAY_COME = (APPROVE, LAUNCH, LAUNCH_FLAGGED, LOOK)

@@ -12,7 +12,7 @@ from agents.models import Label
 from campaigns.answers import sight
 from campaigns.answers.groups import Key
 from campaigns.console import picks
-from campaigns.console.access import SEE_HOSTS, needs_to_launch, number_of, user_of
+from campaigns.console.access import needs_to_launch, number_of, user_of
 from campaigns.console.ask_form import AskForm, in_words_of_the_form
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
@@ -20,6 +20,7 @@ from campaigns.console.target_form import OF_CAMPAIGN
 from campaigns.launching import estimates
 from campaigns.models import Campaign
 from campaigns.people import scopes
+from campaigns.people.roles import SEE_HOSTS
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 

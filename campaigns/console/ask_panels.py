@@ -4,10 +4,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from campaigns.console.access import SEE_QUERIES, needs, needs_to_launch, number_of, user_of
+from campaigns.console.access import needs, needs_to_launch, number_of, user_of
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.models import PinnedQuery, Query
+from campaigns.people.roles import SEE_QUERIES
 
 ADD_QUERY = "campaigns.add_query"
 LONGEST_WORDS = 200  # characters of what is looked for

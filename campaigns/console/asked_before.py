@@ -3,9 +3,9 @@
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from campaigns.console.access import SEE_QUERIES
 from campaigns.launching import rights
 from campaigns.models import Campaign, PinnedQuery, Query
+from campaigns.people.roles import SEE_QUERIES
 
 LOOKED_THROUGH = 400  # newest campaigns of one person
 QUESTIONS_SHOWN, QUERIES_SHOWN = 20, 40

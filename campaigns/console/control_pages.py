@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.board.operator_verbs import RELEASED_ALL
-from campaigns.console.access import CHANGE, needs_sight, needs_to_launch, user_of
+from campaigns.console.access import needs_sight, needs_to_launch, user_of
 from campaigns.console.forms import StopForm
 from campaigns.console.in_place import is_script, refused, said, sent_to, with_word
 from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
@@ -19,7 +19,7 @@ from campaigns.console.notices import notices
 from campaigns.launching import approvals, control, reruns, rights
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign
-from campaigns.people.roles import may_launch_something
+from campaigns.people.roles import CHANGE, may_launch_something
 from campaigns.states import FINAL_STATES, State
 from fleet.errors import FleetError, ForbiddenError
 

@@ -15,11 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 from agents.inventory import labels
 from agents.models import HostQuerySet
 from campaigns.answers import comparing, groups, sight
-from campaigns.console.access import SEE_HOSTS, needs_sight, number_of, user_of
+from campaigns.console.access import needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign
 from campaigns.people import scopes
-from campaigns.people.roles import may_launch_something
+from campaigns.people.roles import SEE_HOSTS, may_launch_something
 from campaigns.selecting.earlier_targets import Earlier
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agents.models import Platform, presence_is_online
 from campaigns.answers import sight
-from campaigns.console.access import LAUNCH, LAUNCH_FLAGGED, LOOK, SEE_HOSTS, needs, needs_one_of, user_of
+from campaigns.console.access import needs, needs_one_of, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.control_pages import may_stop
 from campaigns.launching import kill_switch, requests
@@ -21,7 +21,7 @@ from campaigns.launching.launch import Order, launch
 from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign
 from campaigns.people import scopes
-from campaigns.people.roles import may_launch_something
+from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK, SEE_HOSTS, may_launch_something
 from campaigns.states import OVER, Status
 from fleet.errors import FleetError
 

@@ -7,10 +7,11 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from campaigns.console.access import SEE_HOSTS, needs, needs_to_launch, user_of
+from campaigns.console.access import needs, needs_to_launch, user_of
 from campaigns.console.host_pages import found_host, no_such_host
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
+from campaigns.people.roles import SEE_HOSTS
 from fleet.errors import FleetError
 
 TIMEOUT = 60  # seconds

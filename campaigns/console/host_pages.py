@@ -12,13 +12,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agents.enrolling import revocation
 from agents.models import Host
-from campaigns.console.access import SEE_HOSTS, needs, user_of
+from campaigns.console.access import needs, user_of
 from campaigns.console.forms import HostsForm
 from campaigns.console.lookups import page_of, question_of
 from campaigns.launching import rights
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
-from campaigns.people.roles import may_launch_something
+from campaigns.people.roles import SEE_HOSTS, may_launch_something
 
 CHANGE_HOST = "agents.change_host"
 ANSWERS_SHOWN = 20

@@ -9,9 +9,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.inventory import labels as verbs
 from agents.inventory.label_form import LabelForm
 from agents.models import Label
-from campaigns.console.access import SEE_HOSTS, SEE_LABELS, needs, user_of
+from campaigns.console.access import needs, user_of
 from campaigns.console.lookups import page_of
 from campaigns.people import scopes
+from campaigns.people.roles import SEE_HOSTS, SEE_LABELS
 from fleet.errors import FleetError
 
 ADD, CHANGE, DELETE = "agents.add_label", "agents.change_label", "agents.delete_label"

@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET
 from agents.inventory import schemas
 from agents.models import Label
 from campaigns.console import wording
-from campaigns.console.access import LAUNCH, SEE_HOSTS, SEE_LABELS, SEE_QUERIES, needs, number_of, user_of
+from campaigns.console.access import needs, number_of, user_of
 from campaigns.console.places import places_of
 from campaigns.models import Campaign, Query
 from campaigns.people import scopes
+from campaigns.people.roles import LAUNCH, SEE_HOSTS, SEE_LABELS, SEE_QUERIES
 
 OF_EACH = 5  # shown
 LONGEST = 200  # characters of what is looked for

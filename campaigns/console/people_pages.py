@@ -16,11 +16,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Label
-from campaigns.console.access import CHANGE_PEOPLE, CHANGE_SCOPES, SEE_PEOPLE, confirmed, needs, user_of
+from campaigns.console.access import confirmed, needs, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.people import giving, scopes
 from campaigns.people.giving import Given
-from campaigns.people.roles import APART, ROLES, TABLE
+from campaigns.people.roles import APART, CHANGE_PEOPLE, CHANGE_SCOPES, ROLES, SEE_PEOPLE, TABLE
 from campaigns.tokens import ApiToken
 from fleet.errors import FleetError
 

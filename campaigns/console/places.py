@@ -5,10 +5,13 @@ from typing import NamedTuple
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 
-from campaigns.console.access import (
+from campaigns.launching import requests
+from campaigns.people.roles import (
+    APPROVE,
     LAUNCH,
     LAUNCH_FLAGGED,
     LOOK,
+    SEE_AUDIT,
     SEE_CONFIG,
     SEE_HOSTS,
     SEE_LABELS,
@@ -17,8 +20,6 @@ from campaigns.console.access import (
     SEE_SECRETS,
     SWITCH,
 )
-from campaigns.launching import requests
-from campaigns.people.roles import APPROVE, SEE_AUDIT
 
 
 class Place(NamedTuple):

@@ -7,13 +7,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from campaigns.answers import sight
-from campaigns.console.access import SEE_QUERIES, needs, user_of
+from campaigns.console.access import needs, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
-from campaigns.people.roles import may_launch_something
+from campaigns.people.roles import SEE_QUERIES, may_launch_something
 
 ADD, CHANGE, DELETE = "campaigns.add_query", "campaigns.change_query", "campaigns.delete_query"
 RUNS_SHOWN = 20

@@ -17,10 +17,11 @@ from agents.enrolling import config_document
 from agents.enrolling.flagfile import Joining
 from agents.models import EnrollSecret, digest_of
 from agents.protocol.endpoints import QUICK_INTERVAL, SLOW_INTERVAL
-from campaigns.console.access import SEE_CONFIG, SEE_SECRETS, SWITCH, confirmed, needs, needs_one_of, user_of
+from campaigns.console.access import confirmed, needs, needs_one_of, user_of
 from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
 from campaigns.launching import control, kill_switch
 from campaigns.people import scopes
+from campaigns.people.roles import SEE_CONFIG, SEE_SECRETS, SWITCH
 from fleet import confirming
 from fleet.audit import note
 from fleet.errors import BadInputError, FleetError

@@ -15,11 +15,12 @@ from agents.inventory import labels
 from agents.models import Host, Label
 from campaigns.answers import target_list
 from campaigns.answers.target_list import TargetFilter
-from campaigns.console.access import LAUNCH, needs_sight, user_of
+from campaigns.console.access import needs_sight, user_of
 from campaigns.console.forms import TargetsForm
 from campaigns.console.lookups import found_campaign, no_such_campaign, page_of
 from campaigns.models import Campaign, Target
 from campaigns.people import scopes
+from campaigns.people.roles import LAUNCH
 
 ERROR_GROUPS, HOSTS_OF_ERROR = 100, 8
 LABELS_OFFERED = 200

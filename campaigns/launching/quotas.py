@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from campaigns.launching.models import Quota
 from campaigns.models import Campaign
+from campaigns.people.roles import LAUNCH_UNLIMITED
 from campaigns.states import OVER, Status
 from fleet.audit import note
 from fleet.errors import FleetError, ForbiddenError, TooManyError
 
-UNLIMITED = "campaigns.launch_unlimited"
 HOUR = timedelta(hours=1)
 SETTINGS = {
     "open_campaigns": "OPEN_CAMPAIGNS_PER_PERSON",
@@ -59,7 +59,7 @@ def check_person(by: User) -> None:
     """
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
     _check_pace(by)
-    if by.has_perm(UNLIMITED):
+    if by.has_perm(LAUNCH_UNLIMITED):
         return
     now, limits = timezone.now(), limits_of(by)
     for name in ("open_campaigns", "rows_kept"):
@@ -70,7 +70,7 @@ def check_person(by: User) -> None:
 
 def standings(by: User) -> list[Standing]:
     """Give how a person stands with each quota he or she is under; [] = with none."""
-    if by.has_perm(UNLIMITED):
+    if by.has_perm(LAUNCH_UNLIMITED):
         return []
     now, limits = timezone.now(), limits_of(by)
     return [stand(by, limit, now) for name, stand in STANDINGS.items() if (limit := limits[name])]
@@ -95,7 +95,7 @@ def _limit(name: str, rows: Iterable[Quota]) -> int:
 def sentence(full: Standing, by: User, now: datetime) -> str:
     """Say that a quota is used up, of whom, how much, and when there is room again."""
     told = f"{WORDS[full.name]} of {by.get_username()}: {full.used}, allowed are {full.limit} without the permission"
-    return f"{told} {UNLIMITED}: {WAYS_OUT[full.name]}{_when(full.frees_at)}"
+    return f"{told} {LAUNCH_UNLIMITED}: {WAYS_OUT[full.name]}{_when(full.frees_at)}"
 
 
 WORDS = {
@@ -180,7 +180,7 @@ def check_targets(by: User, targets: int, at: datetime | None = None, but: int |
     """
     if too_many := beyond_quota(by, targets):
         raise ForbiddenError(too_many, "target")
-    limit = 0 if by.has_perm(UNLIMITED) else limits_of(by)["hosts_per_hour"]
+    limit = 0 if by.has_perm(LAUNCH_UNLIMITED) else limits_of(by)["hosts_per_hour"]
     if not limit:
         return
     now = timezone.now()
@@ -230,19 +230,19 @@ def _room_at(asked: list[tuple[datetime, int]], at: datetime, room: int) -> date
 
 def beyond_quota(by: User, targets: int) -> str:
     """Say that so many hosts are too many for this person, whenever; "" when they are not."""
-    if by.has_perm(UNLIMITED):
+    if by.has_perm(LAUNCH_UNLIMITED):
         return ""
     limit, hourly = _most_targets(by), limits_of(by)["hosts_per_hour"]
     if limit and targets > limit:
-        return f"target selects {targets} hosts, allowed are {limit}: more need the permission {UNLIMITED}"
+        return f"target selects {targets} hosts, allowed are {limit}: more need the permission {LAUNCH_UNLIMITED}"
     if hourly and targets > hourly:
-        return f"target selects {targets} hosts, allowed are {hourly} within an hour: more need {UNLIMITED}"
+        return f"target selects {targets} hosts, allowed are {hourly} within an hour: more need {LAUNCH_UNLIMITED}"
     return ""
 
 
 def room_for_targets(by: User, targeted: int) -> int | None:
     """Give how many more hosts may join a campaign of this person; None = any number."""
-    if by.has_perm(UNLIMITED):
+    if by.has_perm(LAUNCH_UNLIMITED):
         return None
     limits = [limit for limit in (_most_targets(by), limits_of(by)["hosts_per_hour"]) if limit]
     return max(0, min(limits) - targeted) if limits else None

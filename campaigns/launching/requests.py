@@ -9,9 +9,9 @@ from agents.models import Host, HostQuerySet
 from campaigns.launching import estimates
 from campaigns.launching.approvals import may_decide
 from campaigns.launching.models import Approval, ApprovalQuerySet
-from campaigns.models import VIEW, Campaign
+from campaigns.models import Campaign
 from campaigns.people import scopes
-from campaigns.people.roles import APPROVE
+from campaigns.people.roles import APPROVE, LOOK
 from campaigns.selecting import frozen
 from fleet.errors import BadInputError
 
@@ -19,7 +19,7 @@ from fleet.errors import BadInputError
 def shown_to(user: User) -> ApprovalQuerySet:
     """Give the requests that a person may look at: one's own, and all for who may approve or look at campaigns."""
     found: ApprovalQuerySet = Approval.objects.select_related("campaign__created_by", "campaign__query")
-    if user.has_perm(APPROVE) or user.has_perm(VIEW):
+    if user.has_perm(APPROVE) or user.has_perm(LOOK):
         return _over_seen_hosts(found, user) if scopes.is_limited(user) else found
     return found.filter(Q(campaign__created_by=user) | Q(decided_by=user))
 

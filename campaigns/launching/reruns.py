@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 
 from campaigns.answers import sight
 from campaigns.launching.launch import Order, launch
-from campaigns.models import VIEW, Campaign, Target
+from campaigns.models import Campaign, Target
+from campaigns.people.roles import LOOK
 from campaigns.selecting.earlier_targets import states_in
 from campaigns.selecting.selection import MOST_HOSTS
 from campaigns.states import FINAL_STATES, State
@@ -77,7 +78,7 @@ def _launch(parent: Campaign, target: dict[str, Any], by: User, *, asks_denylist
 
 def _check_sight(parent: Campaign, by: User) -> None:
     if not Campaign.objects.visible_to(by).filter(pk=parent.pk).exists():
-        raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {VIEW}")
+        raise ForbiddenError(f"campaign {parent.pk} was not launched by you: rerunning it needs {LOOK}")
 
 
 def _check_over(parent: Campaign) -> None:

@@ -6,8 +6,8 @@ from django.db.models import QuerySet
 
 from agents.inventory import kept_sql, sql
 from campaigns.answers import sight
-from campaigns.models import VIEW, Campaign, Query
-from campaigns.people.roles import CHANGE, LAUNCH, LAUNCH_FLAGGED
+from campaigns.models import Campaign, Query
+from campaigns.people.roles import CHANGE, LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet.errors import BadInputError, ForbiddenError
 
 
@@ -48,7 +48,7 @@ def objection(campaign: Campaign, by: User | AnonymousUser) -> str:
     """
     if campaign.created_by_id == by.pk:
         return ""
-    if not by.has_perms([VIEW, CHANGE]):
+    if not by.has_perms([LOOK, CHANGE]):
         return f"campaign {campaign.pk} was not launched by you: that needs view_campaign and change_campaign"
     if sight.seen_by(campaign, by).is_partial:
         return f"campaign {campaign.pk} is over hosts outside of your scope too: who sees all of them can do that"

@@ -7,7 +7,8 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 
 from campaigns.answers.groups import Key, members
-from campaigns.models import VIEW, Campaign, Target
+from campaigns.models import Campaign, Target
+from campaigns.people.roles import LOOK
 from campaigns.people.scopes import UNLIMITED
 from campaigns.states import State
 from fleet.errors import BadInputError, ForbiddenError
@@ -47,7 +48,7 @@ class Earlier:
         """
         if not Campaign.objects.shows(self.campaign_id, by):
             raise ForbiddenError(
-                f"campaign {self.campaign_id} was not launched by you: meaning its hosts needs {VIEW}",
+                f"campaign {self.campaign_id} was not launched by you: meaning its hosts needs {LOOK}",
                 path.partition(".")[0],
             )
         if not Campaign.objects.visible_to(by).filter(pk=self.campaign_id).exists():

@@ -1,4 +1,4 @@
-"""The lines and their chain. The database refuses to change, delete or truncate either (migration 0001).
+"""The lines and their chain. The database refuses to change, delete or truncate either (`migrations/0002_chain.sql`).
 
 Two other ways to chain were weighed, by argument and not by measure. A chain written with the line, under a lock that
 is held from there to the end of the transaction, serialises launches and can deadlock with the locks they still take.
