@@ -148,7 +148,7 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
         _refuse_several(text, statements)
         names = _restricted_names(connection, statements[0], restricted_tables)
         restricted = [*_not_only_reading(statements[0]), *map(_why_restricted, names)]
-    return Checked(text, restricted, only_carves=len(restricted) == len(names) and CARVES.issuperset(names))
+    return Checked(text, restricted, only_carves=0 < len(restricted) == len(names) and CARVES.issuperset(names))
 
 
 def _refuse_several(text: str, statements: list[Statement]) -> None:

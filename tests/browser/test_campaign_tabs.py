@@ -149,3 +149,23 @@ def test_an_error_leads_to_its_hosts_without_leaving_the_page(
     page.get_by_role("dialog").get_by_role("button", name="Ask again").click()
     page.wait_for_url(lambda url: f"/campaigns/{campaign.pk}/" not in url)
     assert elsewhere(Campaign.objects.latest, "pk").expected == FAILED
+
+
+def test_whatever_is_fetched_while_the_server_is_away_is_said_and_nothing_else(
+    server: Server, page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    campaign = elsewhere(make_ended)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/?tab=groups")
+    drawers = page.locator("[data-opens-drawer]")
+    drawers.first.wait_for()
+
+    server.stop()
+    drawers.first.click()
+    expect(page.locator("#group-drawer")).to_contain_text("The server does not answer")
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Analyse").click()
+    page.locator("#panel-analyse .cm-content").click()
+    page.keyboard.type("SELECT 1")
+    page.locator("#panel-analyse").get_by_role("button", name="Run").click()
+
+    expect(page.locator("#panel-analyse [data-said]")).to_contain_text("The server did not answer")

@@ -30,7 +30,7 @@ from fleet.errors import BadInputError
     ],
 )
 def test_sql_that_only_hosts_can_judge_is_sent(text: str) -> None:
-    assert sql.check(f"  {text}\n", ["carves"]) == (text, [])
+    assert sql.check(f"  {text}\n", ["carves"]) == (text, [], False)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ function onFrame(frame: Frame): void {
     grid.arrange(frame.campaign.columns);
     drawStatus(frame.campaign);
     drawCounts(frame.campaign.counts);
-  } else if (frame.type === "ended") void onEnded(frame);
+  } else if (frame.type === "ended") onEnded(frame);
 }
 
 // Progress tells no columns: the first rows bring them, later ones come with the next look.
@@ -208,13 +208,21 @@ function lookForColumns(now: Counts): void {
   if (now["rows"] && !grid.columnNames.length) look().catch(() => {});
 }
 
-async function onEnded(frame: Ending & { counts: Counts }): Promise<void> {
+function onEnded(frame: Ending & { counts: Counts }): void {
   drawStatus(frame);
   drawCounts(frame.counts);
   speak(frame.counts, frame.counts["targeted"] ?? 0, true);
-  const { body } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`); // the frame tells neither by whom nor how long
-  grid.arrange(body.columns);
-  drawStatus(body);
+  drawEnding();
+}
+
+// The frame tells neither by whom nor how long: the campaign itself does, as soon as the server answers.
+function drawEnding(): void {
+  get<CampaignSeen>(`/api/v1/campaigns/${id}/`)
+    .then(({ body }) => {
+      grid.arrange(body.columns);
+      drawStatus(body);
+    })
+    .catch((error: unknown) => error instanceof RefusedError || setTimeout(drawEnding, POLL_MS));
 }
 
 // Trying again is no news while polling works.

@@ -31,6 +31,7 @@ function keepIn(event: KeyboardEvent): void {
 
 // What opened it may have been drawn anew meanwhile: the one of its id stands for it.
 function goBack(): void {
+  if (document.querySelector("dialog:modal")) return; // it was opened again before it was told that it had closed
   const back = openedBy?.isConnected ? openedBy : document.getElementById(openedBy?.id ?? "");
   openedBy = null;
   if (back && !back.matches(":disabled") && (document.activeElement === document.body || !document.activeElement?.checkVisibility())) back.focus();
@@ -47,8 +48,8 @@ function confirmDialog(): { dialog: HTMLDialogElement; title: HTMLElement; text:
   const title = Object.assign(document.createElement("h2"), { id: "confirm-title" });
   const text = Object.assign(document.createElement("p"), { id: "confirm-text" });
   const buttons = Object.assign(document.createElement("div"), { className: "buttons" });
-  const yes = Object.assign(document.createElement("button"), { value: "yes", className: "danger" });
-  const no = Object.assign(document.createElement("button"), { value: "no", className: "quiet", textContent: "Leave it", autofocus: true });
+  const yes = Object.assign(document.createElement("button"), { className: "danger" });
+  const no = Object.assign(document.createElement("button"), { className: "quiet", textContent: "Leave it", autofocus: true });
   buttons.append(yes, no);
   form.append(title, text, buttons);
   dialog.append(form);
@@ -66,8 +67,7 @@ export function askFirst(question: string, opener: HTMLElement | null, then: () 
   text.textContent = more ?? "";
   text.hidden = !more;
   yes.textContent = button ?? "Yes";
-  dialog.returnValue = "no";
-  dialog.addEventListener("close", () => dialog.returnValue === "yes" && then(), { once: true });
+  yes.onclick = () => setTimeout(then); // once it is closed, and the focus is back
   openDialog(dialog, opener);
 }
 

@@ -22,7 +22,11 @@ export function tables(): Promise<Table[]> {
 }
 
 async function load(): Promise<Table[]> {
-  const answer = await fetch("/api/v1/schema/", { headers: { Accept: "application/json" } });
-  if (!answer.ok) return [];
-  return ((await answer.json()) as { results: Table[] }).results;
+  try {
+    const answer = await fetch("/api/v1/schema/", { headers: { Accept: "application/json" } });
+    if (answer.ok) return ((await answer.json()) as { results: Table[] }).results;
+  } catch {
+    known = undefined; // the server is away: who asks next asks it again
+  }
+  return [];
 }

@@ -11,6 +11,7 @@ import { visible } from "./marks";
 
 ModuleRegistry.registerModules([ClientSideRowModelModule]);
 
+const AWAY = "The server did not answer";
 const AGAIN_MS = 5_000; // a view is asked again that often, at most, while its campaign runs
 const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/;
 const counted = new Intl.NumberFormat("en");
@@ -104,7 +105,7 @@ export class Analysis {
       if (!again) this.keep();
       this.draw();
     } catch (error) {
-      if (!stop.signal.aborted && !again) this.tell(`The server did not answer (${String(error)}): try again.`, true);
+      if (!stop.signal.aborted && !again) this.tell(`${AWAY} (${String(error)}): try again.`, true);
     } finally {
       if (this.running === stop) this.running = null;
     }
@@ -117,8 +118,12 @@ export class Analysis {
 
   private async save(): Promise<void> {
     const name = this.panel.querySelector<HTMLInputElement>("[name=view]")!;
-    const answer = await this.post(`/api/v1/queries/${this.panel.dataset["query"]}/views/`, { name: name.value, sql: this.field.value, chart: this.kind.value });
-    this.tell(answer.ok ? `Kept as ${name.value}: the next run of this query shows it at once.` : ((await answer.json()) as { error: string }).error, !answer.ok);
+    try {
+      const answer = await this.post(`/api/v1/queries/${this.panel.dataset["query"]}/views/`, { name: name.value, sql: this.field.value, chart: this.kind.value });
+      this.tell(answer.ok ? `Kept as ${name.value}: the next run of this query shows it at once.` : ((await answer.json()) as { error: string }).error, !answer.ok);
+    } catch (error) {
+      this.tell(`${AWAY} (${String(error)}): try again.`, true);
+    }
   }
 
   private keep(): void {
@@ -151,6 +156,6 @@ export class Analysis {
     this.grid.setGridOption("rowData", rows);
     const canvas = this.panel.querySelector<HTMLElement>("[data-chart]")!;
     const kind = (this.kind.value || shapeOf(this.result)) as Chart;
-    void drawChart(canvas, this.result, kind, this.panel.dataset["chartLibrary"] ?? "");
+    drawChart(canvas, this.result, kind, this.panel.dataset["chartLibrary"] ?? "").catch((error: unknown) => this.tell(String(error), true));
   }
 }

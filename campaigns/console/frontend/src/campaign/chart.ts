@@ -52,7 +52,10 @@ function load(address: string): Promise<void> {
     const script = document.createElement("script");
     script.src = address;
     script.addEventListener("load", () => resolve());
-    script.addEventListener("error", () => reject(new Error(`${address} did not load`)));
+    script.addEventListener("error", () => {
+      library = null; // the next chart asks again
+      reject(new Error(`${address} did not load`));
+    });
     document.head.append(script);
   });
   return library;

@@ -15,6 +15,7 @@ import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "
 
 ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
 
+const HOST_WIDTH = 190; // px
 const PAGE = 100; // rows fetched at a time
 const CELLS = 20_000; // of a page, at most: wide rows are fetched fewer at a time
 const FEWEST = 20;
@@ -191,7 +192,7 @@ export class RowGrid {
       headerName: HOST,
       cellRenderer: (given: { data?: Row }) => (given.data ? hostCell(given.data, this.seesHosts) : ""),
       pinned: matchMedia("(min-width: 641px)").matches ? "left" : null,
-      width: 190,
+      width: HOST_WIDTH,
     };
     return [
       host,
@@ -218,11 +219,11 @@ export class RowGrid {
     this.numbers = new Set(this.columns.filter((name) => sample.every((row) => NUMBER.test(shownCell(row, name) || "0"))));
     const wants = this.shownColumns().map((name) => {
       const longest = Math.max(name.length + 5, ...sample.map((row) => shownCell(row, name).length));
-      return { key: idOf(name), newWidth: Math.min(420, Math.max(90, 7.6 * longest + 28)) };
+      return { colId: idOf(name), width: Math.floor(Math.min(420, Math.max(90, 7.6 * longest + 28))) };
     });
-    const left = this.place.clientWidth - 194 - wants.reduce((sum, { newWidth }) => sum + newWidth, 0);
-    if (left > 0) for (const want of wants) want.newWidth += left / wants.length;
-    this.api.applyColumnState({ state: wants.map(({ key, newWidth }) => ({ colId: key, width: Math.floor(newWidth) })) });
+    const isRoom = wants.reduce((sum, { width }) => sum + width, HOST_WIDTH) < this.place.clientWidth;
+    // What is left they share by what they want; the grid knows how much that is beside its scrollbar.
+    this.api.applyColumnState({ state: wants.map(({ colId, width }) => ({ colId, width, flex: isRoom ? width : null })) });
     this.api.refreshCells({ force: true });
   }
 

@@ -5,6 +5,8 @@ interface Htmx {
 }
 declare const htmx: Htmx;
 
+const AWAY = "The server does not answer: close this with Escape, and open it again.";
+
 export function startGroups(root: HTMLElement): void {
   let openedBy = "";
   let scrolled: { left: number; top: number } | null = null;
@@ -16,7 +18,11 @@ export function startGroups(root: HTMLElement): void {
     if (!dialog) return;
     openedBy = link.id;
     dialog.replaceChildren();
-    await htmx.ajax("GET", link.getAttribute("href") ?? "", { target: dialog, swap: "innerHTML" });
+    try {
+      await htmx.ajax("GET", link.getAttribute("href") ?? "", { target: dialog, swap: "innerHTML" });
+    } catch {
+      dialog.replaceChildren(Object.assign(document.createElement("p"), { className: "banner bad", role: "alert", textContent: AWAY }));
+    }
     if (!dialog.childElementCount) location.assign(link.href); // the server says on a whole page what is wrong
     else if (!dialog.open) dialog.showModal();
   }
