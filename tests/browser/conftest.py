@@ -24,6 +24,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from agents.board import keyspace, redis_client
 from campaigns.console import assets
 
 Answer = TypeVar("Answer")
@@ -93,7 +94,11 @@ def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
 
 @pytest.fixture
 def server(_server: Server, transactional_db: None, board: None) -> Iterator[Server]:
-    """Give the running server, over a whole and empty board."""
+    """Give the running server, over a whole and empty board, while all is well: no page begins with a banner."""
+    redis = redis_client.client()
+    later = keyspace.now_ms(redis) + 3_600_000
+    redis.mset({keyspace.SWEPT: later, keyspace.WORKED: later})
+    redis.hset(keyspace.GATEWAYS, "one", later)
     yield _server
     if not _server._answers():
         _server.start()

@@ -7,7 +7,6 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from agents.board import keyspace, redis_client
 from campaigns.launching import control
 from campaigns.models import Campaign
 from tests.browser.conftest import Server
@@ -49,19 +48,10 @@ def make_begun(boss: User) -> Campaign:
     return campaign
 
 
-def let_all_be_well() -> None:
-    """Tell of sweeper, worker and gateway, else a banner says above the page that they are away."""
-    redis = redis_client.client()
-    later = keyspace.now_ms(redis) + 3_600_000
-    redis.mset({keyspace.SWEPT: later, keyspace.WORKED: later})
-    redis.hset(keyspace.GATEWAYS, "one", later)
-
-
 def test_controls_answer_in_place_and_rows_begin_early_whatever_is_said(
     page_of: PageOf, boss: User, elsewhere: Elsewhere
 ) -> None:
     campaign = elsewhere(make_begun, boss)
-    elsewhere(let_all_be_well)
     page = page_of(boss, at="/campaigns/")
     page.on("dialog", lambda dialog: pytest.fail(f"the browser asked {dialog.message}"))
     page.set_viewport_size(DESK)
