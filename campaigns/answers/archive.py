@@ -20,8 +20,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from campaigns.answers.columnar import parquet
+from campaigns.answers.exports import every_item
 from campaigns.answers.models import Archive
-from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after
 from campaigns.models import Campaign
 from campaigns.states import OVER
 from fleet.parameters import moment_of
@@ -116,12 +116,8 @@ def _write(campaign: Campaign, after: int) -> None:
 
 
 def _lines(campaign: Campaign, after: int) -> Iterator[list[Any]]:
-    while items := results_after(campaign, after, MOST_ITEMS, PAGE_BYTES):
-        for item in items:
-            after = item["seq"]
-            if after > campaign.last_seq:
-                return
-            host, received_at = item["host"], moment_of(item["received_at"])
-            ours = [campaign.pk, after, host["id"], host["hostname"], received_at, item["late"], item["truncated"]]
-            for row in msgspec.json.decode(item["rows"]):
-                yield [*ours, *map(row.get, campaign.columns)]
+    for item in every_item(campaign, after):
+        host, received_at = item["host"], moment_of(item["received_at"])
+        ours = [campaign.pk, item["seq"], host["id"], host["hostname"], received_at, item["late"], item["truncated"]]
+        for row in msgspec.json.decode(item["rows"]):
+            yield [*ours, *map(row.get, campaign.columns)]

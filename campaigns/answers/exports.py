@@ -14,12 +14,17 @@ from fleet.errors import BadInputError
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, csv_lines, in_order
 
 
-def every_item(campaign: Campaign) -> Iterator[dict[str, Any]]:
-    """Walk over what hosts sent, in order of seq, as `results/` gives it; `rows` is JSON still."""
-    after = 0
-    while items := results_after(campaign, after, MOST_ITEMS, PAGE_BYTES):
-        yield from items
-        after = items[-1]["seq"]
+def every_item(campaign: Campaign, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Walk over what hosts sent after a seq, in order, as `results/` gives it; `rows` is JSON still.
+
+    It ends with the last seq of the campaign as it was read: what came since may have columns that it does not know.
+    """
+    while after < campaign.last_seq and (items := results_after(campaign, after, MOST_ITEMS, PAGE_BYTES)):
+        for item in items:
+            after = item["seq"]
+            if after > campaign.last_seq:
+                return
+            yield item
 
 
 def rows_of(campaign: Campaign) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:

@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from agents.models import Host
 from campaigns.console.access import needs, needs_to_launch, user_of
 from campaigns.console.host_pages import found_host, no_such_host
 from campaigns.launching.launch import Order, launch
@@ -32,7 +33,7 @@ def ask(request: HttpRequest, host_id: int) -> HttpResponse:
         campaign = launch(Order(text, {"hosts": [shown.pk]}, TIMEOUT), user_of(request))
     except FleetError as error:
         return render(request, "campaigns/_host_answer.html", {"host": shown, "sql": text, "error": error.sentence})
-    return render(request, "campaigns/_host_answer.html", _context(request, shown, campaign))
+    return render(request, "campaigns/_host_answer.html", context_of(shown, campaign))
 
 
 @needs_to_launch()
@@ -45,14 +46,17 @@ def answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse
     campaign = visible.filter(pk=campaign_id, target={"hosts": [host_id]}).first()
     if shown is None or campaign is None:
         return no_such_host(request, host_id)
-    context = _context(request, shown, campaign)
+    context = context_of(shown, campaign)
     status = 200 if context["waits"] else OVER_FOR_HTMX
     return render(request, "campaigns/_host_answer.html", context, status=status)
 
 
-def _context(request: HttpRequest, shown: Any, campaign: Campaign) -> dict[str, Any]:
+def context_of(shown: Host, campaign: Campaign) -> dict[str, Any]:
+    """Give what the host answered so far, as the page shows it."""
     result = Result.objects.filter(campaign=campaign, host=shown).first()
     target = Target.objects.filter(campaign=campaign, host=shown).first()
+    if result is not None:
+        campaign.refresh_from_db(fields=["columns"])  # committed with the result; what was read before may lack them
     rows = result.rows[:ROWS_SHOWN] if result else []
     return {
         "host": shown,

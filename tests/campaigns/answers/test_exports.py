@@ -12,9 +12,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.models import Host, Presence
+from campaigns.answers.exports import rows_as_csv, rows_as_ndjson
 from campaigns.models import Campaign
 from tests.conftest import Agent
-from tests.factories import make_campaign, make_hosts
+from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
@@ -120,3 +121,19 @@ def test_the_table_of_targets_says_what_the_list_says(api: Api, observer: User, 
 def test_strangers_see_nothing(api: Api, stranger: User, answered: Campaign) -> None:
     for name in ("results/", "targets/", "export.csv", "export.json", "targets.csv"):
         assert get(api(stranger), answered, name).status_code == 403
+
+
+@pytest.mark.django_db
+def test_an_export_ends_where_its_columns_end(board: None) -> None:
+    first, second = make_hosts(2)
+    campaign = make_campaign(first, second)
+    answer(campaign, first, {"a": "1"})
+    known = Campaign.objects.get(pk=campaign.pk)
+    answer(campaign, second, {"b": "2"})
+
+    for write in (rows_as_csv, rows_as_ndjson):
+        assert first.hostname in "".join(write(known))
+        assert second.hostname not in "".join(write(known)), (
+            "its column is not known there: it would be lost in silence"
+        )
+        assert "2" in "".join(write(Campaign.objects.get(pk=campaign.pk)))

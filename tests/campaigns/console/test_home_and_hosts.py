@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agents.models import Host, Presence
-from campaigns.console import wording
+from campaigns.console import host_console, wording
 from campaigns.console.home_pages import EXAMPLES
 from campaigns.launching import control
 from campaigns.models import Campaign
@@ -243,3 +243,14 @@ def test_sizes_are_written_as_people_count_memory(size: int | None, words: str) 
 )
 def test_what_cannot_be_seen_is_shown_as_a_mark(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_an_answer_that_comes_while_its_campaign_is_read_is_shown_with_its_columns(operator: User) -> None:
+    host = make_host()
+    campaign = make_campaign(host, by=operator, target={"hosts": [host.pk]})
+    before = Campaign.objects.get(pk=campaign.pk)
+    answer(campaign, host, {"seven": "7"})
+
+    shown = host_console.context_of(host, before)
+
+    assert (shown["columns"], shown["rows"]) == (["seven"], [["7"]])
