@@ -3,6 +3,7 @@
 Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
 """
 
+import asyncio
 import os
 import sys
 from contextlib import suppress
@@ -121,6 +122,8 @@ class Application:
         bounded = BoundedSocket(receive, send)
         try:
             await _sockets(scope, bounded.receive, bounded.send)
+        except asyncio.CancelledError:
+            return  # the server stops, or the viewer left: this is the task's end, and the server would call it a failure
         finally:
             self._viewers.discard(send)
             SOCKETS.set(len(self._viewers))

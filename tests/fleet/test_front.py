@@ -303,3 +303,15 @@ async def test_a_message_of_a_socket_is_bounded_whatever_the_server_lets_through
 
     assert [(end["type"], end["code"]) for end in ends] == [("websocket.disconnect", 1009)] * 2
     assert [each["code"] for each in said] == [1009]
+
+
+def test_a_viewer_who_hears_no_refusal_holds_no_stop_up(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    certificates.make("127.0.0.1")
+    tier = Tier("console", tmp_path, certificates)
+    deaf, answered = upgraded(tier, "/ws/campaigns/1/", "Origin: https://localhost")
+
+    tier.stop()  # fails at a traceback in its log
+    deaf.close()
+
+    assert answered.startswith("HTTP/1.1 101")
