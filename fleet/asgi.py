@@ -24,6 +24,7 @@ from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
 from fleet import metrics, monitors
+from fleet.cancelling import end
 from fleet.errors import SetupError
 from fleet.front import BoundedSocket, Front
 
@@ -33,6 +34,7 @@ from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be load
 from campaigns.operating import figures  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
+FAREWELL_SECONDS = 1.0  # for viewers to hear that the server restarts
 RESTARTING = 1012  # a socket's close code: come again with the last seq
 SOCKETS = Gauge("fleet_sockets", "Viewers' sockets that are open")
 _sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
@@ -54,6 +56,11 @@ async def _figures_of_house() -> bytes:
 def _gateway() -> Gateway:
     names = GatewaySettings.__dataclass_fields__
     return Gateway(GatewaySettings(**{name: getattr(settings, name.upper()) for name in names}), cold=Desk(_django))
+
+
+async def _say_goodbye(send: Send) -> None:
+    with suppress(Exception):  # he may have left in this very moment; servers differ in how they say so
+        await send({"type": "websocket.close", "code": RESTARTING})
 
 
 class Application:
@@ -105,11 +112,12 @@ class Application:
 
     async def let_go(self) -> None:
         """Answer held reads, spread over a second, and send viewers away: the server is about to stop."""
-        for send in list(self._viewers):
-            with suppress(Exception):  # he may have left in this very moment; servers differ in how they say so
-                await send({"type": "websocket.close", "code": RESTARTING})
+        farewells = [asyncio.ensure_future(_say_goodbye(send)) for send in self._viewers]
         if self._gateway is not None:
             await self._gateway.hold.close()
+        if farewells:
+            await asyncio.wait(farewells, timeout=FAREWELL_SECONDS)  # who does not listen holds nobody up
+            await end(farewells)
 
     async def stop(self) -> None:
         """Let go of everything."""
@@ -123,7 +131,7 @@ class Application:
         try:
             await _sockets(scope, bounded.receive, bounded.send)
         except asyncio.CancelledError:
-            return  # the server stops, or the viewer left: this is the task's end, and the server would call it a failure
+            return  # the server stops, or the viewer left; the server would call the end of the task a failure
         finally:
             self._viewers.discard(send)
             SOCKETS.set(len(self._viewers))
