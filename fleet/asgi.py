@@ -76,18 +76,21 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
-            await (self._gateway or _no_agents)(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == monitors.PATH:
-            await self._metrics(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._front(scope, receive, send)
-        elif self._people:
-            await self._watch(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 4404})
+        try:
+            if scope["type"] == "lifespan":
+                await self._live(receive, send)
+            elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
+                await (self._gateway or _no_agents)(scope, receive, send)
+            elif scope["type"] == "http" and scope["path"] == monitors.PATH:
+                await self._metrics(scope, receive, send)
+            elif scope["type"] == "http":
+                await self._front(scope, receive, send)
+            elif self._people:
+                await self._watch(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 4404})
+        except asyncio.CancelledError:
+            return  # the server stops, or who asked has left; granian would print a traceback
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as a server asks that speaks ASGI's lifespan."""
@@ -130,8 +133,6 @@ class Application:
         bounded = BoundedSocket(receive, send)
         try:
             await _sockets(scope, bounded.receive, bounded.send)
-        except asyncio.CancelledError:
-            return  # the server stops, or the viewer left; the server would call the end of the task a failure
         finally:
             self._viewers.discard(send)
             SOCKETS.set(len(self._viewers))

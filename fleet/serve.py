@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from fleet.cancelling import end
 from fleet.errors import SetupError
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ async def serve(app: "Application", servers: list[Server], stop: asyncio.Event) 
     for each in running:
         if each.done():
             each.result()
+    await end(asyncio.all_tasks() - {asyncio.current_task()})  # of connections that outlasted the grace
 
 
 def addresses_of(host: str, port: int) -> list[str]:
@@ -137,8 +139,10 @@ def main() -> int:
     options = read_options()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each held read is an open file
+    # Never closed: the server's threads may still tell the loop of connections that end, and would print tracebacks.
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        uvloop.run(_main(options))
+        runner.run(_main(options))
     except (CannotServeError, SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -305,14 +305,24 @@ async def test_a_message_of_a_socket_is_bounded_whatever_the_server_lets_through
     assert [each["code"] for each in said] == [1009]
 
 
-def test_viewers_who_hear_no_refusal_hold_no_stop_up(tmp_path: Path) -> None:
+def test_no_stop_waits_for_the_deaf_or_calls_their_end_a_failure(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path / "certificates")
     certificates.make("127.0.0.1")
-    tier = Tier("console", tmp_path, certificates)
+    tier = Tier("application", tmp_path, certificates)
+    unfinished = [
+        head("/login/", "Content-Length: 1000")[:-2],
+        head("/login/", "Content-Length: 1000"),
+        head("/api/v1/campaigns/", "Content-Length: 1000"),
+        head("/", "Content-Length: 99999999"),  # refused, and listened to for a while
+        head("/distributed/read", "Content-Length: 1000"),
+    ]
     with ExitStack() as stack:
         deaf = [upgraded(tier, "/ws/campaigns/1/", "Origin: https://localhost") for _ in range(12)]
         for connection, answered in deaf:
             stack.enter_context(connection)
             assert answered.startswith("HTTP/1.1 101")
+        for text in unfinished * 3:
+            stack.enter_context(tier.connect()).sendall(on_the_wire(text) + b"half")
+        assert sent(tier, head("/livez", method="GET")).startswith("HTTP/1.1 200")
 
         tier.stop()  # fails when it takes its time, and at a traceback in its log
