@@ -88,7 +88,7 @@ def configuration() -> Iterator[Finding]:
     found = [each for each in told if not each.is_silenced() and each.id not in REDIS_SAID]
     for each in found:
         make = broken if each.level >= checks.ERROR else warning
-        yield make("settings", f"{each.id}: {each.msg}", each.hint or "see fleet/settings.py and .env.example")
+        yield make("settings", f"{each.id}: {each.msg}", each.hint or "see fleet/settings/ and .env.example")
     for name in sorted(settings.MISSING_SECRETS):
         tier = "gateways" if name == "NODE_KEY_SECRETS" else "consoles"
         yield warning("settings", f"{name} is not set here", f"{tier} do not start without it; workers need none")

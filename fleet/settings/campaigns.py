@@ -1,0 +1,34 @@
+"""What a campaign may do, how many there may be, and how long they stay."""
+
+from fleet.settings.environment import env
+
+LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
+# Tables and functions whose use in a campaign needs the permission campaigns.launch_restricted.
+# What loads code into the agent (agents.inventory.sql.CODE_LOADING) needs it whatever this says.
+RESTRICTED_TABLES: list[str] = env.list(
+    "RESTRICTED_TABLES",
+    default=[
+        *("carve", "carves", "curl", "curl_certificate", "process_envs", "shadow", "shell_history"),
+        *("yara", "yara_events"),
+    ],
+)
+DENYLISTED_BRAKE = env.int("DENYLISTED_BRAKE", default=3)  # hosts that died running the SQL and stop it; 0 = none
+# Decides which hosts a person may see; agents and the ground know of no scopes.
+SIGHT_OF_HOSTS = "campaigns.people.scopes"
+# Says whether an answer of a host that may name carves is still to be stored; agents know of no campaigns.
+CARVES_EXPECTED_BY = "campaigns.answers.carves.expects_carves_of"
+CAMPAIGN_RETENTION_DAYS = env.int("CAMPAIGN_RETENTION_DAYS", default=180)  # since the end, unless pinned; 0 = for ever
+
+# Quotas; 0 = no limit. Who has the permission campaigns.launch_unlimited is free of those per person but the first, and
+# of targets. Rows of groups and people (admin, api/v1/quotas/) override the three that end in PER_PERSON.
+LAUNCHES_PER_MINUTE = env.int("LAUNCHES_PER_MINUTE", default=60)  # per person, administrators excepted
+OPEN_CAMPAIGNS_PER_PERSON = env.int("OPEN_CAMPAIGNS_PER_PERSON", default=50)
+HOSTS_PER_HOUR_PER_PERSON = env.int("HOSTS_PER_HOUR_PER_PERSON", default=0)  # asked within any hour
+ROWS_KEPT_PER_PERSON = env.int("ROWS_KEPT_PER_PERSON", default=0)  # in all campaigns of a person that are kept
+TARGETS_PER_CAMPAIGN = env.int("TARGETS_PER_CAMPAIGN", default=0)  # hosts
+# By group of the admin, the highest of a person's groups: helpdesk=50;responders=20000
+TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(
+    "TARGETS_PER_CAMPAIGN_BY_GROUP", cast={"value": int}, default={}
+)
+CAMPAIGN_MAX_ROWS = env.int("CAMPAIGN_MAX_ROWS", default=20_000_000)  # more is cut, and said
+CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of rows as JSON; more is cut, and said

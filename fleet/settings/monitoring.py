@@ -1,0 +1,35 @@
+"""Figures for monitors, log lines, and where the audit is carried."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+from fleet.settings.environment import env
+
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who bears it reads /metrics of a gateway or console; "" = nobody
+METRICS_PORT = env.int(
+    "METRICS_PORT", default=0
+)  # where this process shows its own figures to whoever reaches it; 0 = not
+METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1")
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")  # json = one object a line, with what the event names as members
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT {LOG_FORMAT!r} is unknown: line and json are allowed")
+
+# Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
+# tcp://host:601, or nowhere.
+AUDIT_SINK = env.str("AUDIT_SINK", default="")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"()": "fleet.text.LogLine", "format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "fleet.text.LogObject"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        # What is refused is no trouble of the server: agents of other servers ask for /version and more, for ever.
+        "django.request": {"level": "ERROR"},
+        **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.access", "django.server")},
+    },
+}
