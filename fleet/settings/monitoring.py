@@ -9,6 +9,8 @@ METRICS_PORT = env.int(
     "METRICS_PORT", default=0
 )  # where this process shows its own figures to whoever reaches it; 0 = not
 METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1")
+# A file that workers, beat and collectors touch while they are at work, for `python -m fleet.healthy`; "" = none.
+ALIVE_FILE = env.str("ALIVE_FILE", default="")
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")  # json = one object a line, with what the event names as members
 if LOG_FORMAT not in ("line", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT {LOG_FORMAT!r} is unknown: line and json are allowed")

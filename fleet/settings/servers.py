@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
-from fleet.settings.environment import env
+from fleet.settings.environment import address, env
 
 DEBUG = env.bool("DEBUG", default=False)
 
@@ -34,8 +34,9 @@ PUBLIC_URL = env.str("PUBLIC_URL", default="")  # origin in links of the API, ""
 # Proxies whose X-Forwarded-For is believed: addresses, or networks like 10.0.0.0/8.
 TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
 
-DATABASE_URL = env.str("DATABASE_URL", default="postgres:///fleet")
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+# The password may be in the address, or apart from it.
+DATABASE_URL = address("DATABASE_URL", "DATABASE_PASSWORD", default="postgres:///fleet")
+REDIS_URL = address("REDIS_URL", "REDIS_PASSWORD", default="redis://127.0.0.1:6379/0")
 
 _database = env.db_url_config(DATABASE_URL)
 # A unix socket's folder stands in the host's place, percent-encoded, as in libpq's own addresses.

@@ -84,6 +84,74 @@ def test_blanks_around_a_node_key_secret_do_not_count() -> None:
     assert python(show, NODE_KEY_SECRETS="new, old ") == "['new', 'old']"
 
 
+def shown(names: str, **environment: str) -> str:
+    return python(["-c", f"from fleet import settings; print({names})"], **environment)
+
+
+def test_every_setting_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    (tmp_path / "days").write_text("7")
+
+    said = shown(
+        "settings.SECRET_KEY, settings.CAMPAIGN_RETENTION_DAYS",
+        SECRET_KEY_FILE=str(tmp_path / "key"),
+        CAMPAIGN_RETENTION_DAYS_FILE=str(tmp_path / "days"),
+    )
+
+    assert said == "from a file 7"
+
+
+def test_passwords_may_be_apart_from_their_addresses(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("it's l/ong@\n")
+    addresses = {"DATABASE_URL": "postgres://fleet@%2Ftmp%2Fpg/fleet", "REDIS_URL": "redis://redis:6379/2"}
+    files = {name: str(tmp_path / "password") for name in ("DATABASE_PASSWORD_FILE", "REDIS_PASSWORD_FILE")}
+
+    said = shown(
+        "settings.DATABASES['default']['PASSWORD'], settings.DATABASES['default']['HOST'], settings.REDIS_URL",
+        **addresses,
+        **files,
+    )
+
+    assert said == "it's l/ong@ /tmp/pg redis://:it%27s%20l%2Fong%40@redis:6379/2"
+
+
+def test_a_password_given_twice_is_refused() -> None:
+    said = shown("settings.DATABASE_URL", DATABASE_URL="postgres://me:one@here/fleet", DATABASE_PASSWORD="two")
+
+    assert said.endswith("DATABASE_URL has a password, and DATABASE_PASSWORD is set: one of them has to go")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "fleet.serve", "gateway"],
+        ["manage.py", "collect"],
+        ["manage.py", "migrate"],
+        ["-m", "celery", "-A", "fleet", "worker"],
+        ["-m", "celery", "-A", "fleet", "beat"],
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_a_sentence_by_every_process(command: list[str], tmp_path: Path) -> None:
+    said = python(["-W", "ignore", *command], NODE_KEY_SECRETS_FILE=str(tmp_path / "nothing"))
+
+    assert said == f"NODE_KEY_SECRETS_FILE names {tmp_path}/nothing, which cannot be read: No such file or directory"
+
+
+def test_other_troubles_with_a_file_are_told_as_well(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(b"\x89PNG\xff")
+
+    for place, environment, sentence in (
+        (tmp_path, {}, f"SECRET_KEY_FILE names {tmp_path}, which cannot be read: Is a directory"),
+        (tmp_path / "picture", {}, f"names {tmp_path}/picture, which cannot be read: it is not text in UTF-8"),
+        (
+            tmp_path / "picture",
+            {"SECRET_KEY": "x"},
+            "SECRET_KEY and SECRET_KEY_FILE are both set: one of them has to go",
+        ),
+    ):
+        assert shown("settings.SECRET_KEY", SECRET_KEY_FILE=str(place), **environment).endswith(sentence)
+
+
 def test_keys_are_never_made_with_an_empty_secret() -> None:
     with pytest.raises(ValueError, match="empty secret"):
         NodeKeys(["new", ""])
