@@ -48,9 +48,10 @@ def tiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiers]:
         started = dict(
             zip(TIERS, pool.map(lambda name: Tier(name, folder, certificates, **CHANGES), TIERS), strict=True)
         )
-    yield started
-    for process in started.values():
-        process.stop()
+    with ExitStack() as stack:
+        for process in started.values():
+            stack.callback(process.stop)  # each, though another one did not stop as it should
+        yield started
 
 
 def together(calls: Iterable[Callable[[], str]]) -> list[str]:
