@@ -122,6 +122,11 @@ def bitmap_of(bits: Iterable[int]) -> bytes:
     return bytes(bitmap)
 
 
+def bits_of(bitmap: bytes) -> list[int]:
+    """Give the bits that are set, in order."""
+    return [place * 8 + bit for place, byte in enumerate(bitmap) if byte for bit in range(8) if byte & (0x80 >> bit)]
+
+
 def _bit(piece: bytearray, seat: Seat) -> bool:
     return bool(piece[seat.bit >> 3] & (0x80 >> (seat.bit & 7)))
 
