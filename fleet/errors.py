@@ -34,9 +34,10 @@ class ForbiddenError(FleetError):
 
 
 class UnavailableError(FleetError):
-    """A server that is needed does not answer; later it may."""
+    """A server that is needed does not answer; later it may, `wait` seconds from now at the soonest."""
 
     status = 503
+    wait = 2
 
 
 class TooManyError(FleetError):

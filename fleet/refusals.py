@@ -3,23 +3,34 @@
 A page says what is the matter and what to do next. That of a failure here needs no database and no session.
 """
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 from django.utils import timezone
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from fleet.errors import FleetError, TooManyError
+from fleet import metrics
+from fleet.errors import FleetError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+LOCK_TIMEOUT = "55P03"  # PostgreSQL's word for it
+AWAY = (OperationalError, InterfaceError, RedisError)  # of servers that answer later what they do not answer now
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer every refusal as `{"error": "sentence", "fields": {…}?}` with the right status."""
+    if isinstance(error, AWAY):
+        error = _unavailable(error)
     if isinstance(error, FleetError):
         body: dict[str, Any] = {"error": error.sentence}
         if error.field:
@@ -96,8 +107,18 @@ def _answer(status: int, sentence: str) -> JsonResponse:
     return JsonResponse({"error": sentence}, status=status)
 
 
+def _unavailable(error: Exception) -> UnavailableError:
+    """Say that a server this one needs does not answer; the log says how it put it."""
+    metrics.note_error(error)
+    logger.warning("request not answered reason=%s", str(error).strip(), exc_info=error)
+    if getattr(error.__cause__, "pgcode", None) == LOCK_TIMEOUT:
+        return UnavailableError("others hold what this needs, and did not let go in time: try again in a moment")
+    name = "Redis" if isinstance(error, RedisError) else "the database"
+    return UnavailableError(f"{name} does not answer this now: try again in a moment")
+
+
 def _headers(error: FleetError) -> dict[str, str]:
-    wait = error.wait if isinstance(error, TooManyError) else 0
+    wait = getattr(error, "wait", 0)
     return {"Retry-After": str(wait)} if wait else {}
 
 

@@ -1,9 +1,11 @@
 """What people see when the server refuses or fails: a page that says what to do next; programs get JSON."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import OperationalError, connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -107,3 +109,46 @@ def test_programs_get_json(rf: RequestFactory, refusal: Any, status: int) -> Non
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/json"
     assert b'"error"' in answer.content
+
+
+@pytest.fixture
+def other() -> Iterator[Any]:
+    """Give another connection to the database."""
+    made = connection.copy()
+    with made.cursor() as cursor:
+        yield cursor
+    made.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_program_hears_when_to_come_again_while_others_hold_what_it_needs(client: Client, other: Any) -> None:
+    client.force_login(make_user("boss", admin=True))
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '20ms'")
+    other.execute("BEGIN; LOCK TABLE agents_label IN ACCESS EXCLUSIVE MODE")
+
+    refused = client.get("/api/v1/labels/")
+    other.execute("ROLLBACK")
+
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert refused.json()["error"].startswith("others hold what this needs")
+    assert client.get("/api/v1/labels/").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_program_hears_when_to_come_again_while_the_database_is_away(other: Any) -> None:
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", cursor.fetchone())
+        with pytest.raises(OperationalError) as caught:
+            cursor.execute("SELECT 1")
+    connection.close()
+
+    refused = refusals.error_response(caught.value, {})
+
+    assert refused is not None
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert refused.data["error"].startswith("the database does not answer")
