@@ -115,7 +115,7 @@ def answer(installed: Tiers, campaign: int, hosts: int, folder: Path, *, reads: 
     left, rounds = list(issued), 0
     while left:
         keys.write_text("\n".join(issued[host] for host in left))
-        client += _wrk(installed.url + WRITE, script)
+        client += send(installed.url + WRITE, script)
         until(lambda: not redis_client.client().xlen(keyspace.STREAM))
         open_targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES)
         left, rounds = list(open_targets.values_list("host_id", flat=True)), rounds + 1
@@ -129,7 +129,7 @@ def answer(installed: Tiers, campaign: int, hosts: int, folder: Path, *, reads: 
     print(f"    {(mine + others) / taken:.0%} of a core in use, others' {others:.1f} s", flush=True)
 
 
-def _wrk(url: str, script: Path) -> float:
+def send(url: str, script: Path) -> float:
     """Send what the script has; give the CPU seconds of the load generator, which sleeps on until it is interrupted."""
     used = clocks.children_seconds()
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d3600", "--timeout", "30", "-s", str(script), url]

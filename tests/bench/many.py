@@ -1,0 +1,177 @@
+"""`python -m tests.bench.many`: many launches at once, many viewers of one campaign, pages of long lists.
+
+The whole installation runs as in the demo, but without TLS, on the same cores as the load; every tier's CPU comes from
+its own clock. Loopback only, ends by itself.
+"""
+
+import asyncio
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+from tests.bench import clocks
+from tests.bench.analysis import fill
+from tests.bench.durable import durable_servers
+from tests.bench.scale import CONNECTIONS, LUA, READ, SQL, WRITE, node_keys, send, spent, until
+from tests.bench.tiers import Tiers, tiers
+
+HOSTS = 100_000
+LAUNCHES, AT_ONCE = 200, 32
+VIEWERS, VIEWED = 200, 5_000  # hosts of the campaign that is looked at
+ROUNDS = 20
+IDLE = r"""
+local keys, place = {}, 0
+for key in io.lines("KEYS") do keys[#keys + 1] = key end
+request = function()
+  place = place % #keys + 1
+  return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, '{"node_key":"' .. keys[place] .. '"}')
+end
+"""
+PAGES = {  # of 1,000,000 rows; {} is another number each time
+    "rows/, by seq": "rows/?limit=100&after={}000",
+    "rows/, a page far away": "rows/?limit=100&offset={}0000",
+    "rows/, one value": "rows/?limit=100&where=name:process-{}",
+    "rows/, sorted": "rows/?limit=100&order=pid&offset={}",
+    "groups/, one column": "groups/?by=name&limit=100&offset={}",
+    "targets/": "targets/?limit=100&offset={}0000",
+    "targets/, one host": "targets/?search=bench-{}",
+}
+
+
+# --- launches ---------------------------------------------------------------------------------------------------
+
+
+def launches(installed: Tiers, folder: Path) -> None:
+    """Launch over one host each, many at once; then again while others check in, whose rate is compared."""
+    keys = folder / "others"
+    keys.write_text("\n".join(node_keys(range(HOSTS - 5_000, HOSTS)).values()))
+    taken = _launch_all(installed, first=1)
+    seconds = max(2, round(taken))
+    alone = _check_ins(installed, keys, seconds)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(_check_ins, installed, keys, seconds)
+        _launch_all(installed, first=LAUNCHES + 1)
+        rate = beside.result()
+    print(
+        f"check-ins of others, {seconds} s: {alone:,.0f}/s alone, {rate / alone:.2f} of it beside launches (aim 0.9)"
+    )
+
+
+def _launch_all(installed: Tiers, first: int) -> float:
+    from campaigns.models import Campaign
+
+    def launch(host: int) -> float:
+        began = time.perf_counter()
+        order = {"sql": SQL, "target": {"hosts": [host]}, "timeout": 600}
+        installed.ask("POST", "/api/v1/campaigns/", order)
+        return time.perf_counter() - began
+
+    armed = Campaign.objects.filter(status="running")
+    wanted = armed.count() + LAUNCHES
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        before, began = installed.cpu(), time.perf_counter()
+        times = sorted(pool.map(launch, range(first, first + LAUNCHES)))
+        said = time.perf_counter() - began
+        until(lambda: armed.count() == wanted)
+        taken = time.perf_counter() - began
+    print(
+        f"{LAUNCHES} launches of one host, {AT_ONCE} at a time: answered after {said:.2f} s, armed after {taken:.2f} s"
+    )
+    print(f"    (aim 2 s); each: median {statistics.median(times):.2f}, slowest {times[-1]:.2f} s")
+    print(f"    CPU: {spent(before, installed.cpu())}", flush=True)
+    return taken
+
+
+def _check_ins(installed: Tiers, keys: Path, seconds: int) -> float:
+    script = keys.with_suffix(".lua")
+    script.write_text(IDLE.replace("KEYS", str(keys)))
+    command = ["wrk", "-t1", "-c16", f"-d{seconds}", "-s", str(script), installed.url + READ]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if found is None or "Non-2xx" in said:
+        sys.exit(f"wrk met refusals:\n{said}")
+    return float(found[1])
+
+
+# --- viewers ----------------------------------------------------------------------------------------------------
+
+
+def viewers(installed: Tiers, folder: Path) -> None:
+    """Let a campaign be answered before nobody, then before many: what each viewer costs the web server's CPU."""
+    nobody = asyncio.run(_watched(installed, folder, 0))
+    many = asyncio.run(_watched(installed, folder, VIEWERS))
+    each = (many - nobody) / VIEWERS
+    print(f"{VIEWED:,} answers: web {nobody:.1f} CPU-seconds before nobody, {many:.1f} before {VIEWERS} viewers:")
+    print(f"    {each * 1000:.1f} ms a viewer, {each / VIEWED * 1e6:.1f} µs of them an answer", flush=True)
+
+
+async def _watched(installed: Tiers, folder: Path, many: int) -> float:
+    """Give the CPU seconds of the web server until each of so many viewers has heard of the end."""
+    order = {"sql": SQL, "target": {"hosts": list(range(1, VIEWED + 1))}, "timeout": 600}
+    campaign: int = installed.ask("POST", "/api/v1/campaigns/", order)["id"]
+    until(lambda: installed.ask("GET", f"/api/v1/campaigns/{campaign}/")["status"] == "running")
+    before = clocks.cpu_of(installed.pids["web"])
+    watching = [asyncio.create_task(_watch(installed, campaign)) for _ in range(many)]
+    await asyncio.gather(asyncio.to_thread(send_answers, installed, campaign, folder), *watching)
+    until(lambda: installed.ask("GET", f"/api/v1/campaigns/{campaign}/")["status"] == "completed")
+    return clocks.cpu_of(installed.pids["web"]) - before
+
+
+def send_answers(installed: Tiers, campaign: int, folder: Path) -> None:
+    """Send each viewed host's answer."""
+    keys, script = folder / "viewed", folder / "viewed.lua"
+    keys.write_text("\n".join(node_keys(range(1, VIEWED + 1)).values()))
+    filled = LUA.replace("KEYS", str(keys)).replace("READS", "false").replace("IDLE", str(4 * CONNECTIONS))
+    script.write_text(filled.replace("ID", str(campaign)))
+    send(installed.url + WRITE, script)
+
+
+async def _watch(installed: Tiers, campaign: int) -> None:
+    url = installed.url.replace("http", "ws") + f"/ws/campaigns/{campaign}/"
+    headers = {"Authorization": f"Bearer {installed.token}"}
+    async with connect(url, additional_headers=headers, max_size=None) as socket:
+        async for message in socket:
+            if b'"ended"' in (message.encode() if isinstance(message, str) else message):
+                return
+
+
+# --- pages ------------------------------------------------------------------------------------------------------
+
+
+def pages(installed: Tiers) -> None:
+    """Ask for pages of 1,000,000 rows over all hosts, one after the other."""
+    campaign: Any = fill(0)
+    for name, page in PAGES.items():
+        times = []
+        for number in range(ROUNDS):
+            began = time.perf_counter()
+            installed.ask("GET", f"/api/v1/campaigns/{campaign.pk}/{page.format(number)}")
+            times.append((time.perf_counter() - began) * 1000)
+        slow = statistics.quantiles(times, n=20)[-1]
+        print(f"{name}: median {statistics.median(times):.0f} ms, p95 {slow:.0f} ms (aim 300)", flush=True)
+
+
+def main() -> None:
+    """Run all."""
+    if not clocks.has("wrk"):
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="flq-bench-") as name,
+        durable_servers(HOSTS) as servers,
+        tiers(servers, Path(name)) as installed,
+    ):
+        launches(installed, Path(name))
+        viewers(installed, Path(name))
+        pages(installed)
+
+
+if __name__ == "__main__":
+    main()
