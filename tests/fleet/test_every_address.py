@@ -9,19 +9,22 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from asgiref.sync import sync_to_async
 from django import forms
+from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agents.protocol.endpoints import PREFIXES
+from campaigns.api import wait_for_end
 from campaigns.console import forms as console_forms
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 
-pytestmark = pytest.mark.usefixtures("board")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 LONG = "9" * 5000
 # As they stand in an address: NUL, a lone surrogate, and numbers, texts and lists that no field has.
-VALUES = ("%00", "a%00b", "%ED%A0%80", "1" + "0" * 21, "-1", "", LONG, "%27%22%3C", "1,2", "²")
+VALUES = ("a%00b", "%ED%A0%80", "1" + "0" * 21, "-1", "", LONG, "%27%22%3C", "1,2", "²")
 FEW_VALUES = ("%00", "1" + "0" * 21, "")  # for each name alone
 TOGETHER = ("%00", "%ED%A0%80", "-1", LONG)  # for all names of a page at once
 # Names that the admin reads by itself.
@@ -92,19 +95,38 @@ def _filters_of(view: Any) -> set[str]:
     return {*OF_CHANGELISTS, *names, *dates}
 
 
-def marked(found: list[Address]) -> list[Any]:
-    """Give them for a test each; launches answer from the event loop, on another connection."""
-    marks = {True: pytest.mark.django_db(transaction=True), False: pytest.mark.django_db}
-    launching = "api/v1/^campaigns/$"
-    return [pytest.param(address, marks=marks[address.route == launching], id=address.route) for address in found]
+@pytest.fixture(autouse=True)
+def _launch_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launch on this connection, not on one of the event loop's: so that it can be undone."""
+    monkeypatch.setattr(wait_for_end, "database_sync_to_async", sync_to_async)
+
+
+class Boss:
+    """An administrator's browser, to which a failure is a 500; what is asked changes nothing for what is asked next."""
+
+    def __init__(self) -> None:
+        self._client = Client(raise_request_exception=False)
+        self._client.force_login(make_user("boss", admin=True))
+        self._cookies = dict(self._client.cookies.items())
+
+    def ask(self, asked: str, method: str = "GET", body: bytes = b"", kind: str = "application/json") -> Any:
+        """Ask, signed in whatever was asked before, and forget what it changed."""
+        self._client.cookies.clear()
+        self._client.cookies.update(self._cookies)
+        with transaction.atomic():
+            told = self._client.generic(method, asked, body, content_type=kind)
+            if getattr(told, "streaming", False):
+                list(told)
+            transaction.set_rollback(True)
+        return told
 
 
 @pytest.fixture
-def boss() -> Client:
-    """Give an administrator's browser, to which a failure is a 500."""
-    made = Client(raise_request_exception=False)
-    made.force_login(make_user("boss", admin=True))
-    return made
+def boss() -> Iterator[Boss]:
+    """Give him, who must be signed in still when all is done."""
+    made = Boss()
+    yield made
+    assert made.ask("/settings/").status_code == 200
 
 
 @pytest.fixture
@@ -124,39 +146,38 @@ def look_at(answered: Any, asked: str) -> None:
         body = answered.json()
         assert isinstance(body["error"], str), asked[:300]
         assert body["error"], asked[:300]
-    if getattr(answered, "streaming", False):
-        list(answered)
 
 
-@pytest.mark.parametrize("address", marked(ALL))
-def test_whatever_stands_in_an_address_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
-    for value in VALUES if address.names else ():
-        asked = address.fill(lambda name, value=value: ids.get(name, value) if value == "" else value)
-        look_at(boss.get(asked), asked)
+@pytest.mark.parametrize("value", VALUES)
+def test_whatever_stands_in_an_address_is_no_failure(value: str, boss: Boss, ids: dict[str, str]) -> None:
+    for address in ALL:
+        if address.names:
+            asked = address.fill(lambda name: ids.get(name, value) if value == "" else value)
+            look_at(boss.ask(asked), asked)
 
 
-@pytest.mark.parametrize("address", marked(OF_PAGES))
-def test_whatever_is_asked_of_a_page_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
-    path, names = address.at(**ids), fields_of(address)
-
-    for value in FEW_VALUES:
+@pytest.mark.parametrize("value", FEW_VALUES)
+def test_whatever_is_asked_of_a_page_by_one_name_is_no_failure(value: str, boss: Boss, ids: dict[str, str]) -> None:
+    for address in OF_PAGES:
         for name in filters_of(address):
-            look_at(boss.get(f"{path}?{name}={value}"), f"{path}?{name}={value}")
-    for value in TOGETHER:
-        look_at(boss.get(f"{path}?{'&'.join(f'{name}={value}' for name in names)}"), f"{path} {value}")
-    for value in TOGETHER:
-        form = "&".join(f"{name}={value}" for name in names)
-        look_at(boss.post(path, form, content_type="application/x-www-form-urlencoded"), f"{path} {value}")
+            asked = f"{address.at(**ids)}?{name}={value}"
+            look_at(boss.ask(asked), asked)
 
 
-@pytest.mark.parametrize("address", marked(OF_API))
-def test_whatever_is_asked_of_the_api_is_no_failure(address: Address, boss: Client, ids: dict[str, str]) -> None:
-    path = address.at(**ids)
+@pytest.mark.parametrize("value", TOGETHER)
+def test_whatever_is_asked_of_a_page_by_all_names_is_no_failure(value: str, boss: Boss, ids: dict[str, str]) -> None:
+    for address in OF_PAGES:
+        path, form = address.at(**ids), "&".join(f"{name}={value}" for name in sorted(fields_of(address)))
+        look_at(boss.ask(f"{path}?{form}"), f"{path} {value}")
+        look_at(boss.ask(path, "POST", form.encode(), "application/x-www-form-urlencoded"), f"{path} {value}")
 
-    for name in _declared(address):
-        for value in VALUES:
-            asked = f"{path}?{name}={value}"
-            look_at(boss.get(asked), asked)
+
+@pytest.mark.parametrize("value", VALUES)
+def test_whatever_is_asked_of_the_api_is_no_failure(value: str, boss: Boss, ids: dict[str, str]) -> None:
+    for address in OF_API:
+        for name in _declared(address):
+            asked = f"{address.at(**ids)}?{name}={value}"
+            look_at(boss.ask(asked), asked)
 
 
 def _declared(address: Address) -> set[str]:
@@ -173,38 +194,34 @@ def methods_of(address: Address) -> list[str]:
     return [name.upper() for name in actions or ("get", "post") if actions or hasattr(address.view.cls, name)]
 
 
-@pytest.mark.parametrize("address", marked(OF_API))
-def test_an_unknown_parameter_is_refused_by_name(address: Address, boss: Client, ids: dict[str, str]) -> None:
-    for method in methods_of(address):
-        refused = boss.generic(method, f"{address.at(**ids)}?statsu=open&limti=5")
+EACH_METHOD = [(address, method) for address in OF_API for method in methods_of(address)]
+
+
+def test_an_unknown_parameter_is_refused_by_name(boss: Boss, ids: dict[str, str]) -> None:
+    for address, method in EACH_METHOD:
+        refused = boss.ask(f"{address.at(**ids)}?statsu=open&limti=5", method)
 
         assert refused.status_code == 400, (method, address)
         if method != "HEAD":
             assert refused.json()["error"].startswith("unknown query parameters 'limti', 'statsu', ")
 
 
-@pytest.mark.parametrize("address", marked(OF_API))
-def test_both_forms_of_an_address_answer_without_a_redirect(
-    address: Address, boss: Client, ids: dict[str, str]
-) -> None:
-    path = address.at(**ids)
-    other = path[:-1] if path.endswith("/") else f"{path}/"
-
-    for method in ("GET", "POST", "PATCH", "OPTIONS"):
-        answers = [boss.generic(method, form, b"[]", content_type="application/json") for form in (path, other)]
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "OPTIONS"])
+def test_both_forms_of_an_address_answer_without_a_redirect(method: str, boss: Boss, ids: dict[str, str]) -> None:
+    for address in OF_API:
+        path = address.at(**ids)
+        forms_of_it = (path, path[:-1] if path.endswith("/") else f"{path}/")
+        answers = [boss.ask(form, method, b"[]") for form in forms_of_it]
 
         assert answers[0].status_code == answers[1].status_code, (method, path)
         assert not 300 <= answers[0].status_code < 400
 
 
-@pytest.mark.parametrize("address", marked(OF_API))
-def test_a_body_above_a_mebibyte_is_refused_before_it_is_parsed(
-    address: Address, boss: Client, ids: dict[str, str]
-) -> None:
-    for method in methods_of(address):
-        for body in (b"[" * (2**20 + 1), b'{"reason": "' + b"x" * 2**20 + b'"}'):
-            refused = boss.generic(method, address.at(**ids), body, content_type="application/json")
+@pytest.mark.parametrize("body", [b"[" * (2**20 + 1), b'{"reason": "' + b"x" * 2**20 + b'"}'], ids=["deep", "long"])
+def test_a_body_above_a_mebibyte_is_refused_before_it_is_parsed(body: bytes, boss: Boss, ids: dict[str, str]) -> None:
+    for address, method in EACH_METHOD:
+        refused = boss.ask(address.at(**ids), method, body)
 
-            assert refused.status_code == 413, (method, address)
-            if method != "HEAD":
-                assert "1 MiB" in refused.json()["error"]
+        assert refused.status_code == 413, (method, address)
+        if method != "HEAD":
+            assert "1 MiB" in refused.json()["error"]
