@@ -29,7 +29,7 @@ writes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(writes, st.integers(0, 200), st.integers(1, 60), st.booleans())
 def test_cutting_keeps_the_first_whole_rows_and_everything_small(
     body: dict[str, Any], limit: int, step: int, is_spaced: bool
