@@ -60,9 +60,7 @@ def launches(installed: Tiers, folder: Path) -> None:
         beside = pool.submit(_check_ins, installed, keys, seconds)
         _launch_all(installed, first=LAUNCHES + 1)
         rate = beside.result()
-    print(
-        f"check-ins of others, {seconds} s: {alone:,.0f}/s alone, {rate / alone:.2f} of it beside launches (aim 0.9)"
-    )
+    print(f"check-ins of others, {seconds} s: {alone:,.0f}/s alone, {rate / alone:.2f} of it beside launches (aim 0.9)")
 
 
 def _launch_all(installed: Tiers, first: int) -> float:
