@@ -14,7 +14,7 @@ from types import TracebackType
 
 JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
 KEPT_MARKS = 0x2100  # characters below it are looked up once
-NAMED = re.compile(r"\s*\b(\w+)=%[sdrf]")  # how our log lines name what they speak of
+VALUE = re.compile(r"(?:\s*\b(?P<name>\w+)=)?%[-+ #0]*\d*(?:\.\d+)?[sdrif]")  # how log lines name what they speak of
 RESERVED = ("at", "level", "logger", "event", "process", "exception")
 SPELT_OUT = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, bidi and other formats, half characters, ends of lines
 
@@ -101,13 +101,19 @@ class LogObject(logging.Formatter):
 
 
 def _event_of(record: logging.LogRecord) -> dict[str, object]:
-    """Give what happened, and its named values as they are; a line that names none is the event as a whole."""
+    """Give what happened, and its named values as they are; values without a name stand in the event itself."""
     pattern, values = str(record.msg), record.args
-    names = [found.group(1) for found in NAMED.finditer(pattern)]
-    if not isinstance(values, tuple) or not names or len(names) != len(values) or pattern.count("%") != len(values):
+    found = list(VALUE.finditer(pattern))
+    if not isinstance(values, tuple) or not len(found) == len(values) == pattern.count("%"):
         return {"event": record.getMessage()}
-    told = {f"{name}_" if name in RESERVED else name: value for name, value in zip(names, values, strict=True)}
-    return {"event": NAMED.sub("", pattern).strip(), **told}
+    event, told, end = "", {}, 0
+    for place, value in zip(found, values, strict=True):
+        event, end = event + pattern[end : place.start()], place.end()
+        if name := place["name"]:
+            told[f"{name}_" if name in RESERVED else name] = value
+        else:
+            event += place[0] % (value,)
+    return {"event": (event + pattern[end:]).strip(), **told}
 
 
 def _indented(text: str) -> str:

@@ -6,11 +6,12 @@ Runs beside the requests, once a second and whenever the bell rings; an outage o
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from redis.exceptions import RedisError
 
-from agents.board.copy import Board
+from agents.board.copy import Board, Place
 from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store, Used
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
@@ -89,8 +90,9 @@ class Follower:
     async def _refresh(self) -> None:
         """Bring the copy up to date; wake who has work now, and who was revoked."""
         self._begun += 1
-        floors, epoch = self._board.floors, self._board.epoch
+        floors, epoch, before = self._board.floors, self._board.epoch, self._board.versions
         self._hold.wake(await self._store.refresh())
+        _tell_of_campaigns(before, self._board.versions)
         if self._board.epoch not in (epoch, None):
             self._hold.wake_all()  # the database may be another one, without them
         self._done, looked, self._looked = self._begun, self._looked, asyncio.Event()
@@ -109,3 +111,14 @@ class Follower:
         held = await self._store.tell_held(len(self._hold), self._max_held_reads)
         self.is_crowded = held.reads > CROWDED * held.limit
         await self._identities.tell(self._store)
+
+
+def _tell_of_campaigns(before: Mapping[Place, bytes], after: Mapping[Place, bytes]) -> None:
+    """Log which campaigns this gateway begins and ceases to offer: each can be followed through all processes."""
+    if before.keys() == after.keys():
+        return
+    old, new = ({campaign for campaign, _ in places if campaign > 0} for places in (before, after))
+    for campaign in sorted(new - old):
+        logger.info("campaign offered campaign=%s", campaign)
+    for campaign in sorted(old - new):
+        logger.info("campaign offered no more campaign=%s", campaign)

@@ -55,7 +55,7 @@ class Batch:
                 if address[0] in campaigns:
                     self._apply(entry, address)
                 else:
-                    logger.info("entry dropped entry=%s: campaign %s is gone", entry.id, address[0])
+                    logger.info("entry of a deleted campaign dropped entry=%s campaign=%s", entry.id, address[0])
         self._write()
         lookup.store(housekeeping.store(map(_told, self._housekeeping)))
 

@@ -1,5 +1,6 @@
 """What one batch adds to one campaign: its room, its columns, its numbers, its counts."""
 
+import logging
 from collections import Counter
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from campaigns.collecting.limits import Fitting, Room, Rows, warn_of_cut
 from campaigns.collecting.targets import TargetRow
 from campaigns.models import Campaign
 from campaigns.states import OPEN_STATES
+
+logger = logging.getLogger(__name__)
 
 MOST_COLUMNS, LONGEST_COLUMN = 2_000, 256  # that a campaign lists, and characters; rows keep all of theirs
 COLUMNS_LEFT_OUT = (
@@ -60,6 +63,8 @@ class Tally:
         campaign = self.campaign
         for (before, after), number in self._moves.items():
             campaign.move(before, after, number)
+        if self.last_seq and not campaign.last_seq:
+            logger.info("first answers stored campaign=%s hosts=%s", campaign.pk, self.last_seq)
         campaign.last_seq = self.last_seq
         self._list_columns()
         campaign.save_counts("last_seq", "columns", "stored_bytes", "warnings")

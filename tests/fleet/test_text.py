@@ -1,8 +1,10 @@
 """What others wrote is printed as text: never markup, never control."""
 
+import ast
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +136,31 @@ def log_object(pattern: str, *values: object, error: Exception | None = None) ->
     return told
 
 
+def test_values_without_a_name_stand_in_the_event_and_hide_no_other() -> None:
+    told = log_object("campaign %s campaign=%s seconds=%.1f by=%r", "paused", 12, 1.25, "eve")
+
+    assert told["event"] == "campaign paused"
+    assert (told["campaign"], told["seconds"], told["by"]) == (12, 1.25, "eve")
+
+
+def test_every_event_that_speaks_of_a_campaign_names_it_as_a_member() -> None:
+    """So that one campaign is found by its id alone, in whatever process."""
+    calls = [
+        (file.name, node.args[0].value)
+        for room in ("agents", "campaigns", "fleet")
+        for file in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and getattr(node.func.value, "id", "") == "logger"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    ]
+
+    assert len(calls) > 50
+    assert [call for call in calls if re.search(r"campaign[^=]*%", call[1]) and "campaign=%s" not in call[1]] == []
+
+
 def test_a_log_object_names_what_the_event_names() -> None:
     told = log_object("range armed campaign=%s range=%s hosts=%s", 12, 0, 300)
 
@@ -154,7 +181,7 @@ def test_a_value_of_a_log_object_cannot_pass_for_another_member() -> None:
     ("pattern", "values", "event"),
     [
         ("board rebuilt", (), "board rebuilt"),
-        ("live queries switched %s by=%s", ("off", "admin"), "live queries switched off by=admin"),
+        ("live queries switched %s by=%s", ("off", "admin"), "live queries switched off"),
         ("range not armed campaign=%s: the board is not whole", (7,), "range not armed: the board is not whole"),
         ("100%% of %s", ("all",), "100% of all"),
     ],
