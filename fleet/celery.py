@@ -1,5 +1,6 @@
 """The Celery application. What runs where and when is in `fleet.settings` (QUEUES, CELERY_BEAT_SCHEDULE)."""
 
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,16 @@ TASK_SECONDS = Histogram(
 )
 TASK_FAILURES = Counter("fleet_task_failures", "Tasks that ended with an exception", ["task"])
 _began: dict[str, float] = {}  # by task id
+
+
+@signals.setup_logging.connect
+def _keep_logging(loglevel: int | None = None, **_: Any) -> None:
+    """Leave LOG_LEVEL and LOG_FORMAT to the settings; who asks for more (`--loglevel`) hears Celery too."""
+    if loglevel is None or loglevel >= logging.WARNING:
+        return
+    logging.getLogger().setLevel(min(loglevel, logging.getLogger().level))
+    for name in settings.CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @signals.before_task_publish.connect

@@ -12,6 +12,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.protocol.endpoints import PREFIXES
 from fleet import headers, refusals
+from fleet.front import PROBES
 from fleet.text import is_text
 
 RETRY_AFTER = "FLEET_RETRY_AFTER"  # in META: seconds after which a password will be looked at again
@@ -66,9 +67,10 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has
 
 
 class CommonForPeople(CommonMiddleware):
-    """Django's own, which refuses requests under a name that is not in ALLOWED_HOSTS; but not those of agents.
+    """Django's own, which refuses requests under a name that is not in ALLOWED_HOSTS; not those of agents and monitors.
 
-    Nothing they are told depends on the name, and a host that is pointed here by DNS must be able to enroll.
+    Nothing they are told depends on the name; a host that is pointed here by DNS must be able to enroll, and engines
+    and load balancers ask by address whether a process lives.
 
     Addresses of the API are known with and without a slash at their end: a redirect would make a GET of a POST with
     many clients, and look like success.
@@ -76,7 +78,7 @@ class CommonForPeople(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         """Check the name under which people ask, and that the question is text. Raise BadRequest."""
-        if request.path.startswith(PREFIXES):
+        if request.path.startswith(PREFIXES) or request.path in PROBES:
             return None
         redirected = super().process_request(request)
         if _is_of_api(request) and not is_valid_path(request.path_info):

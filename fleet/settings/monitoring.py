@@ -19,6 +19,8 @@ if LOG_FORMAT not in ("line", "json"):
 # tcp://host:601, or nowhere.
 AUDIT_SINK = env.str("AUDIT_SINK", default="")
 
+# Several lines a second of what beat sends and workers take, whatever is asked; what fails is an error.
+CHATTY_LOGGERS = ["celery.beat", "celery.worker.strategy", "celery.app.trace"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -30,6 +32,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        **{name: {"level": "WARNING"} for name in CHATTY_LOGGERS},
         # What is refused is no trouble of the server: agents of other servers ask for /version and more, for ever.
         "django.request": {"level": "ERROR"},
         **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.access", "django.server")},

@@ -111,3 +111,10 @@ def test_what_agents_of_other_servers_ask_is_a_quiet_404(
     assert client.get(path).status_code == client.post(path).status_code == 404
 
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_engines_and_balancers_may_ask_by_address(healthy: "Redis[bytes]") -> None:
+    """They know no name: a container is asked at 127.0.0.1, a pod at an address of its own."""
+    client = Client(headers={"Host": "10.89.41.7:8000"})
+
+    assert [client.get(path).status_code for path in ("/livez", "/readyz", "/login/")] == [200, 200, 400]

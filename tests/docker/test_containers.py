@@ -1,0 +1,243 @@
+"""Every container of docker/compose.yml as a process: healthy by its own check; an answer goes through all of them."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg2
+import pytest
+
+from fleet.demo.certificates import Certificates
+from fleet.embedded.postgres import EmbeddedPostgres
+from tests.docker.containers import DOCKER, ROOT, Container, read_compose, services_of
+from tests.end_to_end.conftest import wait_for
+from tests.servers import open_folder
+
+pytestmark = pytest.mark.processes
+NAME = "fleet.example.org"  # of docker/settings.env
+WITHIN = 60  # seconds, for what takes one or two
+FIRST = ("redis", "redis-replica")
+LAST = ("edge",)  # it waits for the others
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Installation:
+    """All of compose.yml on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.secrets = folder / "secrets"
+        subprocess.run([str(DOCKER / "make-secrets"), str(self.secrets)], check=True, capture_output=True)
+        self.certificates = Certificates(folder / "certificates")
+        self.certificates.make("127.0.0.1")
+        shutil.copy(self.certificates.server, self.secrets / "edge.pem")
+        shutil.copy(self.certificates.server_key, self.secrets / "edge.pem.key")
+        for volume in ("carves", "analysis"):
+            (folder / "data" / volume).mkdir(parents=True)
+        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+        self.services = dict(services_of(read_compose()))
+        self.ports = {name: free_port() for name in ("edge", "edge-health", *self.services)}
+        self.containers: dict[str, Container] = {}
+
+    def start(self) -> None:
+        """Start all, in the order of their dependencies."""
+        self._start_postgres()
+        for name in self.services:
+            if "profiles" not in self.services[name] and name != "postgres":
+                self.containers[name] = self._container(name)
+        for name in FIRST:
+            self.containers[name].start()
+        for name in ("migrate", "gateway-role"):
+            self.containers[name].finish()
+            del self.containers[name]
+        for name in self.containers:
+            if name not in FIRST + LAST:
+                self.containers[name].start()
+        self._edge()
+        for name in LAST if shutil.which("haproxy", path="/usr/sbin:/usr/bin") else ():
+            self.containers[name].start()
+
+    def _start_postgres(self) -> None:
+        """Stand in for the image of PostgreSQL: its variables say who owns which database, with which password."""
+        self.postgres.start()
+        given = self.services["postgres"]["environment"]
+        secret = given["POSTGRES_PASSWORD_FILE"].replace("/run/secrets", str(self.secrets))
+        assert (given["POSTGRES_USER"], given["POSTGRES_DB"]) == ("fleet", "fleet")  # as the embedded one has them
+        with psycopg2.connect(self.postgres.superuser_url) as connection, connection.cursor() as cursor:
+            cursor.execute("ALTER ROLE fleet PASSWORD %s", [Path(secret).read_text()])
+
+    def _container(self, name: str) -> Container:
+        port, sockets = self.ports[name], str(self.postgres._socket_folder)
+        tier = name.partition("-")[0]
+        places = {
+            r"/run/secrets(?=/)": str(self.secrets),
+            r"/data\b": f"{self.folder}/data" if tier != "redis" else f"{self.folder}/{name}",
+            r"/gateway-role\.sql": str(DOCKER / "gateway-role.sql"),
+            r"/etc/haproxy\.cfg": str(self.folder / "haproxy.cfg"),
+            r"(?<=@)postgres(?=/)": quote(sockets, safe=""),
+            r"(?<=-h )postgres\b": sockets,
+            r"redis 6379": f"127.0.0.1 {self.ports['redis']}",
+            r"redis:6379": f"127.0.0.1:{self.ports['redis']}",
+            r"\b(?:8000|6379|8443)\b": str(port),
+            r"\b60000\b": "1000",  # connections, each an open file
+            r"\b8404\b": str(self.ports["edge-health"]),
+            r"\b9100\b": str(free_port()),
+            r"0\.0\.0\.0(?!/)": "127.0.0.1",
+            r"10\.89\.41\.0/24": "127.0.0.0/8",
+        }
+        return Container(name, self.folder, self.services[name], places)
+
+    def _edge(self) -> None:
+        """Write the edge's configuration with the ports of here, and addresses where the engine has names."""
+        text = (DOCKER / "edge" / "haproxy.cfg").read_text()
+        for tier in ("gateway", "console"):
+            copies = [name for name in self.services if re.fullmatch(rf"{tier}(-\d)?", name)]
+            lines = [f"    server {name} 127.0.0.1:{self.ports[name]}" for name in copies]
+            text, times = re.subn(rf"    server-template {tier} \d+ {tier}:8000 .*", "\n".join(lines), text)
+            assert times == 1, tier
+        (self.folder / "haproxy.cfg").write_text(self.containers["edge"].placed(text))
+
+    def prepare(self) -> None:
+        """Make an administrator, a token and an enroll secret, as one does within a console's container."""
+        for name in ("admin-password", "token", "enroll-secret"):
+            (self.folder / name).write_text(f"{name}-{os.urandom(16).hex()}")
+        console = self.containers["console"]
+        environment = {**console.environment, "FLEET_DEMO_SECRETS": str(self.folder)}
+        command = [sys.executable, "-m", "fleet.demo.prepare"]
+        subprocess.run(command, cwd=ROOT, env={**environment, "DJANGO_SETTINGS_MODULE": "fleet.settings"}, check=True)
+
+    def stop(self) -> None:
+        """Stop all, the edge first, the servers last."""
+        try:
+            for name in sorted(self.containers, key=lambda name: (name in FIRST, name not in LAST)):
+                self.containers[name].stop()
+        finally:
+            for container in self.containers.values():
+                if container.process is not None and container.process.poll() is None:
+                    container.process.kill()
+                    container.process.wait()
+            self.postgres.stop()
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    found = Installation(open_folder())
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+def is_started(container: Container) -> bool:
+    return container.process is not None
+
+
+def test_every_container_is_healthy_by_its_own_check(installation: Installation) -> None:
+    waiting = [container for container in installation.containers.values() if is_started(container)]
+    assert len(waiting) >= 10
+    deadline = time.monotonic() + WITHIN
+    while waiting:
+        troubles = {container: trouble for container in waiting if (trouble := container.trouble())}
+        waiting = list(troubles)
+        assert time.monotonic() < deadline, list(troubles.values())
+
+
+@pytest.fixture(scope="module")
+def answered(installation: Installation) -> int:
+    """Let one agent enroll and answer one question, all through the edge; give the campaign's number."""
+    if not is_started(installation.containers["edge"]):
+        pytest.skip("haproxy is not here (Debian has it)")
+    installation.prepare()
+    origin = f"https://localhost:{installation.ports['edge']}"
+    trust = ssl.create_default_context(cafile=str(installation.certificates.ca))
+    token = (installation.folder / "token").read_text()
+    agent = [sys.executable, "manage.py", "simulate", "--url", origin, "--ca", str(installation.certificates.ca)]
+    agent += ["--enroll-secret-file", str(installation.folder / "enroll-secret"), "--hosts", "1"]
+    with (installation.folder / "agent.log").open("wb") as log:
+        environment = {**os.environ, "DATABASE_URL": "postgres:///unused"}
+        process = subprocess.Popen(agent, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    headers = {"Authorization": f"Bearer {token}", "Host": NAME}
+    try:
+        with httpx.Client(base_url=origin, headers=headers, verify=trust, timeout=30) as http:
+
+            def ask(path: str, order: Any = None) -> Any:
+                answer = http.get(path) if order is None else http.post(path, json=order)
+                assert answer.is_success, answer.text
+                return answer.json()
+
+            wait_for(lambda: ask("/api/v1/hosts/")["count"] == 1, WITHIN)
+            order = {"sql": "SELECT pid, name FROM processes", "target": {"all": True}, "timeout": 60}
+            number = int(ask("/api/v1/campaigns/", order)["id"])
+            ended = wait_for(lambda: (found := ask(f"/api/v1/campaigns/{number}/"))["ended_at"] and found, WITHIN)
+    finally:
+        process.terminate()
+        process.wait(WITHIN)
+    assert (ended["status"], ended["counts"]["answered"]) == ("completed", 1)
+    assert ended["counts"]["rows"] > 0
+    return number
+
+
+def events_of(installation: Installation, service: str) -> list[dict[str, Any]]:
+    """Give what all copies of a service logged."""
+    names = [name for name in installation.containers if re.fullmatch(rf"{service}(-\d)?", name)]
+    lines = [line for name in names for line in installation.containers[name].log.read_text().splitlines()]
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def test_an_agent_answers_through_the_edge(answered: int) -> None:
+    assert answered == 1
+
+
+@pytest.mark.parametrize("service", ["console", "worker", "gateway", "collector"])
+def test_the_campaign_can_be_followed_by_its_id_through_every_process(
+    service: str, installation: Installation, answered: int
+) -> None:
+    told = [event for event in events_of(installation, service) if event.get("campaign") == answered]
+
+    assert told, installation.containers.keys()
+
+
+def test_both_gateways_offer_what_is_asked(installation: Installation, answered: int) -> None:
+    for name in ("gateway-1", "gateway-2"):
+        wait_for(lambda name=name: f'"campaign": {answered}' in installation.containers[name].log.read_text(), WITHIN)
+
+
+def test_people_are_told_of_their_own_address_and_monitors_stay_outside(
+    installation: Installation, answered: int
+) -> None:
+    trust = ssl.create_default_context(cafile=str(installation.certificates.ca))
+    origin = f"https://localhost:{installation.ports['edge']}"
+
+    with httpx.Client(base_url=origin, headers={"Host": NAME}, verify=trust) as http:
+        assert http.get("/metrics").status_code == 404
+        assert http.get("/login/").status_code == 200
+        assert http.get("/api/osquery/enroll").headers["content-type"] == "application/json"
+
+
+def test_the_replica_follows(installation: Installation, answered: int) -> None:
+    assert installation.containers["redis-replica"].trouble() == ""
+
+
+def test_every_container_stops_within_its_time(installation: Installation, answered: int) -> None:
+    """The last one here: nothing is left to be killed."""
+    for name in sorted(installation.containers, key=lambda name: (name in FIRST, name not in LAST)):
+        installation.containers[name].stop()
+
+    assert "Traceback" not in "".join(container.log.read_text() for container in installation.containers.values())
