@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from campaigns.analysis import diff, tables
-from campaigns.answers.latest import Latest, LatestFilter
+from campaigns.answers.latest import KINDS, Latest, LatestFilter
 from campaigns.answers.models import QueryView
 from campaigns.answers.sight import seen_by
 from campaigns.console.access import needs, needs_sight, user_of
@@ -50,16 +50,13 @@ def _tables(shown: Campaign) -> list[dict[str, Any]]:
         "hosts": {**tables.HOST_COLUMNS, **{name: kind for name, (kind, _) in tables.FACTS.items()}},
         f"campaign_{shown.pk}": dict.fromkeys(answers, ""),
     }
-    return [
-        {
-            "name": name,
-            "platforms": [],
-            "columns": [
-                {"name": column, "type": kind, "hidden": False, "platforms": []} for column, kind in own.items()
-            ],
-        }
-        for name, own in named.items()
-    ]
+    return [_completed(name, own) for name, own in named.items()]
+
+
+def _completed(table: str, kinds: dict[str, str]) -> dict[str, Any]:
+    """Give a table as the editor completes it."""
+    columns = [{"name": name, "type": kind, "hidden": False, "platforms": []} for name, kind in kinds.items()]
+    return {"name": table, "platforms": [], "columns": columns}
 
 
 def _earlier(request: HttpRequest, shown: Campaign) -> list[Campaign]:
@@ -142,28 +139,54 @@ def _next(asked: Any, offset: int) -> str:
 @needs(SEE_QUERIES)
 @require_GET
 def latest(request: HttpRequest, query_id: int) -> HttpResponse:
-    """Show the newest answer of every host over all runs of a query, and how old it is."""
+    """Show the newest answer of every host over all runs of a query, and how old it is; by a column: their groups."""
     query = get_object_or_404(Query, pk=query_id)
-    newest, offset = Latest.of(query, user_of(request)), _number(request.GET.get("offset", ""))
-    order, search = request.GET.get("order", "host"), request.GET.get("search", "").strip()
+    asked, newest = request.GET, Latest.of(query, user_of(request))
+    by, where = [name for name in asked.getlist("by") if name], [given for given in asked.getlist("where") if given]
+    filters = LatestFilter(asked.get("search", "").strip(), tuple(where), asked.get("order", "host"))
+    offset = _number(asked.get("offset", ""))
     try:
-        found = newest.items(LatestFilter(search, (), order), SHOWN + 1, offset)
+        found = newest.groups(by, filters, SHOWN + 1, offset) if by else newest.items(filters, SHOWN + 1, offset)
     except FleetError as error:
         return render(request, "campaigns/refused.html", {"sentence": error.sentence, "kind": "400"}, status=400)
     context = {
         "query": query,
         "columns": newest.columns,
-        "found": [
-            {
-                **item,
-                "moment": moment_of(item["received_at"]),
-                "lines": [[row.get(name, "") for name in newest.columns] for row in item["rows"][:SHOWN]],
-            }
-            for item in found[:SHOWN]
-        ],
-        "order": order,
+        "by": by,
+        "where": where,
+        "order": filters.order,
         "orders": ORDERS,
-        "search": search,
-        "next": _next(request.GET, offset + SHOWN) if len(found) > SHOWN else "",
+        "search": filters.search,
+        "next": _next(asked, offset + SHOWN) if len(found) > SHOWN else "",
+        "groups": [_latest_group(item, asked) for item in found[:SHOWN]] if by else [],
+        "found": [] if by else [_latest_item(item, newest.columns) for item in found[:SHOWN]],
+        **_analysis_of_latest(request, newest),
     }
     return render(request, "campaigns/latest.html", context)
+
+
+def _latest_item(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+    lines = [[row.get(name, "") for name in columns] for row in item["rows"][:SHOWN]]
+    return {**item, "moment": moment_of(item["received_at"]), "lines": lines}
+
+
+def _latest_group(item: dict[str, Any], asked: Any) -> dict[str, Any]:
+    """Give a group, each of its values with the address of the hosts that have it."""
+    kept = {name: asked.getlist(name) for name in ("search", "where") if asked.getlist(name)}
+    cells = []
+    for name, text in item["values"].items():
+        narrowed = {**kept, "where": [*kept.get("where", []), f"{name}:{text or ''}"]}
+        cells.append({"text": text or "", "narrowed": urlencode(narrowed, doseq=True)})
+    return {**item, "cells": cells, "moment": moment_of(item["oldest_at"])}
+
+
+def _analysis_of_latest(request: HttpRequest, newest: Latest) -> dict[str, Any]:
+    names = [*KINDS, *tables.names_of(newest.columns, tuple(KINDS))]
+    return {
+        "analysis_table": "latest",
+        "analyse": request.GET.get("analyse", ""),
+        "analysis_sql": request.GET.get("analyse", "") or "SELECT * FROM latest LIMIT 100",
+        "analysis_chart": request.GET.get("chart", ""),
+        "chart_kinds": QueryView.Chart.values,
+        "analysis_tables": json.dumps([_completed("latest", dict.fromkeys(names, ""))]),
+    }

@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from campaigns.answers import sight
+from campaigns.answers.models import QueryView
 from campaigns.console.access import needs, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.forms import QueryForm
@@ -55,6 +56,7 @@ def query(request: HttpRequest, query_id: int) -> HttpResponse:
         "may_change": request.user.has_perm(CHANGE),
         "may_run": saved_queries(user_of(request)).filter(pk=shown.pk).exists() and may_launch_something(request.user),
         "runs": runs,
+        "views": shown.views.select_related("created_by"),
     }
     return render(request, "campaigns/query.html", context, status=422 if form.is_bound else 200)
 
@@ -92,3 +94,13 @@ def delete_query(request: HttpRequest, query_id: int) -> HttpResponse:
     shown.delete()
     messages.success(request, f"The query {shown.name} is deleted. Campaigns that came of it stay.")
     return redirect("queries")
+
+
+@needs(CHANGE)
+@require_POST
+def delete_view(request: HttpRequest, query_id: int, view_id: int) -> HttpResponse:
+    """Delete an analysis that is kept with a saved query."""
+    view = get_object_or_404(QueryView, pk=view_id, query_id=query_id)
+    view.delete()
+    messages.success(request, f"The view {view.name} is deleted.")
+    return redirect("query", query_id)

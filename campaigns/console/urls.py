@@ -91,6 +91,7 @@ urlpatterns = [
     path("queries/new/", query_pages.new_query, name="new-query"),
     path("queries/<int:query_id>/", query_pages.query, name="query"),
     path("queries/<int:query_id>/latest/", analysis_pages.latest, name="latest-of-query"),
+    path("queries/<int:query_id>/views/<int:view_id>/delete/", query_pages.delete_view, name="delete-view"),
     path("queries/<int:query_id>/delete/", query_pages.delete_query, name="delete-query"),
     path("people/", people_pages.people, name="people"),
     path("people/<int:person_id>/", people_pages.person, name="person"),

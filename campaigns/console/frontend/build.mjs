@@ -11,7 +11,7 @@ const ICONS = [
 ];
 
 await build({
-  entryPoints: ["src/ask.ts", "src/campaign.ts", "src/host.ts", "src/page.ts", "src/query.ts"],
+  entryPoints: ["src/ask.ts", "src/campaign.ts", "src/host.ts", "src/latest.ts", "src/page.ts", "src/query.ts"],
   outdir: OUT,
   bundle: true,
   splitting: true,

@@ -1,5 +1,6 @@
 """The last known answer of every host, its analyses, and the pages that show them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -118,3 +119,38 @@ def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query,
     assert grouped.status_code == 200
     assert (refused.status_code, "no campaign" in refused.content.decode()) == (400, True)
     assert "late" in latest.content.decode()
+
+
+def test_the_page_of_what_is_known_groups_filters_and_links_to_hosts(
+    operator: User, query: Query, client: Client
+) -> None:
+    client.force_login(operator)
+    address = f"/queries/{query.pk}/latest/"
+
+    grouped = client.get(f"{address}?by=name&by=version").content.decode()
+    narrowed = client.get(f"{address}?where=version:0.9").content.decode()
+    refused = client.get(f"{address}?by=nope")
+
+    assert "where=name%3Assl" in grouped
+    assert len(re.findall(r'<a href="/hosts/\d+/"', narrowed)) == 1
+    assert (refused.status_code, "nope" in refused.content.decode() and "is no column" in refused.content.decode()) == (
+        400,
+        True,
+    )
+
+
+def test_a_view_is_deleted_on_the_page_of_its_query(operator: User, query: Query, client: Client) -> None:
+    view = query.views.create(name="ver<b>sions", sql="FROM answers")
+    client.force_login(operator)
+    address = f"/queries/{query.pk}/views/{view.pk}/delete/"
+
+    refused = client.post(address)
+    operator.user_permissions.add(Permission.objects.get(codename="change_query"))
+    shown = client.get(f"/queries/{query.pk}/").content.decode()
+    deleted = client.post(address, follow=True)
+
+    assert refused.status_code == 403
+    assert address in shown
+    assert "ver&lt;b&gt;sions" in shown
+    assert "The view ver&lt;b&gt;sions is deleted" in deleted.content.decode()
+    assert client.post(address).status_code == 404

@@ -239,7 +239,7 @@ startTabs(root);
 startGroups(root);
 startChoosing(root);
 const panel = document.getElementById("panel-analyse");
-const analysis = panel ? new Analysis(panel, id) : null;
+const analysis = panel ? new Analysis(panel) : null;
 if (panel && !panel.hidden) analysis?.opened();
 root.addEventListener("counts", () => analysis?.grew());
 startAbout(root);

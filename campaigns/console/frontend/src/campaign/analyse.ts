@@ -1,4 +1,4 @@
-// The tab Analyse: SQL over the answers, its result as a grid and as a chart, kept in the address and as views of a query.
+// SQL over answers, of a campaign or the last known ones of a query: a grid and a chart, kept in the address and as views.
 //
 // Cells are text: what hosts send is never read as HTML.
 
@@ -41,7 +41,7 @@ export class Analysis {
   private askedAt = 0;
   private due = 0;
 
-  constructor(private readonly panel: HTMLElement, private readonly campaign: string) {
+  constructor(private readonly panel: HTMLElement) {
     this.form = panel.querySelector("form")!;
     this.field = panel.querySelector("textarea")!;
     this.said = panel.querySelector("[data-said]")!;
@@ -93,7 +93,7 @@ export class Analysis {
     this.askedAt = Date.now();
     if (!again) this.tell("running…");
     try {
-      const answer = await this.post(`/api/v1/campaigns/${this.campaign}/sql/`, { sql: this.field.value }, stop.signal);
+      const answer = await this.post(this.panel.dataset["address"] ?? "", { sql: this.field.value }, stop.signal);
       const text = await answer.text();
       if (!answer.ok) {
         if (!again) this.tell((JSON.parse(text) as { error: string }).error, true);
@@ -127,7 +127,9 @@ export class Analysis {
   }
 
   private keep(): void {
-    const asked = new URLSearchParams({ tab: "analyse", analyse: this.field.value });
+    const asked = new URLSearchParams(this.panel.dataset["tab"] ? { tab: this.panel.dataset["tab"] } : location.search);
+    asked.set("analyse", this.field.value);
+    asked.delete("chart");
     if (this.kind.value) asked.set("chart", this.kind.value);
     history.replaceState(null, "", `?${asked}`);
   }
