@@ -4,6 +4,7 @@ from celery import shared_task
 
 from agents.board import heartbeats
 from campaigns.answers import archive, audit, retention
+from campaigns.hooks import sending, telling
 from campaigns.running import sweeps, targeting, upkeep
 from campaigns.tokens import ApiToken
 from fleet import sessions
@@ -74,3 +75,15 @@ def end_sessions() -> None:
     """End what was of people who are deactivated, and sessions whose time is up."""
     sessions.sweep()
     ApiToken.objects.revoke_of_the_deactivated()
+
+
+@shared_task(name="hooks.tell")
+def tell_hooks() -> None:
+    """Tell hooks what happened, and let what is due be sent."""
+    telling.step()
+
+
+@shared_task(name="hooks.send")
+def send_to_hook(hook_id: int, lease: int) -> None:
+    """Send what is due to one hook."""
+    sending.send(hook_id, lease)

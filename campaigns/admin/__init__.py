@@ -3,4 +3,12 @@
 Importing it registers the pages. Never holds a rule that an API or page would need too.
 """
 
-from campaigns.admin import access, approvals, audit, campaigns, inner_workings, queries  # noqa: F401 - they register themselves
+from campaigns.admin import (  # noqa: F401 - they register themselves
+    access,
+    approvals,
+    audit,
+    campaigns,
+    hooks,
+    inner_workings,
+    queries,
+)

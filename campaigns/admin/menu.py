@@ -14,6 +14,7 @@ from agents.models import ConfigDocument, EnrollSecret, Host, HousekeepingQuery,
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.console.preferences import preference
+from campaigns.hooks.models import Delivery, Hook
 from campaigns.launching.models import Approval, ApprovalRule, LiveQueries, Quota
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.tokens import ApiToken
@@ -51,6 +52,7 @@ GROUPS = {
         Entry(ApprovalRule, "Rules of approval", "rule_folder"),
         Entry(Quota, "Quotas", "speed"),
         Entry(ApiToken, "Tokens of the API", "key"),
+        Entry(Hook, "Hooks", "webhook"),
         Entry(EnrollSecret, "Enroll secrets", "lock"),
         Entry(AuditEvent, "Audit", "history"),
     ),
@@ -60,6 +62,7 @@ GROUPS = {
         Entry(LabelSqlRecord, "Audit of labels' SQL", "rule"),
         Entry(TargetRange, "Target ranges", "view_week"),
         Entry(StreamCursor, "Stream cursors", "moving"),
+        Entry(Delivery, "Messages to hooks", "outgoing_mail"),
         Entry(DeadLetter, "Dead letters", "unsubscribe"),
         Entry(IdempotencyKey, "Idempotency keys", "fingerprint"),
     ),

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, audit, campaigns, carves, inventory, quotas, status, tokens
+from campaigns.api import approvals, audit, campaigns, carves, hooks, inventory, quotas, status, tokens
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
@@ -15,6 +15,7 @@ router.register("hosts", inventory.HostViewSet)
 router.register("labels", inventory.LabelViewSet)
 router.register("queries", inventory.QueryViewSet)
 router.register("enroll-secrets", inventory.EnrollSecretViewSet)
+router.register("hooks", hooks.HookViewSet)
 router.register("tokens", tokens.TokenViewSet)
 
 # Files have no slash at their end.

@@ -8,6 +8,7 @@ from django.urls import reverse
 from campaigns.launching import requests
 from campaigns.people.roles import (
     APPROVE,
+    KEEP_HOOKS,
     LAUNCH,
     LAUNCH_FLAGGED,
     LOOK,
@@ -47,8 +48,8 @@ PLACES = (
     (
         "Settings",
         "settings",
-        (SEE_SECRETS, SEE_CONFIG, SWITCH),
-        ("settings", "new-secret", "keep-config", "kill-switch"),
+        (SEE_SECRETS, SEE_CONFIG, SWITCH, KEEP_HOOKS),
+        ("settings", "new-secret", "keep-config", "kill-switch", "hooks", "hook"),
     ),
 )
 

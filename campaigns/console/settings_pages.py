@@ -21,7 +21,7 @@ from campaigns.console.access import confirmed, needs, needs_one_of, user_of
 from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
 from campaigns.launching import control, kill_switch
 from campaigns.people import scopes
-from campaigns.people.roles import SEE_CONFIG, SEE_SECRETS, SWITCH
+from campaigns.people.roles import KEEP_HOOKS, SEE_CONFIG, SEE_SECRETS, SWITCH
 from fleet import confirming
 from fleet.audit import note
 from fleet.errors import BadInputError, FleetError
@@ -79,7 +79,7 @@ PLATFORMS = (
 )
 
 
-@needs_one_of(SEE_SECRETS, SEE_CONFIG, SWITCH)
+@needs_one_of(SEE_SECRETS, SEE_CONFIG, SWITCH, KEEP_HOOKS)
 @require_GET
 def settings(request: HttpRequest) -> HttpResponse:
     """Show what this person may look at."""

@@ -30,6 +30,7 @@ LAUNCH_UNLIMITED, SWITCH, APPROVE = (
 SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "campaigns.view_query"
 SEE_CARVES, DOWNLOAD_CARVES = "agents.view_carve", "agents.download_carve"
 SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
+KEEP_HOOKS = "campaigns.add_hook"
 SEE_AUDIT = "audit.view_auditevent"
 SEE_PEOPLE, CHANGE_PEOPLE, CHANGE_SCOPES = "auth.view_user", "auth.change_user", "campaigns.change_scope"
 
@@ -58,6 +59,7 @@ TABLE = (
     Right("launch any SQL that only reads; stop, pause, widen, ask again", (LAUNCH, CHANGE), (OPERATOR,)),
     Right("keep saved queries", ("campaigns.*_query",), (OPERATOR,)),
     Right("keep labels", ("agents.*_label", "agents.*_labelmembership"), (OPERATOR,)),
+    Right("keep hooks of one's own: programs and services that are told", (KEEP_HOOKS,), (OPERATOR,)),
     Right("look at everything else: secrets' names, config, people, tokens, audit", ("*.view_*",), (AUDITOR,)),
     Right("launch SQL that changes hosts or uses restricted tables, carves too", (LAUNCH_RESTRICTED,), is_apart=True),
     Right("carve files from hosts", (LAUNCH_CARVE,), is_apart=True),

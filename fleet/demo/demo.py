@@ -233,6 +233,7 @@ def background(folder: Path) -> dict[str, list[str]]:
         "sweeper": [*worker, "-Q", "sweeps", "-n", "sweeper@%h"],
         "beat": ["-m", "fleet.demo.beat", str(folder / "beat-schedule")],
         "worker": [*worker, "-Q", "live", "-n", "worker@%h"],
+        "messenger": [*worker[:-1], "8", "-Q", "hooks", "-n", "messenger@%h"],
     }
 
 

@@ -1,6 +1,22 @@
 """What a campaign may do, how many there may be, and how long they stay."""
 
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from django.core.exceptions import ImproperlyConfigured
+
 from fleet.settings.environment import env
+
+
+def networks(listed: Iterable[str], name: str) -> list[str]:
+    """Check that each entry is a network. Raise ImproperlyConfigured."""
+    for entry in listed:
+        try:
+            ip_network(entry.strip(), strict=False)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} has {entry!r}, which is no network like 10.20.0.0/16") from error
+    return [entry.strip() for entry in listed]
+
 
 LIVE_QUERIES_ENABLED = env.bool("LIVE_QUERIES_ENABLED", default=True)
 # Tables and functions whose use in a campaign needs the permission campaigns.launch_restricted.
@@ -32,3 +48,12 @@ TARGETS_PER_CAMPAIGN_BY_GROUP: dict[str, int] = env.dict(
 )
 CAMPAIGN_MAX_ROWS = env.int("CAMPAIGN_MAX_ROWS", default=20_000_000)  # more is cut, and said
 CAMPAIGN_MAX_BYTES = env.int("CAMPAIGN_MAX_BYTES", default=10 * 2**30)  # of rows as JSON; more is cut, and said
+
+# Hooks reach public addresses, and those of these networks: 10.20.0.0/16,fd00::/8
+HOOKS_ALLOWED_NETWORKS: list[str] = networks(env.list("HOOKS_ALLOWED_NETWORKS", default=[]), "HOOKS_ALLOWED_NETWORKS")
+# What people may be notified by, as Apprise calls it; each message goes out of a process of its own.
+NOTIFICATION_SERVICES: list[str] = env.list(
+    "NOTIFICATION_SERVICES",
+    default=["mailto", "mailtos", "slack", "msteams", "workflows", "discord", "gchat", "tgram", "mmosts", "rockets",
+             "matrixs", "zulip", "webex", "pover", "ntfys", "pagerduty", "opsgenie"],
+)  # fmt: skip

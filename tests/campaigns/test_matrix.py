@@ -24,6 +24,7 @@ from agents.models import ConfigDocument, EnrollSecret, Host
 from campaigns.answers import audit
 from campaigns.api import wait_for_end
 from campaigns.collecting.models import DeadLetter
+from campaigns.hooks.models import Delivery, Hook
 from campaigns.launching.models import LiveQueries
 from campaigns.models import Campaign, Query, Target
 from campaigns.people import roles
@@ -63,6 +64,8 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/queries/": {"name": "new", "sql": "SELECT 1"},
     "PUT /api/v1/queries/{query}/": {"name": "new", "sql": "SELECT 1"},
     "PATCH /api/v1/queries/{query}/": {"name": "new"},
+    "POST /api/v1/hooks/": {"name": "new", "address": "https://192.0.2.1/"},
+    "POST /settings/hooks/": {"name": "new", "address": "https://192.0.2.1/", "kind": "webhook"},
     "POST /api/v1/enroll-secrets/": {"name": "new"},
     "POST /api/v1/tokens/": {"name": "new"},
     "POST /api/v1/schema/learn/": {},
@@ -115,7 +118,10 @@ class World:
         ConfigDocument.objects.create(document={})
         LiveQueries.objects.create(pk=1)
         token = ApiToken.objects.make(owner, Wanted("owner's", 1))[0]
+        hook = Hook.objects.create(owner=self.users["operator"], name=f"hook of {SECRET}", address="https://192.0.2.1/")
+        delivery = Delivery.objects.create(hook=hook, message_id="m", kind="hook.test", body=SECRET)
         self.names: dict[str, Any] = {
+            "hook": hook.pk, "delivery": delivery.pk,
             "campaign": both.pk, "ended": over.pk, "alone": alone.pk, "host": inside.pk, "outside": outside.pk,
             "label": self.hand_label.pk, "query": query.pk, "secret": secret.pk, "carve": carve.pk, "seq": 1,
             "place": 1, "token": token.pk, "hidden_carve": hidden_carve.pk, "person": self.users["no rights"].pk,

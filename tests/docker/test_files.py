@@ -70,7 +70,16 @@ def test_what_runs_on_is_watched_and_has_time_to_stop() -> None:
 def test_the_tiers_and_copies_that_are_promised_are_there() -> None:
     copies = {name: service.get("deploy", {}).get("replicas", 1) for name, service in SERVICES.items()}
 
-    wanted = {"edge": 1, "gateway": 2, "console": 1, "worker": 1, "sweeper": 1, "beat": 1, "collector": 2}
+    wanted = {
+        "edge": 1,
+        "gateway": 2,
+        "console": 1,
+        "worker": 1,
+        "sweeper": 1,
+        "messenger": 1,
+        "beat": 1,
+        "collector": 2,
+    }
     wanted |= {"postgres": 1, "redis": 1, "redis-replica": 1, "prometheus": 1, "grafana": 1}
     assert {name: copies[name] for name in wanted} == wanted
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {"prometheus", "grafana"}
@@ -89,7 +98,7 @@ def test_each_tier_has_its_own_secrets_alone() -> None:
     assert "secret_key" not in SERVICES["gateway"]["secrets"]
     assert "database_password" not in SERVICES["gateway"]["secrets"]
     assert "node_key_secrets" not in SERVICES["console"]["secrets"]
-    for name in ("worker", "sweeper", "beat", "collector", "migrate"):
+    for name in ("worker", "sweeper", "messenger", "beat", "collector", "migrate"):
         assert set(SERVICES[name]["secrets"]) == {"database_password", "redis_password"}
 
 

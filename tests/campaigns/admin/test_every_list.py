@@ -17,6 +17,7 @@ from agents.inventory.models import LabelSqlRecord
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Presence, TableSchema
 from campaigns.admin.menu import GROUPS
 from campaigns.collecting.models import DeadLetter, StreamCursor
+from campaigns.hooks.models import Delivery, Hook
 from campaigns.launching import kill_switch
 from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import IdempotencyKey, Query
@@ -39,6 +40,8 @@ def add_one(number: int) -> None:
     """Add a row to every model that may have more than one, each with others around it as a real one has."""
     host, user, at = make_host(hostname=f"db-{number}"), make_user(f"person {number}"), timezone.now()
     label = make_label(f"label {number}", host)
+    hook = Hook.objects.create(owner=user, name=f"hook {number}", address="https://192.0.2.1/")
+    Delivery.objects.create(hook=hook, message_id=f"msg_{number}", kind="hook.test", body="{}")
     group = Group.objects.create(name=f"group {number}")
     group.permissions.set(Permission.objects.all()[:2])
     user.groups.add(group)

@@ -1,0 +1,57 @@
+"""Which addresses hooks may reach: no private, loopback, link-local or multicast network, unless a setting allows it.
+
+A name is resolved once for each connection, and that very address is connected to: a name that points elsewhere a
+moment later gains nothing.
+"""
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from django.conf import settings
+
+from fleet.errors import BadInputError
+
+Address = IPv4Address | IPv6Address
+NAT64 = ip_network("64:ff9b::/96")
+
+
+class RefusedAddressError(BadInputError):
+    """The address lies in a network that hooks may not reach, or cannot be found."""
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Give the addresses of a host, all of them allowed. Raise RefusedAddressError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise RefusedAddressError(f"the host {host!r} cannot be found: {error}", "address") from error
+    addresses = list(dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in found))
+    for address in addresses:
+        check(address, host)
+    return addresses
+
+
+def check(address: str, host: str = "") -> None:
+    """Raise RefusedAddressError for an address that hooks may not reach."""
+    if not is_allowed(ip_address(address)):
+        named = f"{host!r} is {address}" if host and host != address else address
+        raise RefusedAddressError(
+            f"{named}, which is in a private, loopback, link-local, multicast or reserved network: allowed are public"
+            " addresses, and those of HOOKS_ALLOWED_NETWORKS",
+            "address",
+        )
+
+
+def is_allowed(address: Address) -> bool:
+    """Say whether hooks may reach it; an address that carries another one is judged by that as well."""
+    if any(address in ip_network(network, strict=False) for network in settings.HOOKS_ALLOWED_NETWORKS):
+        return True
+    return address.is_global and not address.is_multicast and all(is_allowed(inner) for inner in _carried(address))
+
+
+def _carried(address: Address) -> list[Address]:
+    if isinstance(address, IPv4Address):
+        return []
+    inner: list[Address] = [one for one in (address.ipv4_mapped, address.sixtofour) if one is not None]
+    inner += list(address.teredo or ())
+    return [*inner, IPv4Address(int(address) & 0xFFFFFFFF)] if address in NAT64 else inner

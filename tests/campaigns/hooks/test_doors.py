@@ -1,0 +1,118 @@
+"""Hooks by the API and the pages: what is shown of a secret, whose hooks are seen, what is sent by hand."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from campaigns.hooks.models import Delivery, Hook
+from campaigns.tokens import ApiToken, Wanted
+from fleet.audit.models import AuditEvent
+from tests.campaigns.hooks.receiver import Receiver
+from tests.factories import make_label, make_person, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+
+
+def bearer(user: User, **wanted: object) -> dict[str, str]:
+    return {"HTTP_AUTHORIZATION": f"Bearer {ApiToken.objects.make(user, Wanted(days=1, **wanted))[1]}"}  # type: ignore[arg-type]
+
+
+def test_a_program_makes_tries_and_follows_a_hook(
+    owner: User, there: Receiver, deliver: Callable[[], None], client: Client
+) -> None:
+    head = bearer(owner)
+
+    made = client.post("/api/v1/hooks/", {"name": "pager", "address": there.address}, "application/json", **head)
+    number = made.json()["id"]
+    there.statuses = [503]
+    tried = client.post(f"/api/v1/hooks/{number}/test/", content_type="application/json", **head)
+    deliver()
+
+    assert made.status_code == 201
+    assert made.json()["secret"].startswith("whsec_")
+    assert tried.status_code == 202
+    listed = client.get(f"/api/v1/hooks/{number}/deliveries/?state=waiting", **head).json()["results"]
+    assert [(one["event"], one["status"], one["tries"]) for one in listed] == [("hook.test", 503, 1)]
+    again = client.post(
+        f"/api/v1/hooks/{number}/deliveries/{listed[0]['id']}/resend/", content_type="application/json", **head
+    )
+    deliver()
+    assert again.status_code == 202
+    assert client.get(f"/api/v1/hooks/{number}/deliveries/", **head).json()["results"][0]["answer"] == "thank you"
+    assert "secret" not in client.get(f"/api/v1/hooks/{number}/", **head).json()
+    rotated = client.post(f"/api/v1/hooks/{number}/rotate/", content_type="application/json", **head).json()["secret"]
+    assert rotated not in str(list(AuditEvent.objects.values_list("details", flat=True)))
+    assert client.delete(f"/api/v1/hooks/{number}/", **head).status_code == 204
+    actions = set(AuditEvent.objects.filter(subject=f"hook {number}").values_list("action", flat=True))
+    assert actions == {f"hook.{what}" for what in ("made", "tried", "sent_again", "rotated", "deleted")}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"name": "x", "address": "http://10.0.0.1/"}, "address"),
+        ({"name": "x", "address": "https://8.8.8.8/", "events": ["nonsense"]}, "nonsense"),
+        ({"name": "x", "address": "https://8.8.8.8/", "kind": "pigeon"}, "pigeon"),
+        ({"name": "x"}, "address"),
+        ({"name": "x", "address": "https://8.8.8.8/", "secret": "mine"}, "unknown member 'secret'"),
+    ],
+)
+def test_what_is_wrong_with_a_hook_is_named(owner: User, client: Client, body: dict[str, str], sentence: str) -> None:
+    refused = client.post("/api/v1/hooks/", body, "application/json", **bearer(owner))
+
+    assert refused.status_code == 400
+    assert sentence in refused.json()["error"]
+
+
+def test_a_token_for_less_than_its_owner_keeps_no_hooks(owner: User, client: Client, there: Receiver) -> None:
+    for wanted in ({"role": "Observer"}, {"labels": [make_label("web")]}):
+        refused = client.get("/api/v1/hooks/", **bearer(owner, **wanted))
+
+        assert refused.status_code == 403
+        assert "this token is for less" in refused.json()["error"]
+
+
+def test_the_secret_stands_on_the_page_once(owner: User, there: Receiver, client: Client) -> None:
+    client.force_login(owner)
+
+    made = client.post("/settings/hooks/", {"name": "pager", "kind": "webhook", "address": there.address}, follow=True)
+    secret = Hook.objects.get().secret
+
+    assert secret in made.content.decode()
+    assert secret not in client.get(f"/settings/hooks/{Hook.objects.get().pk}/").content.decode()
+
+
+def test_the_page_shows_each_message_with_its_answer_as_text_and_sends_it_again(
+    make_hook: Callable[..., Hook], owner: User, there: Receiver, deliver: Callable[[], None], client: Client
+) -> None:
+    there.statuses, there.answer = [500], b"<script>alert(1)</script>\xff\x00"
+    hook = make_hook()
+    client.force_login(owner)
+    client.post(f"/settings/hooks/{hook.pk}/control/", {"to": "test"})
+    deliver()
+
+    page = client.get(f"/settings/hooks/{hook.pk}/").content.decode()
+    client.post(f"/settings/hooks/{hook.pk}/{Delivery.objects.get().pk}/resend/")
+    deliver()
+
+    assert "<b>500</b>" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert Delivery.objects.get().state == Delivery.State.DELIVERED
+
+
+def test_hooks_of_others_are_looked_at_by_auditors_and_stopped_by_administrators(
+    make_hook: Callable[..., Hook], client: Client
+) -> None:
+    hook = make_hook()
+    auditor, boss = make_person("campaigns.view_hook"), make_user(admin=True)
+
+    seen = client.get(f"/api/v1/hooks/{hook.pk}/", **bearer(auditor))
+    refused = client.post(f"/api/v1/hooks/{hook.pk}/stop/", content_type="application/json", **bearer(auditor))
+    stopped = client.post(f"/api/v1/hooks/{hook.pk}/stop/", content_type="application/json", **bearer(boss))
+    rotated = client.post(f"/api/v1/hooks/{hook.pk}/rotate/", content_type="application/json", **bearer(boss))
+
+    assert (seen.status_code, refused.status_code, stopped.status_code, rotated.status_code) == (200, 404, 200, 403)
+    assert stopped.json()["stopped_reason"] == f"stopped by {boss.username}"
