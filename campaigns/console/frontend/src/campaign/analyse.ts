@@ -12,6 +12,7 @@ import { visible } from "./marks";
 ModuleRegistry.registerModules([ClientSideRowModelModule]);
 
 const AWAY = "The server did not answer";
+const SHORT = 12; // rows that are shown without a window to scroll in
 const AGAIN_MS = 5_000; // a view is asked again that often, at most, while its campaign runs
 const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/;
 const counted = new Intl.NumberFormat("en");
@@ -154,6 +155,9 @@ export class Analysis {
         cellClass: NUMBERS.test(type) ? "cell n" : "cell",
       }),
     );
+    const isShort = rows.length <= SHORT;
+    place.classList.toggle("short", isShort);
+    this.grid.setGridOption("domLayout", isShort ? "autoHeight" : "normal");
     this.grid.setGridOption("columnDefs", definitions);
     this.grid.setGridOption("rowData", rows);
     const canvas = this.panel.querySelector<HTMLElement>("[data-chart]")!;
