@@ -15,6 +15,7 @@ from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from fleet.described import NEXT, PREVIOUS
 from fleet.errors import BadInputError
 from fleet.parameters import number_in
 
@@ -165,6 +166,20 @@ class Pages(LimitOffsetPagination):
 
     default_limit = 100
     max_limit = 1000
+
+    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
+        """Give the shape: all four are always there."""
+        link = {"type": "string", "format": "uri", "nullable": True}
+        return {
+            "type": "object",
+            "required": ["count", "next", "previous", "results"],
+            "properties": {
+                "count": {"type": "integer", "example": 1, "description": "items in all"},
+                "next": {**link, "example": None, "description": NEXT["help_text"]},
+                "previous": {**link, "example": None, "description": PREVIOUS["help_text"]},
+                "results": {**schema, "description": "the items"},
+            },
+        }
 
     def get_limit(self, request: Request) -> int:
         """Give how many items are wanted. Raise BadInputError."""

@@ -1,15 +1,120 @@
-"""How views are described in the OpenAPI document."""
+"""How views are described in the OpenAPI document: exactly what is answered, refusals too, with an example of each.
 
+A serializer with `example` shows that answer, and each of its members; `says` tells what members mean where their
+field does not; what it names in `sometimes` may be missing, all other members are in every answer.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import force_instance
+from rest_framework.permissions import AllowAny
 
+from fleet.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, reference
 from fleet.parameters import declared_by
 
 
-class DocumentedParameters(AutoSchema):
-    """The OpenAPI document names the query parameters that the view declares."""
+class ExactAnswers(AutoSchema):
+    """The OpenAPI document names the query parameters that the view declares, and all that it answers."""
 
     def get_override_parameters(self) -> list[Any]:
         """Give what the action takes."""
         return [*super().get_override_parameters(), *declared_by(self.view, self.method)]
+
+    def get_operation(self, *args: Any) -> Any:
+        """Describe one, with the refusals that all of its kind have."""
+        operation = super().get_operation(*args)
+        if operation is None:
+            return None
+        self.resolve_serializer(ErrorSerializer, "response")  # `COMMON` refers to it
+        responses = operation["responses"]
+        for status in self._common_refusals(operation):
+            responses.setdefault(str(status), reference(status))
+        operation["responses"] = {status: _as_written(responses[status], status) for status in sorted(responses)}
+        if "parameters" in operation:
+            operation["parameters"] = [_typed(parameter) for parameter in operation["parameters"]]
+        return operation
+
+    def _common_refusals(self, operation: dict[str, Any]) -> Iterable[int]:
+        yield 400  # an unknown query parameter
+        if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
+            yield from (401, 403, 429)  # 403: a session that has to set up its second factor may do nothing
+        if "{" in self.path:
+            yield 404
+        if self.method not in ("GET", "HEAD"):
+            yield from BODY_STATUSES
+
+    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        mapped = super()._map_serializer
+        schema = mapped(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        made = force_instance(serializer)  # type: ignore[no-untyped-call]
+        properties = schema.get("properties", {})
+        for name, sentence in getattr(made, "says", {}).items():
+            if name in properties:
+                _describe(properties, name, sentence)
+        example = getattr(made, "example", {})
+        for name, value in {**getattr(made, "shows", {}), **example}.items():
+            if name in properties and "$ref" not in properties[name]:
+                properties[name]["example"] = value
+        for name in getattr(made, "nullable", ()):
+            properties[name]["nullable"] = True
+        if example:
+            schema["example"] = {name: value for name, value in example.items() if name in properties}
+        if direction == "response" and properties:
+            always = sorted(set(properties) - set(getattr(made, "sometimes", ())))
+            schema.pop("required", None)
+            schema |= {"required": always} if always else {}
+        return schema
+
+
+def _describe(properties: dict[str, Any], name: str, sentence: str) -> None:
+    """Say what a member means, before the list of its choices if it has one."""
+    known = properties[name].get("description", "")
+    if not known or known.startswith("* "):
+        described = {"description": f"{sentence}\n\n{known}".strip()}
+        own = {"allOf": [properties[name]]} if "$ref" in properties[name] else properties[name]
+        properties[name] = {**own, **described}
+
+
+def _typed(parameter: dict[str, Any]) -> dict[str, Any]:
+    """Give a parameter of the path as the number that its pattern makes it."""
+    if parameter["in"] == "path" and parameter["schema"].get("pattern", "").startswith(("^[0-9]", "^\\d")):
+        return {**parameter, "schema": {"type": "integer", "minimum": 1, "example": 12}}
+    return parameter
+
+
+SENTENCES = {
+    "200": "What was asked for.",
+    "201": "It was made.",
+    "202": "It was taken up, and is done soon.",
+    "204": "It is gone; there is no body.",
+}
+
+
+def _as_written(response: dict[str, Any], status: str) -> dict[str, Any]:
+    """Give a reference as one, since it was taken for a schema; let every other answer say what it is."""
+    schema: dict[str, Any] = next((content["schema"] for content in response.get("content", {}).values()), {})
+    if schema.get("$ref", "").startswith("#/components/responses/"):
+        return dict(schema)
+    if response.get("description") or "$ref" in response:
+        return response
+    return {**response, "description": SENTENCES[status]}
+
+
+def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add what refusals look like, and the headers of files."""
+    result["components"]["responses"] = {
+        name: {
+            "description": description,
+            **({"headers": headers} if headers else {}),
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        }
+        for name, description, headers in COMMON.values()
+    }
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                if BYTES in response.get("content", {}) or "text/csv" in response.get("content", {}):
+                    response["headers"] = DISPOSITION
+    return result

@@ -18,6 +18,8 @@ from agents.inventory import installation
 from agents.models import Host
 from agents.protocol.node_key import Enrolled, NodeKeys, tag_of
 from campaigns.collecting.collector import Collector
+from fleet.views import ApiView
+from tests.contract import check_response
 from tests.factories import make_user
 
 
@@ -210,3 +212,18 @@ def carves_folder(settings: Any, tmp_path: Path) -> Path:
     options = {**alias["OPTIONS"], "location": str(tmp_path / "carves")}
     settings.STORAGES = {**settings.STORAGES, "carves": {**alias, "OPTIONS": options}}
     return tmp_path / "carves"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_are_as_documented() -> Iterator[None]:
+    """Hold whatever the API answers in any test against its document."""
+    given = ApiView.finalize_response
+
+    def checked(view: ApiView, request: Any, response: Any, /, *args: Any, **kwargs: Any) -> Any:
+        final = given(view, request, response, *args, **kwargs)
+        check_response(request, final)
+        return final
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ApiView, "finalize_response", checked)
+        yield

@@ -1,10 +1,9 @@
 """The API of analysis: SQL over the answers of a campaign, and two runs compared."""
 
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.http import StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -14,10 +13,12 @@ from rest_framework.viewsets import GenericViewSet
 
 from campaigns.analysis import asking, diff
 from campaigns.answers.sight import seen_by
+from campaigns.api.answer_serializers import DIFF, SqlOverCampaignSerializer
 from campaigns.api.answers import Window
 from campaigns.api.downloads import attachment
 from campaigns.models import Campaign
 from fleet.api import StrictSerializer
+from fleet.described import file_of, refused
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters, flag_in, number_in
 from fleet.views import ApiView
@@ -30,24 +31,9 @@ GROUPS = OpenApiParameter("groups", bool, description="rows that hosts have in c
 class SqlSerializer(StrictSerializer):
     """One question over answers."""
 
-    sql = serializers.CharField(trim_whitespace=False, allow_blank=True)
+    sql = serializers.CharField(trim_whitespace=False, allow_blank=True, help_text="one SELECT of DuckDB's SQL")
 
-
-class ColumnSerializer(serializers.Serializer[Any]):
-    """A column of a result: its name and the engine's word for its type."""
-
-    name = serializers.CharField()
-    type = serializers.CharField()
-
-
-class SqlAnswerSerializer(serializers.Serializer[Any]):
-    """What came of the SQL: `truncated` when there were more rows than are given."""
-
-    columns = ColumnSerializer(many=True)
-    rows = serializers.ListField(child=serializers.ListField())
-    truncated = serializers.BooleanField()
-    took_ms = serializers.IntegerField()
-    as_of_seq = serializers.IntegerField(help_text="up to which seq answers were looked at")
+    example: ClassVar = {"sql": "SELECT port, count(*) AS hosts FROM answers GROUP BY port ORDER BY hosts DESC"}
 
 
 def sql_in(request: Request) -> str:
@@ -69,7 +55,7 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
     actions_that_read: ClassVar[tuple[str, ...]] = ("sql",)
     actions_for_viewers: ClassVar[tuple[str, ...]] = ("sql",)  # by POST, since SQL may be longer than an address
 
-    @extend_schema(request=SqlSerializer, responses=SqlAnswerSerializer)
+    @extend_schema(request=SqlSerializer, responses=SqlOverCampaignSerializer)
     @action(detail=True, methods=["post"])
     def sql(self, request: Request, pk: str) -> Response:
         """Run one SELECT of DuckDB's SQL over the answers.
@@ -88,7 +74,7 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
             campaign, number, request.query_params.getlist("ignore"), cast(User, request.user), seen_by
         )
 
-    @extend_schema(operation_id="campaigns_diff_retrieve", responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="campaigns_diff_retrieve", responses={200: DIFF, **refused(503)})
     @action(detail=True)
     def diff(self, request: Request, pk: str) -> Response:
         """Compare with a campaign that came before: one item for each host whose answer differs.
@@ -104,13 +90,13 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         found, more = page.pop("results"), page.pop("truncated")
         return Response({**window.body(found[: window.limit], more=more or len(found) > window.limit), **page})
 
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @extend_schema(responses={**file_of("text/csv", "a line for each row"), **refused(503)})
     def diff_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row that is only here or only there as a table; `change` says which."""
         lines = self._compared().as_csv(by_groups=flag_in(request, "groups") is True)
         return attachment(request, lines, f"diff-{pk}.csv", "text/csv")
 
-    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    @extend_schema(responses={**file_of("application/x-ndjson", "a line of JSON for each item"), **refused(503)})
     def diff_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every item of the comparison as a line of JSON."""
         lines = self._compared().as_ndjson(by_groups=flag_in(request, "groups") is True)

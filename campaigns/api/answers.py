@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import msgspec
 from django.http import Http404, HttpResponse, StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -15,18 +14,26 @@ from rest_framework.viewsets import GenericViewSet
 from campaigns.answers import columnar, groups, rows
 from campaigns.answers.exports import found_rows_as_csv, json_array, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
+from campaigns.api.answer_serializers import (
+    ALL_RESULTS,
+    ONE_ROW,
+    PAGE_OF_GROUPS,
+    PAGE_OF_PLACED_HOSTS,
+    PAGE_OF_RESULTS,
+    PAGE_OF_ROWS,
+)
 from campaigns.api.downloads import BOM, attachment
 from campaigns.api.noted import NotedReads
-from campaigns.api.serializers import GroupSerializer, PlacedHostSerializer, RowSerializer, page_of
 from campaigns.models import Campaign
+from fleet.described import file_of
 from fleet.parameters import LIMIT, PAGING, Parameters, flag_in, number_in
 
 PAGE_ITEMS = 100
 PARQUET = "application/vnd.apache.parquet"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-OBJECT = OpenApiTypes.OBJECT
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
 MOST_CUT = 10_000
+LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
 FILTERS = (
     OpenApiParameter("search", str, description="part of a value or a hostname"),
     OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
@@ -97,7 +104,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         ),
     }
 
-    @extend_schema(responses=page_of(RowSerializer))
+    @extend_schema(responses=PAGE_OF_ROWS)
     @action(detail=True)
     def rows(self, request: Request, pk: str) -> Response:
         """Give rows, filtered and sorted: numbers as numbers, then text.
@@ -111,7 +118,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         cut = number_in(request, "cut", MOST_CUT, MOST_CUT)
         return window.page(rows.cut_rows(campaign, filters, window.one_more, window.offset, cut))
 
-    @extend_schema(operation_id="campaigns_row_retrieve", responses=OBJECT)
+    @extend_schema(operation_id="campaigns_row_retrieve", responses={200: ONE_ROW})
     @action(detail=True, url_path=r"rows/(?P<seq>\d{1,18})/(?P<place>\d{1,9})", url_name="row")
     def row(self, request: Request, pk: str, seq: str, place: str) -> Response:
         """Give one row whole, by the seq and the place that `rows/?cut=` gave."""
@@ -120,7 +127,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             raise Http404
         return Response(found)
 
-    @extend_schema(responses=page_of(GroupSerializer))
+    @extend_schema(responses=PAGE_OF_GROUPS)
     @action(detail=True)
     def groups(self, request: Request, pk: str) -> Response:
         """Give what hosts have in common, counted by hosts."""
@@ -133,7 +140,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         found = groups.groups(campaign, names, order, window.one_more, window.offset, search)
         return window.page([] if by and not names else found)
 
-    @extend_schema(responses=page_of(PlacedHostSerializer))
+    @extend_schema(responses=PAGE_OF_PLACED_HOSTS)
     @action(detail=True, url_path="groups/(?P<key>[^/]+)/hosts", url_name="group-hosts")
     def group_hosts(self, request: Request, pk: str, key: str) -> Response:
         """Give the hosts of a group, by the key that `groups/` gave."""
@@ -148,7 +155,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             ]
         )
 
-    @extend_schema(responses=OBJECT)
+    @extend_schema(responses=PAGE_OF_RESULTS)
     @action(detail=True)
     def results(self, request: Request, pk: str) -> HttpResponse:
         """Give what hosts sent after a seq, in order. `next` null: nothing more yet, ask again with the last seq."""
@@ -158,7 +165,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         body = results_page(request, campaign, after, limit)
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @extend_schema(responses=file_of("text/csv", "a line for each row", "host,host_id,pid,port,truncated,late"))
     def export_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a table: `host`, `host_id`, the campaign's columns, and last `truncated` and `late`.
 
@@ -176,7 +183,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         )
         return attachment(request, lines, f"campaign-{pk}.csv", "text/csv")
 
-    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    @extend_schema(responses=file_of("application/x-ndjson", "a line of JSON for each row", LINE))
     def export_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a line of JSON: `{"host": {"id", "hostname"}, "row": {…}, "truncated", "late"}`.
 
@@ -186,18 +193,18 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         lines = rows_as_ndjson(self.get_object())
         return attachment(request, lines, f"campaign-{pk}.ndjson", "application/x-ndjson")
 
-    @extend_schema(responses=OBJECT)
+    @extend_schema(responses={200: ALL_RESULTS})
     def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
         return attachment(request, json_array(self.get_object()), f"campaign-{pk}.json", "application/json")
 
-    @extend_schema(responses={(200, PARQUET): OpenApiTypes.BINARY})
+    @extend_schema(responses=file_of(PARQUET, "a Parquet file"))
     def export_parquet(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a Parquet file with the columns of `export.csv`; cells are texts, as hosts sent them."""
         pieces = columnar.rows_as_parquet(self.get_object())
         return attachment(request, pieces, f"campaign-{pk}.parquet", PARQUET, in_pieces=True)
 
-    @extend_schema(responses={(200, XLSX): OpenApiTypes.BINARY})
+    @extend_schema(responses=file_of(XLSX, "a spreadsheet"))
     def export_xlsx(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row as a spreadsheet with the columns of `export.csv`; more than 1,048,575 go on further sheets.
 

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import mixins, serializers
 from rest_framework.permissions import IsAuthenticated
@@ -14,10 +13,14 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from campaigns.answers import sight
+from campaigns.api.campaign_serializers import CountedSerializer
+from campaigns.api.orders import RolloutSerializer, SelectionSerializer
 from campaigns.api.serializers import Moment
 from campaigns.launching import approval_diff, approval_rules, approvals, requests
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, Approval, ApprovalRule
+from campaigns.launching.windows import DAYS
 from campaigns.models import Campaign
+from campaigns.states import Status
 from fleet.api import StrictSerializer, refuse_body
 from fleet.parameters import PAGING, Parameters, choice_in
 from fleet.views import ApiView
@@ -30,43 +33,61 @@ class ApproveSerializer(StrictSerializer):
         required=False, default="", max_length=64, help_text="of what was looked at; another one is a 409"
     )
 
+    example: ClassVar = {"digest": "5f2c"}
+
 
 class RejectSerializer(StrictSerializer):
     """A no."""
 
     reason = serializers.CharField(max_length=approvals.LONGEST_REASON, help_text="shown to whoever asked")
 
+    example: ClassVar = {"reason": "over too many hosts"}
+
 
 class LimitsSerializer(serializers.ModelSerializer[Campaign]):
     """The limits that an approval is bound to."""
 
-    start_at = Moment(allow_null=True)
-    force = serializers.BooleanField(source="is_forced")
+    start_at = Moment(allow_null=True, help_text="when it shall begin; null = at once")
+    force = serializers.BooleanField(source="is_forced", help_text="asks hosts whose tables speak against it too")
+
+    rollout = RolloutSerializer(allow_null=True, help_text="null = everybody at once")
 
     class Meta:
         model = Campaign
         fields = ("timeout", "answer_within", "rollout", "include_late_joiners", "force", "start_at")
 
+    says: ClassVar = {"include_late_joiners": "hosts that come to fit while it lasts are asked as well"}
+    example: ClassVar = {
+        "timeout": 600,
+        "answer_within": None,
+        "rollout": None,
+        "include_late_joiners": False,
+        "force": False,
+        "start_at": None,
+    }
+
 
 class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     """A launch that needs, or needed, a second person."""
 
-    campaign = serializers.IntegerField(source="campaign_id")
-    name = serializers.CharField(source="campaign.name")
-    status = serializers.CharField(source="campaign.status")
-    sql = serializers.CharField(source="campaign.sql")
-    query = serializers.IntegerField(source="campaign.query_id", allow_null=True)
+    campaign = serializers.IntegerField(source="campaign_id", help_text="id of the campaign")
+    name = serializers.CharField(source="campaign.name", help_text='what people call it; "" = nothing')
+    status = serializers.ChoiceField(source="campaign.status", choices=Status.choices, help_text="how far it is")
+    sql = serializers.CharField(source="campaign.sql", help_text="what is asked")
+    query = serializers.IntegerField(source="campaign.query_id", allow_null=True, help_text="saved query; null = none")
     target = serializers.SerializerMethodField(help_text="the selection, as given, of hosts one may see")
     asked_because = serializers.CharField(source="campaign.reason", help_text="the reason given with the launch")
-    limits = LimitsSerializer(source="campaign")
+    limits = LimitsSerializer(source="campaign", help_text="what the approval is bound to")
     hosts = serializers.SerializerMethodField(help_text="frozen and enrolled still, of those one may see")
     more_hosts = serializers.SerializerMethodField(help_text="it is over hosts too that one may not see")
     why = serializers.SerializerMethodField(help_text="what of the rules caught it; [] while more_hosts")
-    asked_by = serializers.CharField(source="campaign.created_by.username", default=None, allow_null=True)
-    asked_at = Moment()
+    asked_by = serializers.CharField(
+        source="campaign.created_by.username", default=None, allow_null=True, help_text="who launched; null = gone"
+    )
+    asked_at = Moment(help_text="when it was launched")
     expires_at = Moment(help_text="when it can be approved no more")
     decided_by = serializers.CharField(source="decided_by_name", help_text="who approved, rejected or withdrew it")
-    decided_at = Moment(allow_null=True)
+    decided_at = Moment(allow_null=True, help_text="when; null = nobody has")
     good_until = Moment(allow_null=True, help_text="when the approval is good for no start more")
     may_decide = serializers.SerializerMethodField(help_text="one may say yes and no")
 
@@ -79,11 +100,40 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         )
         read_only_fields = fields
 
+    says: ClassVar = {
+        "state": "how far the decision is",
+        "digest": "of what is asked and of whom; send it along with a yes",
+        "reason": 'what the decider said; "" = nothing',
+    }
+    example: ClassVar = {
+        "campaign": 12,
+        "name": "who listens",
+        "status": "scheduled",
+        "state": "waiting",
+        "why": ["it is over 250 hosts, more than 100"],
+        "sql": "SELECT 1",
+        "query": None,
+        "target": SelectionSerializer.example,
+        "limits": LimitsSerializer.example,
+        "hosts": 250,
+        "more_hosts": False,
+        "digest": "5f2c",
+        "asked_by": "ada",
+        "asked_at": "2026-01-31T08:00:00.000Z",
+        "asked_because": "ticket 4711",
+        "expires_at": "2026-02-01T08:00:00.000Z",
+        "decided_by": "",
+        "decided_at": None,
+        "good_until": None,
+        "reason": "",
+        "may_decide": True,
+    }
+
     @property
     def _viewer(self) -> User:
         return cast(User, self.context["request"].user)
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field(SelectionSerializer)
     def get_target(self, approval: Approval) -> dict[str, Any]:
         """Give it without hosts outside of this person's scope."""
         return sight.target_seen_by(approval.campaign, self._viewer)
@@ -106,17 +156,43 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         return waits and approvals.may_decide(approval.campaign, self._viewer)
 
 
+ANY = {"description": "a number, a truth, a moment, a rollout or null: that of the limit"}
+
+
+@extend_schema_field(ANY)
+class LimitField(serializers.Field[Any, Any, Any, Any]):
+    """The value of a limit."""
+
+
+class ThenAndNowSerializer(serializers.Serializer[Any]):
+    """A limit that differs from the one of the run before."""
+
+    then = LimitField(help_text="of the run before")
+    now = LimitField(help_text="of this one")
+
+    example: ClassVar = {"then": 600, "now": 3600}
+
+
 class DiffSerializer(serializers.Serializer[approval_diff.Diff]):
     """What is different from the last approved run of the same SQL or saved query."""
 
-    campaign = serializers.IntegerField(source="campaign.pk")
+    campaign = serializers.IntegerField(source="campaign.pk", help_text="id of that run")
     sql = serializers.ListField(child=serializers.CharField(), help_text="lines of a unified diff; [] = it is the same")
-    more_hosts = serializers.IntegerField()
-    less_hosts = serializers.IntegerField()
-    same_hosts = serializers.IntegerField()
-    limits = serializers.SerializerMethodField(help_text="those that differ: {name: {then, now}}")
+    more_hosts = serializers.IntegerField(help_text="hosts that were not asked then")
+    less_hosts = serializers.IntegerField(help_text="hosts that were asked then alone")
+    same_hosts = serializers.IntegerField(help_text="hosts of both")
+    limits = serializers.SerializerMethodField(help_text="those that differ, by name")
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    example: ClassVar = {
+        "campaign": 9,
+        "sql": [],
+        "more_hosts": 2,
+        "less_hosts": 0,
+        "same_hosts": 248,
+        "limits": {"timeout": ThenAndNowSerializer.example},
+    }
+
+    @extend_schema_field(serializers.DictField(child=ThenAndNowSerializer()))
     def get_limits(self, found: approval_diff.Diff) -> dict[str, dict[str, Any]]:
         """Give both values."""
         names = {"is_forced": "force"}
@@ -127,13 +203,19 @@ class ApprovalInFullSerializer(ApprovalSerializer):
     """The same with what a second person looks at before deciding."""
 
     estimate = serializers.SerializerMethodField(help_text="of the frozen hosts as they are now, as estimate/ gives it")
-    diff = serializers.SerializerMethodField()
+    diff = serializers.SerializerMethodField(help_text="from the last approved run; null = there is none")
+
+    example: ClassVar = {
+        **ApprovalSerializer.example,
+        "estimate": CountedSerializer.example,
+        "diff": DiffSerializer.example,
+    }
 
     class Meta(ApprovalSerializer.Meta):
         fields = (*ApprovalSerializer.Meta.fields, "estimate", "diff")
         read_only_fields = fields
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field(CountedSerializer)
     def get_estimate(self, approval: Approval) -> dict[str, Any]:
         """Count the frozen hosts, and look up what the SQL cost."""
         return requests.estimate(approval.campaign, self._viewer)
@@ -179,6 +261,30 @@ class ApprovalViewSet(ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin,
         return Response(ApprovalInFullSerializer(self.get_object(), context={"request": request}).data)
 
 
+class WindowSerializer(serializers.Serializer[Any]):
+    """Hours of some days; a window that ends before it begins ends on the next day."""
+
+    days = serializers.ListField(child=serializers.ChoiceField(choices=DAYS), help_text="days it begins on")
+    to = serializers.CharField(help_text="HH:MM, up to 24:00")
+    zone = serializers.CharField(help_text="time zone of that clock")
+
+    example: ClassVar = {"days": ["sat", "sun"], "from": "00:00", "to": "24:00", "zone": "Europe/Berlin"}
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Add `from`, which Python keeps for itself."""
+        return {**super().get_fields(), "from": serializers.CharField(help_text="HH:MM")}
+
+
+@extend_schema_field(WindowSerializer(many=True))
+class HoursField(serializers.JSONField):
+    """Windows; the model says what is wrong with them."""
+
+
+@extend_schema_field(serializers.ListField(child=serializers.CharField()))
+class TablesField(serializers.JSONField):
+    """Names of tables; the model says what is wrong with them."""
+
+
 class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[ApprovalRule]):
     """When what the members of a group launch needs a second person."""
 
@@ -188,12 +294,26 @@ class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[Appro
     expires_after = serializers.IntegerField(
         required=False, min_value=SHORTEST_WAIT, max_value=LONGEST_WAIT, help_text="seconds"
     )
-    changed_at = Moment(read_only=True)
+    tables = TablesField(required=False, help_text="SQL that names one of these tables waits")
+    hours = HoursField(required=False, help_text="launches in these hours wait")
+    changed_at = Moment(read_only=True, help_text="when it was changed last")
 
     class Meta:
         model = ApprovalRule
         fields = ("id", "group", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at")
         read_only_fields = ("changed_by",)
+
+    says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
+    example: ClassVar = {
+        "id": 1,
+        "group": "Operators",
+        "hosts_above": 100,
+        "tables": ["shadow"],
+        "hours": [WindowSerializer.example],
+        "expires_after": 86_400,
+        "changed_by": "ada",
+        "changed_at": "2026-01-31T08:00:00.000Z",
+    }
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the model say what is wrong with tables, hours and a second rule of a group."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.models import User
 from django.http import StreamingHttpResponse
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -14,10 +13,12 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from campaigns.api.downloads import attachment
+from campaigns.api.server_serializers import AUDIT
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
 from fleet.audit import note, note_seldom
 from fleet.audit.search import Search, as_ndjson, line_of
+from fleet.described import file_of
 from fleet.errors import BadInputError
 from fleet.parameters import LIMIT, Parameters, number_in, since_in, text_in
 from fleet.views import ApiView
@@ -49,7 +50,7 @@ class AuditView(ApiView):
     after = OpenApiParameter("after", int, description="lines after this number, oldest first: to follow the audit")
     query_parameters: ClassVar[Parameters] = {"get": (*FILTERS, before, after, LIMIT)}
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=AUDIT)
     def get(self, request: Request) -> Response:
         """Give lines. `next` is the following page; null: nothing more, or with `after`: nothing more yet."""
         _check_may_look(self, request)
@@ -75,7 +76,7 @@ class AuditFile(ApiView):
     permission_classes = [IsAuthenticated]
     query_parameters: ClassVar[Parameters] = {"get": FILTERS}
 
-    @extend_schema(responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    @extend_schema(responses=file_of("application/x-ndjson", "lines of the audit, each as JSON"))
     def get(self, request: Request) -> StreamingHttpResponse:
         """Give every line that is looked for, oldest first, as a line of JSON with all that its digest is made of."""
         _check_may_look(self, request)

@@ -7,8 +7,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
@@ -21,37 +20,54 @@ from campaigns.api import campaign_filters
 from campaigns.api.analysis import AnalysisViews
 from campaigns.api.answers import AnswerViews
 from campaigns.api.approvals import ApproveSerializer, RejectSerializer
-from campaigns.api.permissions import CampaignPermissions
-from campaigns.api.serializers import (
+from campaigns.api.campaign_serializers import (
+    CampaignSerializer,
+    EstimateAnswerSerializer,
+    LaunchedCampaignSerializer,
+    WaitedCampaignSerializer,
+)
+from campaigns.api.orders import (
     CampaignChange,
     EstimateSerializer,
     OrderSerializer,
     RerunSerializer,
+    WidthSerializer,
 )
+from campaigns.api.permissions import CampaignPermissions
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import seconds_to_wait, waiting
 from campaigns.launching import approvals, control, launch, reruns, rights
 from campaigns.models import Campaign, CampaignQuerySet
 from campaigns.people.roles import APPROVE, CHANGE, LOOK
 from fleet.api import refuse_body
+from fleet.described import refused
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters
 from fleet.text import is_text
 
-OBJECT = OpenApiTypes.OBJECT
-
 
 @extend_schema_view(
-    list=extend_schema(operation_id="campaigns_list", responses=OBJECT),
-    retrieve=extend_schema(responses=OBJECT),
+    list=extend_schema(operation_id="campaigns_list", responses=CampaignSerializer(many=True)),
+    retrieve=extend_schema(responses=CampaignSerializer),
     create=extend_schema(
         request=OrderSerializer,
-        responses={201: OBJECT, 200: OBJECT, 202: OBJECT},
+        responses={
+            201: OpenApiResponse(CampaignSerializer, "It was launched."),
+            200: OpenApiResponse(LaunchedCampaignSerializer, "It has ended; or it was launched before with this key."),
+            202: OpenApiResponse(WaitedCampaignSerializer, "It goes on, and the time to wait is up."),
+            **refused(409),
+        },
         parameters=[
-            OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER),
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="255 characters at most, of your own: the same one within 24 hours launches nothing new",
+            ),
         ],
     ),
-    partial_update=extend_schema(request=CampaignChange, responses=OBJECT),
+    partial_update=extend_schema(request=CampaignChange, responses=CampaignSerializer),
+    destroy=extend_schema(responses={204: None, **refused(409)}),
 )
 class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisViews):
     """Launch campaigns, look at them and stop them."""
@@ -139,7 +155,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         retention.delete(campaign.pk, self._user.get_username())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(request=EstimateSerializer, responses=OBJECT)
+    @extend_schema(request=EstimateSerializer, responses=EstimateAnswerSerializer)
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
         """Count who a target means, without launching."""
@@ -147,7 +163,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body.is_valid(raise_exception=True)
         return Response(launch.estimate(body.order(self._user), self._user))
 
-    @extend_schema(request=None, responses={202: OBJECT})
+    @extend_schema(request=None, responses={202: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def stop(self, request: Request, pk: str) -> Response:
         """Hand the campaign out no more. Whoever launched may always stop."""
@@ -156,7 +172,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         stopped = control.stop(campaign.pk, user.get_username(), f"stopped by {user.get_username()}")
         return Response(self._json(stopped), status=status.HTTP_202_ACCEPTED)
 
-    @extend_schema(request=None, responses=OBJECT)
+    @extend_schema(request=None, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def pause(self, request: Request, pk: str) -> Response:
         """Hand the campaign out no more until it is resumed; hosts that have it may answer."""
@@ -164,7 +180,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         refuse_body(request)
         return Response(self._json(control.pause(campaign.pk, user.get_username())))
 
-    @extend_schema(request=None, responses=OBJECT)
+    @extend_schema(request=None, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def resume(self, request: Request, pk: str) -> Response:
         """Go on handing a paused campaign out, for the time that was left."""
@@ -172,14 +188,14 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         refuse_body(request)
         return Response(self._json(control.resume(campaign.pk, user.get_username())))
 
-    @extend_schema(request=OBJECT, responses=OBJECT)
+    @extend_schema(request=WidthSerializer, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def widen(self, request: Request, pk: str) -> Response:
         """Let more hosts be asked: `{"percent"}`, `{"count"}` (of hosts, in all) or `{"all": true}`."""
         user, campaign = self._changer(pk, "widening")
         return Response(self._json(control.widen(campaign.pk, user.get_username(), request.data)))
 
-    @extend_schema(request=ApproveSerializer, responses=OBJECT)
+    @extend_schema(request=ApproveSerializer, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def approve(self, request: Request, pk: str) -> Response:
         """Say yes to a campaign that waits for a second person. With `digest` only to the one that was looked at."""
@@ -188,7 +204,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body.is_valid(raise_exception=True)
         return Response(self._json(approvals.approve(campaign, self._user, body.validated_data["digest"])))
 
-    @extend_schema(request=RejectSerializer, responses=OBJECT)
+    @extend_schema(request=RejectSerializer, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def reject(self, request: Request, pk: str) -> Response:
         """Say no, with a reason: the campaign is stopped."""
@@ -197,7 +213,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body.is_valid(raise_exception=True)
         return Response(self._json(approvals.reject(campaign, self._user, body.validated_data["reason"])))
 
-    @extend_schema(request=None, responses=OBJECT)
+    @extend_schema(request=None, responses={200: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"], permission_classes=[])
     def withdraw(self, request: Request, pk: str) -> Response:
         """Take back, until the start: whoever approved the approval, whoever launched the launch."""
@@ -230,7 +246,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         rights.check_steering(campaign, user)
         return user, campaign
 
-    @extend_schema(request=RerunSerializer, responses={201: OBJECT})
+    @extend_schema(request=RerunSerializer, responses={201: CampaignSerializer, **refused(409)})
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, pk: str) -> Response:
         """Ask the hosts that ended in some states again, as a new campaign."""

@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -22,12 +21,14 @@ from agents.carving import store
 from agents.carving.models import Carve, CarveState
 from campaigns.answers import sight
 from campaigns.answers.carves import carve_json, carves_of
+from campaigns.api.answer_serializers import CarveSerializer
 from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
 from fleet import confirming
+from fleet.described import BYTES, file_of, refused
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, Parameters
 
@@ -58,7 +59,7 @@ class CarvesOfCampaign(NotedReads, GenericViewSet[Campaign]):
         """Leave out what this person may not look at."""
         return cast(QuerySet[Campaign], Campaign.objects.visible_to(cast(User, self.request.user)))
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="campaigns_carves_list", responses=CarveSerializer(many=True))
     def list(self, request: Request, pk: int) -> Response:
         """Give the carves that the campaign's answers named, in order, with how much of each is here."""
         campaign = sight.seen_by(self.get_object(), cast(User, request.user))
@@ -75,7 +76,7 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
     permission_classes = [MayDownload]
     reads_of = "carve"
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(responses={**file_of(BYTES, "the archive: tar, or tar in zstd"), **refused(409)})
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
         confirming.require_in_session(request)

@@ -10,6 +10,8 @@ from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
+from fleet.described import BYTES
+
 LINES_A_CHUNK = 500
 BOM = OpenApiParameter("bom", bool, description="1: begin with a byte order mark, which old spreadsheets need")
 
@@ -17,13 +19,22 @@ BOM = OpenApiParameter("bom", bool, description="1: begin with a byte order mark
 def attachment(
     request: Request, content: Iterator[Any], name: str, content_type: str, *, in_pieces: bool = False
 ) -> StreamingHttpResponse:
-    """Send the lines as a file of that name, or pieces that are large enough already."""
+    """Send the lines as a file of that name, or pieces that are large enough already.
+
+    Who accepts plain bytes alone is given them as those, whatever they are.
+    """
     chunks: Any = content if in_pieces else _chunks(content)
     if isinstance(request._request, ASGIRequest):
         chunks = _one_by_one(chunks)
     return StreamingHttpResponse(
-        chunks, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        chunks,
+        content_type=_media_type(request, content_type),
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _media_type(request: Request, own: str) -> str:
+    return BYTES if request.headers.get("Accept", "").strip() == BYTES else own
 
 
 def _chunks(content: Iterator[Any]) -> Iterator[Any]:

@@ -9,8 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
@@ -24,10 +23,11 @@ from agents.inventory import host_names, housekeeping, labels, schemas
 from agents.models import EnrollSecret, Host, Label, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
+from campaigns.api.answer_serializers import PAGE_OF_HOST_RESULTS
 from campaigns.api.answers import Window
 from campaigns.api.latest import LatestViews
 from campaigns.api.noted import NotedReads
-from campaigns.api.secret_serializers import EnrollSecretSerializer
+from campaigns.api.secret_serializers import EnrollSecretSerializer, ShownEnrollSecretSerializer
 from campaigns.api.serializers import (
     HostSerializer,
     LabelSerializer,
@@ -35,12 +35,14 @@ from campaigns.api.serializers import (
     MembersSerializer,
     QuerySerializer,
 )
+from campaigns.api.server_serializers import TABLES, LearningSerializer, MembersCountedSerializer
 from campaigns.models import Campaign, Query, Result
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.audit import note
+from fleet.described import refused
 from fleet.errors import ConflictError, UnavailableError
 from fleet.parameters import PAGING, Parameters, choice_in, text_in
 from fleet.views import ApiView
@@ -74,7 +76,7 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         """Narrow the list to hosts that are looked for."""
         return host_filters.filtered(queryset, self.request) if self.action == "list" else queryset
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=PAGE_OF_HOST_RESULTS)
     @action(detail=True)
     def results(self, request: Request, pk: str) -> HttpResponse:
         """Give what this host answered, newest first; a page holds as many as fit 8 MB, at least one."""
@@ -100,6 +102,10 @@ class LabelPermissions(ModelPermissions):
         return super().has_permission(request, view)
 
 
+@extend_schema_view(
+    partial_update=extend_schema(responses={200: LabelSerializer, **refused(409)}),
+    destroy=extend_schema(responses={204: None, **refused(409)}),
+)
 class LabelViewSet(ApiView, ModelViewSet[Label]):
     """Groups of hosts: by hand, by SQL that hosts answer, or built in."""
 
@@ -118,6 +124,10 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         """Narrow the list to labels that are looked for."""
         search = text_in(self.request, "search") if self.action == "list" else ""
         return queryset.filter(Q(name__icontains=search) | Q(description__icontains=search)) if search else queryset
+
+    def perform_create(self, serializer: BaseSerializer[Label]) -> None:
+        """Make it, and count who is in it from the start."""
+        serializer.instance = self.get_queryset().get(pk=serializer.save().pk)
 
     def perform_update(self, serializer: BaseSerializer[Label]) -> None:
         """Change it. Raise ConflictError for a built-in one: others know it by its name."""
@@ -144,7 +154,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         )
         return self.get_paginated_response(HostSerializer(page, many=True).data)
 
-    @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=MembersSerializer, responses={200: MembersCountedSerializer, **refused(409)})
     @hosts.mapping.post
     def add_hosts(self, request: Request, pk: str) -> Response:
         """Put hosts in: `{"hosts": [ids or names]}`."""
@@ -152,7 +162,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         labels.add(label, Host.objects.filter(pk__in=found.ids))
         return self._counted(label, found)
 
-    @extend_schema(request=MembersSerializer, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=MembersSerializer, responses={200: MembersCountedSerializer, **refused(409)})
     @hosts.mapping.delete
     def remove_hosts(self, request: Request, pk: str) -> Response:
         """Take hosts out: `{"hosts": [ids or names]}`."""
@@ -188,7 +198,7 @@ class SchemaView(ApiView):
         "get": (OpenApiParameter("platform", str, enum=Platform.values), OpenApiParameter("search", str)),
     }
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=TABLES)
     def get(self, request: Request) -> Response:
         """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them."""
         found = schemas.tables(choice_in(request, "platform", Platform.values) or "", text_in(request, "search"))
@@ -200,7 +210,7 @@ class LearnView(ApiView):
 
     permission_classes = [IsAuthenticated]
 
-    @extend_schema(request=LearnSerializer, responses={202: OpenApiTypes.OBJECT})
+    @extend_schema(request=LearnSerializer, responses={202: LearningSerializer})
     def post(self, request: Request) -> Response:
         """Ask all hosts, or those of the body, for their facts, and one of each kind for its tables.
 
@@ -266,7 +276,7 @@ class EnrollSecretViewSet(
         super().initial(request, *args, **kwargs)
         confirming.require_in_session(request)
 
-    @extend_schema(responses={201: OpenApiTypes.OBJECT})
+    @extend_schema(responses={201: ShownEnrollSecretSerializer})
     def create(self, request: Request) -> Response:
         """Make a secret under a new name, or take one that hosts have from another server."""
         body = self.get_serializer(data=request.data)

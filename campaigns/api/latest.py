@@ -5,7 +5,6 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -17,7 +16,8 @@ from rest_framework.viewsets import GenericViewSet
 from campaigns.analysis.asking import check_text
 from campaigns.answers import latest
 from campaigns.answers.models import QueryView
-from campaigns.api.analysis import SqlAnswerSerializer, SqlSerializer, sql_in
+from campaigns.api.analysis import SqlSerializer, sql_in
+from campaigns.api.answer_serializers import PAGE_OF_LATEST, SqlAnswerSerializer
 from campaigns.api.answers import Window
 from campaigns.models import Query
 from fleet.api import StrictSerializer
@@ -32,10 +32,23 @@ SEE, CHANGE = "campaigns.view_query", "campaigns.change_query"
 class ViewSerializer(StrictSerializer):
     """An analysis that every run of a query shows."""
 
-    id = serializers.IntegerField(read_only=True)
-    name = serializers.CharField(max_length=100)
-    sql = serializers.CharField(trim_whitespace=False)
-    chart = serializers.ChoiceField(choices=QueryView.Chart.choices, required=False, allow_blank=True, default="")
+    id = serializers.IntegerField(read_only=True, help_text="its number")
+    name = serializers.CharField(max_length=100, help_text="its name")
+    sql = serializers.CharField(trim_whitespace=False, help_text="one SELECT of DuckDB's SQL")
+    chart = serializers.ChoiceField(
+        choices=QueryView.Chart.choices,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text='how it is drawn; "" = as a table',
+    )
+
+    example: ClassVar = {
+        "id": 2,
+        "name": "by port",
+        "sql": "SELECT port, count(*) FROM answers GROUP BY 1",
+        "chart": "",
+    }
 
 
 class LatestViews(ApiView, GenericViewSet[Query]):
@@ -52,7 +65,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
     }
     actions_that_read: ClassVar[tuple[str, ...]] = ("latest_sql",)
 
-    @extend_schema(operation_id="queries_latest", responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="queries_latest", responses=PAGE_OF_LATEST)
     @action(detail=True)
     def latest(self, request: Request, pk: str) -> Response:
         """Give of each host its newest answer over all runs, with its `age` in seconds and the `campaign` it is of.
@@ -82,7 +95,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
 
     @extend_schema(methods=["GET"], responses=ViewSerializer(many=True))
     @extend_schema(methods=["POST"], request=ViewSerializer, responses={201: ViewSerializer})
-    @action(detail=True, methods=["get", "post"], permission_classes=[IsAuthenticated])
+    @action(detail=True, methods=["get", "post"], permission_classes=[IsAuthenticated], pagination_class=None)
     def views(self, request: Request, pk: str) -> Response:
         """Give the analyses that are kept with the query, or keep one."""
         needed = SEE if request.method == "GET" else CHANGE

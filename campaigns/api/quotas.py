@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from campaigns.api.campaign_serializers import StandingSerializer
 from campaigns.api.serializers import Moment
 from campaigns.launching import quotas
 from campaigns.launching.models import Quota
@@ -20,31 +21,41 @@ from fleet.parameters import PAGING, Parameters
 from fleet.views import ApiView
 
 
-class StandingSerializer(serializers.Serializer[quotas.Standing]):
-    """One quota that one is under."""
-
-    name = serializers.ChoiceField(choices=Quota.NAMES)
-    limit = serializers.IntegerField()
-    used = serializers.IntegerField()
-    frees_at = Moment(allow_null=True, help_text="when there is more room; null = waiting is no help, or not needed")
-    is_full = serializers.BooleanField()
-
-
 class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
     """How much the members of a group, or one person, may launch and keep: null = as the settings say, 0 = any."""
 
     group = serializers.SlugRelatedField[Group](
-        slug_field="name", queryset=Group.objects.all(), allow_null=True, required=False
+        slug_field="name",
+        queryset=Group.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="name of the group; null = it is of a person",
     )
     person = serializers.SlugRelatedField[User](
-        slug_field="username", queryset=User.objects.all(), allow_null=True, required=False
+        slug_field="username",
+        queryset=User.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="name of the person; null = it is of a group",
     )
-    changed_at = Moment(read_only=True)
+    changed_at = Moment(read_only=True, help_text="when it was changed last")
 
     class Meta:
         model = Quota
         fields = ("id", "group", "person", *Quota.NAMES, "changed_by", "changed_at")
         read_only_fields = ("changed_by",)
+
+    says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
+    example: ClassVar = {
+        "id": 1,
+        "group": "Operators",
+        "person": None,
+        "open_campaigns": 5,
+        "hosts_per_hour": None,
+        "rows_kept": 1_000_000,
+        "changed_by": "ada",
+        "changed_at": "2026-01-31T08:00:00.000Z",
+    }
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let the model say what is wrong: neither group nor person, both, or a second row of one."""

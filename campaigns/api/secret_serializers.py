@@ -1,6 +1,6 @@
 """The shapes of what lets hosts and programs in: enroll secrets and tokens, without the secret itself."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -15,13 +15,17 @@ from fleet.api import StrictSerializer
 class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):
     """An enroll secret without the secret itself, which is shown once, at creation."""
 
-    created_at = Moment(read_only=True)
-    revoked_at = Moment(read_only=True)
+    created_at = Moment(read_only=True, help_text="when it was made")
+    revoked_at = Moment(read_only=True, allow_null=True, help_text="when it was revoked; null = it was not")
     valid_from = Moment(required=False, allow_null=True, help_text="null = at once")
     valid_until = Moment(required=False, allow_null=True, help_text="null = until it is revoked")
 
     labels = serializers.SlugRelatedField[Label](
-        slug_field="name", many=True, required=False, queryset=Label.objects.filter(built_in="", queries=None)
+        slug_field="name",
+        many=True,
+        required=False,
+        queryset=Label.objects.filter(built_in="", queries=None),
+        help_text="names of labels, kept by hand, that its hosts get",
     )
     secret = serializers.CharField(
         write_only=True,
@@ -33,6 +37,19 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
     class Meta:
         model = EnrollSecret
         fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+
+    says: ClassVar = {"id": "its number", "name": "its name"}
+    example: ClassVar = {
+        "id": 2,
+        "name": "laptops",
+        "valid_from": None,
+        "valid_until": "2026-12-31T23:59:59.000Z",
+        "quota": 500,
+        "labels": ["laptops"],
+        "created_at": "2026-01-01T08:00:00.000Z",
+        "revoked_at": None,
+        "secret": "q4X9mK2vT7bN5cR8",
+    }
 
     def validate_labels(self, chosen: list[Label]) -> list[Label]:
         """Let those choose labels who may change them: hosts that enroll with the secret are put in."""
@@ -48,14 +65,26 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
         return secret
 
 
+class ShownEnrollSecretSerializer(EnrollSecretSerializer):
+    """An enroll secret at its creation, the only time that it is shown."""
+
+    secret = serializers.CharField(help_text="what hosts offer to enroll; shown this once")
+
+
 class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
     """A token of the API without the token itself, which is shown once, at creation."""
 
-    owner = serializers.CharField(source="user.username", read_only=True)
-    created = Moment(read_only=True)
-    expiry = Moment(read_only=True)
-    last_used_at = Moment(read_only=True)
-    days = serializers.IntegerField(write_only=True, required=False, min_value=1, max_value=3650)
+    owner = serializers.CharField(source="user.username", read_only=True, help_text="whose it is")
+    created = Moment(read_only=True, help_text="when it was made")
+    expiry = Moment(read_only=True, allow_null=True, help_text="when it lets in no more; null = never")
+    last_used_at = Moment(read_only=True, allow_null=True, help_text="when it was used last; null = never")
+    days = serializers.IntegerField(
+        write_only=True,
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text="days it lives; left out: as the server is set (TOKEN_DAYS)",
+    )
     role = serializers.ChoiceField(
         choices=list(ROLES),
         required=False,
@@ -79,6 +108,27 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
         ]
         read_only_fields = ("last_used_from",)
 
+    nullable = ("labels",)  # a list of related things says so by no field of its own
+    says: ClassVar = {
+        "id": "its number",
+        "name": "what it is for",
+        "access": "everything its owner may, or reading only",
+        "last_used_from": "address it was used from last; null = never used",
+    }
+    example: ClassVar = {
+        "id": 9,
+        "name": "nightly report",
+        "owner": "ada",
+        "access": "read",
+        "role": "Observer",
+        "labels": None,
+        "created": "2026-01-01T08:00:00.000Z",
+        "expiry": "2026-04-01T08:00:00.000Z",
+        "last_used_at": "2026-01-31T08:00:00.000Z",
+        "last_used_from": "192.0.2.9",
+        "days": 90,
+    }
+
     def validate_labels(self, chosen: list[Label] | None) -> list[Label] | None:
         """Refuse a list that names none: such a token would see nothing."""
         if chosen is not None and not chosen:
@@ -89,3 +139,14 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
         """Tell a token of all hosts from one whose labels are gone."""
         shown = super().to_representation(instance)
         return {**shown, "labels": shown["labels"] if instance.is_scoped else None}
+
+
+class ShownTokenSerializer(TokenSerializer):
+    """A token at its creation, the only time that it is shown."""
+
+    token = serializers.CharField(read_only=True, help_text="what a program sends; shown this once")
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+
+    example: ClassVar = {**TokenSerializer.example, "token": "5f2c9e81d0a4"}

@@ -1,24 +1,22 @@
 """The shapes of what the API takes and gives."""
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from django.contrib.auth.models import User
 from django.db import transaction
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field, inline_serializer
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.inventory import kept_sql, label_sql, labels
 from agents.models import Host, Label
 from campaigns.answers.results import timestamp
 from campaigns.launching import rights
-from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
 from campaigns.models import Query, Target
 from campaigns.people import scopes
 from campaigns.selecting.earlier_targets import Earlier
+from campaigns.states import State
 from fleet.api import StrictSerializer
-from fleet.errors import BadInputError, ForbiddenError
+from fleet.errors import BadInputError
 from fleet.parameters import moment_of
 from fleet.text import is_text
 
@@ -43,122 +41,30 @@ class Moment(serializers.DateTimeField):
 class HostName(serializers.Serializer[Any]):
     """A host of a campaign, by the name it had then."""
 
-    id = serializers.IntegerField()
-    hostname = serializers.CharField()
+    id = serializers.IntegerField(help_text="id of the host")
+    hostname = serializers.CharField(help_text="its name at that time")
 
-
-class PlacedHostSerializer(serializers.Serializer[Any]):
-    """A host and the seq of its result."""
-
-    seq = serializers.IntegerField()
-    host = HostName()
-
-
-class RowSerializer(PlacedHostSerializer):
-    """One row of a host's answer."""
-
-    row = serializers.DictField(child=serializers.CharField())
-    truncated = serializers.BooleanField(help_text="the host answered more rows than were kept")
-
-
-class GroupSerializer(serializers.Serializer[Any]):
-    """What hosts have in common."""
-
-    key = serializers.CharField()
-    values = serializers.DictField(child=serializers.CharField(allow_null=True))
-    hosts = serializers.IntegerField()
-    rows = serializers.IntegerField()
-    answer = serializers.ListField(
-        child=serializers.DictField(child=serializers.CharField()),
-        required=False,
-        help_text="without `by`: the first rows of the answer",
-    )
-
-
-def page_of(item: type[serializers.BaseSerializer[Any]]) -> Any:
-    """Give the shape of a page without a count."""
-    link = serializers.URLField(allow_null=True)
-    members = {"next": link, "previous": serializers.URLField(allow_null=True), "results": item(many=True)}
-    return inline_serializer(f"PageOf{item.__name__.removesuffix('Serializer')}s", members)
-
-
-class OrderSerializer(StrictSerializer):
-    """The body of a launch."""
-
-    sql = serializers.CharField(required=False, trim_whitespace=False, allow_blank=True)
-    query = serializers.IntegerField(required=False, allow_null=True, help_text="id of a saved query")
-    target = serializers.JSONField()
-    timeout = serializers.IntegerField(required=False, default=DEFAULT_TIMEOUT, help_text="seconds")
-    name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
-    reason = serializers.CharField(required=False, default="", allow_blank=True, help_text="2,000 characters at most")
-    answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
-    start_at = Moment(required=False, allow_null=True, help_text="date, time and zone")
-    rollout = serializers.JSONField(required=False, allow_null=True)
-    include_late_joiners = serializers.BooleanField(required=False, default=False)
-    force = serializers.BooleanField(
-        required=False, default=False, help_text="ask hosts whose learned tables speak against the SQL as well"
-    )
-
-    def order(self, by: User) -> Order:
-        """Give what was asked for. Raise BadInputError when it says nothing or two things."""
-        data = dict(self.validated_data)
-        query_id, sql = data.pop("query", None), data.pop("sql", None)
-        if (query_id is None) == (sql is None):
-            raise BadInputError("give either sql or query, the id of a saved query", "sql")
-        query = _saved(query_id, by)
-        return Order(sql=query.sql if query else sql, query=query, **data)
-
-
-def _saved(query_id: int | None, by: User) -> Query | None:
-    """Give a saved query; None = none was named. Raise BadInputError for an unknown one.
-
-    Raise ForbiddenError when it would be launched unseen: the campaign shows its SQL.
-    """
-    if query_id is None:
-        return None
-    if not by.has_perm("campaigns.view_query"):
-        raise ForbiddenError(f"query {query_id} needs campaigns.view_query", "query")
-    query = Query.objects.filter(pk=query_id).first()
-    if query is None:
-        raise BadInputError(f"query {query_id} is unknown", "query")
-    return query
-
-
-class EstimateSerializer(OrderSerializer):
-    """The body of an estimate: that of a launch. The SQL may be left out."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Take no SQL for empty SQL."""
-        return attrs if attrs.get("query") is not None else {"sql": "", **attrs}
+    example: ClassVar = {"id": 7, "hostname": "web-01.example"}
 
 
 class SwitchSerializer(StrictSerializer):
     """Why live queries are switched off."""
 
-    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+    reason = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=1000, help_text="shown to whoever launches"
+    )
 
-
-class CampaignChange(StrictSerializer):
-    """What may be changed of a campaign."""
-
-    name = serializers.CharField(required=False, allow_blank=True, max_length=200)
-    pinned = serializers.BooleanField(required=False)
-
-
-class RerunSerializer(StrictSerializer):
-    """Which hosts are asked again."""
-
-    states = serializers.ListField(child=serializers.CharField(), help_text="final states")
+    example: ClassVar = {"reason": "a query was too heavy"}
 
 
 class TargetSerializer(serializers.ModelSerializer[Target]):
     """One host of a campaign, with its state."""
 
-    host = serializers.SerializerMethodField()
-    online = serializers.BooleanField()
+    host = serializers.SerializerMethodField(help_text="who is asked")
+    online = serializers.BooleanField(help_text="it is online")
     truncated = serializers.BooleanField(help_text="it answered more rows than were kept")
-    delivered_at = Moment()
-    answered_at = Moment()
+    delivered_at = Moment(allow_null=True, help_text="when the SQL was handed to it last; null = it was not")
+    answered_at = Moment(allow_null=True, help_text="when its answer came; null = none came")
 
     class Meta:
         model = Target
@@ -167,6 +73,35 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
             *("wall_ms", "user_ms", "system_ms", "memory_bytes", "truncated"),
         )
 
+    says: ClassVar = {
+        "state": "what became of it",
+        "late": "its answer came after the end",
+        "deliveries": "how often the SQL was handed to it",
+        "error": 'what the host reported; "" = nothing',
+        "row_count": "rows that are kept",
+        "wall_ms": "milliseconds the SQL took there; null = not told",
+        "user_ms": "milliseconds of its processors, for the program; null = not told",
+        "system_ms": "milliseconds of its processors, for the system; null = not told",
+        "memory_bytes": "bytes it took; null = not told",
+    }
+    example: ClassVar = {
+        "host": HostName.example,
+        "state": "answered",
+        "late": False,
+        "online": True,
+        "deliveries": 1,
+        "delivered_at": "2026-01-31T08:00:00.900Z",
+        "answered_at": "2026-01-31T08:00:01.250Z",
+        "error": "",
+        "row_count": 3,
+        "wall_ms": 12,
+        "user_ms": 8,
+        "system_ms": 3,
+        "memory_bytes": 180_224,
+        "truncated": False,
+    }
+
+    @extend_schema_field(HostName)
     def get_host(self, target: Target) -> dict[str, Any]:
         """Give id and the hostname as it was then."""
         return {"id": target.host_id, "hostname": target.hostname}
@@ -175,13 +110,15 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
 class HostSerializer(serializers.ModelSerializer[Host]):
     """An enrolled machine."""
 
-    labels = serializers.SlugRelatedField[Label](slug_field="name", many=True, read_only=True)
-    online = serializers.BooleanField(read_only=True)
-    last_seen = Moment(read_only=True)
-    enrolled_at = Moment(read_only=True)
-    details_at = Moment(read_only=True)
-    in_doubt_since = Moment(read_only=True)
-    revoked_at = Moment(read_only=True)
+    labels = serializers.SlugRelatedField[Label](
+        slug_field="name", many=True, read_only=True, help_text="names of the labels it is in"
+    )
+    online = serializers.BooleanField(help_text="it asked within a minute, or runs a query")
+    last_seen = Moment(allow_null=True, help_text="when it last asked; null = never since it enrolled")
+    enrolled_at = Moment(help_text="when it enrolled last")
+    details_at = Moment(allow_null=True, help_text="when it told its facts last; null = never")
+    in_doubt_since = Moment(allow_null=True, help_text="when a second machine was noticed; null = none was")
+    revoked_at = Moment(allow_null=True, help_text="when it was revoked; null = it is enrolled")
 
     class Meta:
         model = Host
@@ -191,6 +128,46 @@ class HostSerializer(serializers.ModelSerializer[Host]):
             *("labels", "online", "last_seen", "details_at", "enrolled_at", "revoked_at"),
             *("in_doubt_since", "in_doubt_reason", "platform_contradiction"),
         )
+        read_only_fields = fields
+
+    says: ClassVar = {
+        "id": "its number",
+        "host_identifier": "as it sends it",
+        "hostname": "its name now",
+        "uuid": 'of its hardware; "" = not told',
+        "hardware_serial": 'of its hardware; "" = not told',
+        "platform": "family of its operating system",
+        "os_name": "name of its operating system or distribution",
+        "os_version": "version of it",
+        "osquery_version": "of its agent",
+        "cpu_brand": "its processor",
+        "in_doubt_reason": 'what was noticed; "" = nothing',
+    }
+    example: ClassVar = {
+        "id": 7,
+        "host_identifier": "4c4c4544-0042",
+        "hostname": "web-01.example",
+        "uuid": "4c4c4544-0042",
+        "hardware_serial": "PF1XYZ",
+        "platform": "linux",
+        "os_name": "Debian GNU/Linux",
+        "os_version": "12.5",
+        "osquery_version": "5.23.0",
+        "extensions": "",
+        "distributed_interval": 2,
+        "cpu_brand": "Xeon",
+        "physical_memory": 8_589_934_592,
+        "address": "192.0.2.7",
+        "labels": ["web"],
+        "online": True,
+        "last_seen": "2026-01-31T08:00:00.000Z",
+        "details_at": "2026-01-31T07:30:00.000Z",
+        "enrolled_at": "2026-01-01T08:00:00.000Z",
+        "revoked_at": None,
+        "in_doubt_since": None,
+        "in_doubt_reason": "",
+        "platform_contradiction": "",
+    }
 
 
 class QueriesField(serializers.DictField):
@@ -203,7 +180,20 @@ class QueriesField(serializers.DictField):
         return {query.platform: query.sql for query in value.all()}
 
 
-@extend_schema_field(OpenApiTypes.OBJECT)
+class HostsOfSerializer(serializers.Serializer[Any]):
+    """Hosts of a campaign: by what became of them there, by the group of their answer, or both."""
+
+    campaign = serializers.IntegerField(help_text="id of the campaign")
+    states = serializers.ListField(
+        child=serializers.ChoiceField(choices=State.choices), required=False, help_text="states they are in there"
+    )
+    group = serializers.CharField(required=False, help_text="key of a group, as `groups/` gives it")
+
+    shows: ClassVar = {"group": "WyJwb3J0Il0.5f2c"}
+    example: ClassVar = {"campaign": 12, "states": ["failed"]}
+
+
+@extend_schema_field(HostsOfSerializer)
 class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
     """`{"campaign": id, "states": [...]}` or `{"campaign": id, "group": key}`: its hosts as they are now."""
 
@@ -215,19 +205,60 @@ class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
         return earlier
 
 
+FROM = "hosts of a campaign, as they are now; not beside `queries`"
+
+
+class LabelStateSerializer(serializers.Serializer[Any]):
+    """How the SQL of a label fares on one platform."""
+
+    written_by = serializers.CharField(help_text="who wrote it")
+    written_at = Moment(allow_null=True, help_text="when it was written")
+    answered_at = Moment(allow_null=True, help_text="when a host answered it last; null = none did")
+    failed_at = Moment(allow_null=True, help_text="when a host failed on it last; null = none did")
+    last_error = serializers.CharField(help_text='what that host reported; "" = nothing')
+    denylisted = serializers.IntegerField(help_text="hosts that refuse it since they died of it")
+    stopped_at = Moment(allow_null=True, help_text="when the brake stopped it; null = it is asked")
+    trouble = serializers.CharField(help_text='what is wrong, in words; "" = nothing')
+
+    example: ClassVar = {
+        "written_by": "ada",
+        "written_at": "2026-01-01T08:00:00.000Z",
+        "answered_at": "2026-01-31T08:00:00.000Z",
+        "failed_at": None,
+        "last_error": "",
+        "denylisted": 0,
+        "stopped_at": None,
+        "trouble": "",
+    }
+
+
 class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
     """A group of hosts: by hand, by SQL (`queries`), or built in."""
 
-    hosts_count = serializers.IntegerField(read_only=True)
-    built_in = serializers.BooleanField(read_only=True)
+    hosts_count = serializers.IntegerField(read_only=True, help_text="members that you see")
+    built_in = serializers.BooleanField(read_only=True, help_text="all hosts of a platform; it stays as it is")
     queries = QueriesField(required=False, help_text="SQL by platform; a host that answers a row is a member")
     queries_state = serializers.SerializerMethodField(help_text="by platform: who wrote the SQL, and what is wrong")
-    created_at = Moment(read_only=True)
+    created_at = Moment(read_only=True, help_text="when it was made")
 
     class Meta:
         model = Label
         fields = ("id", "name", "description", "built_in", "queries", "queries_state", "hosts_count", "created_at")
 
+    says: ClassVar = {"id": "its number", "name": "its name", "description": "what it is for"}
+    shows: ClassVar = {"from": HostsOfSerializer.example}
+    example: ClassVar = {
+        "id": 4,
+        "name": "web",
+        "description": "what serves pages",
+        "built_in": False,
+        "queries": {"linux": "SELECT 1 FROM processes WHERE name = 'nginx'"},
+        "queries_state": {"linux": LabelStateSerializer.example},
+        "hosts_count": 12,
+        "created_at": "2026-01-01T08:00:00.000Z",
+    }
+
+    @extend_schema_field(serializers.DictField(child=LabelStateSerializer()))
     def get_queries_state(self, label: Label) -> dict[str, dict[str, Any]]:
         """Say who wrote the SQL of each platform, when hosts could and could not run it, and what is wrong with it.
 
@@ -261,7 +292,7 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Add `from`, which Python keeps for itself."""
-        return {**super().get_fields(), "from": HostsOfCampaignField(required=False, write_only=True)}
+        return {**super().get_fields(), "from": HostsOfCampaignField(required=False, write_only=True, help_text=FROM)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse hosts by hand beside SQL."""
@@ -300,7 +331,9 @@ class HostReference(serializers.Field[Any, Any, Any, Any]):
 class MembersSerializer(StrictSerializer):
     """Hosts to be put into or taken out of a label."""
 
-    hosts = serializers.ListField(child=HostReference(), max_length=100_000)
+    hosts = serializers.ListField(child=HostReference(), max_length=100_000, help_text="ids or names")
+
+    example: ClassVar = {"hosts": [7, "web-02.example"]}
 
 
 class LearnSerializer(StrictSerializer):
@@ -310,17 +343,33 @@ class LearnSerializer(StrictSerializer):
         child=HostReference(), max_length=50_000, required=False, help_text="ids or names; left out: all hosts"
     )
 
+    example: ClassVar = {"hosts": [7]}
+
 
 class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
     """Saved SQL with a name."""
 
-    created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
-    created_at = Moment(read_only=True)
-    updated_at = Moment(read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", read_only=True, default=None, allow_null=True, help_text="null = nobody any more"
+    )
+    created_at = Moment(read_only=True, help_text="when it was saved first")
+    updated_at = Moment(read_only=True, help_text="when it was changed last")
 
     class Meta:
         model = Query
         fields = ("id", "name", "sql", "description", "observer_can_run", "created_by", "created_at", "updated_at")
+
+    says: ClassVar = {"id": "its number", "name": "its name", "sql": "what it asks", "description": "what it is for"}
+    example: ClassVar = {
+        "id": 3,
+        "name": "ports",
+        "sql": "SELECT pid, port, address FROM listening_ports",
+        "description": "who listens where",
+        "observer_can_run": True,
+        "created_by": "ada",
+        "created_at": "2026-01-01T08:00:00.000Z",
+        "updated_at": "2026-01-01T08:00:00.000Z",
+    }
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Let those write what observers run who may launch it themselves."""

@@ -5,7 +5,6 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
 from rest_framework.exceptions import PermissionDenied
@@ -16,9 +15,8 @@ from rest_framework.response import Response
 from agents.board import heartbeats
 from agents.board.health import health
 from agents.enrolling import config_document
-from campaigns.api.serializers import (
-    SwitchSerializer,
-)
+from campaigns.api.serializers import SwitchSerializer
+from campaigns.api.server_serializers import StatusSerializer, SwitchedSerializer
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
 from campaigns.people import scopes
@@ -32,7 +30,7 @@ class StatusView(ApiView):
 
     permission_classes = [IsAuthenticated]
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=StatusSerializer)
     def get(self, request: Request) -> Response:
         """Give `board: null` while Redis is away, and to those who see some hosts only: it counts those of all."""
         found = health()
@@ -70,7 +68,7 @@ class SwitchView(ApiView):
     permission_classes = [IsAuthenticated]
     on = False
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=SwitchSerializer, responses=SwitchedSerializer)
     def post(self, request: Request) -> Response:
         """Stop all campaigns and refuse new ones, or allow them again. `{"reason"}` is shown to whoever launches."""
         user = cast(User, request.user)

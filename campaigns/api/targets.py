@@ -5,7 +5,6 @@ from typing import Any, ClassVar, cast
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -20,6 +19,7 @@ from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
 from campaigns.states import State
+from fleet.described import file_of
 from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.spreadsheets import HOST_COLUMNS, csv_lines
 
@@ -56,7 +56,7 @@ class TargetViews(NotedReads, GenericViewSet[Campaign]):
         search = text_in(request, "search")
         return targets.filter(hostname__icontains=search) if search else targets
 
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @extend_schema(responses=file_of("text/csv", "a line for each host", "host,host_id,state,late,…"))
     def targets_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every host of a campaign and its state as a table."""
         names = [name for name in TargetSerializer.Meta.fields if name != "host"]

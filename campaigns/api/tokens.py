@@ -4,7 +4,6 @@ from typing import ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status
 from rest_framework.permissions import IsAuthenticated
@@ -12,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.api.secret_serializers import TokenSerializer
+from campaigns.api.secret_serializers import ShownTokenSerializer, TokenSerializer
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
 from fleet.api import refuse_body
@@ -52,7 +51,7 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
         refuse_body(self.request)
         instance.delete()
 
-    @extend_schema(responses={201: OpenApiTypes.OBJECT})
+    @extend_schema(responses={201: ShownTokenSerializer})
     def create(self, request: Request) -> Response:
         """Make a token."""
         confirming.require_in_session(request)

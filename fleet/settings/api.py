@@ -26,7 +26,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fleet.api.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["fleet.api.StrictJson"],
     "DEFAULT_PAGINATION_CLASS": "fleet.api.Pages",
-    "DEFAULT_SCHEMA_CLASS": "fleet.openapi.DocumentedParameters",
+    "DEFAULT_SCHEMA_CLASS": "fleet.openapi.ExactAnswers",
     "EXCEPTION_HANDLER": "fleet.refusals.error_response",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter but where a view declares it
@@ -50,7 +50,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None},  # it would send the schema to a foreign server
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "fleet.openapi.complete"],
     "ENUM_NAME_OVERRIDES": {
+        "AnswerStateEnum": "campaigns.api.answer_serializers.ANSWERS",
+        "StatusEnum": "campaigns.states.Status",
+        "PlatformEnum": "agents.models.Platform",
+        "CarveStateEnum": "agents.carving.models.CarveState",
         "StateEnum": "campaigns.states.State",
         "ApprovalStateEnum": "campaigns.launching.models.Approval.State",
     },
