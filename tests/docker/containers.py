@@ -142,3 +142,19 @@ def services_of(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any
         copies = service.get("deploy", {}).get("replicas", 1)
         for number in range(1, copies + 1):
             yield (name if copies == 1 else f"{name}-{number}"), {**service, "environment": given}
+
+
+def read_unit(name: str) -> dict[str, list[str]]:
+    """Read a unit of docker/systemd with what all have: each directive and its values; an empty one begins anew."""
+    found: dict[str, list[str]] = {}
+    for file in (DOCKER / "systemd" / "fleet-.service.d" / "all.conf", DOCKER / "systemd" / name):
+        for line in file.read_text().splitlines():
+            directive, is_one, value = line.partition("=")
+            if is_one and not line.startswith("#"):
+                found[directive] = [*found.get(directive, []), value] if value else []
+    return found
+
+
+def unit_command(name: str) -> list[str]:
+    """Give what a unit starts; `%%` is systemd's way to write one `%`."""
+    return words(read_unit(name)["ExecStart"][0].replace("%%", "%"))

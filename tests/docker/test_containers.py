@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 
 from fleet.demo.certificates import Certificates
 from fleet.embedded.postgres import EmbeddedPostgres
-from tests.docker.containers import DOCKER, ROOT, Container, read_compose, services_of
+from tests.docker.containers import DOCKER, ROOT, Container, read_compose, read_env_file, read_unit, services_of
 from tests.end_to_end.conftest import wait_for
 from tests.servers import open_folder
 
@@ -113,6 +112,13 @@ class Installation:
             assert times == 1, tier
         (self.folder / "haproxy.cfg").write_text(self.containers["edge"].placed(text))
 
+    def wait_until_healthy(self) -> None:
+        """Return when every container is healthy by its own check."""
+        waiting = [container for container in self.containers.values() if is_started(container)]
+        assert len(waiting) >= len(self.containers) - len(LAST)
+        for container in waiting:  # one after the other: each check is a process, and the others still start
+            wait_for(lambda container=container: not container.trouble(), WITHIN)
+
     def prepare(self) -> None:
         """Make an administrator, a token and an enroll secret, as one does within a console's container."""
         for name in ("admin-password", "token", "enroll-secret"):
@@ -137,26 +143,19 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
+    """Start all once; at the end every container has to stop within its time, and without a word about trouble."""
     found = Installation(open_folder())
     try:
         found.start()
+        found.wait_until_healthy()
         yield found
     finally:
         found.stop()
+    assert "Traceback" not in "".join(container.log.read_text() for container in found.containers.values())
 
 
 def is_started(container: Container) -> bool:
     return container.process is not None
-
-
-def test_every_container_is_healthy_by_its_own_check(installation: Installation) -> None:
-    waiting = [container for container in installation.containers.values() if is_started(container)]
-    assert len(waiting) >= 10
-    deadline = time.monotonic() + WITHIN
-    while waiting:
-        troubles = {container: trouble for container in waiting if (trouble := container.trouble())}
-        waiting = list(troubles)
-        assert time.monotonic() < deadline, list(troubles.values())
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +200,11 @@ def events_of(installation: Installation, service: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def test_an_agent_answers_through_the_edge(answered: int) -> None:
+def test_every_container_is_healthy_and_an_agent_answers_through_the_edge(
+    installation: Installation, answered: int
+) -> None:
     assert answered == 1
+    assert "".join(container.trouble() for container in installation.containers.values()) == ""
 
 
 @pytest.mark.parametrize("service", ["console", "worker", "gateway", "collector"])
@@ -231,13 +233,49 @@ def test_people_are_told_of_their_own_address_and_monitors_stay_outside(
         assert http.get("/api/osquery/enroll").headers["content-type"] == "application/json"
 
 
-def test_the_replica_follows(installation: Installation, answered: int) -> None:
-    assert installation.containers["redis-replica"].trouble() == ""
+def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) -> None:
+    """Its other units start what compose.yml starts, as tests/docker/test_systemd.py says."""
+    unit, handed = read_unit("fleet-web.service"), installation.folder / "handed"
+    own = installation.certificates.server, installation.certificates.server_key
+    etc = dict(zip(("/etc/fleet-live-queries/server.pem", "/etc/fleet-live-queries/server-key.pem"), own, strict=True))
+    handed.mkdir()
+    for credential in unit["LoadCredential"]:
+        name, _, path = credential.partition(":")
+        shutil.copy(etc[path] if path in etc else installation.secrets / Path(path).name, handed / name)
+    given = dict(pair.split("=", 1) for line in unit["Environment"] for pair in line.split())
+    given |= read_env_file(DOCKER / "systemd" / "settings.env")
+    assert unit["EnvironmentFile"] == ["/etc/fleet-live-queries/settings.env"]
+    port, password = free_port(), (installation.secrets / "database_password").read_text()
+    sockets = quote(str(installation.postgres._socket_folder), safe="")
+    places = {
+        r"/opt/fleet-live-queries": str(ROOT),
+        r"%d\b": str(handed),
+        r"/var/lib/fleet-live-queries": f"{installation.folder}/data",
+        r"fleet@%2Fvar%2Frun%2Fpostgresql": f"fleet:{password}@{sockets}",
+        r"\b6379\b": str(installation.ports["redis"]),
+        r"\b443\b": str(port),
+        r"0\.0\.0\.0": "127.0.0.1",
+    }
+    spec = {
+        "command": unit["ExecStart"][0],
+        "environment": given,
+        "tmpfs": ["/tmp"],  # noqa: S108 - PrivateTmp
+        "read_only": unit["ProtectSystem"] == ["strict"],
+        "stop_grace_period": unit["TimeoutStopSec"][0],
+    }
+    web = Container("systemd-web", installation.folder, spec, places)
+    trust = ssl.create_default_context(cafile=str(installation.certificates.ca))
 
+    def answers() -> bool:
+        assert web.process is not None
+        assert web.process.poll() is None, web.said()
+        try:
+            return httpx.get(f"https://localhost:{port}/livez", verify=trust).status_code == 200
+        except httpx.TransportError:
+            return False
 
-def test_every_container_stops_within_its_time(installation: Installation, answered: int) -> None:
-    """The last one here: nothing is left to be killed."""
-    for name in sorted(installation.containers, key=lambda name: (name in FIRST, name not in LAST)):
-        installation.containers[name].stop()
-
-    assert "Traceback" not in "".join(container.log.read_text() for container in installation.containers.values())
+    web.start()
+    try:
+        wait_for(answers, WITHIN)
+    finally:
+        web.stop()

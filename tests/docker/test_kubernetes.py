@@ -99,6 +99,12 @@ def test_a_role_is_started_as_compose_starts_it(role: str) -> None:
     assert secrets_of(pod(role)) == set(theirs["secrets"])
 
 
+def test_no_role_of_compose_is_missing() -> None:
+    ours = {name for name, service in COMPOSE.items() if service["image"] == "fleet-live-queries"}
+
+    assert set(ROLES) == ours - {"migrate"}
+
+
 def test_the_job_does_what_compose_does_first() -> None:
     job = BY_KIND["Job", "migrate"]["spec"]["template"]["spec"]
     first, then = job["initContainers"][0], job["containers"][0]

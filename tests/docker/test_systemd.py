@@ -1,0 +1,101 @@
+"""The units of docker/systemd, as far as they are looked at without systemd as the first process."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docker.containers import DOCKER, ROOT, read_compose, read_env_file, read_unit, unit_command, words
+
+UNITS = sorted(path.name for path in (DOCKER / "systemd").glob("*.service"))
+COMPOSE = read_compose()["services"]
+ROLES = sorted(
+    {name for name, service in COMPOSE.items() if service["image"] == "fleet-live-queries"} - {"gateway", "console"}
+)
+PLACE = "/opt/fleet-live-queries"
+INTERPRETER = f"{PLACE}/.venv/bin/"
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not here (Debian has it)"
+)
+
+
+def analyzed(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Let systemd-analyze look at the units, as if they were installed, with programs of here."""
+    folder = tmp_path / "units"
+    shutil.copytree(DOCKER / "systemd", folder, dirs_exist_ok=True)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.write_text(file.read_text().replace(PLACE, str(ROOT)))
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"}
+    command = ["systemd-analyze", "--no-pager", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=folder)
+
+
+@needs_systemd
+@pytest.mark.parametrize("is_behind_nginx", [False, True])
+def test_systemd_finds_nothing_to_say_of_the_units(tmp_path: Path, *, is_behind_nginx: bool) -> None:
+    if is_behind_nginx:
+        (tmp_path / "units" / "fleet-web.service.d").mkdir(parents=True)
+        shutil.copy(DOCKER / "systemd" / "behind-nginx.conf", tmp_path / "units" / "fleet-web.service.d")
+
+    looked = analyzed(tmp_path, "verify", "fleet.target", *UNITS)
+
+    assert (looked.returncode, looked.stdout + looked.stderr) == (0, "")
+
+
+@needs_systemd
+def test_a_mistake_in_a_unit_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "units" / "fleet-beat.service.d").mkdir(parents=True)
+    (tmp_path / "units" / "fleet-beat.service.d" / "wrong.conf").write_text("[Service]\nRestrat=always\n")
+
+    assert "Restrat" in analyzed(tmp_path, "verify", "fleet-beat.service").stderr
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_unit_is_little_exposed(unit: str, tmp_path: Path) -> None:
+    looked = analyzed(tmp_path, "security", "--offline=yes", "--threshold=16", unit)
+
+    assert looked.returncode == 0, looked.stdout.strip().splitlines()[-1:]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_unit_starts_what_compose_starts(role: str) -> None:
+    """Gateway and console are one web here. What compose.yml says is run by tests/docker/test_containers.py."""
+    program, *arguments = unit_command(f"fleet-{role}.service")
+    theirs = words(COMPOSE[role]["command"])
+
+    assert program.startswith(INTERPRETER)
+    assert [program.removeprefix(INTERPRETER), *arguments] == theirs
+
+
+def test_the_target_wants_every_unit() -> None:
+    wanted = re.search(r"^Wants=(.*)$", (DOCKER / "systemd" / "fleet.target").read_text(), re.MULTILINE)
+
+    assert wanted is not None
+    assert {*wanted[1].split(), "fleet-migrate.service"} == set(UNITS)
+
+
+def test_each_unit_is_handed_its_own_secrets_alone() -> None:
+    handed = {unit: {each.partition(":")[0] for each in read_unit(unit)["LoadCredential"]} for unit in UNITS}
+
+    assert handed.pop("fleet-web.service") >= {"secret_key", "node_key_secrets", "redis_password"}
+    assert all(each == {"redis_password"} for each in handed.values())
+
+
+def test_no_setting_of_the_units_is_a_secret() -> None:
+    given = read_env_file(DOCKER / "systemd" / "settings.env")
+
+    assert not [name for name, value in given.items() if re.search("SECRET|PASSWORD|TOKEN", name) and value]
+    assert not [value for value in given.values() if re.search(r"://[^/@]*:[^/@]+@", value)]
+
+
+def test_the_document_names_files_that_are_there() -> None:
+    text = (ROOT / "docs" / "install.md").read_text()
+
+    named = set(re.findall(r"docker/[\w./-]*\w", text))
+    assert {"docker/requirements.lock", "docker/make-secrets", "docker/systemd/settings.env"} <= named
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and name != "docker/systemd/fleet"] == []
