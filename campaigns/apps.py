@@ -36,7 +36,7 @@ def _watch() -> None:
     watch(Campaign, "campaign", ("name", "pinned"), only_changes=True)
     watch(Query, "query", ("name", "sql", "description", "observer_can_run"))
     watch(Scope, "scope", ("group",), ("labels",))
-    watch(ApiToken, "token", ("name", "access", "role", "expiry", "user"), ("labels",))
+    watch(ApiToken, "token", ("name", "access", "role", "tools_may_launch", "expiry", "user"), ("labels",))
 
 
 def _write_groups(**_: object) -> None:

@@ -15,7 +15,7 @@ from agents.models import Label
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from fleet.addresses import address_of
-from fleet.errors import ForbiddenError
+from fleet.errors import BadInputError, ForbiddenError
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -40,6 +40,12 @@ class Wanted(NamedTuple):
     access: str = "run"
     role: str = ""  # "" = whatever its owner may
     labels: Sequence[Label] | None = None  # hosts that bear one of them; None = all that its owner sees
+    tools_may_launch: bool = False  # of language models, at /mcp
+
+    def check(self) -> None:
+        """Raise BadInputError when it says two things."""
+        if self.tools_may_launch and self.access == Access.READ:
+            raise BadInputError("tools_may_launch needs a token that is good for more than reading", "tools_may_launch")
 
     def within(self, other: "ApiToken") -> "Wanted":
         """Narrow it to what the token may that asks for it. Raise ForbiddenError when it names more."""
@@ -64,13 +70,18 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         return cast("tuple[ApiToken, str]", super().create(user, **stamped))
 
     def make(self, user: User, wanted: "Wanted", made_by: "ApiToken | None" = None) -> "tuple[ApiToken, str]":
-        """Make one. One that a token makes is good for no more, and lives no longer. Raise ForbiddenError."""
+        """Make one. One that a token makes is good for no more, and lives no longer.
+
+        Raise ForbiddenError, or BadInputError.
+        """
         life = timedelta(days=wanted.days or settings.TOKEN_DAYS)
         if made_by is not None:
             wanted = wanted.within(made_by)
             life = min(life, made_by.expiry - timezone.now()) if made_by.expiry else life
+        wanted.check()
         labels = wanted.labels
-        fields = {"name": wanted.name, "access": wanted.access, "role": wanted.role, "is_scoped": labels is not None}
+        kept = ("name", "access", "role", "tools_may_launch")
+        fields = {"is_scoped": labels is not None, **{name: getattr(wanted, name) for name in kept}}
         with transaction.atomic():
             made, token = self.create(user, expiry=life, **fields)
             made.labels.set(labels or ())
@@ -110,6 +121,9 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     labels: "models.ManyToManyField[Label, Any]" = models.ManyToManyField(Label, blank=True, related_name="tokens")
     # Whether labels limit it: one whose labels were all deleted since sees nothing, not everything.
     is_scoped = models.BooleanField(default=False, editable=False)
+    tools_may_launch = models.BooleanField(
+        default=False, help_text="whether a language model that works with it, at /mcp, may launch"
+    )
     is_throttled = models.BooleanField(default=True, editable=False)
     password_stamp = models.CharField(max_length=32, default="", editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)

@@ -66,6 +66,7 @@ class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
         "token_key",
         "access",
         "role",
+        "tools_may_launch",
         "created",
         "expiry",
         "last_used_at",

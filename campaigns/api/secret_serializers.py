@@ -103,7 +103,7 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
     class Meta:
         model = ApiToken
         fields = [
-            *("id", "name", "owner", "access", "role", "labels", "created", "expiry"),
+            *("id", "name", "owner", "access", "role", "labels", "tools_may_launch", "created", "expiry"),
             *("last_used_at", "last_used_from", "days"),
         ]
         read_only_fields = ("last_used_from",)

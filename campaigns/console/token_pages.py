@@ -14,6 +14,7 @@ from campaigns.console.access import needs, user_of
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
+from fleet.errors import BadInputError
 
 SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
 AS_OWNER = ("", "whatever I may")
@@ -37,6 +38,11 @@ class TokenForm(forms.Form):
         label="Only hosts of",
         help_text="None chosen: all hosts that you see.",
     )
+    tools_may_launch = forms.BooleanField(
+        required=False,
+        label="Language models may launch with it",
+        help_text="They use it at /mcp. Off: their tools only look.",
+    )
     days = forms.IntegerField(min_value=1, max_value=3650, label="Days it lives")
 
 
@@ -51,7 +57,11 @@ def tokens(request: HttpRequest) -> HttpResponse:
         return _page(request, form, status=400)
     confirming.require(request)
     wanted = {**form.cleaned_data, "labels": list(form.cleaned_data["labels"]) or None}
-    _, token = ApiToken.objects.make(user_of(request), Wanted(**wanted))
+    try:
+        _, token = ApiToken.objects.make(user_of(request), Wanted(**wanted))
+    except BadInputError as error:
+        form.add_error(error.field, error.sentence)
+        return _page(request, form, status=400)
     return _page(request, _new_form(), token=token, status=201)
 
 

@@ -112,6 +112,22 @@ def test_a_token_makes_none_that_may_more(boss: User) -> None:
     assert "'db'" in refused[1].json()["error"]
 
 
+def test_a_token_lets_tools_launch_only_where_it_was_made_to(boss: User) -> None:
+    token = made(boss)
+
+    given = [
+        ask(token, "tokens/", "post", name="a"),
+        ask(token, "tokens/", "post", name="b", tools_may_launch=True),
+        ask(token, "tokens/", "post", name="c", tools_may_launch=True, access="read"),
+    ]
+    line = AuditEvent.objects.get(action="token.made", details__name="b")
+
+    assert [answer.status_code for answer in given] == [201, 201, 400]
+    assert [answer.json()["tools_may_launch"] for answer in given[:2]] == [False, True]
+    assert "tools_may_launch" in given[2].json()["fields"]
+    assert line.details["tools_may_launch"] is True
+
+
 @pytest.mark.parametrize("body", [{"role": "Root"}, {"labels": []}, {"labels": ["nowhere"]}, {"days": 0}])
 def test_what_no_token_has_is_refused_by_name(boss: User, body: Any) -> None:
     answer = ask(made(boss), "tokens/", "post", name="x", **body)

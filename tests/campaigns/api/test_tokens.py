@@ -151,6 +151,10 @@ def test_people_make_and_take_away_their_own_on_a_page(client: Client) -> None:
     assert token not in page
     assert client.post("/tokens/", {"name": "", "access": "all", "days": "0"}).status_code == 400
     mine = ApiToken.objects.get(user=owner)
+    model = {"name": "model", "days": "7", "tools_may_launch": "on"}
+    assert "good for more than reading" in client.post("/tokens/", {**model, "access": "read"}).content.decode()
+    assert "language models may launch" in client.post("/tokens/", {**model, "access": "run"}).content.decode()
+    ApiToken.objects.get(name="model", tools_may_launch=True).delete()
     assert (mine.access, round((mine.expiry - timezone.now()) / timedelta(days=1))) == ("read", 7)
     for number in (other.pk, mine.pk):
         assert client.post(f"/tokens/{number}/revoke/").status_code == 302
