@@ -1,10 +1,11 @@
-"""Where a request of Django's comes from."""
+"""Where a request comes from, and whether a name in it is one of this server's."""
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from fleet.peers import Peers
 
@@ -18,3 +19,9 @@ def address_of(meta: Mapping[str, Any]) -> str:
     """Give the address, "" when the server did not say; what a trusted proxy says of it is believed."""
     forwarded_for = str(meta.get("HTTP_X_FORWARDED_FOR", "")).encode("latin-1", "replace")
     return _peers().address_of(meta.get("REMOTE_ADDR") or "", forwarded_for)
+
+
+def is_ours(host: str) -> bool:
+    """Say whether a host, with a port or without, is a name of this server: one that ALLOWED_HOSTS has."""
+    allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    return validate_host(split_domain_port(host)[0], allowed)

@@ -19,6 +19,7 @@ from fleet.described import NEXT, PREVIOUS
 from fleet.errors import BadInputError
 from fleet.parameters import number_in
 
+READING_ONLY = "this token is for reading only: it launches and changes nothing"
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -38,7 +39,7 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
             token = found[1]
             token.note_use(request.META)
             if token.access == "read" and not _only_reads(request):
-                raise PermissionDenied("this token is for reading only: it launches and changes nothing")
+                raise PermissionDenied(READING_ONLY)
         return found
 
     def validate_user(self, auth_token: Any) -> Any:

@@ -31,6 +31,7 @@ from fleet.front import BoundedSocket, Front
 _django: Any = get_asgi_application()
 
 from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be loaded
+from campaigns.mcp import door  # noqa: E402 - needs the apps to be loaded
 from campaigns.operating import figures  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
@@ -53,6 +54,14 @@ async def _figures_of_house() -> bytes:
     return text
 
 
+_tools = door.Door()
+
+
+async def _for_people(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send what language models call to their door, everything else to Django."""
+    await (_tools if scope["path"] in door.PATHS else _django)(scope, receive, send)
+
+
 def _gateway() -> Gateway:
     names = GatewaySettings.__dataclass_fields__
     return Gateway(GatewaySettings(**{name: getattr(settings, name.upper()) for name in names}), cold=Desk(_django))
@@ -69,7 +78,7 @@ class Application:
     def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
         self._gateway = gateway
         self._people = people
-        self._front = Front(_django, people=people)
+        self._front = Front(_for_people, people=people)
         self._metrics = monitors.Page(settings.METRICS_TOKEN, _figures_of_house if people else monitors.write)
         self._viewers: set[Send] = set()  # by which each is spoken to
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}

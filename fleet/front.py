@@ -42,6 +42,7 @@ def _kinds() -> tuple[Kind, ...]:
         Kind("/login/", SIGN_IN_BYTES),
         Kind("/admin/login/", SIGN_IN_BYTES),
         Kind("/api/", settings.API_BODY_BYTES),
+        Kind("/mcp", settings.API_BODY_BYTES),
         Kind("/", settings.FORM_BODY_BYTES),
     )
 
@@ -148,7 +149,7 @@ def _whole(content: bytes, receive: Receive) -> Receive:
 
 async def _refuse(scope: Scope, refusal: RefusedError, send: Send) -> None:
     """Answer, and let the connection be closed: what still comes on it is no request."""
-    is_api = scope["path"].startswith("/api/")
+    is_api = scope["path"].startswith(("/api/", "/mcp"))
     body = json.dumps({"error": refusal.sentence}) if is_api else f"{refusal.sentence}\n"
     fields = {
         "content-type": "application/json" if is_api else "text/plain; charset=utf-8",

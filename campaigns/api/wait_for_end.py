@@ -60,12 +60,12 @@ def waiting(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
 
 
 async def _waited(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    await _wait(campaign_id, seconds_to_wait(request.GET) or 0)
+    await until_over(campaign_id, seconds_to_wait(request.GET) or 0)
     answer: HttpResponse = await database_sync_to_async(_answer)(request, campaign_id)
     return answer
 
 
-async def _wait(campaign_id: int, seconds: int) -> None:
+async def until_over(campaign_id: int, seconds: int) -> None:
     """Return when the campaign has ended, or after so many seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

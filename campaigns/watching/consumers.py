@@ -6,6 +6,7 @@ A socket keeps nothing but its place; what it sends comes from the campaign's re
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +17,6 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError
-from django.http.request import split_domain_port, validate_host
 from rest_framework.exceptions import AuthenticationFailed
 
 from campaigns.models import Campaign
@@ -26,6 +26,7 @@ from campaigns.throttles import count, limits_of
 from campaigns.tokens import ApiToken
 from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
 from fleet import second_factor, sessions
+from fleet.addresses import is_ours
 from fleet.api import BearerAuthentication
 from fleet.cancelling import end
 from fleet.errors import TooManyError
@@ -78,7 +79,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         """Look up who looks, whether they may, and of which hosts, as of now. Raise RefusedError."""
         token = self._token()
         if token is not None:
-            user, self._shown = await database_sync_to_async(_user_of_token)(token, self._meta())
+            user, self._shown = await database_sync_to_async(user_of_token)(token, self._meta())
         else:
             if not self._is_same_site():
                 raise RefusedError(NOT_ALLOWED)
@@ -106,8 +107,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     def _is_same_site(self) -> bool:
         """Say whether the page that opened the socket is ours: browsers send cookies along from anywhere."""
         origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
-        allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-        return validate_host(split_domain_port(urlsplit(origin).netloc)[0], allowed)
+        return is_ours(urlsplit(origin).netloc)
 
     def _after(self) -> int | None:
         """Give the seq after which results are wanted; None = only what is new. Raise RefusedError."""
@@ -224,7 +224,7 @@ def _progress(state: dict[str, Any]) -> dict[str, Any]:
     return {"counts": state["counts"], "last_seq": state["last_seq"]}
 
 
-def _user_of_token(token: str, meta: dict[str, str]) -> tuple[User | None, ApiToken | None]:
+def user_of_token(token: str, meta: Mapping[str, Any]) -> tuple[User | None, ApiToken | None]:
     """Give the owner, narrowed to what the token is for, and the token, whose use is noted."""
     try:
         found: tuple[User, ApiToken] = BearerAuthentication().authenticate_credentials(token.encode(errors="replace"))

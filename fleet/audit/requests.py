@@ -1,5 +1,7 @@
 """Which request is being served, so that verbs need not carry it along: who asks, with which token, from where."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +27,16 @@ class Origin(NamedTuple):
 NOWHERE = Origin(None, None, "")
 
 
+@contextmanager
+def serving(request: HttpRequest) -> Iterator[None]:
+    """Remember the request while it is served."""
+    token = _served.set(request)
+    try:
+        yield
+    finally:
+        _served.reset(token)
+
+
 class Served:
     """Middleware that remembers the request while it is served."""
 
@@ -39,19 +51,13 @@ class Served:
         """Let what stands behind answer."""
         if iscoroutinefunction(self):
             return self._answer(request)
-        token = _served.set(request)
-        try:
+        with serving(request):
             return self._get_response(request)
-        finally:
-            _served.reset(token)
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        token = _served.set(request)
-        try:
+        with serving(request):
             answer: HttpResponseBase = await self._get_response(request)
             return answer
-        finally:
-            _served.reset(token)
 
 
 def origin(request: Any = None) -> Origin:

@@ -8,6 +8,8 @@ API_REQUESTS_OF_PERSON_PER_MINUTE = env.int("API_REQUESTS_OF_PERSON_PER_MINUTE",
 SOCKETS_OF_TOKEN_PER_MINUTE = env.int("SOCKETS_OF_TOKEN_PER_MINUTE", default=120)
 SOCKETS_OF_PERSON_PER_MINUTE = env.int("SOCKETS_OF_PERSON_PER_MINUTE", default=300)
 
+MCP_CANARY_ABOVE = env.int("MCP_CANARY_ABOVE", default=50)  # hosts; what tools launch over more asks as many first
+
 API_BODY_BYTES = env.int("API_BODY_BYTES", default=2**20)  # of one request of the API
 FORM_BODY_BYTES = env.int("FORM_BODY_BYTES", default=5 * 2**19)  # of one form of the console or the admin
 FORM_BODIES_BYTES = env.int("FORM_BODIES_BYTES", default=64 * 2**20)  # memory shared by bodies above 16 KiB

@@ -20,7 +20,7 @@ if LOG_FORMAT not in ("line", "json"):
 AUDIT_SINK = env.str("AUDIT_SINK", default="")
 
 # Several lines a second of what beat sends and workers take, whatever is asked; what fails is an error.
-CHATTY_LOGGERS = ["celery.beat", "celery.worker.strategy", "celery.app.trace"]
+CHATTY_LOGGERS = ["celery.beat", "celery.worker.strategy", "celery.app.trace", "mcp"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,0 +1,38 @@
+"""Pages that a model can read: as many items as fit, and a sentence how to go on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from fleet.errors import BadInputError
+
+MOST_BYTES = 100_000  # of one answer's items
+
+
+def page(name: str, found: Sequence[Any], asked: dict[str, Any], smaller: str) -> dict[str, Any]:
+    """Give those of `found` that fit, of which there may be one more than `limit`, and where the next page begins.
+
+    `smaller` says how to ask for less of each. Raise BadInputError when not even one fits.
+    """
+    kept = fitting(found[: asked["limit"]], smaller)
+    body: dict[str, Any] = {name: kept, "next_offset": None}
+    if len(kept) < len(found):
+        body["next_offset"] = asked["offset"] + len(kept)
+        body["more"] = f"{len(kept)} are here and more follow: call again with offset {body['next_offset']}"
+    return body
+
+
+def fitting(found: Sequence[Any], smaller: str) -> list[Any]:
+    """Give the first of them that fit MOST_BYTES together. Raise BadInputError when the first alone does not."""
+    kept: list[Any] = []
+    size = 0
+    for item in found:
+        size += len(msgspec.json.encode(item))
+        if size > MOST_BYTES:
+            break
+        kept.append(item)
+    if found and not kept:
+        sentence = f"the first alone has {size} bytes, which is more than the {MOST_BYTES} of an answer: {smaller}"
+        raise BadInputError(sentence)
+    return kept

@@ -1,0 +1,102 @@
+"""The protocol, by the SDK: which tools there are, and one call of one of them, which the audit tells of.
+
+Nothing outlives a request: any console answers any call, and there is no session to steal or to keep.
+"""
+
+import json
+import logging
+from inspect import iscoroutinefunction
+from typing import Any
+
+import msgspec
+from channels.db import database_sync_to_async
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, ToolAnnotations
+from mcp_types import Tool as ToolTold
+
+from agents.gateway.asgi_types import Receive, Scope, Send
+from campaigns.mcp import shapes
+from campaigns.mcp.callers import IN_SCOPE, Caller
+from campaigns.mcp.tools import TOOLS, UNTRUSTED, Tool
+from fleet.audit import note
+from fleet.audit.requests import serving
+from fleet.errors import BadInputError
+from fleet.refusals import error_response
+
+logger = logging.getLogger(__name__)
+
+NAME, VERSION = "fleet-live-queries", "1"
+INSTRUCTIONS = (
+    "Ask a fleet of machines questions in osquery's SQL and look at what they answered. Look up tables first, estimate,"
+    f" then launch with a reason, follow, and read groups before rows. {UNTRUSTED}"
+)
+FAILED = "the server failed to answer this; its log says why"
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request, of somebody the door let in."""
+    manager = StreamableHTTPSessionManager(_server, json_response=True, stateless=True)  # names: the door looked
+    async with manager.run():
+        await manager.handle_request(scope, receive, send)
+
+
+async def _list(*_: Any) -> ListToolsResult:
+    return ListToolsResult(tools=[_told(tool) for tool in TOOLS.values()])
+
+
+def _told(tool: Tool) -> ToolTold:
+    hints = ToolAnnotations(
+        read_only_hint=tool.only_reads, destructive_hint=False, idempotent_hint=tool.only_reads, open_world_hint=True
+    )
+    schema = shapes.schema_of(tool.shape)
+    return ToolTold(name=tool.name, title=tool.title, description=tool.says, input_schema=schema, annotations=hints)
+
+
+async def _call(context: Any, params: CallToolRequestParams) -> CallToolResult:
+    caller, arguments = Caller(context.request.scope[IN_SCOPE]), params.arguments or {}
+    with serving(caller.request):
+        try:
+            await _note(caller, "tool.called", params.name, arguments)
+            return _answer(await _run(caller, params.name, arguments))
+        except Exception as error:
+            sentence = _sentence(error)
+            await _note(caller, "tool.refused", params.name, arguments, sentence=sentence)
+            return CallToolResult(content=[TextContent(text=sentence)], is_error=True)
+
+
+async def _run(caller: Caller, name: str, arguments: dict[str, Any]) -> Any:
+    tool = TOOLS.get(name)
+    if tool is None:
+        raise BadInputError(f"there is no tool {name!r}, there are {', '.join(TOOLS)}")
+    body = tool.shape(data=arguments)
+    await database_sync_to_async(body.is_valid)(raise_exception=True)
+    if iscoroutinefunction(tool.run):
+        return await tool.run(caller, body)
+    return await database_sync_to_async(tool.run)(caller, body)
+
+
+def _answer(found: Any) -> CallToolResult:
+    """Give it as text, and as the object it is for clients that take one."""
+    text = msgspec.json.encode(found).decode()
+    return CallToolResult(content=[TextContent(text=text)], structured_content=json.loads(text))
+
+
+def _sentence(error: Exception) -> str:
+    """Say why a call was refused, in the API's words; of what failed here the log has the rest."""
+    refusal = error_response(error, {})
+    if refusal is None:
+        logger.error("tool failed", exc_info=error)
+        return FAILED
+    return str(refusal.data["error"])
+
+
+async def _note(caller: Caller, action: str, name: str, arguments: dict[str, Any], **more: str) -> None:
+    """Note a call before it is made: what cannot be noted is not done."""
+    campaign = arguments.get("campaign")
+    subject = f"campaign {campaign}" if isinstance(campaign, int) else f"tool {name}"
+    told = {"tool": name, "arguments": arguments, **more}
+    await database_sync_to_async(note)(action, by=caller.user, subject=subject, request=caller.request, **told)
+
+
+_server: Server[Any] = Server(NAME, version=VERSION, instructions=INSTRUCTIONS, on_list_tools=_list, on_call_tool=_call)

@@ -1,0 +1,146 @@
+"""What tools take: serializers, as of the API, and the same as JSON Schema, by which a model knows what to send."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from agents.models import Platform
+from campaigns.answers.groups import GROUP_ORDERS
+from campaigns.api.orders import OrderSerializer, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
+from campaigns.api.serializers import HostReference
+from campaigns.api.wait_for_end import LONGEST_WAIT
+from fleet.api import StrictSerializer
+
+MOST_ITEMS, ITEMS = 500, 50  # of a page, which is cut to MOST_BYTES as well
+LONGEST_CELL, CELL = 20_000, 500  # characters
+
+
+class LaunchShape(OrderSerializer):
+    """The body of a launch, with the reason that a tool has to give."""
+
+    reason = serializers.CharField(help_text="why, in words for people who read the audit; 2,000 characters at most")
+
+
+class Paged(StrictSerializer):
+    """A list that is given a part at a time."""
+
+    limit = serializers.IntegerField(default=ITEMS, min_value=1, max_value=MOST_ITEMS)
+    offset = serializers.IntegerField(default=0, min_value=0, max_value=10**9)
+
+
+class TablesShape(Paged):
+    """Which tables of osquery."""
+
+    search = serializers.CharField(default="", allow_blank=True, help_text="part of a table's name")
+    platform = serializers.ChoiceField(choices=Platform.values, default="", allow_blank=True)
+
+
+class QueriesShape(Paged):
+    """Which saved queries."""
+
+    search = serializers.CharField(
+        default="", allow_blank=True, help_text="part of the name, the SQL or the description"
+    )
+
+
+class OfCampaign(StrictSerializer):
+    """Of which campaign."""
+
+    campaign = serializers.IntegerField(min_value=1, max_value=2**63 - 1, help_text="its number")
+
+
+class FollowShape(OfCampaign):
+    """How long to wait."""
+
+    wait = serializers.IntegerField(
+        default=0, min_value=0, max_value=LONGEST_WAIT, help_text="seconds to wait for its end; 0 = say how it is now"
+    )
+
+
+class RowsShape(OfCampaign, Paged):
+    """Which rows."""
+
+    search = serializers.CharField(default="", allow_blank=True, help_text="part of a value or a hostname")
+    where = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text="COLUMN:VALUE; all of several must hold"
+    )
+    contains = serializers.ListField(child=serializers.CharField(), default=list, help_text="COLUMN:PART of its value")
+    order = serializers.CharField(
+        default="", allow_blank=True, help_text="a column or host; - before it turns it round"
+    )
+    cut = serializers.IntegerField(
+        default=CELL, min_value=1, max_value=LONGEST_CELL, help_text="characters after which cells are cut"
+    )
+
+
+class GroupsShape(OfCampaign, Paged):
+    """By which columns."""
+
+    by = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text="columns; none = whole answers are compared"
+    )
+    order = serializers.ChoiceField(choices=list(GROUP_ORDERS), default="-hosts")
+    search = serializers.CharField(default="", allow_blank=True, help_text="part of one of the group's values")
+
+
+class SqlShape(OfCampaign):
+    """What is asked of the answers."""
+
+    sql = serializers.CharField(trim_whitespace=False, help_text="one SELECT of DuckDB's SQL")
+
+
+class StopShape(OfCampaign):
+    """Why it is stopped."""
+
+    reason = serializers.CharField(default="", allow_blank=True, max_length=1000)
+
+
+# --- as JSON Schema --------------------------------------------------------------------------------------------
+
+TYPES: dict[type, str] = {
+    serializers.FloatField: "number",
+    serializers.IntegerField: "integer",
+    serializers.BooleanField: "boolean",
+    serializers.ListField: "array",
+    serializers.CharField: "string",
+    serializers.DateTimeField: "string",
+}
+WITHIN: dict[type[Any], type[Any]] = {
+    TargetField: SelectionSerializer,
+    RolloutField: RolloutSerializer,
+}  # what such an object holds
+BOUNDS = {"min_value": "minimum", "max_value": "maximum", "max_length": "maxLength"}
+
+
+def schema_of(shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Give the JSON Schema of a shape."""
+    fields = {name: field for name, field in shape().fields.items() if not field.read_only}
+    return {
+        "type": "object",
+        "properties": {name: _schema_of(field) for name, field in fields.items()},
+        "required": [name for name, field in fields.items() if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _schema_of(field: Any) -> dict[str, Any]:
+    told = {"description": str(field.help_text)} if field.help_text else {}
+    if field.default is not empty and field.default not in ("", list):
+        told["default"] = field.default
+    return {**_kind_of(field), **told}
+
+
+def _kind_of(field: Any) -> dict[str, Any]:
+    kind_of_field: type[Any] = type(field)
+    inner = WITHIN.get(kind_of_field, kind_of_field)
+    if issubclass(inner, serializers.Serializer):
+        return schema_of(inner)
+    if isinstance(field, HostReference):
+        return {"type": ["integer", "string"]}
+    if isinstance(field, serializers.ChoiceField):
+        return {"enum": list(field.choices)}
+    name = next(name for kind, name in TYPES.items() if isinstance(field, kind))
+    kind: dict[str, Any] = {"type": [name, "null"] if field.allow_null else name}
+    kind |= {ours: bound for known, ours in BOUNDS.items() if (bound := getattr(field, known, None)) is not None}
+    return {**kind, "items": _kind_of(field.child)} if name == "array" else kind
