@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test check lint lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
+.PHONY: help assets demo test check lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -30,13 +30,19 @@ demo: assets  ## start everything: ARGS="--hosts N --json --port P --bind A --da
 test: check  ## everything that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: .venv/installed-dev .venv/installed-node  ## linters, types, import directions, migrations, the bundle
+check: .venv/installed-dev .venv/installed-node  ## linters, types, import directions, migrations, the bundle, the API document
 	$(BIN)/python -m campaigns.console.assets --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(SETTINGS) $(BIN)/mypy fleet agents campaigns manage.py
 	$(BIN)/lint-imports
 	$(SETTINGS) $(BIN)/python -W ignore manage.py makemigrations --check --dry-run
+	@mkdir -p .cache
+	@$(SETTINGS) $(BIN)/python -W ignore manage.py spectacular --fail-on-warn --file .cache/openapi.yaml
+	@diff -u docs/openapi.yaml .cache/openapi.yaml || { echo "docs/openapi.yaml is not what the server says: make openapi" >&2; exit 1; }
+
+openapi: .venv/installed-dev  ## write docs/openapi.yaml anew
+	$(SETTINGS) $(BIN)/python -W ignore manage.py spectacular --fail-on-warn --file docs/openapi.yaml
 
 lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .

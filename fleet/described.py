@@ -45,9 +45,9 @@ COMMON: dict[int, tuple[str, str, dict[str, Any]]] = {  # status -> name, descri
     413: ("TooLarge", "The body is larger than what is read (API_BODY_BYTES, 1 MiB).", {}),
     415: ("UnsupportedMediaType", "The body is not `application/json`.", {}),
     429: ("TooMany", "Asked too often, or a quota is used up.", RETRY_AFTER),
-    503: ("Unavailable", "A server that is needed does not answer now; ask again.", RETRY_AFTER),
+    503: ("Unavailable", "PostgreSQL, Redis or the board is away or busy; ask again.", RETRY_AFTER),
 }
-BODY_STATUSES = (408, 413, 415, 503)
+BODY_STATUSES = (408, 413, 415)
 
 
 def refused(*statuses: int) -> dict[int, Any]:

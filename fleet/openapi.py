@@ -13,6 +13,7 @@ from rest_framework.permissions import AllowAny
 
 from fleet.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, reference
 from fleet.parameters import declared_by
+from fleet.samples import samples_of
 
 
 class ExactAnswers(AutoSchema):
@@ -33,11 +34,11 @@ class ExactAnswers(AutoSchema):
             responses.setdefault(str(status), reference(status))
         operation["responses"] = {status: _as_written(responses[status], status) for status in sorted(responses)}
         if "parameters" in operation:
-            operation["parameters"] = [_typed(parameter) for parameter in operation["parameters"]]
+            operation["parameters"] = [_typed(parameter, self.path) for parameter in operation["parameters"]]
         return operation
 
     def _common_refusals(self, operation: dict[str, Any]) -> Iterable[int]:
-        yield 400  # an unknown query parameter
+        yield from (400, 503)  # 400: an unknown query parameter
         if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
             yield from (401, 403, 429)  # 403: a session that has to set up its second factor may do nothing
         if "{" in self.path:
@@ -77,11 +78,19 @@ def _describe(properties: dict[str, Any], name: str, sentence: str) -> None:
         properties[name] = {**own, **described}
 
 
-def _typed(parameter: dict[str, Any]) -> dict[str, Any]:
-    """Give a parameter of the path as the number that its pattern makes it."""
-    if parameter["in"] == "path" and parameter["schema"].get("pattern", "").startswith(("^[0-9]", "^\\d")):
-        return {**parameter, "schema": {"type": "integer", "minimum": 1, "example": 12}}
-    return parameter
+EXAMPLES = {"seq": 41, "place": 1, "view": 2, "key": "WyJwb3J0Il0.5f2c", "with": 11}
+
+
+def _typed(parameter: dict[str, Any], path: str) -> dict[str, Any]:
+    """Give a parameter with an example, and one of the path as the number that its pattern makes it."""
+    schema, name = dict(parameter["schema"]), parameter["name"]
+    if parameter["in"] == "path" and schema.get("pattern", "").startswith(("^[0-9]", "^\\d")):
+        schema = {"type": "integer", "minimum": 1}
+    if parameter["in"] == "path" or parameter.get("required"):
+        schema["example"] = EXAMPLES.get(name, 12)
+    before = path.split(f"{{{name}}}")[0].rstrip("/").rpartition("/")[2].replace("-", " ")
+    known = parameter.get("description") or f"which of the {before}" * (parameter["in"] == "path")
+    return {**parameter, "schema": schema, **({"description": known} if known else {})}
 
 
 SENTENCES = {
@@ -112,8 +121,10 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
         }
         for name, description, headers in COMMON.values()
     }
-    for operations in result["paths"].values():
-        for operation in operations.values():
+    schemas = result["components"]["schemas"]
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            operation["x-codeSamples"] = samples_of(path, method, operation, schemas)
             for response in operation["responses"].values():
                 if BYTES in response.get("content", {}) or "text/csv" in response.get("content", {}):
                     response["headers"] = DISPOSITION

@@ -18,7 +18,7 @@ from campaigns.api.answers import Window
 from campaigns.api.downloads import attachment
 from campaigns.models import Campaign
 from fleet.api import StrictSerializer
-from fleet.described import file_of, refused
+from fleet.described import file_of
 from fleet.errors import BadInputError
 from fleet.parameters import PAGING, Parameters, flag_in, number_in
 from fleet.views import ApiView
@@ -74,7 +74,7 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
             campaign, number, request.query_params.getlist("ignore"), cast(User, request.user), seen_by
         )
 
-    @extend_schema(operation_id="campaigns_diff_retrieve", responses={200: DIFF, **refused(503)})
+    @extend_schema(operation_id="campaigns_diff_retrieve", responses={200: DIFF})
     @action(detail=True)
     def diff(self, request: Request, pk: str) -> Response:
         """Compare with a campaign that came before: one item for each host whose answer differs.
@@ -90,13 +90,13 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         found, more = page.pop("results"), page.pop("truncated")
         return Response({**window.body(found[: window.limit], more=more or len(found) > window.limit), **page})
 
-    @extend_schema(responses={**file_of("text/csv", "a line for each row"), **refused(503)})
+    @extend_schema(responses={**file_of("text/csv", "a line for each row")})
     def diff_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row that is only here or only there as a table; `change` says which."""
         lines = self._compared().as_csv(by_groups=flag_in(request, "groups") is True)
         return attachment(request, lines, f"diff-{pk}.csv", "text/csv")
 
-    @extend_schema(responses={**file_of("application/x-ndjson", "a line of JSON for each item"), **refused(503)})
+    @extend_schema(responses={**file_of("application/x-ndjson", "a line of JSON for each item")})
     def diff_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every item of the comparison as a line of JSON."""
         lines = self._compared().as_ndjson(by_groups=flag_in(request, "groups") is True)

@@ -92,7 +92,9 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             OpenApiParameter(
                 "by", str, description="columns with commas between; without it whole answers are compared"
             ),
-            OpenApiParameter("order", str, enum=list(groups.GROUP_ORDERS), default="-hosts"),
+            OpenApiParameter(
+                "order", str, enum=list(groups.GROUP_ORDERS), default="-hosts", description="- turns it round"
+            ),
             OpenApiParameter("search", str, description="part of one of the group's values"),
         ),
         "group_hosts": PAGING,

@@ -16,7 +16,7 @@ from fleet.errors import BadInputError
 from fleet.parameters import choice_in, since_in, text_in
 
 PARAMETERS = (
-    OpenApiParameter("status", str, enum=Status.values),
+    OpenApiParameter("status", str, enum=Status.values, description="how far they are"),
     OpenApiParameter("search", str, description="part of the name, the SQL or the reason"),
     OpenApiParameter("created_by", str, description="name of the person who launched"),
     OpenApiParameter("since", str, description="launched since: RFC 3339 with a zone, or seconds before now"),

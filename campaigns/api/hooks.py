@@ -19,6 +19,7 @@ from campaigns.hooks.models import Delivery, Hook
 from campaigns.people.roles import KEEP_HOOKS
 from fleet import confirming
 from fleet.api import NoMembers, refuse_body
+from fleet.described import refused
 from fleet.parameters import PAGING, Parameters, choice_in
 from fleet.views import ApiView
 
@@ -80,7 +81,7 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         refuse_body(self.request)
         keeping.drop(instance, cast(User, self.request.user))
 
-    @extend_schema(request=NoMembers, responses=SecretSerializer)
+    @extend_schema(request=NoMembers, responses={200: SecretSerializer, **refused(409)})
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
         """Give it a new secret; the one before signs beside it until the next rotation."""
@@ -97,7 +98,7 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         keeping.stop(hook, cast(User, request.user))
         return Response(self.get_serializer(hook).data)
 
-    @extend_schema(request=NoMembers, responses=HookSerializer)
+    @extend_schema(request=NoMembers, responses={200: HookSerializer, **refused(409)})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """Send to it again, of what happens from now on."""
@@ -106,7 +107,7 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         keeping.start(hook, cast(User, request.user))
         return Response(self.get_serializer(hook).data)
 
-    @extend_schema(request=NoMembers, responses={202: DeliverySerializer})
+    @extend_schema(request=NoMembers, responses={202: DeliverySerializer, **refused(409)})
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
         """Send a message to try it; what came of it is among the deliveries soon."""
@@ -124,7 +125,7 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         page: Any = self.paginate_queryset(found)
         return self.get_paginated_response(DeliverySerializer(page, many=True).data)
 
-    @extend_schema(request=NoMembers, responses={202: DeliverySerializer})
+    @extend_schema(request=NoMembers, responses={202: DeliverySerializer, **refused(409)})
     @action(
         detail=True,
         methods=["post"],

@@ -13,8 +13,8 @@ from fleet.parameters import choice_in, flag_in, since_in, text_in
 EXACTLY = ("hostname", "uuid", "hardware_serial", "host_identifier")
 PARAMETERS = (
     OpenApiParameter("search", str, description="part of the hostname, uuid, serial, host_identifier or address"),
-    OpenApiParameter("online", bool),
-    OpenApiParameter("platform", str, enum=Platform.values),
+    OpenApiParameter("online", bool, description="whether they are online"),
+    OpenApiParameter("platform", str, enum=Platform.values, description="family of the system"),
     OpenApiParameter("label", str, description="name of a label that it is in"),
     OpenApiParameter("in_doubt", bool, description="whether a second machine uses its key"),
     OpenApiParameter("seen", str, description="asked since: RFC 3339 with a zone, or seconds before now"),

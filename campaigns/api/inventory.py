@@ -195,7 +195,10 @@ class SchemaView(ApiView):
 
     permission_classes = [IsAuthenticated]
     query_parameters: ClassVar[Parameters] = {
-        "get": (OpenApiParameter("platform", str, enum=Platform.values), OpenApiParameter("search", str)),
+        "get": (
+            OpenApiParameter("platform", str, enum=Platform.values, description="one that has them"),
+            OpenApiParameter("search", str, description="part of the name"),
+        ),
     }
 
     @extend_schema(responses=TABLES)

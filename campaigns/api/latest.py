@@ -59,7 +59,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
             *PAGING,
             OpenApiParameter("search", str, description="part of a value or a hostname"),
             OpenApiParameter("where", str, many=True, description="COLUMN:VALUE that a row of the answer has"),
-            OpenApiParameter("order", str, enum=list(latest.ORDERS), default="host"),
+            OpenApiParameter("order", str, enum=list(latest.ORDERS), default="host", description="- turns it round"),
             OpenApiParameter("by", str, many=True, description="a column; groups of hosts instead of hosts"),
         ),
     }

@@ -122,6 +122,7 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
         "access": "read",
         "role": "Observer",
         "labels": None,
+        "tools_may_launch": False,
         "created": "2026-01-01T08:00:00.000Z",
         "expiry": "2026-04-01T08:00:00.000Z",
         "last_used_at": "2026-01-31T08:00:00.000Z",

@@ -189,6 +189,7 @@ class HostsOfSerializer(serializers.Serializer[Any]):
     )
     group = serializers.CharField(required=False, help_text="key of a group, as `groups/` gives it")
 
+    sometimes = ("states", "group")
     shows: ClassVar = {"group": "WyJwb3J0Il0.5f2c"}
     example: ClassVar = {"campaign": 12, "states": ["failed"]}
 

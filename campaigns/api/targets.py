@@ -24,9 +24,9 @@ from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.spreadsheets import HOST_COLUMNS, csv_lines
 
 FILTERS = (
-    OpenApiParameter("state", str, enum=State.values),
+    OpenApiParameter("state", str, enum=State.values, description="what became of them"),
     OpenApiParameter("search", str, description="part of a hostname"),
-    OpenApiParameter("delivered", bool),
+    OpenApiParameter("delivered", bool, description="whether the SQL was handed to them"),
 )
 
 

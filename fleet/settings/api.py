@@ -49,7 +49,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"validatorUrl": None},  # it would send the schema to a foreign server
+    # The validator would send the schema to a foreign server; CodeSamples is docs_samples.js.
+    "SWAGGER_UI_SETTINGS": '{"validatorUrl": null, "docExpansion": "list", "plugins": [CodeSamples]}',
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "fleet.openapi.complete"],
