@@ -1,4 +1,4 @@
-"""Where a request comes from, and whether a name in it is one of this server's."""
+"""Where a request comes from, what a proxy in front says of it, and whether a name in it is one of this server's."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,6 +8,8 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from fleet.peers import Peers
+
+LONGEST_NAME = 200  # characters kept of a certificate's subject
 
 
 @cache
@@ -25,3 +27,10 @@ def is_ours(host: str) -> bool:
     """Say whether a host, with a port or without, is a name of this server: one that ALLOWED_HOSTS has."""
     allowed = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     return validate_host(split_domain_port(host)[0], allowed)
+
+
+def certificate_of(meta: Mapping[str, Any]) -> str:
+    """Give the subject of the client's certificate, as a trusted proxy that does mutual TLS tells it; "" = none."""
+    if not _peers().is_proxy(meta.get("REMOTE_ADDR") or ""):
+        return ""
+    return str(meta.get("HTTP_X_CLIENT_CERTIFICATE_NAME", ""))[:LONGEST_NAME]

@@ -23,9 +23,10 @@ class Application:
     platform_type: str
     details: dict[str, dict[str, str]]
     address: str | None
+    certificate: str = ""  # its name, where an edge in front was shown one
 
     @classmethod
-    def read(cls, body: Any, address: str | None) -> "Application":
+    def read(cls, body: Any, address: str | None, certificate: str = "") -> "Application":
         """Read the body of an enroll request. Raise EnrollmentRefusedError when it is none."""
         if not isinstance(body, dict):
             raise EnrollmentRefusedError("the enroll request is not a JSON object")
@@ -41,6 +42,7 @@ class Application:
                 if isinstance(row, dict)
             },
             address=address,
+            certificate=certificate,
         )
 
     def fact(self, table: str, column: str, longest: int = 200) -> str:

@@ -19,7 +19,7 @@ from agents.enrolling.application import Application, EnrollmentRefusedError
 from agents.enrolling.enrollment import Outcome, enroll_all
 from agents.protocol import messages
 from agents.protocol.node_key import NodeKeys
-from fleet.addresses import address_of
+from fleet.addresses import address_of, certificate_of
 
 PATH = "/api/osquery/enroll"
 MOST_TOGETHER = 200
@@ -32,10 +32,11 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class Sent(NamedTuple):
-    """The body of an enroll request, and the address it came from."""
+    """The body of an enroll request, the address it came from, and the name of the certificate that was shown."""
 
     body: bytes
     address: str | None
+    certificate: str = ""
 
 
 class Desk:
@@ -52,7 +53,7 @@ class Desk:
         if scope.get("path") != PATH or scope.get("method") != "POST":
             await self._django(scope, receive, send)
             return
-        answer = await self._enroll(Sent(await _body(receive), _address_of(scope)))
+        answer = await self._enroll(Sent(await _body(receive), *_origin_of(scope)))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": answer})
 
@@ -98,10 +99,15 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _address_of(scope: Scope) -> str | None:
-    forwarded_for = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
-    peer = (scope.get("client") or ("",))[0]
-    return address_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded_for}) or None
+def _origin_of(scope: Scope) -> tuple[str | None, str]:
+    """Give the address, and the certificate's name, both as trusted proxies tell them."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    meta = {
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "HTTP_X_FORWARDED_FOR": headers.get(b"x-forwarded-for", ""),
+        "HTTP_X_CLIENT_CERTIFICATE_NAME": headers.get(b"x-client-certificate-name", ""),
+    }
+    return address_of(meta) or None, certificate_of(meta)
 
 
 def keep(sent: Sequence[Sent]) -> list[bytes]:
@@ -115,7 +121,7 @@ def _read(sent: Sent) -> Application | EnrollmentRefusedError:
     members = messages.members_of(sent.body)
     body = None if members is None else {name: messages.value_of(raw) for name, raw in members.items()}
     try:
-        return Application.read(body, sent.address)
+        return Application.read(body, sent.address, sent.certificate)
     except EnrollmentRefusedError as refusal:
         return refusal
 

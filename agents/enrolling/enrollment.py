@@ -92,8 +92,10 @@ def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
                 decided.append(refusal)
         admitted = [host for host in decided if isinstance(host, Host)]
         enrolled = _keep(admitted) if admitted else {}
-    for host in admitted:
-        logger.info("host enrolled host=%s epoch=%s new=%s", host.pk, host.epoch, host.epoch == 1)
+    for application, one in zip(applications, decided, strict=True):
+        if isinstance(one, Host):
+            told = one.pk, one.epoch, one.epoch == 1, application.certificate
+            logger.info("host enrolled host=%s epoch=%s new=%s certificate=%r", *told)
     return [(one, enrolled[one.pk]) if isinstance(one, Host) else one for one in decided]
 
 

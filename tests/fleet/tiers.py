@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet.demo.certificates import Certificates
+from fleet.demo.certificates import Certificates, _builder, _pem, _subject
 from tests.agents.wire.conftest import GatewayProcess
 
 PATIENCE = 30  # seconds; on a machine with other work
@@ -30,6 +33,19 @@ class Tier(GatewayProcess):
     def connect(self) -> socket.socket:
         """Open a connection, as a browser does."""
         return self._trust.wrap_socket(super().connect(), server_hostname="localhost")
+
+
+def client_certificate(certificates: Certificates, folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a host's certificate, signed by the same CA, and its key; give both files."""
+    ca = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
+    ca_key = serialization.load_pem_private_key(certificates._ca_key.read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = _builder(_subject(name), ca.subject, key.public_key(), 30).sign(ca_key, hashes.SHA256())
+    files = (folder / f"{name}.pem", folder / f"{name}-key.pem")
+    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(_pem(key))
+    return files
 
 
 def sent(to: GatewayProcess, head: str, body: bytes = b"", *, then: "Then | None" = None) -> str:

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.db import connection
 
@@ -32,9 +29,10 @@ from agents.simulator.agent import Agent
 from agents.simulator.response import BrokenError
 from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.wire import Endpoint, Wire
-from fleet.demo.certificates import Certificates, _builder, _pem, _subject
+from fleet.demo.certificates import Certificates
 from tests.end_to_end.conftest import wait_for
 from tests.factories import make_campaign
+from tests.fleet.tiers import client_certificate
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -56,15 +54,7 @@ def certificates(tmp_path: Path) -> Certificates:
 @pytest.fixture
 def client_files(certificates: Certificates, tmp_path: Path) -> tuple[Path, Path]:
     """Give a host's certificate, signed by the same CA, and its key."""
-    ca = x509.load_pem_x509_certificate(certificates.ca.read_bytes())
-    ca_key = serialization.load_pem_private_key(certificates._ca_key.read_bytes(), None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
-    signed = _builder(_subject("host-1"), ca.subject, key.public_key(), 30).sign(ca_key, hashes.SHA256())
-    files = (tmp_path / "host.pem", tmp_path / "host-key.pem")
-    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(_pem(key))
-    return files
+    return client_certificate(certificates, tmp_path, "host-1")
 
 
 @pytest.fixture

@@ -1,27 +1,44 @@
 """The proxies of docs/proxies.md, as they stand there, before a real server: held reads, sockets, addresses."""
 
+import json
 import os
 import re
 import shutil
 import ssl
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
+from django.test import Client
 
 from agents.board import heartbeats, keyspace, redis_client
+from agents.models import EnrollSecret
 from campaigns.operating import edge as edges
+from fleet import addresses
 from fleet.demo.certificates import Certificates
+from fleet.peers import Peers
 from tests.agents.wire.conftest import GatewayProcess, Server, eventually
 from tests.campaigns.operating.test_doctor import HOLD, at, said
 from tests.campaigns.operating.test_figures import free_port
 from tests.factories import make_host
-from tests.fleet.tiers import Tier, upgraded
+from tests.fleet.tiers import Tier, client_certificate, upgraded
 
 DOCS = Path(__file__).parents[3] / "docs" / "proxies.md"
-COMMANDS = {"nginx": ["nginx", "-g", "daemon off;", "-c"], "haproxy": ["haproxy", "-f"]}
+COMMANDS = {
+    "nginx": ["nginx", "-g", "daemon off;", "-c"],
+    "haproxy": ["haproxy", "-f"],
+    "envoy": [str(Path(sys.executable).parent / "envoy"), "--concurrency", "1", "--disable-hot-restart", "-c"],
+}
+IN_THE_BIND = " ca-file /etc/fleet/hosts-ca.pem verify optional"  # of HAProxy, which has one line for it
+NAME_HEADER = "X-Client-Certificate-Name"
 
 
 class Plain(Tier):
@@ -44,47 +61,70 @@ class Proxied(Tier):
         self._trust = ssl.create_default_context(cafile=str(certificates.ca))
 
 
+def configuration(name: str, folder: Path, port: int, upstream: int, *, mutual: bool) -> str:
+    """Give the proxy's configuration as the document has it, with ports and files of here; for mutual TLS or not."""
+    written = re.search(rf"```{name}\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert written is not None
+    content = written[1]
+    if not mutual:
+        content = re.sub(r"^.*# mutual TLS$\n", "", content, flags=re.MULTILINE).replace(IN_THE_BIND, "")
+        assert "hosts-ca" not in content
+    changed = {
+        "127.0.0.1:8000": f"127.0.0.1:{upstream}", "8000": str(upstream), "443": str(port), "65536": "4096",
+        "32768": "2048", "60000": "1000", "fleet.example.org": "localhost", '"::", ipv4_compat: true': "127.0.0.1",
+        "/etc/fleet": str(folder),
+    }  # fmt: skip
+    for theirs, ours in changed.items():
+        content = content.replace(theirs, ours)
+    if name != "nginx":
+        return content
+    own = f"access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;"
+    return f"user root;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n" + content.replace(
+        "http {", f"http {{ {own}", 1
+    )
+
+
+@contextmanager
+def started(name: str, folder: Path, certificates: Certificates, upstream: int, *, mutual: bool) -> Iterator[Proxied]:
+    """Start a proxy, whose files lie in the folder, before what listens on `upstream`."""
+    program = shutil.which(COMMANDS[name][0])
+    if program is None:
+        pytest.skip(f"{name} is not here (Debian has nginx and HAProxy, PyPI has Envoy)")
+    shutil.copy(certificates.server, folder / "server.pem")
+    shutil.copy(certificates.server_key, folder / "server-key.pem")
+    shutil.copy(certificates.ca, folder / "hosts-ca.pem")
+    both = (folder / "server.pem").read_text() + (folder / "server-key.pem").read_text()
+    (folder / "server-with-key.pem").write_text(both)
+    port = free_port()
+    file = folder / "proxy.yaml"
+    file.write_text(configuration(name, folder, port, upstream, mutual=mutual))
+    with (folder / "proxy.log").open("wb") as log:
+        process = subprocess.Popen([program, *COMMANDS[name][1:], str(file)], stdout=log, stderr=log)
+    found = Proxied(port, certificates)
+    try:
+        eventually(lambda: found.listens() or process.poll() is not None, 30)
+        assert process.poll() is None, (folder / "proxy.log").read_text()
+        yield found
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.fixture(params=sorted(COMMANDS))
 def proxied(
     request: Any, board: None, transactional_db: None, settings: Any, tmp_path: Path
 ) -> Iterator[tuple[Proxied, Certificates]]:
     """Start a server, and the proxy of the document before it."""
-    name = request.param
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not here (Debian has it)")
     settings.HOLD_SECONDS, settings.MISSING_SECRETS = HOLD, set()
     make_host()
     certificates = Certificates(tmp_path / "certificates")
     certificates.make("127.0.0.1")
-    both = tmp_path / "both.pem"
-    both.write_text(certificates.server.read_text() + certificates.server_key.read_text())
     server = Plain(tmp_path, HOLD_SECONDS=str(HOLD), TRUSTED_PROXIES="127.0.0.1", BEHIND_TLS_PROXY="true")
-    port = free_port()
-    written = re.search(rf"```{name}\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert written is not None
-    changed = {
-        "127.0.0.1:8000": f"127.0.0.1:{server.port}", "443": str(port), "65536": "4096", "32768": "2048",
-        "60000": "1000", "fleet.example.org": "localhost", "/etc/fleet/server.pem": str(certificates.server),
-        "/etc/fleet/server-key.pem": str(certificates.server_key), "/etc/fleet/server-with-key.pem": str(both),
-    }  # fmt: skip
-    content = written[1]
-    for theirs, ours in changed.items():
-        content = content.replace(theirs, ours)
-    if name == "nginx":
-        content = f"user root;\npid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\n" + content.replace(
-            "http {",
-            f"http {{ access_log off; client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy;",
-        )
-    (tmp_path / "proxy.conf").write_text(content)
-    with (tmp_path / "proxy.log").open("wb") as log:
-        process = subprocess.Popen([*COMMANDS[name], str(tmp_path / "proxy.conf")], stdout=log, stderr=log)
-    found = Proxied(port, certificates)
-    eventually(lambda: found.listens() or process.poll() is not None)
-    assert process.poll() is None, (tmp_path / "proxy.log").read_text()
-    yield found, certificates
-    process.terminate()
-    process.wait(20)
-    server.stop()
+    try:
+        with started(request.param, tmp_path, certificates, server.port, mutual=False) as found:
+            yield found, certificates
+    finally:
+        server.stop()
 
 
 @pytest.mark.processes
@@ -100,4 +140,78 @@ def test_reads_are_held_and_sockets_opened_through_the_proxy(proxied: tuple[Prox
     assert any("a read was held" in finding.sentence for finding in found)
     assert answered.startswith("HTTP/1.1 101"), "a socket that is refused is opened first, then closed with its code"
     assert told is not None
-    assert heartbeats.last_uses_of([0])[0].address == "127.0.0.1"
+    here = {each.address for interface in psutil.net_if_addrs().values() for each in interface}
+    assert heartbeats.last_uses_of([0])[0].address in here, "Envoy names another one of its own where it sees loopback"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A server behind the proxy that says which name of a certificate it was told."""
+
+    def do_GET(self) -> None:
+        """Answer with the names."""
+        body = json.dumps(self.headers.get_all(NAME_HEADER, [])).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_edge_asks_agents_for_certificates_and_passes_their_names_on(
+    name: str, upstream: int, tmp_path: Path
+) -> None:
+    certificates, others = (Certificates(tmp_path / folder) for folder in ("certificates", "others"))
+    for each in (certificates, others):
+        each.make("127.0.0.1")
+    host = client_certificate(certificates, tmp_path, "web-01")
+    stranger = client_certificate(others, tmp_path, "stranger")
+    pretended = {NAME_HEADER: "CN=pretended"}
+
+    with started(name, tmp_path, certificates, upstream, mutual=True) as proxy:
+
+        def asked(path: str, shown: tuple[Path, Path] | None) -> tuple[int, list[str]]:
+            trust = ssl.create_default_context(cafile=str(certificates.ca))
+            if shown is not None:
+                trust.load_cert_chain(*shown)
+            try:
+                answer = httpx.get(f"https://localhost:{proxy.port}{path}", verify=trust, headers=pretended)
+            except httpx.TransportError:
+                return 0, []  # the handshake failed
+            return answer.status_code, [each for each in answer.json() if each] if answer.status_code == 200 else []
+
+        eventually(lambda: asked("/login/", None)[0] == 200, 30)  # it asks by itself whether the server lives
+        assert asked("/login/", None) == (200, []), "people need none, and nobody says who he is himself"
+        for begin in ("/api/osquery", "/api/v1/osquery"):
+            assert asked(f"{begin}/enroll", None) == (403, [])
+            assert asked(f"{begin}/enroll", host) == (200, ["CN=web-01"])
+            assert asked(f"{begin}/enroll", stranger)[0] in (0, 400)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("board")
+@pytest.mark.parametrize(("trusted", "told"), [(["127.0.0.1"], "CN=web-01"), ([], "")])
+def test_the_name_of_a_certificate_is_logged_at_enrollment_when_a_trusted_proxy_tells_it(
+    trusted: list[str], told: str, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_peers", lambda: Peers(trusted))
+    EnrollSecret.objects.offer("all", "long enough to be a secret")
+    body = {"enroll_secret": "long enough to be a secret", "host_identifier": "web-01"}
+
+    with caplog.at_level("INFO", logger="agents.enrolling.enrollment"):
+        Client(headers={NAME_HEADER: "CN=web-01"}).post("/api/osquery/enroll", body, content_type="application/json")
+
+    assert f"certificate={told!r}" in caplog.text
