@@ -28,6 +28,7 @@ class CampaignsConfig(AppConfig):
 
 def _watch() -> None:
     """Let the audit tell of what people keep."""
+    from campaigns.answers.models import QueryView
     from campaigns.models import Campaign, Query
     from campaigns.people.scopes import Scope
     from campaigns.tokens import ApiToken
@@ -35,6 +36,7 @@ def _watch() -> None:
 
     watch(Campaign, "campaign", ("name", "pinned"), only_changes=True)
     watch(Query, "query", ("name", "sql", "description", "observer_can_run"))
+    watch(QueryView, "query_view", ("query", "name", "sql", "chart"))
     watch(Scope, "scope", ("group",), ("labels",))
     watch(ApiToken, "token", ("name", "access", "role", "tools_may_launch", "expiry", "user"), ("labels",))
 

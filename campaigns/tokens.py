@@ -15,6 +15,7 @@ from agents.models import Label
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from fleet.addresses import address_of
+from fleet.audit.gathering import in_one_line
 from fleet.errors import BadInputError, ForbiddenError
 
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -82,7 +83,7 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         labels = wanted.labels
         kept = ("name", "access", "role", "tools_may_launch")
         fields = {"is_scoped": labels is not None, **{name: getattr(wanted, name) for name in kept}}
-        with transaction.atomic():
+        with transaction.atomic(), in_one_line():
             made, token = self.create(user, expiry=life, **fields)
             made.labels.set(labels or ())
         return made, token

@@ -4,13 +4,15 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 from fleet import confirming, sight
-from fleet.audit import note
+from fleet.audit import kept, lines_written, note
+from fleet.audit.gathering import in_one_line, tell
 from fleet.text import visible
 
 
@@ -75,14 +77,39 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
             "changed": [str(row) for row, _ in formset.changed_objects],
             "deleted": [str(row) for row in formset.deleted_objects],
         }
-        if any(done.values()):
+        if any(done.values()) and not kept.is_watched(formset.model):
             subject = f"{form.instance._meta.verbose_name} {form.instance.pk}"
-            note("admin.rows_changed", subject=subject, rows=str(formset.model._meta.verbose_name_plural), **done)
+            tell("admin.rows_changed", subject, rows=str(formset.model._meta.verbose_name_plural), **done)
+
+    def _changeform_view(self, request: HttpRequest, object_id: Any, form_url: str, extra_context: Any) -> Any:
+        """Show or save the form, which is one act: one line, in the transaction that Django saves it in."""
+        with in_one_line():
+            return super()._changeform_view(request, object_id, form_url, extra_context)
+
+    def _delete_view(self, request: HttpRequest, object_id: str, extra_context: Any) -> Any:
+        """Ask, or delete what is meant and what goes with it."""
+        with in_one_line():
+            return super()._delete_view(request, object_id, extra_context)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Delete what was chosen: of what the audit watches each with its own line, whatever goes with it."""
+        if not kept.is_watched(self.model):
+            super().delete_queryset(request, queryset)
+            return
+        with transaction.atomic():
+            for row in queryset:
+                with in_one_line():
+                    self.delete_model(request, row)
 
     def response_action(self, request: HttpRequest, queryset: Any) -> Any:
-        """Do what was chosen from the list of actions, and let the audit tell of it: over which rows."""
+        """Do what was chosen from the list of actions. What tells the audit nothing by itself is told here.
+
+        A page in answer is a question: nothing was done yet.
+        """
+        before = lines_written()
         response = super().response_action(request, queryset)
-        if action := request.POST.get("action", ""):
+        is_done = not isinstance(response, TemplateResponse) and lines_written() == before
+        if is_done and (action := request.POST.get("action", "")):
             chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
             rows = "all" if request.POST.get("select_across") == "1" else chosen[:1_000]
             note("admin.action", subject=str(self.opts.verbose_name_plural), chosen=action[:100], rows=rows)

@@ -25,6 +25,7 @@ from django.views.decorators.http import require_GET
 from requests import RequestException
 
 from fleet import audit
+from fleet.audit.gathering import told_by_verb
 
 logger = logging.getLogger(__name__)
 
@@ -175,5 +176,6 @@ def follow(user: User, claim: Any) -> None:
     if before == meant & set(groups):
         return
     audit.note("person.groups_followed", by=user, subject=f"person {user.pk}", before=sorted(before), now=sorted(meant))
-    user.groups.remove(*(group for name, group in groups.items() if name not in meant))
-    user.groups.add(*(group for name, group in groups.items() if name in meant))
+    with told_by_verb():
+        user.groups.remove(*(group for name, group in groups.items() if name not in meant))
+        user.groups.add(*(group for name, group in groups.items() if name in meant))

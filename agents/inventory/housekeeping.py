@@ -20,6 +20,8 @@ from agents.board import clock, operator_verbs, redis_client
 from agents.inventory import facts, label_sql, schemas
 from agents.inventory.labels import set_membership
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, Platform
+from fleet.audit import note
+from fleet.audit.spans import spans
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +96,9 @@ def learn_again(hosts: HostQuerySet) -> int:
     are asked for their tables. Raise NoBoardError.
     """
     ask(HousekeepingQuery.objects.get(kind=HousekeepingQuery.Kind.DETAILS), hosts)
-    told = [ask(query, schemas.one_of_each_kind(hosts)) for query in schemas.queries()]
-    return max(told, default=0)
+    asked = max((ask(query, schemas.one_of_each_kind(hosts)) for query in schemas.queries()), default=0)
+    note("tables.asked_again", subject="tables of osquery", hosts=spans(hosts.values_list("pk", flat=True)))
+    return asked
 
 
 def _regular() -> Sequence[HousekeepingQuery]:

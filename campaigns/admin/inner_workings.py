@@ -11,10 +11,9 @@ from django.utils.html import format_html
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.models import DeadLetter, StreamCursor
-from campaigns.launching import control
+from campaigns.launching import control, kill_switch
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
-from campaigns.people.roles import SWITCH
 from fleet.admin import AsksAgain, ModelAdmin
 
 
@@ -88,8 +87,8 @@ class LiveQueriesAdmin(AsksAgain, ModelAdmin):
         return not LiveQueries.objects.exists() and self.has_change_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the permission of its own."""
-        return request.user.has_perm(SWITCH)
+        """Ask for the permission of its own, of who sees every host."""
+        return not kill_switch.objection_to(cast(User, request.user))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let it be switched, not removed."""

@@ -6,6 +6,7 @@ answer can come any more. It refers to nothing, so it outlives the rows.
 
 import json
 import logging
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -17,9 +18,11 @@ from campaigns.answers.models import AuditRecord
 from campaigns.collecting.cursor import stored_until
 from campaigns.models import Campaign
 from campaigns.states import OVER
-from fleet.audit import note
+from fleet.audit import note, note_seldom
 
 logger = logging.getLogger(__name__)
+
+READS_NOTED_EVERY = timedelta(minutes=1)
 
 # The ids of hosts in each state as ranges, "1-500,502": neighbours mostly share their fate.
 HOSTS = """
@@ -63,6 +66,11 @@ def note_decision(campaign: Campaign, what: str, by: str, reason: str = "") -> N
     said = {"what": what, "by": by, "at": timezone.now().isoformat(), "reason": reason}
     record.approvals = [*record.approvals, said]
     record.save(update_fields=["approvals"])
+
+
+def note_read(subject: str, first: str, request: Any = None) -> None:
+    """Note that somebody reads what hosts answered: once a minute of one person or token and one campaign."""
+    note_seldom("results.read", every=READS_NOTED_EVERY, request=request, subject=subject, first=first)
 
 
 def _hosts_of(campaign: Campaign) -> dict[str, str]:

@@ -1,23 +1,21 @@
 """Who reads and takes away what hosts answered, as the audit tells: each file, and reading once a minute."""
 
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fleet.audit import note, note_seldom
+from campaigns.answers.audit import note_read
+from fleet.audit import note
 from fleet.views import ApiView
-
-READS_NOTED_EVERY = timedelta(minutes=1)  # of one person or token and one campaign
 
 
 class NotedReads(ApiView):
     """Views whose answers hold what hosts answered. What could not be noted is not given."""
 
     reads_of = "campaign"
-    quiet: ClassVar[tuple[str, ...]] = ("list", "retrieve")  # actions that give nothing of what hosts answered
-    reads_by_post: ClassVar[tuple[str, ...]] = ("sql",)
+    quiet: ClassVar[tuple[str, ...]] = ("list", "retrieve", "views")  # actions that give nothing of what hosts answered
+    reads_by_post: ClassVar[tuple[str, ...]] = ("sql", "latest_sql")
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Note what is about to be given."""
@@ -31,4 +29,4 @@ class NotedReads(ApiView):
             asked = {name: list(values) for name, values in request.query_params.lists()}
             note("results.exported", request=request, subject=subject, file=request.path, asked=asked)
         elif action not in self.quiet and (request.method == "GET" or action in self.reads_by_post):
-            note_seldom("results.read", every=READS_NOTED_EVERY, request=request, subject=subject, first=action)
+            note_read(subject, action, request)

@@ -350,8 +350,8 @@ class LearnSerializer(StrictSerializer):
 class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
     """Saved SQL with a name."""
 
-    created_by = serializers.CharField(
-        source="created_by.username", read_only=True, default=None, allow_null=True, help_text="null = nobody any more"
+    created_by: Any = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True, help_text="null = nobody any more"
     )
     created_at = Moment(read_only=True, help_text="when it was saved first")
     updated_at = Moment(read_only=True, help_text="when it was changed last")

@@ -7,7 +7,6 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +19,6 @@ from campaigns.api.server_serializers import StatusSerializer, SwitchedSerialize
 from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
 from campaigns.people import scopes
-from campaigns.people.roles import SWITCH
 from fleet import confirming
 from fleet.views import ApiView
 
@@ -72,8 +70,7 @@ class SwitchView(ApiView):
     def post(self, request: Request) -> Response:
         """Stop all campaigns and refuse new ones, or allow them again. `{"reason"}` is shown to whoever launches."""
         user = cast(User, request.user)
-        if not user.has_perm(SWITCH):
-            raise PermissionDenied(f"switching live queries off or on needs {SWITCH}")
+        kill_switch.check_may_turn(user)
         confirming.require_in_session(request)
         body = SwitchSerializer(data=request.data)
         body.is_valid(raise_exception=True)

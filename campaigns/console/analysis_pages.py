@@ -9,6 +9,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from campaigns.analysis import diff, tables
+from campaigns.answers.audit import note_read
 from campaigns.answers.latest import KINDS, Latest, LatestFilter
 from campaigns.answers.models import QueryView
 from campaigns.answers.sight import seen_by
@@ -72,6 +73,7 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
+    note_read(f"campaign {campaign_id}", "page", request)
     asked = request.GET
     ignored, by_groups = asked.getlist("ignore"), "groups" in asked
     offset = _number(asked.get("offset", ""))
@@ -141,6 +143,7 @@ def _next(asked: Any, offset: int) -> str:
 def latest(request: HttpRequest, query_id: int) -> HttpResponse:
     """Show the newest answer of every host over all runs of a query, and how old it is; by a column: their groups."""
     query = get_object_or_404(Query, pk=query_id)
+    note_read(f"query {query_id}", "page", request)
     asked, newest = request.GET, Latest.of(query, user_of(request))
     by, where = [name for name in asked.getlist("by") if name], [given for given in asked.getlist("where") if given]
     filters = LatestFilter(asked.get("search", "").strip(), tuple(where), asked.get("order", "host"))

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from campaigns.answers.audit import note_read
 from campaigns.answers.carves import carves_of
 from campaigns.answers.times import answer_times
 from campaigns.console import wording
@@ -56,6 +57,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
+    note_read(f"campaign {campaign_id}", "page", request)
     tab = request.GET.get("tab", "")
     tab = tab if tab in dict(TABS) else "rows"
     context = {

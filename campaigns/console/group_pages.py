@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from agents.inventory import labels
 from agents.models import HostQuerySet
 from campaigns.answers import comparing, groups, sight
+from campaigns.answers.audit import note_read
 from campaigns.console.access import needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign
@@ -53,6 +54,7 @@ def campaign_groups(request: HttpRequest, campaign_id: int) -> HttpResponse:
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
+    note_read(f"campaign {campaign_id}", "page", request)
     return render(request, "campaigns/_groups.html", {"campaign": shown, **groups_context(request, shown)})
 
 
@@ -119,6 +121,7 @@ def group_hosts(request: HttpRequest, campaign_id: int, key: str) -> HttpRespons
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
+    note_read(f"campaign {campaign_id}", "page", request)
     try:
         context = _hosts_context(request, shown, groups.Key.read(key))
     except BadInputError:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from agents.models import Host
+from campaigns.answers.audit import note_read
 from campaigns.console.access import needs, needs_to_launch, user_of
 from campaigns.console.host_pages import found_host, no_such_host
 from campaigns.launching.launch import Order, launch
@@ -46,6 +47,7 @@ def answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse
     campaign = visible.filter(pk=campaign_id, target={"hosts": [host_id]}).first()
     if shown is None or campaign is None:
         return no_such_host(request, host_id)
+    note_read(f"campaign {campaign_id}", "page", request)
     context = context_of(shown, campaign)
     status = 200 if context["waits"] else OVER_FOR_HTMX
     return render(request, "campaigns/_host_answer.html", context, status=status)

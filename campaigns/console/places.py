@@ -6,6 +6,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 
 from campaigns.launching import requests
+from campaigns.people import scopes
 from campaigns.people.roles import (
     APPROVE,
     KEEP_HOOKS,
@@ -54,10 +55,14 @@ PLACES = (
 )
 
 
+FOR_WHO_SEES_ALL = ("Audit",)  # tells of every host, and cannot be narrowed
+
+
 def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
     """Give the places this person may go to; `at` is the name of the address that is shown."""
     return [
         Place(name, icon, reverse(names[0]), at in names, requests.count_waiting_for(user) if name == APPROVALS else 0)
         for name, icon, permissions, names in PLACES
         if any(user.has_perm(permission) for permission in permissions)
+        and not (name in FOR_WHO_SEES_ALL and scopes.is_limited(user))
     ]

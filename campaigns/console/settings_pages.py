@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings as installation
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -107,7 +108,8 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
             "config_warnings": [*config_document.warnings_of(kept), *config_document.warnings_of_server()],
         }
     if user.has_perm(SWITCH):
-        context |= {"switch_form": forms.get("switch_form") or SwitchForm()}
+        objection = kill_switch.objection_to(user)
+        context |= {"switch_form": forms.get("switch_form") or SwitchForm(), "switch_objection": objection}
     return context
 
 
@@ -189,6 +191,8 @@ def keep_config(request: HttpRequest) -> HttpResponse:
 def switch(request: HttpRequest) -> HttpResponse:
     """Throw the kill switch, or lift it."""
     user, form = user_of(request), SwitchForm(request.POST)
+    if objection := kill_switch.objection_to(user):
+        raise PermissionDenied(objection)
     if not form.is_valid():
         return render(request, "campaigns/settings.html", _context(request, switch_form=form), status=422)
     try:

@@ -9,8 +9,10 @@ from redis.exceptions import RedisError
 
 from agents.board import operator_verbs
 from campaigns.launching.models import LiveQueries
+from campaigns.people import scopes
+from campaigns.people.roles import SWITCH
 from fleet.audit import note
-from fleet.errors import ConflictError
+from fleet.errors import ConflictError, ForbiddenError
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,33 @@ def follow() -> bool:
     return on
 
 
+def check_may_turn(by: User) -> None:
+    """Raise ForbiddenError for who lacks the permission, and for who sees some hosts only: it holds for all."""
+    if not by.has_perm(SWITCH):
+        raise ForbiddenError(f"switching live queries off or on needs the permission {SWITCH}")
+    if scopes.is_limited(by):
+        raise ForbiddenError(
+            "the kill switch stops everybody's campaigns on every host, and you see some hosts only:"
+            " who sees all of them turns it; your own campaigns you can stop"
+        )
+
+
+def objection_to(by: User) -> str:
+    """Say why this person may not switch live queries off and on; "" = he may."""
+    try:
+        check_may_turn(by)
+    except ForbiddenError as error:
+        return error.sentence
+    return ""
+
+
 def turn(by: User, reason: str, *, on: bool) -> None:
     """Turn it, in Postgres and then on the board: off means that nothing is handed out from now on.
 
     Without Redis nothing is handed out anyway, so that keeps nobody from turning it; the sweep lets the board follow.
+    Raise ForbiddenError.
     """
+    check_may_turn(by)
     with transaction.atomic():
         LiveQueries.objects.update_or_create(
             pk=1, defaults={"enabled": on, "reason": reason, "changed_by": by.get_username()}

@@ -97,7 +97,8 @@ def launch(order: Order, by: User) -> Campaign:
     with transaction.atomic():
         quotas.check_person(by)
         _place(campaign, selection, by)
-        audit.begin(campaign)
+        if not campaign.waits_for:  # what waits has begun its record with the question
+            audit.begin(campaign)
         _note(campaign, by)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign

@@ -16,6 +16,7 @@ from agents.models import Label
 from campaigns.people import roles, scopes
 from campaigns.people.scopes import Scope
 from fleet.audit import note
+from fleet.audit.gathering import told_by_verb
 from fleet.errors import ConflictError, ForbiddenError
 
 
@@ -89,11 +90,12 @@ def give(person: User, wanted: Given, by: User) -> None:
     check_may_touch(by, person)
     if person.pk == by.pk:
         raise ForbiddenError("nobody gives roles, rights and teams to himself: another administrator does")
-    _give_groups(person, before, wanted, by)
-    _give_rights(person, before, wanted, by)
-    if person.is_active != wanted.is_active:
-        person.is_active = wanted.is_active
-        person.save(update_fields=["is_active"])
+    with told_by_verb():
+        _give_groups(person, before, wanted, by)
+        _give_rights(person, before, wanted, by)
+        if person.is_active != wanted.is_active:
+            person.is_active = wanted.is_active
+            person.save(update_fields=["is_active"])
     if before != wanted:
         note("rights.changed", by=by, subject=f"person {person.pk}", name=person.get_username(),
              before=before.as_json(), now=wanted.as_json())  # fmt: skip
@@ -141,12 +143,23 @@ def _give_rights(person: User, before: Given, wanted: Given, by: User) -> None:
 def keep_team(team: Group, labels: Iterable[Label], by: User) -> None:
     """Save a team, a group whose members see the hosts of these labels only. Raise ForbiddenError."""
     check_may_change_scopes(by)
-    team.save()
-    scope, _ = Scope.objects.get_or_create(group=team)
-    before = sorted(scope.labels.values_list("name", flat=True))
-    scope.labels.set(labels)
-    now = sorted(scope.labels.values_list("name", flat=True))
-    note("scope.changed", by=by, subject=f"group {team.pk}", name=team.name, before=before, now=now)
+    before = _team_json(team)
+    with told_by_verb():
+        team.save()
+        scope, _ = Scope.objects.get_or_create(group=team)
+        scope.labels.set(labels)
+    now = _team_json(team)
+    if before != now:
+        action = "scope.changed" if before else "scope.made"
+        note(action, by=by, subject=f"group {team.pk}", name=team.name, before=before, now=now)
+
+
+def _team_json(team: Group) -> dict[str, Any]:
+    """Give a team as it is kept, {} = it is not yet."""
+    kept = Scope.objects.filter(group=team.pk).select_related("group").first()
+    if kept is None:
+        return {}
+    return {"name": kept.group.name, "labels": sorted(kept.labels.values_list("name", flat=True))}
 
 
 @transaction.atomic
@@ -158,8 +171,9 @@ def drop_team(team: Group, by: User) -> None:
         raise ConflictError(
             f"the team {team.name!r} has {members} members, who would see every host without it: put them elsewhere"
         )
-    note("scope.deleted", by=by, subject=f"group {team.pk}", name=team.name)
-    team.delete()
+    note("scope.deleted", by=by, subject=f"group {team.pk}", before=_team_json(team), name=team.name)
+    with told_by_verb():
+        team.delete()
 
 
 def check_may_change_scopes(by: User) -> None:

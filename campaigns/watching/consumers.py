@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError
 from rest_framework.exceptions import AuthenticationFailed
 
+from campaigns.answers import audit
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.scopes import Limits
@@ -145,8 +147,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
             page = None if behind else await reader.page_after(seq)
             if page is not None:
                 seq = page.last_seq
-                if page.frame:
-                    await self.send(page.frame)
+                await self._send_answers(page.frame, pace)
             if pace.progress_is_due(state):
                 await self._send({"type": "progress", **_progress(state)})
             if page is None and not behind and state["ended_at"] is not None:
@@ -157,6 +158,17 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
                 await self._send({"type": "ping"})
             if page is None:
                 await reader.wait(generation, pace.seconds_left(state))
+
+    async def _send_answers(self, frame: str | None, pace: "Pace") -> None:
+        if frame:
+            if pace.note_is_due():
+                await database_sync_to_async(self._note_read)()
+            await self.send(frame)
+
+    def _note_read(self) -> None:
+        """Note that answers are about to be given. What could not be noted is not given."""
+        asked = SimpleNamespace(user=self._viewer, auth=self._shown, META=self._meta())
+        audit.note_read(f"campaign {self.scope['url_route']['kwargs']['campaign_id']}", "socket", asked)
 
     async def _send_end(self, state: dict[str, Any]) -> None:
         await self._send({"type": "progress", **_progress(state)})
@@ -187,6 +199,7 @@ class Pace:
         self._progress_at = now
         self._ping_at = now + PING_SECONDS
         self._rights_at = now + RIGHTS_SECONDS
+        self._note_at = now
 
     def progress_is_due(self, state: dict[str, Any]) -> bool:
         """Say whether the counts changed and the last were sent half a second ago."""
@@ -202,6 +215,14 @@ class Pace:
         if now < self._rights_at:
             return False
         self._rights_at = now + RIGHTS_SECONDS
+        return True
+
+    def note_is_due(self) -> bool:
+        """Say whether the audit was told a minute ago, or never, that this viewer reads."""
+        now = time.monotonic()
+        if now < self._note_at:
+            return False
+        self._note_at = now + audit.READS_NOTED_EVERY.total_seconds()
         return True
 
     def ping_is_due(self) -> bool:

@@ -4,6 +4,7 @@ An app on the ground: it knows no other. Whoever does something that people answ
 transaction that does it: both are kept, or neither.
 """
 
+from contextvars import ContextVar
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from django.utils import timezone
 
 from fleet.audit import requests
 from fleet.audit.cleaning import cleaned, shortened
+
+_written: ContextVar[int] = ContextVar("written", default=0)
 
 if TYPE_CHECKING:  # models cannot be loaded with the package of their app
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -46,6 +49,12 @@ def note(
         subject=shortened(subject, 200),
         details=cleaned(details),
     )
+    _written.set(_written.get() + 1)
+
+
+def lines_written() -> int:
+    """Give how many lines this thread, or task of the event loop, has written, to be compared with later."""
+    return _written.get()
 
 
 def note_seldom(

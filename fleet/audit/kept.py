@@ -11,8 +11,15 @@ from typing import Any
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
-from fleet.audit import note
 from fleet.audit.cleaning import LEFT_OUT
+from fleet.audit.gathering import tell
+
+_models: set[type[Model]] = set()
+
+
+def is_watched(model: type[Model]) -> bool:
+    """Say whether what is done with rows of this model is noted by itself."""
+    return model in _models
 
 
 class _Watched:
@@ -66,7 +73,7 @@ class _Watched:
         return changed
 
     def _note(self, verb: str, row: Model, **details: Any) -> None:
-        note(f"{self._kind}.{verb}", subject=f"{self._kind} {row.pk}", **{"name": str(row), **details})
+        tell(f"{self._kind}.{verb}", f"{self._kind} {row.pk}", **{"name": str(row), **details})
 
 
 def _plain(row: Model, field: str) -> Any:
@@ -97,6 +104,7 @@ def watch(
     are noted by the verbs that do more of it than a row.
     """
     watched = _Watched(kind, tuple(fields), tuple(hidden))
+    _models.add(model)
     pre_save.connect(watched.before_save, sender=model, weak=False, dispatch_uid=f"audit {kind} before")
     post_save.connect(
         _unless_made(watched.after_save) if only_changes else watched.after_save,

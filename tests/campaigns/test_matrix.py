@@ -115,7 +115,7 @@ class World:
         carve = Carve.objects.create(host=inside, carve_id="c" * 32, campaign_id=both.pk)
         hidden_carve = Carve.objects.create(host=outside, carve_id="d" * 32, campaign_id=both.pk, path=f"/{SECRET}")
         DeadLetter.objects.create(stream="s", entry="1-0", host_id=outside.pk, reason=SECRET, fields=SECRET.encode())
-        ConfigDocument.objects.create(document={})
+        ConfigDocument.objects.create(pk=1, document={})
         LiveQueries.objects.create(pk=1)
         token = ApiToken.objects.make(owner, Wanted("owner's", 1))[0]
         hook = Hook.objects.create(owner=self.users["operator"], name=f"hook of {SECRET}", address="https://192.0.2.1/")
@@ -182,11 +182,19 @@ class World:
             return {name: self.filled(part) for name, part in value.items()}
         if isinstance(value, list):
             return [self.filled(part) for part in value]
-        return self.names.get(value.strip("{}"), value) if isinstance(value, str) else value
+        is_name = isinstance(value, str) and value.startswith("{")
+        return self.names.get(value.strip("{}"), value) if is_name else value
 
     def ask(self, name: str, method: str, path: str) -> Any:
         """Ask, and forget what it changed."""
-        body, address = self.filled(BODIES.get(f"{method} {path}")), path.format_map(_Ones(self.names))
+        with transaction.atomic():
+            told = self.send(name, method, path, BODIES.get(f"{method} {path}"))
+            transaction.set_rollback(True)
+        return told
+
+    def send(self, name: str, method: str, path: str, given: Any = None) -> Any:
+        """Ask, in whichever way the address takes a body."""
+        body, address = self.filled(given), path.format_map(_Ones(self.names))
         content, kind = b"", "application/x-www-form-urlencoded"
         if path.startswith("/api/"):
             content, kind = b"" if body is None else json.dumps(body).encode(), "application/json"
@@ -194,12 +202,10 @@ class World:
             content = urlencode(body, doseq=True).encode()
         self._clients[name].cookies.clear()
         self._clients[name].cookies.update(self._cookies[name])
-        with transaction.atomic():
-            told = self._clients[name].generic(
-                method, address, content, content_type=kind, **self._headers.get(name, {})
-            )
-            told.body = b"".join(told) if told.streaming else told.content
-            transaction.set_rollback(True)
+        told: Any = self._clients[name].generic(
+            method, address, content, content_type=kind, **self._headers.get(name, {})
+        )
+        told.body = b"".join(told) if told.streaming else told.content
         return told
 
 

@@ -73,7 +73,7 @@ def boss(client: Client) -> Client:
 @pytest.fixture
 def few() -> None:
     """Make two rows of everything."""
-    kill_switch.turn(make_user("switcher"), "", on=True)
+    kill_switch.turn(make_user("switcher", admin=True), "", on=True)
     for number in range(2):
         add_one(number)
 
@@ -188,7 +188,7 @@ def test_the_start_page_has_figures_and_the_menu_of_each(boss: Client, client: C
 
 
 def test_the_kill_switch_is_a_banner_on_every_page_of_the_admin(boss: Client, few: None) -> None:
-    kill_switch.turn(make_user("chief"), "a bad query", on=False)
+    kill_switch.turn(make_user("chief", admin=True), "a bad query", on=False)
 
     for address in ("/admin/", list_of(Host), f"{list_of(Host)}{Host.objects.first().pk}/change/", "/admin/auth/"):
         page = boss.get(address).content.decode()

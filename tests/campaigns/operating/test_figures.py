@@ -107,7 +107,7 @@ def test_the_house_tells_what_waits_in_a_queue_and_since_when(board: None) -> No
 
 @pytest.mark.django_db
 def test_the_kill_switch_is_a_figure(board: None) -> None:
-    control.disable_live_queries(make_user(), "an incident")
+    control.disable_live_queries(make_user(admin=True), "an incident")
 
     assert of_house()["fleet_live_queries_enabled",] == 0
 
