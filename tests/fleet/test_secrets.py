@@ -1,7 +1,9 @@
 """Each tier holds the secret it needs and no other; none is ever guessable."""
 
+import ast
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +175,25 @@ def test_the_console_serves_no_agents() -> None:
     asyncio.run(console(scope, receive, send))
     assert sent[0]["status"] == 404
     assert not str(sent[1]["body"]).startswith("{")
+
+
+# Texts that are compared like any other, though their names sound of secrets: they are looked up, or prove nothing.
+HARMLESS = {
+    "self.password_stamp == stamp_of(self.user.password)": "both are digests out of the database",
+    "user.password != before": "both are hashes out of the database",
+}
+PROVES = re.compile(r"\b(mac|signature|password\w*|secret|offered|token)\b(?!\.)")
+
+
+def test_what_proves_somebody_is_compared_in_constant_time() -> None:
+    found = []
+
+    for file in (file for app in ("fleet", "agents", "campaigns") for file in (ROOT / app).rglob("*.py")):
+        text = file.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Compare) and any(isinstance(one, ast.Eq | ast.NotEq) for one in node.ops):
+                compared = ast.get_source_segment(text, node) or ""
+                if PROVES.search(compared) and compared not in HARMLESS:
+                    found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {compared}")
+
+    assert found == []

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import Group
 from django.http import HttpResponse
 from django.test import Client
 
@@ -12,6 +13,7 @@ from agents.enrolling import config_document
 from agents.models import EnrollSecret
 from campaigns.launching import kill_switch
 from campaigns.models import Campaign
+from campaigns.people.scopes import Scope
 from tests.factories import make_campaign, make_host, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -125,3 +127,23 @@ def test_who_may_only_look_changes_nothing(client: Client) -> None:
     ]
 
     assert [change().status_code for change in changes] == [403] * 4
+
+
+def test_who_sees_some_hosts_only_does_not_throw_the_kill_switch(client: Client) -> None:
+    person = make_person("campaigns.switch_live_queries", "campaigns.add_campaign", "campaigns.view_campaign")
+    person.groups.add(Scope.objects.create(group=Group.objects.create(name="team")).group)
+    campaign = make_campaign(make_host())
+    client.force_login(person)
+
+    told = [
+        client.post("/settings/live-queries/", {"to": "off", "reason": "mine"}),
+        client.post("/api/v1/live-queries/disable/", {"reason": "mine"}, "application/json"),
+    ]
+    page = text_of(client.get("/settings/"))
+
+    assert [answer.status_code for answer in told] == [403, 403]
+    assert all("you see some hosts only" in text_of(answer) for answer in told)
+    assert "you see some hosts only" in page
+    assert "Switch all live queries off" not in page
+    assert kill_switch.is_on()
+    assert not Campaign.objects.get(pk=campaign.pk).is_over
