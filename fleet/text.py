@@ -12,6 +12,8 @@ import unicodedata
 from datetime import UTC, datetime
 from types import TracebackType
 
+from fleet.outages import is_outage
+
 JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
 KEPT_MARKS = 0x2100  # characters below it are looked up once
 VALUE = re.compile(r"(?:\s*\b(?P<name>\w+)=)?%[-+ #0]*\d*(?:\.\d+)?[sdrif]")  # how log lines name what they speak of
@@ -76,7 +78,7 @@ class LogLine(logging.Formatter):
 
     def formatException(self, ei: object) -> str:
         """Write the traceback: an exception quotes what was sent, which could look like a line of its own."""
-        return _indented(super().formatException(ei))  # type: ignore[arg-type]  # a type of the stubs alone
+        return _indented(_outage_of(ei) or super().formatException(ei))  # type: ignore[arg-type]  # of the stubs alone
 
     def formatStack(self, stack_info: str) -> str:
         """Write the stack likewise."""
@@ -96,8 +98,14 @@ class LogObject(logging.Formatter):
             "process": record.process,
         }
         if record.exc_info:
-            members["exception"] = self.formatException(record.exc_info)
+            members["exception"] = _outage_of(record.exc_info) or self.formatException(record.exc_info)
         return json.dumps(members, default=str)
+
+
+def _outage_of(exc_info: object) -> str:
+    """Give the one line that says all when a server is away; "" = something else went wrong, which has to be found."""
+    error = exc_info[1] if isinstance(exc_info, tuple) else None
+    return traceback.format_exception_only(error)[-1].strip() if error is not None and is_outage(error) else ""
 
 
 def _event_of(record: logging.LogRecord) -> dict[str, object]:

@@ -1,0 +1,30 @@
+"""Whether an error says that PostgreSQL or Redis is away, full or overloaded: that is waited out and told in one line.
+
+By the names of classes and modules, so that gateways, which know neither Django nor psycopg2, can ask as well.
+"""
+
+CLASSES = {
+    "django.db": ("OperationalError", "InterfaceError"),
+    "psycopg2": ("OperationalError", "InterfaceError"),
+    "redis": ("ConnectionError", "TimeoutError", "OutOfMemoryError", "ExecAbortError", "ReadOnlyError"),
+    "kombu": ("OperationalError",),
+    "celery.beat": ("SchedulingError",),  # beat could not send what is due, and says why
+}
+# PostgreSQL calls these operational as well, and they are of what was asked: deadlocks, locks, cancelled statements.
+OF_THE_STATEMENT = ("40", "55", "57014")
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Say whether an error, or what it was raised from, is that of a server which cannot answer now."""
+    while error is not None:
+        code = getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
+        if code.startswith(OF_THE_STATEMENT):
+            return False
+        if any(map(_is_one, type(error).__mro__)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _is_one(kind: type) -> bool:
+    return any(kind.__module__.startswith(begin) and kind.__name__ in names for begin, names in CLASSES.items())

@@ -1,0 +1,69 @@
+"""A server that is away is told in one line; a mistake keeps its traceback."""
+
+import io
+import logging
+
+import psycopg2
+import pytest
+import redis
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+from kombu.exceptions import OperationalError as BrokerError
+from psycopg2.errors import DiskFull
+
+from fleet.outages import is_outage
+from fleet.text import LogLine, LogObject
+
+
+def nobody_listens() -> BaseException:
+    with pytest.raises(psycopg2.OperationalError) as found:
+        psycopg2.connect("host=127.0.0.1 port=1 connect_timeout=1")
+    return found.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        nobody_listens(),
+        DiskFull("No space left on device"),
+        redis.ConnectionError("gone"),
+        redis.exceptions.OutOfMemoryError("full"),
+        BrokerError("gone"),
+    ],
+)
+def test_a_server_that_is_away_is_an_outage(error: BaseException) -> None:
+    assert is_outage(error)
+
+
+@pytest.mark.parametrize("error", [redis.ResponseError("WRONGTYPE"), ValueError("x"), psycopg2.DataError("too long")])
+def test_what_was_asked_wrongly_is_none(error: BaseException) -> None:
+    assert not is_outage(error)
+
+
+@pytest.mark.django_db
+def test_a_cancelled_statement_of_the_real_server_is_none() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 10")
+        with pytest.raises(OperationalError) as found, transaction.atomic():
+            cursor.execute("SELECT pg_sleep(1)")
+
+    assert not is_outage(found.value)
+
+
+@pytest.mark.parametrize(
+    "formatter", [LogLine(settings.LOGGING["formatters"]["line"]["format"], style="{"), LogObject()]
+)
+def test_only_mistakes_are_logged_with_a_traceback(formatter: logging.Formatter) -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(formatter)
+    logger = logging.Logger("tried")  # noqa: LOG001 - nobody else writes to it
+    logger.addHandler(handler)
+
+    for error in (redis.ConnectionError("nobody listens"), KeyError("a mistake")):
+        logger.error("step failed", exc_info=error)
+
+    away, mistake = written.getvalue().split("step failed")[1:]
+    assert "nobody listens" in away
+    assert "Traceback" not in away
+    assert "Traceback" in mistake
