@@ -112,7 +112,7 @@ def purge() -> None:
         _delete_rows_of(campaign_id, until)
         if time.monotonic() > until:
             return
-    _delete_rows(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - IdempotencyKey.LIFETIME), until)
+    _delete_rows(IdempotencyKey.objects.filter(created_at__lt=clock.now() - IdempotencyKey.LIFETIME), until)
     if settings.CAMPAIGN_RETENTION_DAYS:
         _delete_old(until)
 
@@ -125,7 +125,7 @@ def _delete_rows(old: QuerySet[Any], until: float) -> None:
 
 
 def _delete_old(until: float) -> None:
-    before = timezone.now() - timedelta(days=settings.CAMPAIGN_RETENTION_DAYS)
+    before = clock.now() - timedelta(days=settings.CAMPAIGN_RETENTION_DAYS)  # a worker's own clock deletes nothing
     _delete_rows(DeadLetter.objects.filter(created_at__lt=before), until)
     unnamed = Carve.objects.filter(campaign_id=None, begun_at__lt=before)  # no answer ever named them
     while _purge_first(unnamed) and time.monotonic() < until:

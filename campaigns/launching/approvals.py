@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from agents.board import clock
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
@@ -212,7 +213,7 @@ def expire(campaign_id: int) -> None:
         approval = Approval.objects.filter(campaign_id=campaign_id).first()
         if campaign is None or approval is None or campaign.waits_for != WaitsFor.APPROVAL:
             return
-        if approval.expires_at <= timezone.now():
+        if approval.expires_at <= clock.now():
             _expire(campaign, approval)
             doorbell.ring(campaign_id)
 

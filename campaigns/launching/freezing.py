@@ -1,7 +1,7 @@
 """Freeze who is meant, range by range, and let a campaign over them begin: at once, or when it was approved."""
 
 from django.db import connection
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from agents.board.copy import bitmap_of
 from agents.board.keyspace import RANGE_SIZE
@@ -50,6 +50,6 @@ def begin(campaign: Campaign) -> None:
     campaign.status, campaign.waits_for = Status.TARGETING, ""
     rollout.begin(campaign, sql_support.able(hosts, refused))
     campaign.save()
-    campaign.ranges.update(sent_at=timezone.now())
+    campaign.ranges.update(sent_at=Now())
     for number in campaign.ranges.values_list("number", flat=True):
         enqueue("campaigns.write_range", campaign.pk, number)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
 from agents.board import clock, heartbeats, operator_verbs, redis_client
@@ -45,7 +45,7 @@ def sweep() -> None:
     now = clock.now()
     due = Campaign.objects.filter(status=Status.SCHEDULED, waits_for="", start_at__lte=now)
     _each(_in_time(due), launch.start)
-    unanswered = Approval.objects.waiting().filter(expires_at__lte=timezone.now())
+    unanswered = Approval.objects.waiting().filter(expires_at__lte=now)
     _each(unanswered.values_list("campaign_id", flat=True), approvals.expire)
     running = Campaign.objects.filter(status=Status.RUNNING, ended_by="", closed_at=None)
     _each(_ids(running.exclude(answer_within=None)), give_up)
@@ -149,14 +149,15 @@ def _pull(campaign_id: int, sentence: str) -> None:
 
 
 def send_stuck_ranges() -> None:
-    """Send again what was not done within ten seconds: the message, its worker or the board was lost."""
-    now = timezone.now()
+    """Send again what was not done within ten seconds: the message, its worker or the board was lost.
+
+    By PostgreSQL's clock: consoles wrote the time, and no two machines' clocks agree.
+    """
     with transaction.atomic():
         stuck = TargetRange.objects.select_for_update(skip_locked=True, of=["self"]).filter(
-            done_at=None, sent_at__lt=now - STUCK_AFTER, campaign__closed_at=None, campaign__ended_by=""
+            done_at=None, sent_at__lt=Now() - STUCK_AFTER, campaign__closed_at=None, campaign__ended_by=""
         )
         for range_ in stuck.filter(campaign__status__in=[Status.TARGETING, Status.RUNNING]):
-            range_.sent_at = now
-            range_.save(update_fields=["sent_at"])
+            TargetRange.objects.filter(pk=range_.pk).update(sent_at=Now())
             enqueue("campaigns.write_range", range_.campaign_id, range_.number)
             logger.warning("range sent again campaign=%s range=%s", range_.campaign_id, range_.number)

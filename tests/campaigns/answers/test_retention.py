@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -127,6 +128,16 @@ def test_old_campaigns_go_and_pinned_ones_stay(settings: Any) -> None:
     assert set(Campaign.objects.values_list("pk", flat=True)) == {young.pk, pinned.pk, running.pk}
     assert rows_left() == (6, 2)
     assert AuditRecord.objects.get(campaign_id=old.pk).deleted_by == "retention of 30 days"
+
+
+def test_a_worker_whose_clock_jumped_deletes_nothing(settings: Any) -> None:
+    settings.CAMPAIGN_RETENTION_DAYS = 30
+    ended(make_host(), ago=timedelta(days=1))
+
+    with time_machine.travel(timezone.now() + timedelta(days=400)):
+        retention.purge()
+
+    assert Campaign.objects.exists()
 
 
 def test_without_a_retention_nothing_goes(settings: Any) -> None:

@@ -7,6 +7,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.utils import timezone
@@ -290,6 +291,17 @@ def test_the_approver_takes_the_yes_back_until_the_start_and_who_asked_the_whole
     begun = waiting(operator)
     approvals.approve(begun.pk, bob)
     assert post(api(bob), f"{begun.pk}/withdraw/").status_code == 409
+
+
+def test_a_sweeper_whose_clock_jumped_ends_no_request(operator: User, rule: ApprovalRule) -> None:
+    make_hosts(3)
+    campaign = waiting(operator)
+
+    with time_machine.travel(timezone.now() + timedelta(days=400)):
+        sweep()
+
+    campaign.refresh_from_db()
+    assert campaign.waits_for == "approval"
 
 
 def test_nobody_s_yes_in_time_stops_it(api: Api, operator: User, bob: User, rule: ApprovalRule) -> None:

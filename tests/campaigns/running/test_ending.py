@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from agents.board import clock, heartbeats, keyspace, operator_verbs, rebuilding, redis_client
@@ -145,15 +146,19 @@ def test_an_ended_campaign_is_forgotten_on_the_board_in_time(
     assert collect() == 0 or not Result.objects.exists()
 
 
-def test_a_stuck_range_is_sent_again(monkeypatch: pytest.MonkeyPatch, board: None) -> None:
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1), timedelta(hours=-1)])
+def test_a_stuck_range_is_sent_again_whatever_the_sweepers_clock_says(
+    monkeypatch: pytest.MonkeyPatch, board: None, ahead: timedelta
+) -> None:
     host = make_host()
     campaign = make_campaign(host)
     TargetRange.objects.update(done_at=None, sent_at=timezone.now() - timedelta(seconds=11))
     sent: list[tuple[object, ...]] = []
     monkeypatch.setattr(sweeps, "enqueue", lambda *call: sent.append(call))
 
-    sweeps.send_stuck_ranges()
-    sweeps.send_stuck_ranges()
+    with time_machine.travel(timezone.now() + ahead):
+        sweeps.send_stuck_ranges()
+        sweeps.send_stuck_ranges()
 
     assert sent == [("campaigns.write_range", campaign.pk, host.pk >> 16)]
 
