@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test check lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
+.PHONY: help assets demo test faults chaos check lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -29,6 +29,12 @@ demo: assets  ## start everything: ARGS="--hosts N --json --port P --bind A --da
 
 test: check  ## everything that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+faults: .venv/installed-dev assets  ## every fault of tests/faults, each with its accounts: half an hour
+	FAULTS=all $(BIN)/python -m pytest tests/faults $(ARGS)
+
+chaos: .venv/installed-dev assets  ## faults at random under load, every answer accounted for: SECONDS=600 SEED=7
+	@$(BIN)/python -W ignore -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 check: .venv/installed-dev .venv/installed-node  ## linters, types, import directions, migrations, the bundle, the API document
 	$(BIN)/python -m campaigns.console.assets --check

@@ -1,0 +1,62 @@
+"""A dump is made and restored while campaigns run, with real processes: what is not stored is asked again."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.faults import accounts
+from tests.faults.chaos import TARGETED
+from tests.faults.faults import remember_loss
+from tests.faults.stage import Stage, wait_for
+
+pytestmark = [pytest.mark.processes, pytest.mark.long]
+
+
+def program(stage: Stage, name: str, *arguments: str) -> None:
+    """Run a program of PostgreSQL's, as docs/backup.md does."""
+    command = [str(stage.postgres.programs() / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def dump(stage: Stage) -> Path:
+    file = stage.folder / "fleet.dump"
+    program(stage, "pg_dump", "--no-owner", "--format", "custom", "--file", str(file), stage.postgres.url)
+    return file
+
+
+def restore(stage: Stage, file: Path) -> None:
+    """Stop everything, put the dump in the database's place, start everything."""
+    for process in stage.processes.values():
+        process.lock.acquire()
+        process.end(signal.SIGTERM)
+    program(stage, "pg_restore", "--no-owner", "--clean", "--if-exists", "--dbname", stage.postgres.url, str(file))
+    for process in stage.processes.values():
+        process.start()
+        process.lock.release()
+    stage.wait_until_ready()
+
+
+def test_a_dump_is_restored_while_campaigns_run(stage: Stage) -> None:
+    stage.crowd.think = 8.0
+    going_on = [stage.launch(stage.hosts(*TARGETED)) for _ in range(2)]
+    wait_for(lambda: stage.answered(going_on[0]) > 20, "the first hosts answer")
+
+    file = dump(stage)
+    stored = stage.sql("SELECT campaign_id, host_id, rows::text FROM campaigns_result")
+    later = stage.launch(stage.hosts(*TARGETED))
+    wait_for(lambda: stage.answered(later) > 20, "hosts answer what the dump does not know")
+    remember_loss(stage)
+    restore(stage, file)
+    stage.wait_until_ended(going_on)
+
+    assert accounts.check(stage, going_on) == []
+    kept = stage.sql("SELECT campaign_id, host_id, rows::text FROM campaigns_result")
+    assert set(stored) <= set(kept), "what was dumped stays as it was"
+    assert stage.http.get(f"/api/v1/campaigns/{later}/").status_code == 404
+    fresh = stage.launch(stage.hosts(*TARGETED))
+    stage.wait_until_ended([fresh])
+    assert fresh > 1_000_000, "no answer to a campaign that is gone can pass for one of these"
+    assert accounts.check(stage, [fresh]) == []

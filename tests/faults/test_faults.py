@@ -1,0 +1,132 @@
+"""Real processes and three hundred hosts answering, while things break: every single answer is accounted for."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.faults import accounts, chaos
+from tests.faults.agents import Manner
+from tests.faults.chaos import TARGETED
+from tests.faults.faults import FAULTS
+from tests.faults.stage import Stage, wait_for
+
+pytestmark = pytest.mark.processes
+SEED = 14
+# In each run of the suite, mixed; every other one alone, and all mixed, with `make faults` and `make chaos`.
+SHORT = [*(name for name in FAULTS if name.endswith(" killed")), "redis emptied", "postgres stopped"]
+
+
+@pytest.fixture
+def nobody_saw_an_error(stage: Stage) -> Iterator[None]:
+    """Fail when an agent was told of trouble, or lost a request, while the test ran."""
+    before = stage.crowd.ledger.errors.copy()
+    yield
+    assert stage.crowd.ledger.errors - before == {}
+
+
+def launch_all_kinds(stage: Stage, timeout: int) -> list[int]:
+    """Launch what ends by its answers, what ends by its time, and what goes by steps."""
+    return [
+        stage.launch(stage.hosts(*TARGETED)),
+        stage.launch(stage.hosts(*Manner), timeout=timeout),
+        stage.launch(stage.hosts(Manner.ANSWERS), rollout={"canary": {"percent": 10}, "then": "auto"}),
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_answer_is_accounted_for(stage: Stage, name: str) -> None:
+    fault = FAULTS[name]
+    logs = accounts.log_places(stage)
+    stage.crowd.think = 3.0
+
+    campaigns = launch_all_kinds(stage, timeout=12 + int(fault.seconds))
+    wait_for(lambda: stage.answered(campaigns[0]) > 20, "the first hosts answer")
+    with fault.do(stage):
+        time.sleep(fault.seconds)
+    stage.wait_until_ended(campaigns)
+
+    assert accounts.check(stage, campaigns) == []
+    assert accounts.log_lines(stage) == []
+    assert accounts.tracebacks(stage, logs) == []
+
+
+@pytest.mark.usefixtures("nobody_saw_an_error")
+def test_a_rolling_restart_of_everything_is_heard_by_no_agent(stage: Stage) -> None:
+    stage.crowd.think = 6.0
+
+    campaigns = [stage.launch(stage.hosts(*TARGETED)) for _ in range(2)]
+    with FAULTS["rolling restart"].do(stage):
+        campaigns.append(stage.launch(stage.hosts(*TARGETED)))
+    stage.wait_until_ended(campaigns)
+
+    assert accounts.check(stage, campaigns) == []
+
+
+def test_chaos_leaves_nothing_behind(stage: Stage) -> None:
+    logs = accounts.log_places(stage)
+    stage.crowd.think = 1.0
+
+    campaigns = chaos.rage(stage, 12, SEED, among=SHORT)
+
+    assert chaos.accounts_of(stage, campaigns) == []
+    assert accounts.tracebacks(stage, logs) == []
+    assert stage.deaths == []
+
+
+GUID = "5f2c3f9a-7c1e-4f0e-9b7a-0d9e6c1a2b3c"
+CONTENT = bytes(range(256)) * 16
+BLOCK = 2048
+
+
+@pytest.mark.long
+def test_a_full_disk_has_no_half_of_a_carve(stage: Stage) -> None:
+    agent = next(agent for agent in stage.crowd.agents if agent.manner is Manner.ANSWERS)
+    sql = "SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'"
+    stage.wait_until_ended([stage.launch([agent.host], sql=sql)])
+    sizes = {"block_count": 2, "block_size": BLOCK, "carve_size": len(CONTENT)}
+    begin = {"carve_id": GUID, "request_id": "r", "node_key": agent.key, **sizes}
+    session = json.loads(stage.ask("carve/begin", begin))["session_id"]
+
+    with FAULTS["gateways disk full"].do(stage):
+        refused = stage.ask("carve/block", block(session, 0))
+        left = [file for file in (stage.folder / "carves").rglob("*") if file.is_file()]
+    taken = [stage.ask("carve/block", block(session, number)) for number in (0, 1)]
+
+    assert not refused.startswith(b"{"), "agents take any JSON for a yes"
+    assert left == []
+    assert taken == [b"{}", b"{}"]
+    files = sorted((stage.folder / "carves").rglob("?"), key=lambda file: file.name)
+    assert b"".join(file.read_bytes() for file in files if file.is_file()) == CONTENT
+
+
+def block(session: str, number: int) -> dict[str, object]:
+    data = base64.b64encode(CONTENT[number * BLOCK : (number + 1) * BLOCK]).decode()
+    return {"block_id": number, "session_id": session, "request_id": "r", "data": data}
+
+
+MANY = 3_000
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("nobody_saw_an_error")
+def test_three_thousand_agents_reconnect_at_once(stage: Stage) -> None:
+    stage.crowd.think = 0.0
+    gateways = [psutil.Process(stage.processes[name].pid) for name in stage.gateway_ports]
+    stage.join([Manner.ANSWERS] * MANY, "one of many")
+    wait_for(lambda: stage.held() > MANY * 0.7, "their reads are held")
+    before = sum(process.memory_info().rss for process in gateways)
+
+    stage.edge.break_all()
+    wait_for(lambda: stage.held() > MANY * 0.7, "their reads are held again", 30)
+    campaign = stage.launch(stage.hosts(Manner.ANSWERS))
+    stage.wait_until_ended([campaign])
+    stage.edge.break_all()
+    wait_for(lambda: stage.held() > MANY * 0.7, "their reads are held again", 30)
+
+    assert accounts.check(stage, [campaign]) == []
+    assert sum(process.memory_info().rss for process in gateways) < before + 2**25
