@@ -2,6 +2,7 @@
 
 import io
 import logging
+from contextlib import suppress
 
 import psycopg2
 import pytest
@@ -13,6 +14,10 @@ from psycopg2.errors import DiskFull
 
 from fleet.outages import is_outage
 from fleet.text import LogLine, LogObject
+
+
+def fail(error: Exception) -> None:
+    raise error
 
 
 def nobody_listens() -> BaseException:
@@ -61,6 +66,8 @@ def test_only_mistakes_are_logged_with_a_traceback(formatter: logging.Formatter)
     logger.addHandler(handler)
 
     for error in (redis.ConnectionError("nobody listens"), KeyError("a mistake")):
+        with suppress(Exception):
+            fail(error)
         logger.error("step failed", exc_info=error)
 
     away, mistake = written.getvalue().split("step failed")[1:]
