@@ -35,7 +35,9 @@ def test_dashboard_and_alerts_name_figures_that_exist(wire: Wire) -> None:
     told = {line.split()[2] for line in metrics.text(figures.House()).decode().split("\n") if line.startswith("# TYPE")}
     known = {ENDINGS.sub("", name) for name in told}
 
+    named = FUNCTIONS.findall((DOCS / "operations.md").read_text())
     asked = {ENDINGS.sub("", name) for expression in expressions() for name in FUNCTIONS.findall(expression)}
+    asked |= {ENDINGS.sub("", name) for name in named} - {"fleet_gateway"}  # which is a role of PostgreSQL
 
     assert len(asked) > 15
     assert asked - known == set()
@@ -48,6 +50,16 @@ def test_every_alert_says_what_is_the_matter_and_what_to_do() -> None:
         assert rule["annotations"]["summary"]
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert f"`{rule['alert']}`" in operations, f"docs/operations.md does not say what to do for {rule['alert']}"
+
+
+def test_the_events_that_operations_name_are_logged() -> None:
+    section = (DOCS / "operations.md").read_text().partition("## Logs")[2].partition("\n## ")[0]
+    events = {event for line in section.splitlines() if line.startswith("| ") for event in re.findall(r"`(.*?)`", line)}
+    sources = [file.read_text() for room in ("agents", "campaigns") for file in (DOCS.parent / room).rglob("*.py")]
+    logged = set(re.findall(r"logger\.\w+\(\s*f?\"([^\"]*?)\s*\b\w+=%", "\n".join(sources)))
+
+    assert len(events) > 12
+    assert events - logged == set()
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here (Debian: prometheus)")
