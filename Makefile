@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test faults chaos check lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
+.PHONY: help assets demo test faults chaos check audit-dependencies lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -46,6 +46,10 @@ check: .venv/installed-dev .venv/installed-node  ## linters, types, import direc
 	@mkdir -p .cache
 	@$(SETTINGS) $(BIN)/python -W ignore manage.py spectacular --fail-on-warn --file .cache/openapi.yaml
 	@diff -u docs/openapi.yaml .cache/openapi.yaml || { echo "docs/openapi.yaml is not what the server says: make openapi" >&2; exit 1; }
+	@$(MAKE) --no-print-directory audit-dependencies
+
+audit-dependencies: .venv/installed-dev  ## ask what is known to be vulnerable of what is pinned; says so when it cannot
+	@$(BIN)/python -m fleet.vulnerabilities
 
 openapi: .venv/installed-dev  ## write docs/openapi.yaml anew
 	$(SETTINGS) $(BIN)/python -W ignore manage.py spectacular --fail-on-warn --file docs/openapi.yaml
