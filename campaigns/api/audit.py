@@ -76,7 +76,7 @@ class AuditFile(ApiView):
     permission_classes = [IsAuthenticated]
     query_parameters: ClassVar[Parameters] = {"get": FILTERS}
 
-    @extend_schema(responses=file_of("application/x-ndjson", "lines of the audit, each as JSON"))
+    @extend_schema(tags=["audit"], responses=file_of("application/x-ndjson", "lines of the audit, each as JSON"))
     def get(self, request: Request) -> StreamingHttpResponse:
         """Give every line that is looked for, oldest first, as a line of JSON with all that its digest is made of."""
         _check_may_look(self, request)

