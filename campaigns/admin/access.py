@@ -19,6 +19,7 @@ from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from agents.admin.read_only import ReadOnlyAdmin
+from campaigns.launching.models import ApprovalRule
 from campaigns.people import scopes
 from campaigns.people.giving import groups_within, may_touch, own
 from campaigns.people.scopes import Scope
@@ -110,8 +111,12 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
                 self.message_user(request, f"{person.get_username()} logs in with the password alone.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Add what only superusers set: a field that is shown as text takes nothing from a body."""
-        more = () if cast(User, request.user).is_superuser else ("is_superuser", "user_permissions")
+        """Add what only superusers set, and one's own groups: a field that is shown as text takes nothing from a body.
+
+        Whoever left a group would be free of its scope and of its rule of approval.
+        """
+        more: tuple[str, ...] = () if cast(User, request.user).is_superuser else ("is_superuser", "user_permissions")
+        more += ("groups",) if obj is not None and obj.pk == request.user.pk else ()
         return (*super().get_readonly_fields(request, obj), *more)
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -150,6 +155,12 @@ class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
 
     host_field = ""
     form = GroupForm
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that no rule of approval would go along."""
+        has_rule = obj is not None and ApprovalRule.objects.filter(group=obj).exists()
+        return super().has_delete_permission(request, obj) and not has_rule
+
     inlines = [ScopeInline]
 
     def get_form(self, request: HttpRequest, obj: Group | None = None, change: bool = False, **kwargs: Any) -> Any:

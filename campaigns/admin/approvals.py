@@ -4,18 +4,56 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.launching import approval_rules, quotas
 from campaigns.launching.models import Approval, ApprovalRule, Quota
 from fleet.admin import ModelAdmin
+from fleet.errors import BadInputError
+
+
+class ApprovalRuleForm(ModelForm[ApprovalRule]):
+    """A rule, which nobody loosens that is under it."""
+
+    editor: User
+
+    def clean(self) -> dict[str, Any]:
+        """Raise ValidationError for who is."""
+        given: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            wanted = ApprovalRule(pk=self.instance.pk, **{name: given[name] for name in self._meta.fields or ()})
+            if objection := _objection_of(wanted, self.editor):
+                raise ValidationError(objection)
+        return given
+
+
+def _objection_of(wanted: ApprovalRule, by: User) -> str:
+    try:
+        return approval_rules.objection_to(wanted, by)
+    except BadInputError:
+        return ""  # hours that are none are told beside their field
 
 
 @admin.register(ApprovalRule)
 class ApprovalRuleAdmin(ModelAdmin):
     """One rule for each group, and one without a group for everybody."""
+
+    form = ApprovalRuleForm
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Let the form know who fills it in."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.editor = cast(User, request.user)
+        return form
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApprovalRule | None = None) -> bool:
+        """Ask for the permission, and that the rule does not bind who deletes it."""
+        may = bool(super().has_delete_permission(request, obj))
+        return may and (obj is None or not approval_rules.objection_to(obj, cast(User, request.user), lifts=True))
 
     list_display = ["__str__", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at"]
     list_select_related = ["group"]

@@ -18,6 +18,7 @@ from agents.inventory import sql
 from campaigns.launching import windows
 from campaigns.launching.models import ApprovalRule
 from fleet.audit import note
+from fleet.errors import ForbiddenError
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,44 @@ def rules_of(by: User | None) -> list[ApprovalRule]:
     return list(ApprovalRule.objects.filter(mine).select_related("group").order_by("pk").distinct())
 
 
+def objection_to(rule: ApprovalRule, by: User, *, lifts: bool = False) -> str:
+    """Say why this person may not keep the rule as it is now, or with `lifts` not drop it; "" = he may.
+
+    Nobody loosens a rule that binds himself, or the second person would be himself. The rule of everybody binds all
+    there are: a superuser loosens it, and the audit tells.
+    """
+    before = ApprovalRule.objects.select_related("group").filter(pk=rule.pk).first() if rule.pk else None
+    if before is None or not (lifts or _is_looser(before, rule)):
+        return ""
+    if before.group is None:
+        return "" if by.is_superuser else f"the {before} binds you as well: only a superuser loosens it"
+    if by.groups.filter(pk=before.group.pk).exists():
+        return f"the {before} binds you as well: who is not in that group loosens it"
+    return ""
+
+
+def _is_looser(before: ApprovalRule, now: ApprovalRule) -> bool:
+    """Say whether there may be a launch that it caught, and catches no more."""
+    if before.group_id != now.group_id:
+        return True
+    if before.hosts_above is not None and (now.hosts_above is None or now.hosts_above > before.hosts_above):
+        return True
+    tables = {name.casefold() for name in now.tables}
+    hours = windows.read(now.hours)
+    return any(name.casefold() not in tables for name in before.tables) or any(
+        window not in hours for window in windows.read(before.hours)
+    )
+
+
+def _check(objection: str) -> None:
+    if objection:
+        raise ForbiddenError(objection)
+
+
 @transaction.atomic
 def keep(rule: ApprovalRule, by: User) -> None:
-    """Save a rule, and who wrote it."""
+    """Save a rule, and who wrote it. Raise ForbiddenError for who is under it and loosens it."""
+    _check(objection_to(rule, by))
     rule.changed_by = by.get_username()
     rule.save()
     note("approval_rule.kept", by=by, subject=str(rule), **rule.as_json())
@@ -48,7 +84,8 @@ def keep(rule: ApprovalRule, by: User) -> None:
 
 @transaction.atomic
 def drop(rule: ApprovalRule, by: User) -> None:
-    """Delete a rule."""
+    """Delete a rule. Raise ForbiddenError for who is under it."""
+    _check(objection_to(rule, by, lifts=True))
     note("approval_rule.deleted", by=by, subject=str(rule), **rule.as_json())
     rule.delete()
 

@@ -171,6 +171,8 @@ def drop_team(team: Group, by: User) -> None:
         raise ConflictError(
             f"the team {team.name!r} has {members} members, who would see every host without it: put them elsewhere"
         )
+    if team.approval_rules.exists():  # of a room above, that no rule is lifted by the way
+        raise ConflictError(f"the team {team.name!r} has a rule of approval, which would go with it: delete that first")
     note("scope.deleted", by=by, subject=f"group {team.pk}", before=_team_json(team), name=team.name)
     with told_by_verb():
         team.delete()

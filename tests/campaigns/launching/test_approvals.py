@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -21,6 +22,7 @@ from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import Approval, ApprovalRule
 from campaigns.launching.windows import read
 from campaigns.models import Campaign, Query, TargetRange
+from campaigns.people import roles
 from campaigns.people.scopes import Scope
 from campaigns.running.sweeps import sweep
 from campaigns.running.targeting import add_late_joiners, write_range
@@ -532,6 +534,62 @@ def test_rules_are_kept_by_who_may_and_refused_with_a_sentence(api: Api, operato
     assert boss.delete(f"{path}{made.json()['id']}/").status_code == 204
     lines = AuditEvent.objects.filter(action__startswith="approval_rule.").order_by("pk").values_list("action", "who")
     assert [*lines] == [(f"approval_rule.{done}", "boss") for done in ("kept", "kept", "deleted")]
+
+
+@pytest.mark.parametrize(
+    "looser",
+    [{"hosts_above": 3}, {"hosts_above": None}, {"tables": []}, {"hours": []}, {"group": None}, {"group": "other"}, {}],
+)
+def test_nobody_loosens_a_rule_that_binds_himself(api: Api, rule: ApprovalRule, looser: dict[str, Any]) -> None:
+    bound, free = make_user("bound", admin=True), make_user("free", admin=True)
+    assert rule.group is not None
+    bound.groups.add(rule.group)
+    Group.objects.create(name="other")
+    rule.tables, rule.hours = ["shadow"], [{"days": ["sat"], "zone": "UTC", **EVERY_HOUR[0]}]
+    rule.save()
+    path = f"/api/v1/approval-rules/{rule.pk}/"
+
+    def loosen(by: User) -> Any:
+        return api(by).patch(path, looser, format="json") if looser else api(by).delete(path)
+
+    refused = loosen(bound)
+    tightened = api(bound).patch(path, {"hosts_above": 1, "tables": ["shadow", "users"]}, format="json")
+
+    assert refused.status_code == 403
+    assert "binds you as well: who is not in that group loosens it" in refused.json()["error"]
+    assert tightened.status_code == 200
+    assert loosen(free).status_code in (200, 204)
+
+
+def test_the_rule_of_everybody_is_loosened_by_superusers_alone(api: Api) -> None:
+    administrator = make_user("administrator")
+    administrator.groups.add(Group.objects.get(name=roles.ADMINISTRATOR))
+    rule = ApprovalRule.objects.create(hosts_above=2)
+    path = f"/api/v1/approval-rules/{rule.pk}/"
+
+    assert api(administrator).delete(path).status_code == 403
+    assert api(administrator).patch(path, {"hosts_above": 1}, format="json").status_code == 200
+    assert api(make_user("root", admin=True)).delete(path).status_code == 204
+
+
+def test_what_a_rule_caught_waits_whatever_becomes_of_the_rule_and_of_the_groups(
+    api: Api, client: Client, operator: User, bob: User, rule: ApprovalRule
+) -> None:
+    make_hosts(3)
+    campaign, root = waiting(operator), make_user("root", admin=True)
+    assert rule.group is not None
+    operator.groups.remove(rule.group)
+    client.force_login(root)
+
+    kept = client.post(f"/admin/auth/group/{rule.group.pk}/delete/", {"post": "yes"})
+    api(root).delete(f"/api/v1/approval-rules/{rule.pk}/")
+    sweep()
+
+    assert kept.status_code == 403
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.waits_for) == ("scheduled", "approval")
+    assert post(api(operator), f"{campaign.pk}/approve/").status_code == 403
+    assert post(api(bob), f"{campaign.pk}/approve/").status_code == 200
 
 
 def test_hosts_that_left_between_the_yes_and_the_start_are_not_asked(
