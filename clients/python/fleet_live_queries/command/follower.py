@@ -1,0 +1,185 @@
+"""One campaign, from its launch to its last row: progress on stderr, rows on stdout."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from fleet_live_queries.client import Campaign
+from fleet_live_queries.command.counting import GroupWriter
+from fleet_live_queries.command.interrupts import Interrupts, ask
+from fleet_live_queries.command.statuses import ANSWERED, FAILED, NOBODY, SILENT, TROUBLE, LeftError
+from fleet_live_queries.command.terminal import Terminal
+from fleet_live_queries.command.writers import WRITERS
+from fleet_live_queries.errors import FleetError, UnreachableError
+from fleet_live_queries.verbs import SILENT_STATES
+
+GRACE_SECONDS = 120.0  # a server that is started again has to end the campaign first
+OUTSIDE = "there is more outside of your scope: only your hosts are counted and shown"
+BESIDE = ("targeted", "rows", "online")  # counts that are no states
+OPEN_STATES = ("waiting", "delivered")
+
+
+class Follower:
+    """Follows, prints. The campaign lives on the server: ending this does not stop it."""
+
+    def __init__(self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace) -> None:
+        self._campaign, self._terminal, self._options = campaign, terminal, options
+        by = [name.strip() for name in (options.group_by or "").split(",") if name.strip()]
+        self._writer = GroupWriter(by, options.format) if by else WRITERS[options.format]()
+        self._interrupts = Interrupts()
+        self._counts: dict[str, int] = campaign.facts["counts"]
+        self._seq = 0
+        self._shown = ""
+        self._warned: set[str] = set()
+        self._is_enough: Callable[[], bool] | None = self._until(options.until)
+
+    def run(self) -> int:
+        """Follow to the end; give the exit status."""
+        self._terminal.say(f"campaign {self._campaign.id}: {self._campaign.facts['url']}")
+        with self._interrupts.caught():
+            try:
+                self._follow_unless_told()
+            except LeftError:
+                self._terminal.settle()
+                self._terminal.say(self._goes_on())
+                return TROUBLE
+            except UnreachableError:
+                self._terminal.settle()
+                self._terminal.say(self._goes_on())
+                raise
+            finally:
+                self._terminal.settle()
+                with self._interrupts.held():
+                    self._writer.end(self._campaign.facts["columns"])  # what has arrived is kept, however this ends
+        if self._options.silent:
+            self._write_silent(self._options.silent)
+        return self._judge(self._campaign.facts["counts"])
+
+    # --- following --------------------------------------------------------------------------------------------
+
+    def _follow_unless_told(self) -> None:
+        """Follow to the end. Ctrl-C asks; raise LeftError when the person leaves."""
+        while True:
+            try:
+                return self._follow()
+            except KeyboardInterrupt:
+                self._terminal.settle()
+                self._decide()
+
+    def _decide(self) -> None:
+        choice = ask(self._terminal.say)
+        if choice == "leave":
+            raise LeftError
+        if choice == "stop":
+            try:
+                self._stop()
+            except KeyboardInterrupt:
+                raise LeftError from None
+
+    def _stop(self) -> None:
+        try:
+            self._campaign.stop()
+        except FleetError as refused:  # it ended in between, or this is not allowed
+            self._terminal.say(f"it cannot be stopped: {refused}")
+
+    def _follow(self) -> None:
+        facts = self._campaign.facts
+        for event in self._campaign.events(after=self._seq, patience=facts["timeout"] + GRACE_SECONDS):
+            if event.kind == "item":
+                self._take_whole(event.value)
+                continue
+            if event.kind in ("campaign", "ended"):
+                self._warn()
+            self._counts = event.value if event.kind == "counts" else event.value["counts"]
+            self._tell_progress()
+            if self._is_enough is not None and event.kind != "ended" and self._is_enough():
+                self._is_enough = None
+                self._terminal.say(f"enough ({self._options.until}): the campaign is stopped")
+                self._stop()
+
+    def _take_whole(self, item: dict[str, Any]) -> None:
+        if {name for row in item["rows"] for name in row} - {*self._campaign.facts["columns"]}:
+            self._campaign.refresh()  # it tells their order, which rows do not keep
+        with self._interrupts.held():
+            self._take(item)
+            self._seq = item["seq"]
+
+    def _take(self, item: dict[str, Any]) -> None:
+        for row in item["rows"]:
+            self._writer.row(item, row, self._campaign.facts["columns"])
+        if item["error"]:
+            self._terminal.say(f"{item['host']['hostname']}: {item['error']}", "red")
+        if item["truncated"]:
+            kept = f"its answer was too large, {item['row_count']} rows were kept"
+            self._terminal.say(f"{item['host']['hostname']}: {kept}", "yellow")
+
+    # --- enough -----------------------------------------------------------------------------------------------
+
+    def _until(self, until: str) -> Callable[[], bool] | None:
+        if until == "all":
+            return None
+        if until == "online":
+            return self._no_online_is_open
+        return lambda: self._final() * 100 >= float(until.removesuffix("%")) * self._counts["targeted"] > 0
+
+    def _final(self) -> int:
+        return sum(self._counts[name] for name in self._counts if name not in (*BESIDE, *OPEN_STATES))
+
+    def _no_online_is_open(self) -> bool:
+        """Say whether no host that is online has still to answer; never before anybody has answered."""
+        if not self._final():
+            return False
+        path = f"campaigns/{self._campaign.id}/targets/"
+        listed = (self._campaign.client.list(path, state=state) for state in OPEN_STATES)
+        return not any(target["online"] for targets in listed for target in targets)
+
+    # --- saying -----------------------------------------------------------------------------------------------
+
+    def _warn(self) -> None:
+        facts = self._campaign.facts
+        outside = [OUTSIDE] if facts.get("partial") else []
+        for warning in [*facts["warnings"], *outside]:
+            if warning not in self._warned:
+                self._terminal.say(f"warning: {warning}", "yellow")
+                self._warned.add(warning)
+
+    def _tell_progress(self) -> None:
+        words = _words(self._campaign.facts, self._counts)
+        if words != self._shown:
+            self._terminal.progress(words)
+            self._shown = words
+
+    def _goes_on(self) -> str:
+        return f"the campaign goes on: {self._campaign.facts['url']} (there it can be stopped)"
+
+    def _write_silent(self, file: str) -> None:
+        hosts = [*self._campaign.silent()]
+        with open(file, "w", encoding="utf-8") as lines:
+            for target in hosts:
+                name = f"{target['host']['hostname']!a}"
+                lines.write(f"id:{target['host']['id']}  # {name} {target['state']}\n")
+        self._terminal.say(f"{len(hosts)} silent hosts: {file}")
+
+    def _judge(self, counts: dict[str, int]) -> int:
+        facts = self._campaign.facts
+        if counts["unsupported"]:
+            self._terminal.say(f"{counts['unsupported']} hosts do not have what was asked for")
+        status = _status(counts)
+        self._terminal.say(f"{facts['status']}: {facts['ended_reason']}", "yellow" if status else "green")
+        return status
+
+
+def _status(counts: dict[str, int]) -> int:
+    if not counts["answered"]:
+        return NOBODY
+    if counts["failed"] or counts["denylisted"]:
+        return FAILED
+    return SILENT if any(counts[state] for state in SILENT_STATES) else ANSWERED
+
+
+def _words(campaign: dict[str, Any], counts: dict[str, int]) -> str:
+    if campaign.get("waits_for"):
+        return f"{campaign['expected']} hosts: waits for {campaign['waits_for']}, by a second person"
+    parts = [f"{counts[name]} {name}" for name in counts if counts[name] and name not in BESIDE]
+    paused = " (paused)" if campaign["status"] == "paused" else ""
+    return f"{counts['targeted']} hosts{paused}: {', '.join(parts) or 'none yet'}; {counts['rows']} rows"

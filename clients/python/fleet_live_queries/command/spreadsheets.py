@@ -1,0 +1,44 @@
+"""Cells of csv as spreadsheets read them: the server's own rule, `fleet.spreadsheets`."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+STARTS_A_FORMULA = frozenset("=+-@＝＋－＠﹦﹢﹣﹫−")  # noqa: RUF001 - full-width and small forms are read as the plain ones
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+HOST_COLUMNS, MARKS = ("host", "host_id"), ("truncated", "late")  # ours, beside those of the answer
+UNSEEN = ("Z", "C")  # spaces, ends of lines, controls and invisible marks may be cut off before a cell is read
+
+
+def harmless(cell: Any) -> Any:
+    """Give the cell, with an apostrophe before a text that a spreadsheet would run."""
+    if not isinstance(cell, str) or not cell or (cell[0].isalnum() and cell[0].isascii()):
+        return cell
+    bare = _without_lead(cell)
+    if not bare or bare[0] not in STARTS_A_FORMULA or NUMBER.fullmatch(bare.strip()):
+        return cell
+    return f"'{cell}"
+
+
+def _without_lead(cell: str) -> str:
+    for place, character in enumerate(cell):
+        if unicodedata.category(character)[0] not in UNSEEN:
+            return cell[place:]
+    return ""
+
+
+def beside(ours: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Name a table's columns so that ours keep their names: one of the same name begins with `row.`, or several."""
+    ours, names = set(ours), list(columns)
+    taken = {*ours, *names}
+    for place, column in enumerate(names):
+        while names[place] in ours or (names[place] != column and names[place] in taken):
+            names[place] = f"row.{names[place]}"
+        taken.add(names[place])
+    return names
+
+
+def in_order(row: dict[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """Give the row with its columns in the campaign's order: the database keeps none."""
+    return {name: row[name] for name in dict.fromkeys([*columns, *row]) if name in row}

@@ -1,0 +1,72 @@
+"""Who is meant, as the command line says it."""
+
+import argparse
+from typing import Any
+
+from fleet_live_queries.errors import BadInputError
+
+NAMES = ("label", "platform", "host")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take who is meant."""
+    parser.add_argument("--all", action="store_true", help="every host")
+    parser.add_argument("--labels", help="names with commas between")
+    parser.add_argument("--label", action="append", help="one name, to the letter; may be repeated")
+    parser.add_argument("--platforms", help="names with commas between")
+    parser.add_argument("--platform", action="append", help="one name, to the letter; may be repeated")
+    parser.add_argument("--hosts", help="names with commas between, or @FILE: one on each line, # begins a comment")
+    parser.add_argument("--host", action="append", help="one name, to the letter; may be repeated")
+    parser.add_argument("--exclude", action="append", default=[], metavar="LABELS", help="labels that are left out")
+    parser.add_argument("--sample", metavar="N|P%", help="only so many of them, always the same")
+    parser.add_argument("--online", action="store_true", help="only hosts that are online now")
+
+
+def target(options: argparse.Namespace) -> dict[str, Any]:
+    """Give who is meant, as the client takes it."""
+    found: dict[str, Any] = {"all_hosts": options.all, "online": options.online}
+    for name in NAMES:
+        many: str = getattr(options, f"{name}s") or ""
+        listed = _lines(many[1:]) if name == "host" and many.startswith("@") else names(many)
+        found[f"{name}s"] = [*listed, *(getattr(options, name) or ())]
+    if not (options.all or any(found[f"{name}s"] for name in NAMES)):
+        raise BadInputError("say who is meant: --all, --labels, --platforms or --hosts")
+    found["exclude_labels"] = [name for many in options.exclude for name in names(many)]
+    if options.sample is not None:
+        found["sample"] = part(options.sample, "--sample")
+    return found
+
+
+def part(text: str, option: str) -> dict[str, float | int]:
+    """Read `25` or `10%`. Raise BadInputError."""
+    number, percent = text.removesuffix("%"), text.endswith("%")
+    try:
+        value = float(number) if percent else int(number)
+    except ValueError:
+        value = 0
+    if not 0 < value < (100.0001 if percent else 2**31):
+        raise BadInputError(f"{option} {text!r} is neither a number of hosts, as 25, nor a part of them, as 10%")
+    return {"percent": value} if percent else {"count": value}
+
+
+def names(many: str) -> list[str]:
+    """Give the names of a text with commas between."""
+    return [value.strip() for value in many.split(",") if value.strip()]
+
+
+def _lines(file: str) -> list[str | int]:
+    try:
+        with open(file, encoding="utf-8") as lines:
+            words = [line.split("#")[0].strip() for line in lines]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BadInputError(f"--hosts @{file}: the file cannot be read: {why}") from error
+    found = [_reference(word) for word in words if word]
+    if not found:
+        raise BadInputError(f"--hosts @{file}: no host is in that file")
+    return found
+
+
+def _reference(word: str) -> str | int:
+    number = word.removeprefix("id:")
+    return int(number) if word != number and number.isascii() and number.isdecimal() else word

@@ -1,0 +1,124 @@
+"""What people see: sentences and progress on stderr, tables on stdout; colours and redrawing on terminals only."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from fleet_live_queries.command.spreadsheets import harmless
+from fleet_live_queries.command.text import shown
+
+MOST_COLUMN = 200  # characters of a cell where no terminal has a width
+CLEAR_LINE = "\r\x1b[2K"
+COLOURS = {"red": 31, "green": 32, "yellow": 33, "dim": 2}
+
+
+class Terminal:
+    """Where one run of the command writes."""
+
+    def __init__(self) -> None:
+        self._redraws = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._colours = self._redraws and not os.environ.get("NO_COLOR")
+        self._line = ""
+
+    def say(self, sentence: object, colour: str = "") -> None:
+        """Say a sentence on stderr; a line of progress stays below it."""
+        line, self._line = self._line, ""
+        before = CLEAR_LINE if line else ""
+        text = shown(sentence)
+        if colour and self._colours:
+            text = f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
+        sys.stderr.write(f"{before}{text}\n")
+        if line:
+            self.progress(line)
+        sys.stderr.flush()
+
+    def progress(self, words: str) -> None:
+        """Show how far it is: in one place on a terminal, as lines elsewhere."""
+        if not self._redraws:
+            self.say(words)
+            return
+        width = max(20, _columns(sys.stderr) - 1)
+        self._line = shown(words)
+        sys.stderr.write(f"{CLEAR_LINE}{self._line[:width]}")
+        sys.stderr.flush()
+
+    def settle(self) -> None:
+        """Let the line of progress stay where it is."""
+        if self._line:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+        self._line = ""
+
+    # --- stdout -----------------------------------------------------------------------------------------------
+
+    def json(self, value: Any) -> None:
+        """Write one object as a line."""
+        sys.stdout.write(json.dumps(value) + "\n")
+        sys.stdout.flush()
+
+    def listed(self, items: Iterable[dict[str, Any]], columns: dict[str, Callable[[Any], Any]], as_json: bool) -> int:
+        """Write a list: a line of JSON for each, or a table of these columns. Give how many there were."""
+        count, rows = 0, []
+        for count, item in enumerate(items, 1):  # noqa: B007 - given back
+            if as_json:
+                self.json(item)
+            else:
+                rows.append([value(item) for value in columns.values()])
+        if rows:
+            write("table", [*columns], rows)
+        return count
+
+
+def write(form: str, names: list[str], rows: list[list[Any]]) -> None:
+    """Write a whole table on stdout, as `table`, `csv` or `ndjson`."""
+    if form == "ndjson":
+        for row in rows:
+            sys.stdout.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        as_read: Callable[[Any], Any] = shown if sys.stdout.isatty() else _same
+        writer.writerow([as_read(harmless(name)) for name in names])
+        writer.writerows([as_read(harmless(_text(cell))) for cell in row] for row in rows)
+    else:
+        console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+        if not sys.stdout.isatty():
+            console.width = max(80, sum(2 + MOST_COLUMN for _ in names))
+        console.print(drawn(names, rows))
+    sys.stdout.flush()
+
+
+def drawn(names: list[str], rows: list[list[Any]]) -> Table:
+    """Give a table for people."""
+    table = Table(*(Column(header=_cell(name), overflow="fold") for name in names))
+    for row in rows:
+        table.add_row(*(_cell(_text(value)) for value in row))
+    return table
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> Any:
+    if value is None:
+        return ""
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
+
+
+def _cell(value: Any) -> Text:
+    encoding = sys.stdout.encoding or "ascii"
+    return Text(shown(value).encode(encoding, "backslashreplace").decode(encoding), overflow="fold")

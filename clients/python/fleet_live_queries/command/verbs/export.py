@@ -1,0 +1,42 @@
+"""`live export ID --format parquet`: a file of every row."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from fleet_live_queries.command import numbers
+from fleet_live_queries.command.context import Context
+from fleet_live_queries.errors import BadInputError
+from fleet_live_queries.verbs import EXPORTS
+
+NAME, HELP = "export", "Write a file of every row of a campaign."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take which campaign, the format, and where to."""
+    numbers.for_campaign(parser)
+    parser.add_argument("--format", choices=EXPORTS, default="csv", help="of the file (default: csv)")
+    parser.add_argument("--output", metavar="FILE", help="default: stdout, where that is no terminal")
+
+
+def run(context: Context) -> int:
+    """Write it: whole, or not at all where it goes to a file."""
+    options = context.options
+    pieces = context.client.campaign(options.id).export(options.format)
+    if options.output is None:
+        if sys.stdout.isatty():
+            raise BadInputError(f"say where to: --output FILE, or `live export {options.id} > FILE`")
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return 0
+    place = Path(options.output)
+    beside = place.with_name(f".{place.name}.part")
+    try:
+        with beside.open("wb") as file:
+            file.writelines(pieces)
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
+    context.say(f"{place.stat().st_size} bytes: {place}")
+    return 0

@@ -1,0 +1,54 @@
+"""Rows, and the tables that other libraries make of them."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from fleet_live_queries.errors import MissingLibraryError
+from fleet_live_queries.steps import Json
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of one host. `truncated`: the host had more; `late`: it came after the end."""
+
+    host: str
+    host_id: int
+    values: dict[str, str]
+    seq: int
+    truncated: bool = False
+    late: bool = False
+
+    def __getitem__(self, column: str) -> str:
+        """Give a value by its column."""
+        return self.values[column]
+
+
+def rows_of(item: Json) -> list[Row]:
+    """Give the rows of one host's answer."""
+    host, marks = item["host"], (item["truncated"], item["late"])
+    return [Row(host["hostname"], host["id"], row, item["seq"], *marks) for row in item["rows"]]
+
+
+def table_of(rows: list[Row], columns: list[str]) -> dict[str, list[Any]]:
+    """Give columns of values; the host's own columns come first, an answer's of the same name begins with `row.`."""
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row.values)]))
+    table: dict[str, list[Any]] = {"host": [row.host for row in rows], "host_id": [row.host_id for row in rows]}
+    taken = {*table, *names}
+    for name in names:
+        title = name
+        while title in ("host", "host_id") or (title != name and title in taken):
+            title = f"row.{title}"
+        taken.add(title)
+        table[title] = [row.values.get(name) for row in rows]
+    return table
+
+
+def frame(library: str, table: dict[str, list[Any]]) -> Any:
+    """Give the table as pandas' or polars' data frame. Raise MissingLibraryError when that is not installed."""
+    try:
+        module = import_module(library)
+    except ImportError as error:
+        sentence = f"{library} is not installed: pip install 'fleet-live-queries-client[{library}]'"
+        raise MissingLibraryError(sentence) from error
+    return module.DataFrame(table)

@@ -1,0 +1,174 @@
+"""What can be asked of a server, each as steps."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from fleet_live_queries.errors import BadInputError
+from fleet_live_queries.steps import Chunk, Give, Json, Patience, Request, Steps, answered, call
+
+API = "/api/v1"
+PAGE = 1000
+SILENT_STATES = ("no_answer", "missed", "held_back", "stopped")
+EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
+LAUNCH_SECONDS = 30.0
+
+
+class Order(TypedDict, total=False):
+    """What a launch takes beside its SQL: who is meant, and how."""
+
+    query: int | None  # a saved one, instead of SQL
+    all_hosts: bool
+    labels: Sequence[str]
+    platforms: Sequence[str]
+    hosts: Sequence[str | int]
+    exclude_labels: Sequence[str]
+    online: bool
+    sample: Json | None
+    timeout: int | None  # seconds
+    answer_within: int | None  # seconds
+    name: str | None
+    reason: str | None
+    start_at: str | None
+    rollout: Json | None
+    include_late_joiners: bool | None
+    force: bool | None
+
+
+NAMING = ("labels", "platforms", "hosts")
+OF_TARGET = ("all_hosts", *NAMING, "exclude_labels", "online", "sample")
+
+
+def body_of(sql: str | None, order: Order) -> Json:
+    """Give the body of a launch. Raise BadInputError when nobody is meant."""
+    beside = {name: value for name, value in order.items() if name not in OF_TARGET and value is not None}
+    return {**({} if sql is None else {"sql": sql}), "target": _target_of(order), **beside}
+
+
+def _target_of(order: Order) -> Json:
+    target: Json = {}
+    for name in (*NAMING, "exclude_labels"):
+        values: Any = order.get(name)
+        if isinstance(values, str):
+            raise BadInputError(f"{name} {values!r} is one text, a list of names is meant")
+        if values:
+            target[name] = [*values]
+    if order.get("all_hosts"):
+        target["all"] = True
+    if not {*target} & {"all", *NAMING}:
+        raise BadInputError("say who is meant: all hosts, labels, platforms or hosts")
+    if order.get("online"):
+        target["online"] = True
+    if order.get("sample"):
+        target["sample"] = order["sample"]
+    return target
+
+
+def launch(body: Json) -> Steps[Json]:
+    """Launch, once even where it has to be said twice: the key makes it one campaign."""
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    campaign: Json = yield from call(
+        Request("POST", f"{API}/campaigns/", body=body, headers=key), Patience(LAUNCH_SECONDS)
+    )
+    return campaign
+
+
+def get(path: str, query: Json | None = None, patience: Patience | None = None) -> Steps[Any]:
+    """Give what is at an address below the API."""
+    return (yield from call(Request("GET", f"{API}/{path}", query or {}), patience))
+
+
+def post(path: str, body: Any = None) -> Steps[Any]:
+    """Tell something to an address below the API."""
+    return (yield from call(Request("POST", f"{API}/{path}", body=body)))
+
+
+def stop(number: int) -> Steps[Json]:
+    """Stop a campaign; said twice it does no harm."""
+    request = Request("POST", f"{API}/campaigns/{number}/stop/", repeats=True)
+    campaign: Json = yield from call(request, Patience(LAUNCH_SECONDS, at_first=True))
+    return campaign
+
+
+def look_at(number: int, patience: Patience | None = None) -> Steps[Json]:
+    """Give a campaign as it is now."""
+    campaign: Json = yield from get(f"campaigns/{number}/", patience=patience)
+    return campaign
+
+
+def analyse(path: str, sql: str) -> Steps[Json]:
+    """Run SQL over answers; a server that is busy with others' is asked again."""
+    request = Request("POST", f"{API}/{path}", body={"sql": sql}, repeats=True)
+    answer: Json = yield from call(request, Patience(60.0))
+    return answer
+
+
+def all_of(path: str, query: Json | None = None, most: int | None = None) -> Steps[None]:
+    """Give every item of a list, page by page."""
+    given, asked = 0, {"limit": PAGE, **(query or {})}
+    while True:
+        page = yield from get(path, {**asked, "offset": given})
+        for item in page["results"]:
+            if most is not None and given >= most:
+                return
+            yield Give(item)
+            given += 1
+        if page["next"] is None or not page["results"]:
+            return
+
+
+def silent(number: int) -> Steps[None]:
+    """Give the hosts of a campaign that said nothing."""
+    for state in SILENT_STATES:
+        yield from all_of(f"campaigns/{number}/targets/", {"state": state})
+
+
+def groups(number: int, by: Sequence[str] = ()) -> Steps[None]:
+    """Give combinations of values and by how many hosts each is borne, most hosts first."""
+    if isinstance(by, str):
+        raise BadInputError(f"by {by!r} is one text, a list of columns is meant")
+    query = {"by": ",".join(by)} if by else {}
+    yield from all_of(f"campaigns/{number}/groups/", query)
+
+
+def export(number: int, form: str) -> Steps[None]:
+    """Give a file of every row, piece by piece."""
+    if form not in EXPORTS:
+        raise BadInputError(f"format {form!r} is unknown, allowed are {', '.join(EXPORTS)}")
+    yield from answered(Request("GET", f"{API}/campaigns/{number}/export.{form}", streams=True))
+    while piece := (yield Chunk()):
+        yield Give(piece)
+
+
+def query_named(name: str) -> Steps[Json]:
+    """Give the saved query of this name. Raise BadInputError when there is none."""
+    offset = 0
+    while True:
+        page = yield from get("queries/", {"search": name, "limit": PAGE, "offset": offset})
+        for query in page["results"]:
+            if query["name"] == name:
+                found: Json = query
+                return found
+        offset += len(page["results"])
+        if page["next"] is None:
+            raise BadInputError(f"unknown query: {name!r}")
+
+
+def rerun(number: int, states: Sequence[str]) -> Steps[Json]:
+    """Ask the hosts that ended in these states again, as a new campaign."""
+    campaign: Json = yield from post(f"campaigns/{number}/rerun/", {"states": list(states)})
+    return campaign
+
+
+def widen(number: int, body: Json) -> Steps[Json]:
+    """Let more hosts have it."""
+    campaign: Json = yield from post(f"campaigns/{number}/widen/", body)
+    return campaign
+
+
+def results(number: int, after: int = 0) -> Steps[None]:
+    """Give the answers that have come after a seq, each host's once."""
+    while items := (yield from get(f"campaigns/{number}/results/", {"after": after, "limit": PAGE}))["results"]:
+        for item in items:
+            yield Give(item)
+            after = item["seq"]
