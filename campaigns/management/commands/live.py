@@ -3,11 +3,12 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from fleet_live_queries.command.main import main
 
+from fleet import commands
 
-class Command(BaseCommand):
+
+class Command(commands.Command):
     """Hands every word on: the package owns the options, the help and the exit status."""
 
     help = "Ask hosts a question over the HTTP API; the same program as `live` (docs/command-line.md)."

@@ -105,7 +105,7 @@ def analyse(path: str, sql: str) -> Steps[Json]:
 
 def all_of(path: str, query: Json | None = None, most: int | None = None) -> Steps[None]:
     """Give every item of a list, page by page."""
-    given, asked = 0, {"limit": PAGE, **(query or {})}
+    given, asked = 0, {"limit": min(PAGE, most or PAGE), **(query or {})}
     while True:
         page = yield from get(path, {**asked, "offset": given})
         for item in page["results"]:

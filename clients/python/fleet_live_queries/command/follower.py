@@ -92,7 +92,7 @@ class Follower:
                 self._warn()
             self._counts = event.value if event.kind == "counts" else event.value["counts"]
             self._tell_progress()
-            if self._is_enough is not None and event.kind != "ended" and self._is_enough():
+            if self._is_enough is not None and self._some_are_open() and self._is_enough():
                 self._is_enough = None
                 self._terminal.say(f"enough ({self._options.until}): the campaign is stopped")
                 self._stop()
@@ -124,6 +124,9 @@ class Follower:
 
     def _final(self) -> int:
         return sum(self._counts[name] for name in self._counts if name not in (*BESIDE, *OPEN_STATES))
+
+    def _some_are_open(self) -> bool:
+        return any(self._counts[name] for name in OPEN_STATES)
 
     def _no_online_is_open(self) -> bool:
         """Say whether no host that is online has still to answer; never before anybody has answered."""

@@ -26,7 +26,7 @@ def run(context: Context) -> int:
         "hostname": lambda found: found["hostname"],
         "platform": lambda found: found["platform"],
         "online": lambda found: "online" if found["online"] else "",
-        "last seen": lambda found: found["last_seen_at"],
+        "last seen": lambda found: found["last_seen"],
     }
     if not context.terminal.listed(items, columns, context.options.json):
         context.say("there is no such host")
