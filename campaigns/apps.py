@@ -15,7 +15,7 @@ class CampaignsConfig(AppConfig):
     def import_models(self) -> None:
         """Load the models that lie in the room they belong to as well."""
         super().import_models()
-        for room in ("answers", "collecting", "hooks", "launching"):
+        for room in ("answers", "collecting", "hooks", "launching", "recurring"):
             import_module(f"campaigns.{room}.models")
         import_module("campaigns.tokens")
         import_module("campaigns.people.scopes")

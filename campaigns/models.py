@@ -107,6 +107,7 @@ class Campaign(models.Model):
     include_late_joiners = models.BooleanField(default=False)
     pinned = models.BooleanField(default=False)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="reruns")
+    schedule = models.ForeignKey("campaigns.Schedule", models.SET_NULL, null=True, blank=True, related_name="+")
     warnings = models.JSONField(default=list, blank=True)
     unsupported = models.JSONField(
         default=list,

@@ -5,6 +5,7 @@ from celery import shared_task
 from agents.board import heartbeats
 from campaigns.answers import archive, audit, retention
 from campaigns.hooks import sending, telling
+from campaigns.recurring import running as recurring
 from campaigns.running import sweeps, targeting, upkeep
 from campaigns.tokens import ApiToken
 from fleet import sessions
@@ -87,3 +88,9 @@ def tell_hooks() -> None:
 def send_to_hook(hook_id: int, lease: int) -> None:
     """Send what is due to one hook."""
     sending.send(hook_id, lease)
+
+
+@shared_task(name="campaigns.recur")
+def recur() -> None:
+    """Launch what schedules are due, and compare what ended."""
+    recurring.step()

@@ -11,4 +11,5 @@ from campaigns.admin import (  # noqa: F401 - they register themselves
     hooks,
     inner_workings,
     queries,
+    schedules,
 )

@@ -17,6 +17,7 @@ from campaigns.console.preferences import preference
 from campaigns.hooks.models import Delivery, Hook
 from campaigns.launching.models import Approval, ApprovalRule, LiveQueries, Quota
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
+from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.tokens import ApiToken
 from fleet.audit.models import AuditEvent
 
@@ -40,6 +41,8 @@ GROUPS = {
     "Questions": (
         Entry(Campaign, "Campaigns", "radar"),
         Entry(Query, "Saved queries", "bookmark"),
+        Entry(Schedule, "Schedules", "schedule"),
+        Entry(ScheduledRun, "Runs of schedules", "event_repeat"),
         Entry(Target, "Targets", "adjust"),
         Entry(Result, "Results", "table_rows"),
         Entry(LiveQueries, "Kill switch", "power_settings_new"),

@@ -171,7 +171,7 @@ class Diff:
             name: ", ".join(
                 f"sum(hash(coalesce({place}, ''))::HUGEINT) AS d{at},"
                 f" bool_and({place} = '' OR TRY_CAST({place} AS DOUBLE) IS NOT NULL) AS n{at}"
-                for at, place in enumerate(_place(side, "", column) for column in columns)
+                for at, place in enumerate(place_of(side, "", column) for column in columns)
             )
             for side, name in ((self.here, "here_sums"), (self.there, "there_sums"))
         }
@@ -211,11 +211,12 @@ def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see:
 
 def _cells(campaign: Campaign, table: str, columns: Sequence[str], *, or_empty: bool = False) -> str:
     """Give the cells of these columns as SQL; NULL for those that the campaign does not have."""
-    cells = [_place(campaign, f"{table}.", column) for column in columns]
+    cells = [place_of(campaign, f"{table}.", column) for column in columns]
     return ", ".join(f"coalesce({cell}, '')" for cell in cells) if or_empty else ", ".join(cells)
 
 
-def _place(campaign: Campaign, table: str, column: str) -> str:
+def place_of(campaign: Campaign, table: str, column: str) -> str:
+    """Give the cell of a column as SQL; NULL for one that the campaign does not have."""
     if column not in campaign.columns:
         return "NULL::VARCHAR"
     return f"{table}c{campaign.columns.index(column)}"

@@ -149,6 +149,7 @@ def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
         "ends_at": timestamp(campaign.ends_at),
         "ended_at": timestamp(campaign.ended_at),
         "parent": campaign.parent_id,
+        "schedule": campaign.schedule_id,
         "columns": campaign.columns,
         "counts": campaign.counts,
         "expected": campaign.expected,

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, audit, campaigns, carves, hooks, inventory, quotas, status, tokens
+from campaigns.api import approvals, audit, campaigns, carves, hooks, inventory, quotas, schedules, status, tokens
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
@@ -16,6 +16,7 @@ router.register("labels", inventory.LabelViewSet)
 router.register("queries", inventory.QueryViewSet)
 router.register("enroll-secrets", inventory.EnrollSecretViewSet)
 router.register("hooks", hooks.HookViewSet)
+router.register("schedules", schedules.ScheduleViewSet)
 router.register("tokens", tokens.TokenViewSet)
 
 # Files have no slash at their end.

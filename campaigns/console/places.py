@@ -43,7 +43,12 @@ PLACES = (
     (APPROVALS, "users", (APPROVE, LAUNCH, LAUNCH_FLAGGED), ("approvals", "approval", "approve", "reject", "withdraw")),
     ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
     ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
-    ("Queries", "book-open", (SEE_QUERIES,), ("queries", "query", "new-query")),
+    (
+        "Queries",
+        "book-open",
+        (SEE_QUERIES,),
+        ("queries", "query", "new-query", "schedules", "schedule", "new-schedule"),
+    ),
     ("People", "user", (SEE_PEOPLE,), ("people", "person", "new-team", "team")),
     ("Audit", "scroll-text", (SEE_AUDIT,), ("audit",)),
     (

@@ -15,6 +15,7 @@ from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_QUERIES, may_launch_something
+from campaigns.recurring.models import Schedule
 
 ADD, CHANGE, DELETE = "campaigns.add_query", "campaigns.change_query", "campaigns.delete_query"
 RUNS_SHOWN = 20
@@ -56,6 +57,7 @@ def query(request: HttpRequest, query_id: int) -> HttpResponse:
         "may_change": request.user.has_perm(CHANGE),
         "may_run": saved_queries(user_of(request)).filter(pk=shown.pk).exists() and may_launch_something(request.user),
         "runs": runs,
+        "schedules": Schedule.objects.shown_to(user_of(request)).filter(query=shown).select_related("owner", "query"),
         "views": shown.views.select_related("created_by"),
     }
     return render(request, "campaigns/query.html", context, status=422 if form.is_bound else 200)

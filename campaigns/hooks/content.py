@@ -72,6 +72,7 @@ def _campaign(seen: Campaign, facts: dict[str, Any]) -> dict[str, Any]:
         "name": seen.name,
         "query": seen.query_id,
         "parent": seen.parent_id,
+        "schedule": seen.schedule_id,
         "created_by": seen.created_by.get_username() if seen.created_by else None,
         "status": facts["status"],
         "waits_for": facts["waits_for"] or None,

@@ -47,7 +47,7 @@ class Right(NamedTuple):
 TABLE = (
     Right(
         "look at campaigns, their answers, groups and exports",
-        (LOOK, "campaigns.view_target", "campaigns.view_result", SEE_QUERIES),
+        (LOOK, "campaigns.view_target", "campaigns.view_result", SEE_QUERIES, "campaigns.view_schedule"),
         (OPERATOR, OBSERVER, AUDITOR),
     ),
     Right(

@@ -30,6 +30,7 @@ QUEUES = {
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
     "campaigns.archive": "live",  # a million rows take seconds, which no end of a campaign may wait for
+    "campaigns.recur": "live",  # launching and comparing may take seconds, which no end of a campaign may wait for
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "hooks.tell": "hooks",
     "hooks.send": "hooks",  # receivers may be slow, for which nothing of ours may wait
@@ -70,6 +71,7 @@ CELERY_BEAT_SCHEDULE = {
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "forward-audit": _every(1.0, "audit.forward"),
+    "recur": _every(2.0, "campaigns.recur"),
     "tell-hooks": _every(1.0, "hooks.tell"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),
     **({"archive": _every(10.0, "campaigns.archive")} if ARCHIVE_ANSWERS else {}),

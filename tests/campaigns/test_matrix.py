@@ -29,6 +29,7 @@ from campaigns.launching.models import LiveQueries
 from campaigns.models import Campaign, Query, Target
 from campaigns.people import roles
 from campaigns.people.scopes import Scope
+from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken, Wanted
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_user
 from tests.fleet.test_every_address import ALL
@@ -64,6 +65,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/queries/": {"name": "new", "sql": "SELECT 1"},
     "PUT /api/v1/queries/{query}/": {"name": "new", "sql": "SELECT 1"},
     "PATCH /api/v1/queries/{query}/": {"name": "new"},
+    "POST /api/v1/schedules/": {"query": "{query}", "every": 60, "target": {"all": True}},
     "POST /api/v1/hooks/": {"name": "new", "address": "https://192.0.2.1/"},
     "POST /settings/hooks/": {"name": "new", "address": "https://192.0.2.1/", "kind": "webhook"},
     "POST /api/v1/enroll-secrets/": {"name": "new"},
@@ -118,10 +120,13 @@ class World:
         ConfigDocument.objects.create(pk=1, document={})
         LiveQueries.objects.create(pk=1)
         token = ApiToken.objects.make(owner, Wanted("owner's", 1))[0]
+        schedule = Schedule.objects.create(
+            query=query, owner=self.users["operator"], every=60, target={"hosts": [outside.hostname]}, sql="SELECT 1"
+        )
         hook = Hook.objects.create(owner=self.users["operator"], name=f"hook of {SECRET}", address="https://192.0.2.1/")
         delivery = Delivery.objects.create(hook=hook, message_id="m", kind="hook.test", body=SECRET)
         self.names: dict[str, Any] = {
-            "hook": hook.pk, "delivery": delivery.pk,
+            "schedule": schedule.pk, "hook": hook.pk, "delivery": delivery.pk,
             "campaign": both.pk, "ended": over.pk, "alone": alone.pk, "host": inside.pk, "outside": outside.pk,
             "label": self.hand_label.pk, "query": query.pk, "secret": secret.pk, "carve": carve.pk, "seq": 1,
             "place": 1, "token": token.pk, "hidden_carve": hidden_carve.pk, "person": self.users["no rights"].pk,

@@ -21,6 +21,7 @@ from campaigns.hooks.models import Delivery, Hook
 from campaigns.launching import kill_switch
 from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import IdempotencyKey, Query
+from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.tokens import ApiToken
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 
@@ -40,6 +41,10 @@ def add_one(number: int) -> None:
     """Add a row to every model that may have more than one, each with others around it as a real one has."""
     host, user, at = make_host(hostname=f"db-{number}"), make_user(f"person {number}"), timezone.now()
     label = make_label(f"label {number}", host)
+    hourly = Schedule.objects.create(
+        query=Query.objects.create(name=f"hourly {number}", sql="SELECT 1"), owner=user, every=60, target={"all": True}
+    )
+    ScheduledRun.objects.create(schedule=hourly, campaign=make_campaign(host))
     hook = Hook.objects.create(owner=user, name=f"hook {number}", address="https://192.0.2.1/")
     Delivery.objects.create(hook=hook, message_id=f"msg_{number}", kind="hook.test", body="{}")
     group = Group.objects.create(name=f"group {number}")

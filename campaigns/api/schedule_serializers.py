@@ -1,0 +1,81 @@
+"""The shapes of schedules and their runs."""
+
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from rest_framework import serializers
+
+from campaigns.api.serializers import Moment
+from campaigns.models import Query
+from campaigns.recurring.models import Schedule, ScheduledRun
+from fleet.api import StrictSerializer
+
+
+class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]):
+    """A saved query that runs by itself: give `every` or `crontab`, with the zone of its clock."""
+
+    query = serializers.PrimaryKeyRelatedField[Query](queryset=Query.objects.all())
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    every = serializers.IntegerField(required=False, allow_null=True, help_text="minutes; null = by crontab")
+    crontab = serializers.CharField(
+        required=False, allow_blank=True, max_length=200, help_text="five fields, as 0 8 * * 1-5; empty = by minutes"
+    )
+    zone = serializers.CharField(required=False, max_length=64, help_text="time zone of the crontab, as Europe/Berlin")
+    target = serializers.JSONField(help_text="as in a launch")
+    timeout = serializers.IntegerField(required=False, help_text="seconds of each run")
+    answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
+    rollout = serializers.JSONField(required=False, allow_null=True, help_text="as in a launch")
+    runs_kept = serializers.IntegerField(required=False, help_text="ended runs that stay, pinned ones not counted")
+    enabled = serializers.BooleanField(required=False)
+    when = serializers.CharField(read_only=True, help_text="its times in words")
+    next_at = Moment(read_only=True, allow_null=True, help_text="when it runs next; null = not")
+    stopped_reason = serializers.CharField(read_only=True, help_text="why the machine disabled it")
+    last_problem = serializers.CharField(read_only=True, help_text="why its last time brought no run")
+    last_problem_at = Moment(read_only=True, allow_null=True)
+    created_at = Moment(read_only=True)
+
+    class Meta:
+        model = Schedule
+        fields = (
+            *("id", "query", "owner", "every", "crontab", "zone", "when", "target", "timeout", "answer_within"),
+            *("rollout", "runs_kept", "enabled", "next_at", "stopped_reason", "last_problem", "last_problem_at"),
+            "created_at",
+        )
+
+    def validate_query(self, query: Query) -> Query:
+        """Let those name one who may look at it."""
+        if not cast(User, self.context["request"].user).has_perm("campaigns.view_query"):
+            raise serializers.ValidationError(f"query {query.pk} needs campaigns.view_query")
+        return query
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Let what is given of the two kinds of times replace the other, so that a change of one is enough."""
+        if attrs.get("every") is not None and "crontab" not in attrs:
+            attrs["crontab"] = ""
+        if attrs.get("crontab") and "every" not in attrs:
+            attrs["every"] = None
+        return attrs
+
+
+class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
+    """One run, and what it is answered differently than the run before."""
+
+    campaign = serializers.IntegerField(source="campaign_id")
+    status = serializers.CharField(source="campaign.status")
+    created_at = Moment(source="campaign.created_at")
+    ended_at = Moment(source="campaign.ended_at", allow_null=True)
+    before = serializers.IntegerField(source="before_id", allow_null=True, help_text="the run it is compared with")
+    compared_at = Moment(allow_null=True)
+    changes = serializers.ListField(child=serializers.CharField(), help_text="as: 3 hosts newly gave port=4444")
+    problem = serializers.CharField(help_text="why it could not be compared")
+
+    class Meta:
+        model = ScheduledRun
+        fields = ("campaign", "status", "created_at", "ended_at", "before", "compared_at", "changes", "problem")
+        read_only_fields = fields
+
+
+class LaunchedRunSerializer(serializers.Serializer[Any]):
+    """The campaign of a run that was just launched."""
+
+    campaign = serializers.IntegerField()

@@ -1,0 +1,129 @@
+"""Recurring questions by the API and the pages."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from agents.models import Label
+from campaigns.models import Campaign, Query
+from campaigns.recurring.models import Schedule
+from campaigns.tokens import ApiToken, Wanted
+from fleet.audit.models import AuditEvent
+from tests.factories import make_host, make_label, make_person
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
+FORM = {"how": "every", "many": "2", "unit": "60", "zone": "UTC", "whom": "all", "timeout": "600", "runs_kept": "5"}
+
+
+@pytest.fixture
+def query(db: None) -> Query:
+    return Query.objects.create(name="ports", sql="SELECT 1 AS port")
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    return make_person(*RIGHTS)
+
+
+def bearer(user: User, **wanted: object) -> dict[str, str]:
+    return {"HTTP_AUTHORIZATION": f"Bearer {ApiToken.objects.make(user, Wanted(days=1, **wanted))[1]}"}  # type: ignore[arg-type]
+
+
+def test_a_program_makes_changes_runs_and_deletes_a_schedule(owner: User, query: Query, client: Client) -> None:
+    make_host()
+    head, json = bearer(owner), "application/json"
+    body = {"query": query.pk, "every": 90, "target": {"all": True}}
+
+    made = client.post("/api/v1/schedules/", body, json, **head)
+    address = f"/api/v1/schedules/{made.json()['id']}/"
+    changed = client.patch(address, {"crontab": "0 8 * * *", "zone": "Europe/Berlin"}, json, **head).json()
+    run = client.post(f"{address}run/", content_type=json, **head)
+    again = client.post(f"{address}run/", content_type=json, **head)
+    off = client.post(f"{address}disable/", content_type=json, **head).json()
+    on = client.post(f"{address}enable/", content_type=json, **head).json()
+    runs = client.get(f"{address}runs/", **head).json()["results"]
+    campaign = client.get(f"/api/v1/campaigns/{run.json()['campaign']}/", **head).json()
+    mine = client.get(f"/api/v1/schedules/?query={query.pk}&enabled=true", **head).json()["count"]
+    gone = client.delete(address, **head)
+
+    assert (made.status_code, made.json()["when"]) == (201, "every 90 minutes")
+    assert (changed["every"], changed["when"]) == (None, "At 08:00 every day, Europe/Berlin")
+    assert (run.status_code, again.status_code) == (201, 409)
+    assert (off["next_at"], off["enabled"], on["enabled"]) == (None, False, True)
+    assert [(one["campaign"], one["changes"]) for one in runs] == [(campaign["id"], [])]
+    assert campaign["schedule"] == made.json()["id"]
+    assert (mine, gone.status_code) == (1, 204)
+    subject = f"schedule {made.json()['id']}"
+    actions = set(AuditEvent.objects.filter(subject=subject).values_list("action", flat=True))
+    assert actions == {f"schedule.{what}" for what in ("made", "changed", "run", "disabled", "enabled", "deleted")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"every": 0}, "every 0"),
+        ({"every": None}, "give either every"),
+        ({"crontab": "x"}, "give either every"),
+        ({"query": 10**9}, "query"),
+        ({"target": {}}, "target"),
+        ({"nonsense": 1}, "unknown member 'nonsense'"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    owner: User, query: Query, client: Client, changes: dict[str, object], sentence: str
+) -> None:
+    body = {"query": query.pk, "every": 90, "target": {"all": True}, **changes}
+
+    refused = client.post("/api/v1/schedules/", body, "application/json", **bearer(owner))
+
+    assert refused.status_code == 400
+    assert sentence in refused.json()["error"]
+
+
+def test_a_token_for_less_than_its_owner_keeps_no_schedules(owner: User, query: Query, client: Client) -> None:
+    for wanted in ({"role": "Operator"}, {"labels": [make_label("web")]}):
+        refused = client.get("/api/v1/schedules/", **bearer(owner, **wanted))
+
+        assert refused.status_code == 403
+        assert "this token is for less" in refused.json()["error"]
+
+
+def test_a_person_lets_a_query_run_by_a_form_in_plain_words(owner: User, query: Query, client: Client) -> None:
+    make_label("web", make_host())
+    client.force_login(owner)
+
+    wrong = client.post(f"/queries/{query.pk}/schedules/new/", {**FORM, "zone": "Mars", "many": ""})
+    made = client.post(f"/queries/{query.pk}/schedules/new/", FORM, follow=True).content.decode()
+    schedule = Schedule.objects.get()
+    changed = {**FORM, "how": "crontab", "crontab": "0 8 * * 1-5", "zone": "Europe/Berlin", "whom": "labels"}
+    client.post(f"/schedules/{schedule.pk}/", {**changed, "labels": [str(Label.objects.get(name="web").pk)]})
+    run = client.post(f"/schedules/{schedule.pk}/control/", {"to": "run"})
+
+    assert wrong.status_code == 422
+    assert "is no time zone" in wrong.content.decode()
+    assert "Say how often" in wrong.content.decode()
+    assert "every 2 hours" in made
+    assert " UTC)" in made
+    schedule.refresh_from_db()
+    assert (schedule.every, schedule.crontab, schedule.target) == (None, "0 8 * * 1-5", {"labels": ["web"]})
+    assert run["Location"] == f"/campaigns/{Campaign.objects.get().pk}/"
+    assert "At 08:00 on Monday through Friday" in client.get(f"/queries/{query.pk}/").content.decode()
+    client.post(f"/schedules/{schedule.pk}/control/", {"to": "delete"})
+    assert not Schedule.objects.exists()
+
+
+def test_others_look_and_do_not_run_it(owner: User, query: Query, client: Client) -> None:
+    schedule = Schedule.objects.create(query=query, owner=owner, every=60, target={"all": True}, sql=query.sql)
+    colleague = make_person(*RIGHTS, "campaigns.view_schedule", "campaigns.change_campaign")
+    client.force_login(colleague)
+
+    page = client.get(f"/schedules/{schedule.pk}/").content.decode()
+    client.post(f"/schedules/{schedule.pk}/control/", {"to": "run"})
+    client.post(f"/schedules/{schedule.pk}/control/", {"to": "disable"})
+
+    assert "Run now" not in page
+    assert client.post(f"/schedules/{schedule.pk}/", FORM).status_code == 403
+    assert not Campaign.objects.exists()
+    schedule.refresh_from_db()
+    assert not schedule.enabled
