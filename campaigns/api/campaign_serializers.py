@@ -87,6 +87,7 @@ CAMPAIGN: dict[str, Any] = {
     "ends_at": "2026-01-31T08:10:00.120Z",
     "ended_at": None,
     "parent": None,
+    "schedule": None,
     "columns": ["pid", "port", "address"],
     "counts": CountsSerializer.example,
     "expected": 250,
@@ -129,6 +130,7 @@ class CampaignSerializer(serializers.Serializer[Any]):
     parent = serializers.IntegerField(  # type: ignore[assignment]  # the contract's name
         allow_null=True, help_text="id of the campaign it asks again"
     )
+    schedule = serializers.IntegerField(allow_null=True, help_text="id of the schedule it is a run of")
     columns = serializers.ListField(
         child=serializers.CharField(), help_text="columns of its rows, in order of first appearance"
     )

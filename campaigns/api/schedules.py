@@ -18,6 +18,7 @@ from campaigns.people.roles import LAUNCH, may_launch_something
 from campaigns.recurring import keeping, running
 from campaigns.recurring.models import Schedule
 from fleet.api import NoMembers, refuse_body
+from fleet.described import refused
 from fleet.parameters import PAGING, Parameters, flag_in, number_in
 from fleet.views import ApiView
 
@@ -95,7 +96,7 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
         refuse_body(request)
         return Response(self.get_serializer(keeping.disable(self.get_object(), cast(User, request.user))).data)
 
-    @extend_schema(request=NoMembers, responses={201: LaunchedRunSerializer})
+    @extend_schema(request=NoMembers, responses={201: LaunchedRunSerializer, **refused(409)})
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: str) -> Response:
         """Run it at once, beside its times; a 409 while a run of it is going."""
