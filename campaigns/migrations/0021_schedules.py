@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('campaigns', '0019_hooks'),
+        ('campaigns', '0020_tools_of_tokens'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
