@@ -26,7 +26,7 @@ from campaigns.running.targeting import write_range
 from campaigns.states import Status, WaitsFor
 from fleet.audit.models import AuditEvent
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
-from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_label, make_person
+from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
@@ -232,11 +232,12 @@ def test_a_schedule_whose_owner_may_no_more_stops_and_says_so(
 def test_what_holds_a_launch_holds_a_run(make: Callable[..., Schedule], owner: User, settings: Any) -> None:
     make_host()
     schedule = make()
-    kill_switch.turn(owner, "tests", on=False)
+    boss = make_user(admin=True)
+    kill_switch.turn(boss, "tests", on=False)
     let_be_due(schedule)
     running.step()
     switched_off = Schedule.objects.get().last_problem
-    kill_switch.turn(owner, "", on=True)
+    kill_switch.turn(boss, "", on=True)
     ApprovalRule.objects.create(hosts_above=0)
     waiting = run(schedule)
     control.stop(waiting.pk, "test", "")
