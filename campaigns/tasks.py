@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from agents.board import heartbeats
-from campaigns.answers import archive, audit, retention
+from campaigns.answers import archive, audit, carrying, retention
 from campaigns.hooks import sending, telling
 from campaigns.recurring import running as recurring
 from campaigns.running import sweeps, targeting, upkeep
@@ -94,3 +94,9 @@ def send_to_hook(hook_id: int, lease: int) -> None:
 def recur() -> None:
     """Launch what schedules are due, and compare what ended."""
     recurring.step()
+
+
+@shared_task(name="campaigns.carry")
+def carry() -> None:
+    """Carry new answers to where ANSWERS_SINK says."""
+    carrying.step()

@@ -56,6 +56,23 @@ class Archive(models.Model):
         return f"campaign {self.campaign_id} up to {self.up_to_seq}"
 
 
+class AnswersCarried(models.Model):
+    """How far answers were carried to a destination (`campaigns.answers.carrying`)."""
+
+    sink = models.CharField(max_length=500, unique=True)
+    result_id = models.BigIntegerField(default=0)
+    moved_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.sink} up to result {self.result_id}"
+
+
 class QueryView(models.Model):
     """An analysis that is kept with a saved query: every run of it shows it at once."""
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from agents.board import heartbeats, keyspace, redis_client
 from agents.carving.models import Carve
 from agents.models import Host
+from campaigns.answers import carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
@@ -62,8 +63,15 @@ def of_postgresql() -> Iterator[Metric]:
     yield _gauge(
         "fleet_dead_letters", "Entries of the stream kept because they could not be stored", DeadLetter.objects.count()
     )
+    yield from _sink()
     carved = Carve.objects.aggregate(Sum("received_bytes"))["received_bytes__sum"]
     yield _gauge("fleet_carve_bytes", "Bytes of carves received and kept", carved or 0)
+
+
+def _sink() -> Iterator[Metric]:
+    lag = carrying.lag() or carrying.Lag(None, None, "")
+    yield _gauge("fleet_answers_sink_lag_seconds", "Since when the oldest answer waits to be carried", lag.seconds)
+    yield _gauge("fleet_answers_sink_failing", "1 = ANSWERS_SINK does not take answers", bool(lag.failing_since))
 
 
 def of_redis() -> Iterator[Metric]:

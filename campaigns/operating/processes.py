@@ -7,12 +7,14 @@ from redis.exceptions import RedisError
 
 from agents.board import heartbeats
 from agents.board.health import health
+from campaigns.answers import carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
 
 OLD_MESSAGE_SECONDS = 15.0
 CROWDED = 0.8
+BEHIND_SECONDS = 60.0
 
 
 def processes() -> Iterator[Finding]:
@@ -26,6 +28,7 @@ def processes() -> Iterator[Finding]:
         yield from _load()
         yield from _queues()
         yield from _dead_letters()
+        yield from _sink()
     except (RedisError, OSError, DatabaseError):
         return  # said above, by those who look at the server itself
 
@@ -54,3 +57,17 @@ def _dead_letters() -> Iterator[Finding]:
     if number := DeadLetter.objects.count():
         said = f"{number} answers could not be stored and are kept as dead letters"
         yield warning("processes", said, "see them in the admin, Inner workings, with the reason of each")
+
+
+def _sink() -> Iterator[Finding]:
+    lag = carrying.lag()
+    if lag is None:
+        return
+    if lag.failing_since is not None:
+        said = f"ANSWERS_SINK takes no answers since {lag.failing_since:%Y-%m-%d %H:%M:%S} UTC: {lag.error}"
+        yield broken("processes", said, "mend the destination: they are kept and carried then")
+    elif lag.seconds > BEHIND_SECONDS:
+        said = f"ANSWERS_SINK is {lag.seconds:.0f} seconds behind"
+        yield warning("processes", said, "is beat alive, and a worker with -Q hooks?")
+    else:
+        yield well("processes", "ANSWERS_SINK has every answer that is stored")

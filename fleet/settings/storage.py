@@ -16,6 +16,10 @@ ARCHIVE_OPTIONS = env.json(
         "directory_permissions_mode": 0o700,
     },
 )
+# Where every answer is carried as it is stored: file:///path/of.ndjson, redis://host:port/db#stream of another Redis
+# than REDIS_URL's, https://host/path (posts of NDJSON), or nowhere.
+ANSWERS_SINK = env.str("ANSWERS_SINK", default="")
+ANSWERS_SINK_TOKEN = env.str("ANSWERS_SINK_TOKEN", default="")  # sent over HTTP as a bearer's
 STORAGES = {
     "archive": {"BACKEND": ARCHIVE_BACKEND, "OPTIONS": ARCHIVE_OPTIONS},
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

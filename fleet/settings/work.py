@@ -3,7 +3,7 @@
 from urllib.parse import unquote, urlsplit
 
 from fleet.settings.servers import REDIS_URL
-from fleet.settings.storage import ARCHIVE_ANSWERS
+from fleet.settings.storage import ANSWERS_SINK, ARCHIVE_ANSWERS
 
 
 def _broker(redis_url: str) -> str:
@@ -33,6 +33,7 @@ QUEUES = {
     "campaigns.recur": "live",  # launching and comparing may take seconds, which no end of a campaign may wait for
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "hooks.tell": "hooks",
+    "campaigns.carry": "hooks",  # as hooks: its destination may be slow, and keeps a thread of the messenger alone
     "hooks.send": "hooks",  # receivers may be slow, for which nothing of ours may wait
     "agents.carry_presence": "sweeps",
     "agents.housekeep": "sweeps",
@@ -74,6 +75,7 @@ CELERY_BEAT_SCHEDULE = {
     "recur": _every(2.0, "campaigns.recur"),
     "tell-hooks": _every(1.0, "hooks.tell"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),
+    **({"carry": _every(1.0, "campaigns.carry")} if ANSWERS_SINK else {}),
     **({"archive": _every(10.0, "campaigns.archive")} if ARCHIVE_ANSWERS else {}),
     "purge": _every(5.0, "campaigns.purge"),
     "end-sessions": _every(5.0, "campaigns.end_sessions"),

@@ -44,7 +44,6 @@ def add_one(number: int) -> None:
     hourly = Schedule.objects.create(
         query=Query.objects.create(name=f"hourly {number}", sql="SELECT 1"), owner=user, every=60, target={"all": True}
     )
-    ScheduledRun.objects.create(schedule=hourly, campaign=make_campaign(host))
     hook = Hook.objects.create(owner=user, name=f"hook {number}", address="https://192.0.2.1/")
     Delivery.objects.create(hook=hook, message_id=f"msg_{number}", kind="hook.test", body="{}")
     group = Group.objects.create(name=f"group {number}")
@@ -53,6 +52,7 @@ def add_one(number: int) -> None:
     Presence.objects.create(host=host, last_seen=at)
     campaign = make_campaign(host, by=user)
     answer(campaign, host, {"a": "1"})
+    ScheduledRun.objects.create(schedule=hourly, campaign=campaign)
     ApprovalRule.objects.create(group=group, hosts_above=number)
     Quota.objects.create(person=user, rows_kept=number)
     Approval.objects.create(campaign=campaign, digest="d", expires_at=at)

@@ -19,6 +19,7 @@ class Receiver(ThreadingHTTPServer):
         self.answer = b"thank you"
         self.headers: dict[str, str] = {}
         self.holds: threading.Event | None = None
+        self.arrived = threading.Event()
 
     @property
     def address(self) -> str:
@@ -31,6 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.came.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.server.arrived.set()
         if self.server.holds is not None:
             self.server.holds.wait(30)
         self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)

@@ -1,0 +1,133 @@
+"""Where answers may be carried: each takes a batch of lines, and has it for good when the call returns."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+import redis
+from django.conf import settings
+
+from agents.board import keyspace
+
+Send = Callable[[Sequence[bytes]], None]
+TIMEOUT_SECONDS = 10.0
+MOST_ENTRIES = 1_000_000  # in a stream that nobody reads: then it waits here, where it is safe
+FORMS = "file:///path/of.ndjson, redis://host:port/db#stream, http://host/path or https://host/path"
+
+
+class SinkError(Exception):
+    """The setting cannot be used, or the destination did not take a batch; the sentence says why."""
+
+
+def name_of(sink: str) -> str:
+    """Give what a destination is known by: without the password, which may change."""
+    parts = urlsplit(sink)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()[:500]
+
+
+@contextmanager
+def opened(sink: str) -> Iterator[Send]:
+    """Open a destination. Raise SinkError for one that is none, OSError or SinkError when it cannot be reached."""
+    parts = urlsplit(sink)
+    if parts.scheme == "file" and parts.path:
+        with _file(Path(unquote(parts.path))) as send:
+            yield send
+    elif parts.scheme in ("redis", "rediss", "unix") and parts.fragment:
+        with _stream(sink, parts.fragment) as send:
+            yield send
+    elif parts.scheme in ("http", "https") and parts.hostname:
+        with _http(sink) as send:
+            yield send
+    else:
+        raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is unknown: allowed are {FORMS}")
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[Send]:
+    """Append to a file. The part of a line that somebody left who died is taken away first: it comes again whole."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def send(lines: Sequence[bytes]) -> None:
+        size = _whole_size(descriptor)
+        left = memoryview(b"".join(line + b"\n" for line in lines))
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+
+    try:
+        yield send
+    finally:
+        os.close(descriptor)
+
+
+def _whole_size(descriptor: int) -> int:
+    """Cut the file after its last whole line; give its size."""
+    size = end = os.fstat(descriptor).st_size
+    while end > 0:
+        piece = os.pread(descriptor, min(65_536, end), end - min(65_536, end))
+        at = piece.rfind(b"\n")
+        if at >= 0:
+            end = end - len(piece) + at + 1
+            break
+        end -= len(piece)
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return end
+
+
+@contextmanager
+def _stream(sink: str, key: str) -> Iterator[Send]:
+    """Append to a stream of another Redis than the board's, which answers to come go through."""
+    address = sink.partition("#")[0]
+    try:
+        if keyspace.server_of(address) == keyspace.server_of(settings.REDIS_URL):
+            raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is the Redis of REDIS_URL: answers would fill it")
+    except ValueError as error:
+        raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is no address of a Redis: {error}") from error
+    client = redis.Redis.from_url(address, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
+
+    def send(lines: Sequence[bytes]) -> None:
+        entries: Any = client.xlen(key)
+        if entries >= MOST_ENTRIES:
+            raise SinkError(f"the stream {key} has {entries:,} entries, which nobody takes: answers wait here")
+        pipe = client.pipeline(transaction=True)
+        for line in lines:
+            pipe.xadd(key, {"answer": line})
+        pipe.execute()
+
+    try:
+        yield send
+    except redis.RedisError as error:
+        raise SinkError(f"Redis did not take it: {error}") from error
+    finally:
+        client.close()
+
+
+@contextmanager
+def _http(sink: str) -> Iterator[Send]:
+    """Post each batch as NDJSON; what is not answered by 2xx was not taken. Redirects are not followed."""
+    headers = {"content-type": "application/x-ndjson", "user-agent": "fleet-live-queries"}
+    if settings.ANSWERS_SINK_TOKEN:
+        headers["authorization"] = f"Bearer {settings.ANSWERS_SINK_TOKEN}"
+    with httpx.Client(timeout=TIMEOUT_SECONDS, headers=headers) as client:
+
+        def send(lines: Sequence[bytes]) -> None:
+            try:
+                told = client.post(sink, content=b"".join(line + b"\n" for line in lines))
+            except httpx.HTTPError as error:
+                raise SinkError(f"{type(error).__name__}: {error}") from error
+            if not told.is_success:
+                raise SinkError(f"the receiver answered {told.status_code}: {told.text[:200]}")
+
+        try:
+            yield send
+        except httpx.InvalidURL as error:
+            raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is no URL: {error}") from error
