@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.test import Client
@@ -31,12 +32,16 @@ from campaigns.people import roles
 from campaigns.people.scopes import Scope
 from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken, Wanted
+from campaigns.watching.consumers import ENDED, NO_SUCH_CAMPAIGN, NOT_ALLOWED, NOT_SIGNED_IN
+from campaigns.watching.socket_urls import websocket_urlpatterns
+from fleet.asgi import console
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_user
 from tests.fleet.test_every_address import ALL
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
 
 FILE = Path(__file__).parent / "matrix.csv"
+SOCKET = "WS"  # what the table calls the method of sockets
 SECRET = "zz-outside"  # in every word that tells of the host outside
 OTHER_SECRET = "zz-apart"  # and of what it answered
 STAFF = ("administrator", "auditor", "scoped")
@@ -181,6 +186,14 @@ class World:
         self._cookies = {name: dict(client.cookies.items()) for name, client in self._clients.items()}
         User.objects.filter(pk=self.users["deactivated"].pk).update(is_active=False)
 
+    def head_of(self, name: str) -> list[tuple[bytes, bytes]]:
+        """Give what a person's browser or program sends along when it opens a socket."""
+        head = [(b"origin", b"https://testserver")]
+        if "sessionid" in self._cookies[name]:
+            head.append((b"cookie", f"sessionid={self._cookies[name]['sessionid'].value}".encode()))
+        token = self._headers.get(name, {}).get("HTTP_AUTHORIZATION", "")
+        return [*head, (b"authorization", token.encode())] if token else head
+
     def filled(self, value: Any) -> Any:
         """Fill in the ids: numbers where they stand alone."""
         if isinstance(value, dict):
@@ -222,6 +235,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def lines() -> list[dict[str, str]]:
+    """Give the lines of what is asked by HTTP."""
+    return [line for line in every_line() if line["method"] != SOCKET]
+
+
+def every_line() -> list[dict[str, str]]:
     with FILE.open() as file:
         return list(csv.DictReader(file))
 
@@ -267,3 +285,52 @@ def test_each_person_may_what_the_table_says_and_sees_no_byte_of_hosts_outside_o
 
     assert told_too_much == []
     assert wrong == []
+
+
+# --- sockets ---------------------------------------------------------------------------------------------------
+
+OF_CLOSE = {NOT_SIGNED_IN: "l", NOT_ALLOWED: "n", NO_SUCH_CAMPAIGN: "-", ENDED: "y"}
+
+
+def test_every_address_of_sockets_is_in_the_table() -> None:
+    known = {line["address"] for line in every_line() if line["method"] == SOCKET}
+    routes = [str(pattern.pattern) for pattern in websocket_urlpatterns]
+
+    assert routes[-1] == ""  # whatever else there is: no such socket
+    missing = {route for route in routes[:-1] if f"/{re.sub(r'<[^>]+>', '{campaign}', route)}" not in known}
+    assert missing == set()
+
+
+async def watched_by(world: World, name: str, address: str) -> tuple[str, str]:
+    """Open a socket and read it to its end; give the verdict, and all that was told."""
+    path = address.format_map(_Ones(world.names))
+    scope = {"type": "websocket", "path": path, "query_string": b"after=0", "subprotocols": []}
+    socket = ApplicationCommunicator(console, {**scope, "headers": world.head_of(name)})
+    await socket.send_input({"type": "websocket.connect"})
+    told, message = "", await socket.receive_output(timeout=10)
+    while message["type"] != "websocket.close":
+        message = await socket.receive_output(timeout=10)
+        told += message.get("text", "")
+    await socket.send_input({"type": "websocket.disconnect", "code": message["code"]})
+    await socket.wait(timeout=10)
+    return OF_CLOSE.get(message["code"], str(message["code"])), told
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_each_person_watches_what_the_table_says_and_no_byte_of_hosts_outside_of_his_scope(world: World) -> None:
+    wrong, told_too_much, read = [], [], ""
+    for campaign in ("campaign", "alone"):
+        await sync_to_async(lambda pk: end(Campaign.objects.get(pk=pk)))(world.names[campaign])
+
+    for line in (line for line in every_line() if line["method"] == SOCKET):
+        for name in PEOPLE:
+            found, told = await watched_by(world, name, line["address"])
+            if found != line[name]:
+                wrong.append(f"{name}: {line['address']}: {found}, not {line[name]}")
+            if name.startswith("scoped") and (SECRET in told or OTHER_SECRET in told):
+                told_too_much.append(f"{name}: {line['address']}")
+            read += told if name == "administrator" else ""
+
+    assert told_too_much == []
+    assert wrong == []
+    assert OTHER_SECRET in read  # those who may see it are told

@@ -1,6 +1,7 @@
 """The viewers' sockets: who may look, and that nobody misses or repeats an answer."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,17 +13,18 @@ from allauth.usersessions.models import UserSession
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as server
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 
 from agents.models import Host
 from campaigns import doorbell
 from campaigns.models import Campaign, Result
+from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
 from campaigns.watching import consumers, readers
 from fleet.asgi import console
-from tests.factories import answer, end, make_campaign, make_hosts
+from tests.factories import answer, end, make_campaign, make_hosts, make_label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
@@ -186,6 +188,25 @@ async def test_rights_that_are_taken_away_close_the_socket(observer: User, monke
         await viewer.until(None)
 
     assert viewer.code == 4403
+
+
+async def test_a_scope_that_is_given_ends_the_view_within_ten_seconds(observer: User) -> None:
+    campaign, began = await campaign_with(1), time.monotonic()
+
+    def narrow() -> None:
+        team = Group.objects.create(name="team")
+        Scope.objects.create(group=team).labels.add(make_label("mine", campaign.targets.first().host))
+        observer.groups.add(team)
+
+    async with looking(campaign.pk, observer) as viewer:
+        assert (await viewer.frame())["type"] == "snapshot"
+        await sync_to_async(narrow)()
+        frames = await viewer.until(None)
+
+    assert viewer.code == 4403
+    assert "which hosts you may see has changed" in viewer.reason
+    assert [frame for frame in frames if frame["type"] != "ping"] == []
+    assert time.monotonic() - began < 10
 
 
 async def test_a_token_that_is_taken_away_closes_its_sockets(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
