@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar, Unpack, cast
 
 import httpx
@@ -97,6 +98,7 @@ class _Shell:
 
     def __init__(self, place: Place, http: httpx.AsyncClient, tell: Callable[[str], Any] | None) -> None:
         self._place, self._http, self._tell = place, http, tell
+        self._opened = AsyncExitStack()
         self._socket: ClientConnection | None = None
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -156,7 +158,7 @@ class _Shell:
 
     async def _open(self, path: str) -> None:
         try:
-            self._socket = await connect(**self._place.for_socket(path))
+            self._socket = await self._opened.enter_async_context(connect(**self._place.for_socket(path)))
         except SOCKET_ERRORS as error:
             raise closed(error) from error
 
@@ -169,8 +171,7 @@ class _Shell:
             raise closed(error) from error
 
     async def close(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
+        await self._opened.aclose()
         if self._response is not None:
             await self._response.aclose()
         self._socket = self._response = None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar, Unpack, cast
 
 import httpx
@@ -97,6 +98,7 @@ class _Shell:
 
     def __init__(self, place: Place, http: httpx.Client, tell: Callable[[str], Any] | None) -> None:
         self._place, self._http, self._tell = place, http, tell
+        self._opened = ExitStack()
         self._socket: ClientConnection | None = None
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
@@ -155,7 +157,7 @@ class _Shell:
 
     def _open(self, path: str) -> None:
         try:
-            self._socket = connect(**self._place.for_socket(path))
+            self._socket = self._opened.enter_context(connect(**self._place.for_socket(path)))
         except SOCKET_ERRORS as error:
             raise closed(error) from error
 
@@ -167,8 +169,7 @@ class _Shell:
             raise closed(error) from error
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
+        self._opened.close()
         if self._response is not None:
             self._response.close()
         self._socket = self._response = None

@@ -1,0 +1,313 @@
+"""The client package and the verbs of `live` against a real server, with what proxies do in between."""
+
+import asyncio
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fleet_live_queries import (
+    AsyncClient,
+    BadInputError,
+    Client,
+    ConflictError,
+    MissingLibraryError,
+    NotFoundError,
+    NotSignedInError,
+    Row,
+)
+
+from tests.end_to_end.conftest import TEST_ENVIRONMENT, Hosts, RunningFleet, wait_for
+from tests.end_to_end.halfway import Halfway
+from tests.servers import open_folder
+
+pytestmark = pytest.mark.processes
+SQL = "SELECT version FROM osquery_info"
+
+
+class Crowd:
+    """Hosts that answer, and two that stay silent."""
+
+    def __init__(self, fleet: RunningFleet) -> None:
+        from agents.simulator.crowd import Shares
+
+        self._all = [Hosts(fleet, 5, Shares(), 901), Hosts(fleet, 2, Shares(silent=100), 902)]
+        self.answering, self.silent = ([*hosts.target["hosts"]] for hosts in self._all)
+
+    def stop(self) -> None:
+        for hosts in self._all:
+            hosts.stop()
+
+
+@pytest.fixture(scope="module")
+def crowd(running_fleet: RunningFleet) -> Iterator[Crowd]:
+    made = Crowd(running_fleet)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def halfway(running_fleet: RunningFleet) -> Iterator[Halfway]:
+    made = Halfway(running_fleet.facts["console"], running_fleet.trust)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(running_fleet: RunningFleet, halfway: Halfway) -> Iterator[Client]:
+    with Client(halfway.url, running_fleet.facts["token"]) as made:
+        yield made
+
+
+def test_rows_come_over_the_socket_and_nothing_is_lost_or_twice_when_it_is_cut(
+    client: Client, halfway: Halfway, crowd: Crowd
+) -> None:
+    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+    rows: list[Row] = []
+    told: list[str] = []
+    client._tell = told.append
+    for row in campaign.rows():
+        rows.append(row)
+        if len(rows) in (1, len(crowd.answering)):
+            assert halfway.cut() >= 1
+        if len(rows) == len(crowd.answering):
+            campaign.stop()
+
+    assert len({row.host_id for row in rows}) == len(rows) == len(crowd.answering)
+    assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+    sockets = [line for line in halfway.begun if "/ws/" in line]
+    assert len(sockets) >= 2
+    assert f"?after={rows[-1].seq} " in sockets[-1]
+    assert any("was cut" in sentence for sentence in told)
+    assert campaign.facts["status"] == "stopped"
+    silent = {target["host"]["id"] for target in campaign.silent()}
+    assert len(silent) == len(crowd.silent)
+    assert not silent & {row.host_id for row in rows}
+    assert [*campaign.rows(after=rows[1].seq)] == rows[2:]
+
+
+def test_pages_do_where_no_socket_is_let_through(client: Client, halfway: Halfway, crowd: Crowd) -> None:
+    halfway.refuses_sockets = True
+    campaign = client.ask(SQL, hosts=crowd.answering, timeout=30)
+
+    rows = [*campaign.rows()]
+
+    assert len({row.host_id for row in rows}) == len(rows) == len(crowd.answering)
+    assert [campaign.facts["status"], campaign.wait()["status"]] == ["completed"] * 2
+    assert sum("/ws/" in line for line in halfway.begun) == 1, "not asked for at every look"
+
+
+def test_a_launch_whose_answer_is_lost_launches_once(client: Client, halfway: Halfway, crowd: Crowd) -> None:
+    before = client.get("campaigns/")["count"]
+    halfway.cut("")  # so that the next request is a new connection
+    halfway.answers_to_swallow = 1
+    client.ask(SQL, hosts=crowd.answering, timeout=30, name="once").wait()
+
+    assert client.get("campaigns/")["count"] == before + 1
+    assert halfway.answers_to_swallow == 0
+
+
+def test_every_verb_does_what_it_says_and_refusals_are_the_apis_sentences(client: Client, crowd: Crowd) -> None:
+    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+    wait_for(lambda: campaign.refresh()["status"] == "running", 20)
+    assert campaign.pause()["status"] == "paused"
+    assert campaign.resume()["status"] != "paused"
+    campaign.stop()
+    campaign.wait()
+    again = campaign.rerun()
+    again.stop()
+    exported = {form: b"".join(campaign.export(form)) for form in ("csv", "parquet")}
+    rows = [*campaign.rows()]
+
+    assert again.wait()["parent"] == campaign.id
+    assert exported["parquet"].startswith(b"PAR1")
+    assert exported["csv"].count(b"\n") == len(rows) + 1
+    assert sum(group["hosts"] for group in campaign.groups(["version"])) == len(rows)
+    assert campaign.sql("SELECT count(*) FROM answers")["rows"] == [[len(rows)]]
+    with pytest.raises(BadInputError, match="unknown label: 'nowhere'"):
+        client.ask(SQL, labels=["nowhere"])
+    with pytest.raises(ConflictError, match="is stopped already"):
+        campaign.pause()
+    with pytest.raises(NotFoundError):
+        client.campaign(10**9)
+    for library in ("pandas", "polars"):
+        with pytest.raises(MissingLibraryError, match=rf"client\[{library}\]"):
+            getattr(campaign, f"to_{library}")()
+
+
+def test_the_async_client_does_the_same(running_fleet: RunningFleet, halfway: Halfway, crowd: Crowd) -> None:
+    async def ask() -> tuple[list[Row], str]:
+        async with AsyncClient(halfway.url, running_fleet.facts["token"]) as client:
+            campaign = await client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+            rows: list[Row] = []
+            async for row in campaign.rows():
+                rows.append(row)
+                if len(rows) == 1:
+                    halfway.cut()
+                if len(rows) == len(crowd.answering):
+                    await campaign.stop()
+            exported = b"".join([piece async for piece in campaign.export("csv")])
+            assert exported.count(b"\n") == len(rows) + 1
+            return rows, campaign.facts["status"]
+
+    async def wrong() -> None:
+        async with AsyncClient(halfway.url, "wrong") as client:
+            await client.get("campaigns/")
+
+    rows, status = asyncio.run(ask())
+
+    assert (len({row.host_id for row in rows}), status) == (len(crowd.answering), "stopped")
+    with pytest.raises(NotSignedInError, match="Invalid token"):
+        asyncio.run(wrong())
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+Live = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def environment(running_fleet: RunningFleet) -> dict[str, str]:
+    """Give the environment of somebody who has just logged in, and of nobody else."""
+    folder = open_folder()
+    bare = {name: value for name, value in os.environ.items() if name not in {*TEST_ENVIRONMENT, "COLUMNS", "LINES"}}
+    bare |= {"XDG_CONFIG_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2] / "clients/python")}
+    facts = running_fleet.facts
+    asked = ["login", "--url", facts["console"], "--ca", facts["ca"], "--profile", "here"]
+    first = subprocess.run([*COMMAND, "ls"], env=bare, capture_output=True, text=True)
+    wrong = subprocess.run([*COMMAND, *asked], env=bare, capture_output=True, text=True, input="wrong\n")
+    taken = subprocess.run([*COMMAND, *asked], env=bare, capture_output=True, text=True, input=f"{facts['token']}\n")
+
+    assert (first.returncode, "live login --url" in first.stderr) == (2, True), first.stderr
+    assert (wrong.returncode, "does not take this token: Invalid token" in wrong.stderr) == (2, True), wrong.stderr
+    assert taken.returncode == 0, taken.stderr
+    assert facts["token"] not in taken.stdout + taken.stderr
+    assert (folder / "fleet-live-queries/profiles.json").stat().st_mode & 0o777 == 0o600
+    return bare
+
+
+COMMAND = [sys.executable, "-m", "fleet_live_queries"]
+
+
+@pytest.fixture
+def live(environment: dict[str, str]) -> Live:
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def test_verbs_read_what_there_is(live: Live, client: Client, crowd: Crowd, tmp_path: Path) -> None:
+    campaign = client.ask(SQL, hosts=crowd.answering, timeout=30, name="\x1b[31mred")
+    campaign.wait()
+    other = client.ask(SQL, hosts=crowd.answering, timeout=30)
+    other.wait()
+    number, file = str(campaign.id), tmp_path / "rows.parquet"
+    told = {verb: live(verb, *words) for verb, *words in (["ls"], ["show", number], ["labels"], ["schema"])}
+    objects = {
+        words: [json.loads(line) for line in live(*words, "--json").stdout.splitlines()]
+        for words in (("ls", "--limit", "1"), ("hosts", "--platform", "linux"), ("rows", number), ("show", number))
+    }
+    exported = live("export", number, "--format", "parquet", "--output", str(file))
+    counted = live("sql", number, "SELECT count(*) AS n FROM answers", "--json")
+    compared = live("diff", number, str(other.id), "--format", "csv")
+    stopped, unknown, no_table = live("stop", number), live("lst"), live("schema", "nothing")
+
+    assert {verb: found.returncode for verb, found in told.items()} == dict.fromkeys(told, 0)
+    assert r"\x1b[31mred" in told["ls"].stdout
+    assert "\x1b" not in "".join(found.stdout + found.stderr for found in told.values())
+    assert [found["id"] for found in objects["ls", "--limit", "1"]] == [other.id]
+    assert {found["platform"] for found in objects["hosts", "--platform", "linux"]} == {"linux"}
+    assert len(objects["rows", number]) == 5
+    assert objects["show", number][0]["counts"]["answered"] == 5
+    assert (exported.returncode, file.read_bytes()[:4]) == (0, b"PAR1"), exported.stderr
+    assert json.loads(counted.stdout) == {"n": 5}
+    assert (compared.returncode, "0 changed" in compared.stderr) == (0, True), compared.stderr
+    assert (stopped.returncode, "is completed already" in stopped.stderr) == (1, True)
+    assert (unknown.returncode, "'lst' is unknown: neither SQL nor one of" in unknown.stderr) == (2, True)
+    assert (no_table.returncode, "no host told of a table 'nothing'" in no_table.stderr) == (1, True)
+
+
+def test_a_question_is_limited_counted_and_its_silent_hosts_asked_again(
+    live: Live, client: Client, crowd: Crowd, tmp_path: Path
+) -> None:
+    named, silent = tmp_path / "hosts", tmp_path / "silent"
+    named.write_text("\n".join(["# all of them", *crowd.answering, *crowd.silent, ""]))
+    everybody = ("--hosts", f"@{named}")
+    client.run(_saved("the versions", SQL))
+    ended = live("--query", "the versions", *everybody, "--until", "70%", "--silent", str(silent), "--json")
+    number = str(client.get("campaigns/", limit=1)["results"][0]["id"])
+    counting = "SELECT 'a' AS a, 1 AS n UNION ALL SELECT 'a', 2"
+    commands = (
+        (SQL, "--hosts", f"@{silent}", "--host", crowd.answering[0], "--until", "30%"),
+        ("--rerun", number, "--states", "answered,stopped", "--until", "50%"),
+        (counting, "--host", crowd.answering[0], "--host", crowd.answering[1], "--group-by", "a", "--format", "csv"),
+        (SQL, "--hosts", ",".join(crowd.answering), "--canary", "1", "--until", "online", "--json"),
+    )
+    with ThreadPoolExecutor(4) as at_once:
+        again, rerun, counted, slowly = at_once.map(lambda words: live(*words), commands)
+    wrong = {words: live(SQL, *words) for words in (("--all", "--sample", "x"), ("--all", "--until", "5"))}
+
+    assert (ended.returncode, len(ended.stdout.splitlines())) == (3, 5), ended.stderr
+    assert "enough (70%): the campaign is stopped" in ended.stderr
+    assert len(silent.read_text().splitlines()) == 2
+    assert "3 hosts: " in again.stderr
+    assert "7 hosts: " in rerun.stderr
+    assert [again.returncode, rerun.returncode] == [3, 3]
+    assert list(csv.reader(io.StringIO(counted.stdout))) == [["a", "hosts", "rows"], ["a", "2", "4"]], counted.stderr
+    assert (slowly.returncode, len(slowly.stdout.splitlines())) == (0, 5), slowly.stderr
+    assert [found.returncode for found in wrong.values()] == [2, 2]
+    assert "--sample 'x' is neither" in wrong["--all", "--sample", "x"].stderr
+
+
+def _saved(name: str, sql: str):  # type: ignore[no-untyped-def]
+    from fleet_live_queries import verbs
+
+    return verbs.post("queries/", {"name": name, "sql": sql})
+
+
+def test_a_terminal_gets_progress_in_one_place_and_asks_at_ctrl_c(environment: dict[str, str], crowd: Crowd) -> None:
+    seen = {}
+    for colours in ("", "1"):
+        number, terminal = pty.fork()
+        if number == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            names = ",".join([*crowd.answering, *crowd.silent])
+            told = {**environment, "NO_COLOR": colours, "TERM": "xterm"}
+            os.execve(  # noqa: S606 - no shell is wanted
+                sys.executable, [*COMMAND, SQL, "--hosts", names, "--format", "csv"], told
+            )
+        seen[colours] = _talk(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 3
+
+    for said in seen.values():
+        assert "\r\x1b[2K7 hosts:" in said
+        assert "[s]top the campaign" in said
+        assert said.count("srv-") + said.count("mac-") + said.count("win-") >= 5
+    assert "\x1b[33mstopped: " in seen[""]
+    assert "\x1b[33m" not in seen["1"]
+
+
+def _talk(terminal: int) -> str:
+    """Interrupt once every answer is there, then stop; give what was seen."""
+    said, asked, answered, deadline = "", False, False, time.monotonic() + 40
+    while time.monotonic() < deadline:
+        try:
+            said += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # what Linux says when nobody has the other end open
+            break
+        if not asked and "5 answered" in said:
+            asked = bool(os.write(terminal, b"\x03"))
+        if not answered and "[s]top" in said:
+            answered = bool(os.write(terminal, b"s\n"))
+    os.close(terminal)
+    return said
