@@ -10,6 +10,8 @@ CLASSES = {
     "kombu": ("OperationalError",),
     "celery.beat": ("SchedulingError",),  # beat could not send what is due, and says why
 }
+# What Redis says through a script: full, its disk full, a replica, still loading.
+REFUSALS = ("-OOM ", "-MISCONF ", "-READONLY ", "-LOADING ", "-MASTERDOWN ")
 # PostgreSQL calls these operational as well, and they are of what was asked: deadlocks, locks, cancelled statements.
 OF_THE_STATEMENT = ("40", "55", "57014")
 
@@ -20,10 +22,15 @@ def is_outage(error: BaseException | None) -> bool:
         code = getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
         if code.startswith(OF_THE_STATEMENT):
             return False
-        if any(map(_is_one, type(error).__mro__)):
+        if any(map(_is_one, type(error).__mro__)) or _is_refusal(error):
             return True
         error = error.__cause__
     return False
+
+
+def _is_refusal(error: BaseException) -> bool:
+    kind = type(error)
+    return kind.__name__ == "ResponseError" and any(word in str(error) for word in REFUSALS)
 
 
 def _is_one(kind: type) -> bool:

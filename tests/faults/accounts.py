@@ -145,7 +145,7 @@ def _keys(stage: Stage) -> list[str]:
 
 
 KNOWN = re.compile(
-    r"board:.*|log:seen:.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|unanswered:.*"
+    r"board:.*|log:seen:.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|hooks|unanswered:.*"
     r"|(campaign|owed|offer|flight):-.*"  # housekeeping, which never ends
 )
 
@@ -163,7 +163,7 @@ def _queues(stage: Stage) -> Iterator[str]:
         wait_for(lambda: stage.board.xlen("results") <= 1, "the stream is stored", 20)
     except AssertionError:
         yield f"{stage.board.xlen('results')} entries are left in the stream"
-    for queue in ("live", "sweeps"):
+    for queue in ("live", "sweeps", "hooks"):
         if (waiting := stage.board.llen(queue)) > 50:
             yield f"{waiting} messages wait in the queue {queue}"
 

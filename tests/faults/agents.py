@@ -144,11 +144,15 @@ class Agent:
         if await self._attempt("log", body) is not None:
             self._ledger.lines.add(line)
 
+    async def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send one request under its key. Raise ServerSaidError, InvalidKeyError or BrokenError."""
+        return await self._exchange(path, body | {"node_key": self.key})
+
     async def _attempt(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """Give the answer; None when three attempts failed, as an agent pauses between them."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._exchange(path, body | {"node_key": self.key})
+                return await self.ask(path, body)
             except InvalidKeyError:
                 self._ledger.errors["node_invalid"] += 1
             except (ServerSaidError, BrokenError) as error:

@@ -61,7 +61,18 @@ def _killed(process: str) -> Callable[[Stage], Iterator[None]]:
     return do
 
 
-for _process in ("gateway-1", "gateway-2", "console", "worker", "sweeper", "beat", "collector-1", "collector-2"):
+PROCESSES = (
+    "gateway-1",
+    "gateway-2",
+    "console",
+    "worker",
+    "sweeper",
+    "messenger",
+    "beat",
+    "collector-1",
+    "collector-2",
+)
+for _process in PROCESSES:
     _name, _touches = f"{_process} killed", frozenset({_process, _process.replace("-1", "s").replace("-2", "s")})
     FAULTS[_name] = Fault(_name, _touches, 2.0, contextmanager(_killed(_process)))
 

@@ -1,6 +1,6 @@
 """A whole installation of real processes, every wire of which can be cut, and a crowd of agents before it.
 
-PostgreSQL and Redis (both writing to the disk), two gateways behind one port, a console, a worker, a sweeper, a beat
+PostgreSQL and Redis (both writing to the disk), two gateways behind one port, a console, workers of each queue, a beat
 and two collectors, started by the commands that deployments use.
 """
 
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
 CELERY = ["-m", "celery", "-A", "fleet"]
-WORKER = [*CELERY, "worker", "--loglevel", "INFO", "--concurrency", "2"]
+WORKER = [*CELERY, "worker", "--loglevel", "INFO"]
 T = TypeVar("T")
 
 
@@ -182,8 +182,9 @@ class Stage:
         return {
             **{name: [*serve, "gateway", "--port", str(port)] for name, port in self.gateway_ports.items()},
             "console": [*serve, "console", "--port", str(self._console_port)],
-            "worker": [*WORKER, "-Q", "live", "-n", "worker@%h"],
-            "sweeper": [*WORKER, "-Q", "sweeps", "-n", "sweeper@%h"],
+            "worker": [*WORKER, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"],
+            "sweeper": [*WORKER, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "2"],
+            "messenger": [*WORKER, "-Q", "hooks", "-n", "messenger@%h", "--pool", "threads", "--concurrency", "16"],
             "beat": [*CELERY, "beat", "--loglevel", "INFO", "--schedule", str(self.folder / "schedule"), "--pidfile="],
             **{name: ["manage.py", "collect"] for name in self.collectors},
         }

@@ -33,6 +33,7 @@ def nobody_listens() -> BaseException:
         DiskFull("No space left on device"),
         redis.ConnectionError("gone"),
         redis.exceptions.OutOfMemoryError("full"),
+        redis.ResponseError("Error running script: @user_script: 19: -OOM command not allowed"),
         BrokerError("gone"),
     ],
 )
