@@ -32,10 +32,15 @@ def _name(carve: Carve, number: int) -> str:
 
 
 def write(carve: Carve, number: int, data: bytes) -> None:
-    """Write a block; what a process that died left of it is replaced."""
+    """Write a block, over what a process that died left of it. Raise OSError and leave nothing on a full disk."""
     name = _name(carve, number)
     _storage().delete(name)
-    written = _storage().save(name, ContentFile(data))
+    try:
+        written = _storage().save(name, ContentFile(data))
+    except OSError:
+        with suppress(OSError):
+            _storage().delete(name)  # half a block: its room is wanted elsewhere
+        raise
     if written != name:
         raise OSError(f"the storage wrote block {number} of carve {carve.pk} as {written!r}")
 

@@ -105,7 +105,7 @@ class Agent:
     async def _cycle(self) -> None:
         answer = await self._attempt("distributed/read", {})
         self._ledger.reads[self.host].append(time.time())
-        for name, _ in sorted((answer or {}).get("queries", {}).items()):
+        for name in sorted(name for name in (answer or {}).get("queries", {}) if name.startswith("c")):
             self._ledger.handed[int(name[1:]), self.host].append(time.time())
             if self.manner is not Manner.SILENT:
                 await asyncio.sleep(random.uniform(0, self._crowd.think))
