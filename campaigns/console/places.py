@@ -25,7 +25,7 @@ from campaigns.people.roles import (
 
 
 class Place(NamedTuple):
-    """One entry of the menu; `names` are the addresses that lie there."""
+    """One entry of the menu."""
 
     name: str
     icon: str
@@ -35,39 +35,32 @@ class Place(NamedTuple):
 
 
 APPROVALS = "Approvals"
-# name, icon, permissions of which one is enough, names of its addresses, the first being the entrance
+# name, icon, permissions of which one is enough, and entrances: what lies below them lies there
 PLACES = (
     ("Home", "house", (LOOK, LAUNCH, LAUNCH_FLAGGED, SEE_HOSTS), ("home",)),
     ("Ask", "terminal", (LAUNCH, LAUNCH_FLAGGED), ("ask",)),
-    ("Campaigns", "radio", (LOOK, LAUNCH, LAUNCH_FLAGGED), ("campaigns", "campaign", "stop-campaign")),
-    (APPROVALS, "users", (APPROVE, LAUNCH, LAUNCH_FLAGGED), ("approvals", "approval", "approve", "reject", "withdraw")),
-    ("Hosts", "server", (SEE_HOSTS,), ("hosts", "host")),
-    ("Labels", "tags", (SEE_LABELS,), ("labels", "label", "new-label")),
-    (
-        "Queries",
-        "book-open",
-        (SEE_QUERIES,),
-        ("queries", "query", "new-query", "schedules", "schedule", "new-schedule"),
-    ),
-    ("People", "user", (SEE_PEOPLE,), ("people", "person", "new-team", "team")),
+    ("Campaigns", "radio", (LOOK, LAUNCH, LAUNCH_FLAGGED), ("campaigns",)),
+    (APPROVALS, "users", (APPROVE, LAUNCH, LAUNCH_FLAGGED), ("approvals",)),
+    ("Hosts", "server", (SEE_HOSTS,), ("hosts",)),
+    ("Labels", "tags", (SEE_LABELS,), ("labels",)),
+    ("Queries", "book-open", (SEE_QUERIES,), ("queries", "schedules")),
+    ("People", "user", (SEE_PEOPLE,), ("people",)),
     ("Audit", "scroll-text", (SEE_AUDIT,), ("audit",)),
-    (
-        "Settings",
-        "settings",
-        (SEE_SECRETS, SEE_CONFIG, SWITCH, KEEP_HOOKS),
-        ("settings", "new-secret", "keep-config", "kill-switch", "hooks", "hook"),
-    ),
+    ("Settings", "settings", (SEE_SECRETS, SEE_CONFIG, SWITCH, KEEP_HOOKS), ("settings",)),
 )
-
-
 FOR_WHO_SEES_ALL = ("Audit",)  # tells of every host, and cannot be narrowed
 
 
 def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
-    """Give the places this person may go to; `at` is the name of the address that is shown."""
+    """Give the places this person may go to; `at` is the address that is shown."""
     return [
-        Place(name, icon, reverse(names[0]), at in names, requests.count_waiting_for(user) if name == APPROVALS else 0)
-        for name, icon, permissions, names in PLACES
+        _place(user, name, icon, [reverse(entrance) for entrance in entrances], at)
+        for name, icon, permissions, entrances in PLACES
         if any(user.has_perm(permission) for permission in permissions)
         and not (name in FOR_WHO_SEES_ALL and scopes.is_limited(user))
     ]
+
+
+def _place(user: User | AnonymousUser, name: str, icon: str, addresses: list[str], at: str) -> Place:
+    is_here = any(at == address if address == "/" else at.startswith(address) for address in addresses)
+    return Place(name, icon, addresses[0], is_here, requests.count_waiting_for(user) if name == APPROVALS else 0)

@@ -1,5 +1,7 @@
 """Ctrl-K: goes to everything one may look at, and to nothing else."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -68,3 +70,22 @@ def test_odd_words_find_nothing_and_break_nothing(client: Client, words: str) ->
     client.force_login(make_user(admin=True))
 
     assert client.get(f"/find/?q={words}").status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/", "Home"),
+        ("/queries/{query}/latest/", "Queries"),
+        ("/schedules/", "Queries"),
+        ("/settings/hooks/", "Settings"),
+    ],
+)
+def test_the_menu_says_where_one_is(client: Client, address: str, name: str) -> None:
+    client.force_login(make_user("boss", admin=True))
+    query = Query.objects.create(name="saved", sql="SELECT 1")
+
+    page = client.get(address.format(query=query.pk)).content.decode()
+
+    current = re.findall(r'aria-current="page">(?:<svg.*?</svg>)?<span>(\w+)</span>', page)
+    assert current == [name]
