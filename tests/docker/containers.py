@@ -106,11 +106,20 @@ class Container:
         )
         return "" if asked.returncode == 0 else f"{self.name}: {asked.stdout}{asked.stderr}"
 
+    def tell_to_stop(self) -> None:
+        """Send what the file says that it is told with."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.Signals[self._spec.get("stop_signal", "SIGTERM")])
+
     def stop(self) -> None:
         """Tell it to stop; it has to, within what the file gives it."""
-        if self.process is None or self.process.poll() is not None:
+        self.tell_to_stop()
+        self.see_off()
+
+    def see_off(self) -> None:
+        """Wait until it stopped. Raise TimeoutExpired when it does not within its time."""
+        if self.process is None:
             return
-        self.process.send_signal(signal.Signals[self._spec.get("stop_signal", "SIGTERM")])
         try:
             self.process.wait(int(str(self._spec["stop_grace_period"]).removesuffix("s")))
         except subprocess.TimeoutExpired:

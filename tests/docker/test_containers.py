@@ -129,10 +129,15 @@ class Installation:
         subprocess.run(command, cwd=ROOT, env={**environment, "DJANGO_SETTINGS_MODULE": "fleet.settings"}, check=True)
 
     def stop(self) -> None:
-        """Stop all, the edge first, the servers last."""
+        """Stop all, the servers last."""
+        servers = [self.containers[name] for name in FIRST if name in self.containers]
+        others = [container for container in self.containers.values() if container not in servers]
         try:
-            for name in sorted(self.containers, key=lambda name: (name in FIRST, name not in LAST)):
-                self.containers[name].stop()
+            for together in (others, servers):
+                for container in together:
+                    container.tell_to_stop()
+                for container in together:
+                    container.see_off()
         finally:
             for container in self.containers.values():
                 if container.process is not None and container.process.poll() is None:
