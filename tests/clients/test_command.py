@@ -13,6 +13,7 @@ import fleet_live_queries.command.text
 import pytest
 from fleet_live_queries.command import profiles, verbs
 from fleet_live_queries.command.arguments import parser_of
+from fleet_live_queries.command.main import main
 
 import fleet.spreadsheets
 import fleet.text
@@ -83,3 +84,32 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
     assert profiles.profile("two").token == "secret-two"
     assert "secret" not in repr(profiles.profile("two"))
     assert [each.name for each in place.parent.iterdir()] == ["profiles.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--json", "ls"], "ls goes first: live ls …"),
+        (["lst"], "'lst' is unknown: neither SQL nor one of completion, diff"),
+        (["\x1b[2J"], r"'\\x1b[2J' is unknown"),
+        (["SELECT", "1"], "'SELECT' is unknown"),
+        (["SELECT 1", "FROM x"], "put the SQL in quotes"),
+        ([], "give one question"),
+        (["SELECT 1", "--rerun", "1"], "give one question"),
+        (["SELECT 1", "--all", "--until", "soon"], "--until 'soon' is neither"),
+        (["SELECT 1", "--hosts", "@/nowhere"], "--hosts @/nowhere: the file cannot be read"),
+        (["show", "x"], "'x' is not the number of a campaign"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_asked(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("FLEET_TOKEN", "x")
+    try:
+        status = main(words)
+    except SystemExit as left:
+        status = left.code
+
+    assert sentence in capsys.readouterr().err
+    assert status == 2

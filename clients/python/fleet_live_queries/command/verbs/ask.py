@@ -47,6 +47,8 @@ def run(context: Context) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Raise BadInputError for what is neither a question nor a verb."""
     word: str = options.sql or ""
+    if word in verbs.found():
+        raise BadInputError(f"{word} goes first: live {word} …, its options after it")
     if word and len(word.split()) == 1 and not options.query:
         known = ", ".join(verbs.found())
         raise BadInputError(f"{word!r} is unknown: neither SQL nor one of {known}")
