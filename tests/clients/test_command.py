@@ -91,7 +91,7 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
     [
         (["--json", "ls"], "ls goes first: live ls …"),
         (["lst"], "'lst' is unknown: neither SQL nor one of completion, diff"),
-        (["\x1b[2J"], r"'\\x1b[2J' is unknown"),
+        (["\x1b[2J"], r"'\x1b[2J' is unknown"),
         (["SELECT", "1"], "'SELECT' is unknown"),
         (["SELECT 1", "FROM x"], "put the SQL in quotes"),
         ([], "give one question"),
