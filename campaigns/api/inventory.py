@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelV
 
 from agents.board.redis_client import NoBoardError
 from agents.inventory import host_names, housekeeping, labels, schemas
-from agents.models import EnrollSecret, Host, Label, Platform, Presence
+from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
 from campaigns.api.answer_serializers import PAGE_OF_HOST_RESULTS
@@ -39,16 +39,21 @@ from campaigns.api.server_serializers import TABLES, LearningSerializer, Members
 from campaigns.models import Campaign, Query, Result
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
+from campaigns.states import ANSWER_STATES
 from fleet import confirming
 from fleet.api import ModelPermissions, refuse_body
 from fleet.audit import note
 from fleet.described import refused
 from fleet.errors import ConflictError, UnavailableError
-from fleet.parameters import PAGING, Parameters, choice_in, text_in
+from fleet.parameters import PAGING, Parameters, choice_in, since_in, text_in
 from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
+OF_HOST = (
+    OpenApiParameter("state", str, enum=[state.value for state in ANSWER_STATES], description="what became of it"),
+    OpenApiParameter("since", str, description="received since: RFC 3339 with a zone, or seconds before now"),
+)
 
 
 def hosts_with_presence(user: User) -> QuerySet[Host]:
@@ -66,7 +71,10 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
     queryset = Host.objects.all()
     serializer_class = HostSerializer
     lookup_value_regex = IDS
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *host_filters.PARAMETERS), "results": PAGING}
+    query_parameters: ClassVar[Parameters] = {
+        "list": (*PAGING, *host_filters.PARAMETERS),
+        "results": (*PAGING, *OF_HOST),
+    }
 
     def get_queryset(self) -> QuerySet[Host]:
         """Leave revoked hosts out."""
@@ -86,6 +94,10 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         if not user.has_perm(LOOK) and not answered.exists():
             self.permission_denied(request, f"looking at results of campaigns that you did not launch needs {LOOK}")
         self.get_object()
+        if state := choice_in(request, "state", [state.value for state in ANSWER_STATES]):
+            answered = answered.filter(state=state)
+        if since := since_in(request, "since", timezone.now()):
+            answered = answered.filter(received_at__gte=since)
         window, count = Window(request), answered.count()
         items = results_of_host(answered, window.limit, window.offset)
         body = {"count": count, **window.body(items, more=count > window.offset + len(items) > window.offset)}
@@ -114,7 +126,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     lookup_value_regex = IDS
     permission_classes = [LabelPermissions]
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": PAGING}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": (*PAGING, *host_filters.PARAMETERS)}
 
     def get_queryset(self) -> QuerySet[Label]:
         """Count the members that whoever asks sees."""
@@ -146,12 +158,11 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     @extend_schema(responses=HostSerializer(many=True))
     @action(detail=True)
     def hosts(self, request: Request, pk: str) -> Response:
-        """Give the members."""
+        """Give the members, narrowed as the list of hosts is."""
         if not request.user.has_perm("agents.view_host"):
             self.permission_denied(request, "looking at the hosts of a label needs agents.view_host")
-        page: Any = self.paginate_queryset(
-            cast(Any, hosts_with_presence(cast(User, request.user)).filter(labels=self.get_object()))
-        )
+        members = hosts_with_presence(cast(User, request.user)).filter(labels=self.get_object())
+        page: Any = self.paginate_queryset(cast(Any, host_filters.filtered(cast(HostQuerySet, members), request)))
         return self.get_paginated_response(HostSerializer(page, many=True).data)
 
     @extend_schema(request=MembersSerializer, responses={200: MembersCountedSerializer, **refused(409)})
@@ -271,8 +282,15 @@ class EnrollSecretViewSet(
 
     queryset = EnrollSecret.objects.all()
     serializer_class = EnrollSecretSerializer
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+    query_parameters: ClassVar[Parameters] = {
+        "list": (*PAGING, OpenApiParameter("search", str, description="part of the name")),
+    }
     lookup_value_regex = IDS
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list to secrets that are looked for."""
+        search = text_in(self.request, "search") if self.action == "list" else ""
+        return queryset.filter(name__icontains=search) if search else queryset
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Ask a session once more who sits there, also for looking."""

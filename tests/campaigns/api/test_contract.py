@@ -322,6 +322,63 @@ def test_every_operation_answers_as_documented_when_called_with_real_things(worl
             look_at_file(name, content_of(answered))
 
 
+# --- lists ------------------------------------------------------------------------------------------------------
+
+LISTS = [
+    name
+    for name, (method, _, operation) in OPERATIONS.items()
+    if method == "get" and any(one["name"] == "limit" for one in operation.get("parameters", []))
+]
+
+
+def pages(world: World, address: str) -> list[Any]:
+    """Follow a list to its end."""
+    items, following = [], address
+    while following:
+        page = world.client.get(following).json()
+        items += page["results"]
+        following = page["next"]
+    return items
+
+
+def test_every_list_is_walked_item_by_item_without_a_gap_or_a_repetition(world: World) -> None:
+    for name in LISTS:
+        address = place(world, name, OPERATIONS[name][1])
+        before = f"with={world.before.pk}&" if "diff" in name else ""
+        if name.startswith("audit"):  # to read it is to add to it
+            continue
+
+        whole = world.client.get(f"{address}?{before}").json()["results"]
+
+        assert without_age(pages(world, f"{address}?{before}limit=1")) == without_age(whole), name
+
+
+def without_age(items: list[Any]) -> list[Any]:
+    """Leave out what grows from one look to the next."""
+    return [{member: value for member, value in item.items() if member != "age"} for item in items]
+
+
+NARROWED = {
+    "labels/{label}/hosts/?hostname={hostname}": 1,
+    "labels/{label}/hosts/?online=true": 0,
+    "labels/{label}/hosts/?platform=linux": 2,
+    "hosts/{host}/results/?state=answered&since=3600": 2,
+    "hosts/{host}/results/?state=failed": 0,
+    "hosts/{host}/results/?since=2100-01-01T00:00:00Z": 0,
+    "enroll-secrets/?search=LAP": 1,
+    "enroll-secrets/?search=nothing": 0,
+}
+
+
+def test_lists_are_narrowed(world: World) -> None:
+    EnrollSecret.objects.offer("laptops", "long enough for a secret")
+    places = {"label": world.label.pk, "host": world.hosts[0].pk, "hostname": world.hosts[0].hostname}
+
+    found = {asked: world.client.get(f"/api/v1/{asked.format(**places)}").json()["count"] for asked in NARROWED}
+
+    assert found == NARROWED
+
+
 # --- examples of calls ------------------------------------------------------------------------------------------
 
 
