@@ -47,7 +47,7 @@ COMMON: dict[int, tuple[str, str, dict[str, Any]]] = {  # status -> name, descri
     429: ("TooMany", "Asked too often, or a quota is used up.", RETRY_AFTER),
     503: ("Unavailable", "PostgreSQL, Redis or the board is away or busy; ask again.", RETRY_AFTER),
 }
-BODY_STATUSES = (408, 413, 415)
+BODY_STATUSES = (408, 415)
 
 
 def refused(*statuses: int) -> dict[int, Any]:

@@ -38,7 +38,7 @@ class ExactAnswers(AutoSchema):
         return operation
 
     def _common_refusals(self, operation: dict[str, Any]) -> Iterable[int]:
-        yield from (400, 503)  # 400: an unknown query parameter
+        yield from (400, 413, 503)  # an unknown query parameter; a body that is refused before anybody reads it
         if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
             yield from (401, 403, 429)  # 403: a session that has to set up its second factor may do nothing
         if "{" in self.path:

@@ -17,7 +17,7 @@ DOCUMENT: dict[str, Any] = yaml.load(
     (Path(__file__).parents[1] / "docs" / "openapi.yaml").read_text(),
     Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506 - a safe one, in C where there is that
 )
-NO_METHOD = (400, 401, 403, 405, 413, 429)  # what may be answered to a method that an address does not have
+NO_METHOD = (400, 401, 403, 404, 405, 413, 429)  # what may be answered to a method or address that there is not
 MILLISECONDS = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 BEGIN = "/api/v1/"
 
@@ -43,7 +43,7 @@ COMPONENTS = {"schemas": strict(DOCUMENT["components"]["schemas"])}
 
 def _pattern(path: str) -> re.Pattern[str]:
     literal = re.split(r"\{[^}]+\}", path)
-    return re.compile("[^/]+".join(re.escape(part) for part in literal))
+    return re.compile("[^/]+".join(re.escape(part) for part in literal).rstrip("/"))  # both forms are served
 
 
 # Longest literal first: campaigns/estimate/ is no campaign.
@@ -55,7 +55,7 @@ def operation_at(method: str, address: str) -> tuple[str, dict[str, Any]] | None
     """Give the documented path and operation of a request; None = there is none."""
     for path in PATHS:
         found = DOCUMENT["paths"][path].get(method.lower().replace("head", "get"))
-        if found and PATTERNS[path].fullmatch(address):
+        if found and PATTERNS[path].fullmatch(address.rstrip("/")):
             return path, found
     return None
 

@@ -1,38 +1,40 @@
 """The shapes of schedules and their runs."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
 from rest_framework import serializers
 
+from campaigns.api.orders import RolloutField, RolloutSerializer, SelectionSerializer, TargetField
 from campaigns.api.serializers import Moment
 from campaigns.models import Query
 from campaigns.recurring.models import Schedule, ScheduledRun
+from campaigns.states import Status
 from fleet.api import StrictSerializer
 
 
 class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]):
     """A saved query that runs by itself: give `every` or `crontab`, with the zone of its clock."""
 
-    query = serializers.PrimaryKeyRelatedField[Query](queryset=Query.objects.all())
-    owner = serializers.CharField(source="owner.username", read_only=True)
+    query = serializers.PrimaryKeyRelatedField[Query](queryset=Query.objects.all(), help_text="id of the saved query")
+    owner = serializers.CharField(source="owner.username", read_only=True, help_text="with whose rights it runs")
     every = serializers.IntegerField(required=False, allow_null=True, help_text="minutes; null = by crontab")
     crontab = serializers.CharField(
         required=False, allow_blank=True, max_length=200, help_text="five fields, as 0 8 * * 1-5; empty = by minutes"
     )
     zone = serializers.CharField(required=False, max_length=64, help_text="time zone of the crontab, as Europe/Berlin")
-    target = serializers.JSONField(help_text="as in a launch")
+    target = TargetField(help_text="as in a launch")
     timeout = serializers.IntegerField(required=False, help_text="seconds of each run")
     answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
-    rollout = serializers.JSONField(required=False, allow_null=True, help_text="as in a launch")
+    rollout = RolloutField(required=False, allow_null=True, help_text="as in a launch")
     runs_kept = serializers.IntegerField(required=False, help_text="ended runs that stay, pinned ones not counted")
-    enabled = serializers.BooleanField(required=False)
+    enabled = serializers.BooleanField(required=False, help_text="it runs by itself")
     when = serializers.CharField(read_only=True, help_text="its times in words")
     next_at = Moment(read_only=True, allow_null=True, help_text="when it runs next; null = not")
     stopped_reason = serializers.CharField(read_only=True, help_text="why the machine disabled it")
     last_problem = serializers.CharField(read_only=True, help_text="why its last time brought no run")
-    last_problem_at = Moment(read_only=True, allow_null=True)
-    created_at = Moment(read_only=True)
+    last_problem_at = Moment(read_only=True, allow_null=True, help_text="when that was; null = never")
+    created_at = Moment(read_only=True, help_text="when it was made")
 
     class Meta:
         model = Schedule
@@ -41,6 +43,28 @@ class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]
             *("rollout", "runs_kept", "enabled", "next_at", "stopped_reason", "last_problem", "last_problem_at"),
             "created_at",
         )
+
+    says: ClassVar = {"id": "its number"}
+    example: ClassVar = {
+        "id": 2,
+        "query": 3,
+        "owner": "ada",
+        "every": 60,
+        "crontab": "",
+        "zone": "Europe/Berlin",
+        "when": "every hour",
+        "target": SelectionSerializer.example,
+        "timeout": 600,
+        "answer_within": 30,
+        "rollout": RolloutSerializer.example,
+        "runs_kept": 30,
+        "enabled": True,
+        "next_at": "2026-01-31T09:00:00.000Z",
+        "stopped_reason": "",
+        "last_problem": "",
+        "last_problem_at": None,
+        "created_at": "2026-01-01T08:00:00.000Z",
+    }
 
     def validate_query(self, query: Query) -> Query:
         """Let those name one who may look at it."""
@@ -60,12 +84,12 @@ class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]
 class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
     """One run, and what it is answered differently than the run before."""
 
-    campaign = serializers.IntegerField(source="campaign_id")
-    status = serializers.CharField(source="campaign.status")
-    created_at = Moment(source="campaign.created_at")
-    ended_at = Moment(source="campaign.ended_at", allow_null=True)
+    campaign = serializers.IntegerField(source="campaign_id", help_text="id of the campaign")
+    status = serializers.ChoiceField(source="campaign.status", choices=Status.choices, help_text="how far it is")
+    created_at = Moment(source="campaign.created_at", help_text="when it was launched")
+    ended_at = Moment(source="campaign.ended_at", allow_null=True, help_text="when it ended; null = it goes on")
     before = serializers.IntegerField(source="before_id", allow_null=True, help_text="the run it is compared with")
-    compared_at = Moment(allow_null=True)
+    compared_at = Moment(allow_null=True, help_text="when it was compared; null = it was not")
     changes = serializers.ListField(child=serializers.CharField(), help_text="as: 3 hosts newly gave port=4444")
     problem = serializers.CharField(help_text="why it could not be compared")
 
@@ -74,8 +98,21 @@ class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
         fields = ("campaign", "status", "created_at", "ended_at", "before", "compared_at", "changes", "problem")
         read_only_fields = fields
 
+    example: ClassVar = {
+        "campaign": 12,
+        "status": "completed",
+        "created_at": "2026-01-31T08:00:00.000Z",
+        "ended_at": "2026-01-31T08:10:00.000Z",
+        "before": 11,
+        "compared_at": "2026-01-31T08:10:01.000Z",
+        "changes": ["3 hosts newly gave port=4444"],
+        "problem": "",
+    }
+
 
 class LaunchedRunSerializer(serializers.Serializer[Any]):
     """The campaign of a run that was just launched."""
 
-    campaign = serializers.IntegerField()
+    campaign = serializers.IntegerField(help_text="its id")
+
+    example: ClassVar = {"campaign": 12}

@@ -25,6 +25,7 @@ from campaigns.hooks import keeping
 from campaigns.hooks.models import Hook
 from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.models import Campaign, Query
+from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from tests.contract import DOCUMENT, PATTERNS, check_value
 from tests.factories import answer, end, learn, make_campaign, make_host, make_label, make_user
@@ -98,9 +99,9 @@ def test_every_member_is_described_with_an_example_that_fits() -> None:
 def test_every_operation_says_how_it_is_refused() -> None:
     for name, (method, path, operation) in OPERATIONS.items():
         refusals = {int(status) for status in operation["responses"] if status >= "400"}
-        assert {400, 401, 403, 429, 503} <= refusals, name
+        assert {400, 401, 403, 413, 429, 503} <= refusals, name
         assert ("{" in path) <= (404 in refusals), name
-        assert method == "get" or {408, 413, 415} <= refusals, name
+        assert method == "get" or {408, 415} <= refusals, name
         assert operation["security"] == [{"token": []}, {"cookieAuth": []}]
         assert all(parameter.get("description") for parameter in operation.get("parameters", [])), name
     assert "Retry-After" in DOCUMENT["components"]["responses"]["TooMany"]["headers"]
@@ -192,6 +193,17 @@ def view(world: World) -> QueryView:
     return world.query.views.get_or_create(name="by port", defaults={"sql": "SELECT 1"})[0]
 
 
+def schedule(world: World) -> Schedule:
+    """Give a schedule."""
+    found = Schedule.objects.first()
+    if found is None:
+        order = {"query": world.query.pk, "every": 60, "target": {"all": True}}
+        made = world.client.post("/api/v1/schedules/", order, format="json")
+        assert made.status_code == 201, made.json()
+        found = Schedule.objects.get(pk=made.json()["id"])
+    return found
+
+
 def of_hook(world: World) -> dict[str, Any]:
     hook = world.hook()
     return {"id": hook.pk, "delivery": keeping.test(hook, world.boss).pk}
@@ -225,6 +237,7 @@ PLACES: dict[str, Callable[[World], dict[str, Any]]] = {
     "tokens": lambda world: {"id": ApiToken.objects.create(user=world.boss)[0].pk},
     "carves": lambda world: {"id": world.carve().pk},
     "hooks": of_hook,
+    "schedules": lambda world: {"id": schedule(world).pk},
     "hooks_start_create": lambda world: {"id": world.hook(stopped=True).pk},
 }
 BODIES: dict[str, Callable[[World], Any]] = {
@@ -250,6 +263,8 @@ BODIES: dict[str, Callable[[World], Any]] = {
     "enroll_secrets_create": lambda world: {"name": "new"},
     "tokens_create": lambda world: {"name": "nightly", "labels": ["web"]},
     "schema_learn_create": lambda world: {},
+    "schedules_create": lambda world: {"query": world.query.pk, "every": 60, "target": {"all": True}},
+    "schedules_partial_update": lambda world: {"every": 90},
     "hooks_create": lambda world: {"name": "new", "address": "https://1.1.1.1/fleet"},
     "hooks_partial_update": lambda world: {"name": "other"},
 }
@@ -389,7 +404,7 @@ def test_every_operation_has_examples_of_which_those_that_read_are_answered(worl
         compile(samples["Python"], name, "exec")
         asked = parsed(samples["curl"])
         assert asked["method"] == method.upper()
-        assert PATTERNS[path].fullmatch(urlsplit(asked["address"]).path), name
+        assert PATTERNS[path].fullmatch(urlsplit(asked["address"]).path.rstrip("/")), name
         assert asked["address"] in samples["Python"], name
         assert asked["address"] in samples["JavaScript"], name
         if asked["body"] is not None:
