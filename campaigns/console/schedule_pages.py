@@ -31,7 +31,7 @@ class ScheduleForm(forms.Form):
 
     how = forms.ChoiceField(choices=[(BY_MINUTES, "every so often"), (BY_CRONTAB, "by the clock")], label="It runs")
     many = forms.IntegerField(required=False, min_value=1, max_value=527_040, label="Every", initial=1)
-    unit = forms.TypedChoiceField(choices=UNITS, coerce=int, label="of", initial=60)
+    unit = forms.TypedChoiceField(choices=UNITS, coerce=int, label="Counted in", initial=60)
     crontab = forms.CharField(
         required=False,
         max_length=200,
