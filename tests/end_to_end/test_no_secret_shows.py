@@ -18,8 +18,9 @@ pytestmark = pytest.mark.processes
 
 PAGES = (
     "/", "/settings/", "/people/", "/tokens/", "/tokens/all/", "/account/", "/sessions/", "/audit/", "/hosts/",
-    "/campaigns/", "/admin/", "/admin/campaigns/apitoken/", "/admin/agents/enrollsecret/", "/admin/agents/enrollsecret/1/change/",
-    "/admin/audit/auditevent/", "/admin/agents/host/", "/admin/auth/user/", "/admin/auth/user/1/change/",
+    "/campaigns/", "/admin/", "/admin/campaigns/apitoken/", "/admin/agents/enrollsecret/",
+    "/admin/agents/enrollsecret/1/change/", "/admin/audit/auditevent/", "/admin/agents/host/", "/admin/auth/user/",
+    "/admin/auth/user/1/change/",
     "/admin/agents/configdocument/", "/admin/campaigns/auditrecord/", "/nowhere/", "/admin/nowhere/",
 )  # fmt: skip
 OF_API = (
@@ -29,15 +30,18 @@ OF_API = (
 )  # fmt: skip
 
 
-def signed_in(fleet: RunningFleet) -> httpx.Client:
-    """Give a browser in which the administrator signed in."""
-    browser = httpx.Client(base_url=fleet.facts["console"], verify=fleet.trust, timeout=30, follow_redirects=True)
+def browser_of(fleet: RunningFleet) -> httpx.Client:
+    """Give a browser that is signed in nowhere yet."""
+    return httpx.Client(base_url=fleet.facts["console"], verify=fleet.trust, timeout=30, follow_redirects=True)
+
+
+def sign_in(browser: httpx.Client, fleet: RunningFleet) -> None:
+    """Sign the administrator in."""
     form = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get("/login/").text)
     assert form is not None
     given = {"username": fleet.facts["username"], "password": fleet.facts["password"], "csrfmiddlewaretoken": form[1]}
     told = browser.post("/login/", data=given, headers={"Referer": fleet.facts["console"]})
     assert told.url.path != "/login/", told.text
-    return browser
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -96,7 +100,8 @@ def _use(fleet: RunningFleet, secret: dict[str, str]) -> dict[str, str]:
     said["figures asked wrongly"] = fleet.http.get("/metrics", headers=head).text
     head = {"Authorization": f"Bearer {secret['METRICS_TOKEN']}"}
     said["figures"] = fleet.http.get("/metrics", headers=head).text
-    with signed_in(fleet) as browser:
+    with browser_of(fleet) as browser:
+        sign_in(browser, fleet)
         said |= {path: browser.get(path).text for path in PAGES}
         form = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get("/settings/").text)
         assert form is not None
