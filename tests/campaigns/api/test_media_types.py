@@ -48,7 +48,7 @@ def addresses(campaign: Campaign) -> list[str]:
     routes = [str(pattern.pattern) for pattern in urlpatterns]
     plain = [route.replace("^", "").replace("$", "").replace(r"\.", ".") for route in routes if "format" not in route]
     filled = [
-        re.sub(r"\(\?P<(?:pk|campaign_id|view)>[^)]*\)|<int:\w+>", str(campaign.pk), route)
+        re.sub(r"\(\?P<\w+>[^)]*\)|<int:\w+>", str(campaign.pk), route)
         for route in plain
         if not re.search(r"\(\?P<(key|seq)>", route)
     ]
