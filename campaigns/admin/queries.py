@@ -33,6 +33,11 @@ class QueryAdmin(ModelAdmin):
         """Tell the form who writes."""
         return type("QueryFormOfPerson", (super().get_form(request, obj, **kwargs),), {"by": request.user})
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
+        """Name what goes with queries; who may delete one may delete its views and schedules."""
+        found, counts, _, protected = super().get_deleted_objects(objs, request)
+        return found, counts, set(), protected
+
     def save_model(self, request: HttpRequest, obj: Query, form: Any, change: bool) -> None:
         """Remember who wrote it."""
         if not change and isinstance(request.user, User):

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from campaigns.answers.audit import note_read
 from campaigns.api.schedule_serializers import LaunchedRunSerializer, RunSerializer, ScheduleSerializer
 from campaigns.hooks import rights
 from campaigns.people.roles import LAUNCH, may_launch_something
@@ -109,4 +110,5 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
     def runs(self, request: Request, pk: str) -> Response:
         """Give its runs, newest first, each with what changed since the one before."""
         page: Any = self.paginate_queryset(cast(Any, self.get_object().runs.select_related("campaign")))
+        note_read(f"schedule {pk}", "runs", request)  # what changed is told with values that hosts gave
         return self.get_paginated_response(RunSerializer(page, many=True).data)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from agents.models import Label
 from campaigns.answers import sight
+from campaigns.answers.audit import note_read
 from campaigns.console.access import needs_one_of, needs_to_launch, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Query
@@ -164,6 +165,7 @@ def schedule(request: HttpRequest, schedule_id: int) -> HttpResponse:
 
 def _show(request: HttpRequest, shown: Schedule, form: ScheduleForm, status: int = 200) -> HttpResponse:
     user = user_of(request)
+    note_read(f"schedule {shown.pk}", "page", request)  # what changed is told with values that hosts gave
     page = page_of(shown.runs.select_related("campaign"), request)
     for run in page:
         run.campaign = sight.seen_by(run.campaign, user)

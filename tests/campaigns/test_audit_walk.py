@@ -26,12 +26,16 @@ from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.models import Query
 from campaigns.people.scopes import Scope
+from campaigns.recurring.models import Schedule
 from fleet.audit.models import AuditEvent
 from tests.campaigns.test_matrix import BODIES, World, lines, world  # noqa: F401 - the world is a fixture
 from tests.factories import make_campaign
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
 
+SCHEDULE = {
+    "how": "every", "many": "2", "unit": "60", "zone": "UTC", "whom": "all", "timeout": "60", "runs_kept": "3",
+}  # fmt: skip
 # What is asked of which address instead, so that it really happens: {line of the matrix: (address, body)}.
 ACTS: dict[str, tuple[str, Any]] = {
     "DELETE /api/v1/campaigns/{campaign}/": ("/api/v1/campaigns/{ended}/", None),
@@ -79,6 +83,11 @@ ACTS: dict[str, tuple[str, Any]] = {
     "POST /api/v1/hooks/{hook}/start/": ("/api/v1/hooks/{stopped_hook}/start/", None),
     "POST /settings/hooks/{hook}/": ("/settings/hooks/{hook}/", {"name": "renamed", "events": ["campaign.ended"]}),
     "POST /settings/hooks/{hook}/control/": ("/settings/hooks/{hook}/control/", {"to": "stop"}),
+    "PATCH /api/v1/schedules/{schedule}/": ("/api/v1/schedules/{schedule}/", {"every": 120}),
+    "POST /api/v1/schedules/{schedule}/enable/": ("/api/v1/schedules/{disabled_schedule}/enable/", None),
+    "POST /queries/{query}/schedules/new/": ("/queries/{query}/schedules/new/", SCHEDULE),
+    "POST /schedules/{schedule}/": ("/schedules/{schedule}/", SCHEDULE),
+    "POST /schedules/{schedule}/control/": ("/schedules/{schedule}/control/", {"to": "disable"}),
     "POST /campaigns/{campaign}/resume/": ("/campaigns/{paused}/resume/", {}),
     "POST /campaigns/{campaign}/widen/": ("/campaigns/{narrow}/widen/", {"all": "1"}),
 }
@@ -135,6 +144,8 @@ QUIET = {
     "GET /api/v1/hooks/": "where programs elsewhere are told",
     "GET /api/v1/hooks/{hook}/": "where a program elsewhere is told",
     "GET /api/v1/hooks/{hook}/deliveries/": "what it was told, which holds nothing of what hosts answered",
+    "GET /api/v1/schedules/": "what is asked by itself",
+    "GET /api/v1/schedules/{schedule}/": "what is asked by itself",
     "GET /api/schema/": "the document of the API",
     "GET /api/docs/": "the document of the API",
 }
@@ -151,6 +162,7 @@ PAGES_OF_ANSWERS = (
     "/campaigns/{campaign}/groups/{key}/",
     "/campaigns/{campaign}/compare/",
     "/queries/{query}/latest/",
+    "/schedules/{schedule}/",
 )
 WALKER = "administrator"
 
@@ -185,6 +197,13 @@ class Walk:
         names["hook"], names["stopped_hook"] = hooks[0].pk, hooks[1].pk
         sent_once = {"message_id": "mine", "kind": "hook.test", "body": "{}", "state": Delivery.State.DEAD}
         names["delivery"] = Delivery.objects.create(hook=hooks[0], **sent_once).pk
+        schedules = [
+            Schedule.objects.create(
+                query=query, owner=boss, every=60, target={"all": True}, sql=query.sql, enabled=enabled, timeout=60
+            )
+            for enabled in (True, False)
+        ]
+        names["schedule"], names["disabled_schedule"] = (schedule.pk for schedule in schedules)
         names["empty_team"] = self._empty_team().pk
         whole = Carve.objects.create(
             host=here.inside, carve_id="e" * 32, campaign_id=names["campaign"], block_count=1, received_blocks=1,

@@ -56,7 +56,8 @@ def test_a_program_makes_changes_runs_and_deletes_a_schedule(owner: User, query:
     assert (mine, gone.status_code) == (1, 204)
     subject = f"schedule {made.json()['id']}"
     actions = set(AuditEvent.objects.filter(subject=subject).values_list("action", flat=True))
-    assert actions == {f"schedule.{what}" for what in ("made", "changed", "run", "disabled", "enabled", "deleted")}
+    changes = {f"schedule.{what}" for what in ("made", "changed", "run", "disabled", "enabled", "deleted")}
+    assert actions == {*changes, "results.read"}
 
 
 @pytest.mark.parametrize(
