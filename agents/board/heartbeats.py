@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from agents.board import clock, keyspace, redis_client
 
-# A gateway that told nothing for so long is not waited for: one that is frozen or cut off comes back sooner, mostly, and
+# A gateway that told nothing for so long is not waited for: one that is frozen or cut off mostly comes back sooner, and
 # one that was killed puts off by this much the end of campaigns that wait for hosts.
 GATEWAY_SILENT_MS = 15_000
 GATEWAY_FORGOTTEN_MS = 60_000

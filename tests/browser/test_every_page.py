@@ -20,8 +20,10 @@ from agents.carving.models import Carve
 from agents.models import EnrollSecret, Presence
 from campaigns.console import assets
 from campaigns.console.urls import urlpatterns
+from campaigns.hooks.models import Hook
 from campaigns.launching.models import Approval
 from campaigns.models import Query
+from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_user
 
@@ -79,7 +81,9 @@ def things() -> dict[str, Any]:
     Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
     ids = {"host_id": host, "label_id": label, "query_id": query, "campaign_id": campaign, "secret_id": secret}
     ids |= {"user_id": user, "person_id": user, "team_id": Group.objects.create(name="team")}
-    nothing = {"session_id": 0, "pk": 0, "number": 0}
+    ids["schedule_id"] = Schedule.objects.create(query=query, owner=user, every=60, target={"all": True}, sql=query.sql)
+    ids["hook_id"] = Hook.objects.create(owner=user, name="hook <b>", address="https://192.0.2.1/", secret="whsec_MDAw")
+    nothing = {"session_id": 0, "pk": 0, "number": 0, "view_id": 0, "delivery_id": 0}
     return {**{name: row.pk for name, row in ids.items()}, **nothing, "token_id": token.pk, "key": "0" * 32}
 
 
