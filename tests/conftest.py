@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ from campaigns.collecting.collector import Collector
 from fleet.views import ApiView
 from tests.contract import check_response
 from tests.factories import make_user
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is long, unless all are wanted (`make faults`)."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long and os.environ.get("FAULTS") != "all":
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(autouse=True)

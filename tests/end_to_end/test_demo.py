@@ -56,6 +56,7 @@ def shown(folder: Path, *arguments: str) -> str:
     return "".join(lines)
 
 
+@pytest.mark.long
 def test_only_the_first_start_asks_a_first_question() -> None:
     folder = open_folder()
     first = shown(folder, "--hosts", "3")
@@ -112,6 +113,7 @@ def test_a_killed_demo_leaves_nothing_and_the_next_one_starts() -> None:
         second.stop()
 
 
+@pytest.mark.long
 def test_an_interrupted_first_start_is_not_in_the_way_of_the_next() -> None:
     folder = open_folder()
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
@@ -141,6 +143,7 @@ def test_what_it_cannot_use_is_said() -> None:
     assert "cannot be written" in refused("--data-dir", str(folder / "file" / "two"))
 
 
+@pytest.mark.long
 def test_people_and_hosts_reach_it_at_an_ipv6_address() -> None:
     fleet = RunningFleet(open_folder(), "--bind", "::1", "--hosts", "2")
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.conftest import Hosts, RunningFleet, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.long]  # tests/faults does the like in each run of the suite
 SQL = "SELECT pid, name FROM processes"
 WAITERS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
 Pretend = Callable[..., Hosts]

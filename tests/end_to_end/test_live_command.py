@@ -1,4 +1,4 @@
-"""`manage.py live` against a real server: rows on stdout, progress on stderr, and a status that says how it went."""
+"""The program `live` against a real server: rows on stdout, progress on stderr, and a status that says how it went."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Ended:
 def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
     """Start the command as a shell anywhere would: it knows an address and a token, no secret of the server."""
     facts = running_fleet.facts
-    settings = {"DATABASE_URL": "postgres:///unused"}
+    settings = {"DATABASE_URL": "postgres:///unused", "PYTHONPATH": str(ROOT / "clients" / "python")}
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
     of_tests = {*TEST_ENVIRONMENT, "COLUMNS", "LINES"}
     bare = {name: value for name, value in os.environ.items() if name not in of_tests}
@@ -46,7 +46,7 @@ def live(running_fleet: RunningFleet) -> Callable[..., "subprocess.Popen[str]"]:
         *arguments: str, stdin: int | None = subprocess.DEVNULL, stdout: int = subprocess.PIPE, **environment: str
     ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "manage.py", "live", *arguments],
+            [sys.executable, "-m", "fleet_live_queries", *arguments],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -262,6 +262,17 @@ def test_it_outlives_a_restart_of_the_server(live: Live, crowds: dict[str, str],
     assert "the server answers again" in ended.err
     assert "its 20 seconds were over" in ended.err
     assert len(ended.out.splitlines()) == 4
+
+
+def test_the_management_command_is_the_same_program(running_fleet: RunningFleet) -> None:
+    facts = running_fleet.facts
+    told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
+    arguments = [sys.executable, "manage.py", "live", "ls", "--json", "--limit", "1"]
+
+    ended = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **told}, timeout=60)
+
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) is not None
 
 
 def test_a_ctrl_c_while_launching_is_no_traceback(live: Live) -> None:

@@ -12,7 +12,7 @@ import redis
 from fleet.celery import app
 from tests.end_to_end.conftest import TEST_ENVIRONMENT, Hosts, RunningFleet, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.long]  # tests/faults does the like in each run of the suite
 SQL = "SELECT pid, name FROM processes"
 ROOT = Path(__file__).parents[2]
 CELERY = ["-m", "celery", "-A", "fleet"]
