@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -26,6 +26,7 @@ from fleet.views import ApiView
 SEE_ALL = "campaigns.view_schedule"
 QUERY = OpenApiParameter("query", int, description="id of the saved query")
 ENABLED = OpenApiParameter("enabled", bool, description="those that run, or those that do not")
+MINE = OpenApiParameter("mine", bool, description="one's own, or those of others")
 
 
 class SchedulePermissions(BasePermission):
@@ -51,7 +52,7 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
     permission_classes = [SchedulePermissions]
     lookup_value_regex = "[0-9]{1,18}"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, QUERY, ENABLED), "runs": PAGING}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, QUERY, ENABLED, MINE), "runs": PAGING}
 
     def get_queryset(self) -> QuerySet[Schedule]:
         """Leave out those of others, unless one may look at them, or disable and delete them."""
@@ -66,7 +67,10 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
             return queryset
         if "query" in self.request.query_params:
             queryset = queryset.filter(query=number_in(self.request, "query", 0))
-        enabled = flag_in(self.request, "enabled")
+        enabled, mine = flag_in(self.request, "enabled"), flag_in(self.request, "mine")
+        if mine is not None:
+            own = Q(owner=cast(User, self.request.user).pk)
+            queryset = queryset.filter(own if mine else ~own)
         return queryset if enabled is None else queryset.filter(enabled=enabled)
 
     def perform_create(self, serializer: Any) -> None:

@@ -1,11 +1,13 @@
 """Saved queries and labels as files: pulled, pushed, compared, against the API itself; and what others wrote."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from fleet_live_queries.errors import KINDS
@@ -21,7 +23,8 @@ from rest_framework.test import APIClient
 
 from agents.models import Label
 from campaigns.models import Query
-from tests.factories import make_label, make_user
+from campaigns.recurring.models import Schedule
+from tests.factories import make_host, make_label, make_user
 
 SQL = "SELECT pid,\n       port\nFROM listening_ports\nWHERE port < 1024"
 
@@ -38,8 +41,8 @@ def api(db: None) -> Any:
             raise KINDS[answer.status_code](answer.json()["error"])
         return answer.json() if answer.content else None
 
-    def items(path: str) -> Iterator[Any]:
-        yield from ask("GET", f"{path}?limit=1000")["results"]
+    def items(path: str, **query: Any) -> Iterator[Any]:
+        yield from ask("GET", f"{path}?{urlencode({'limit': 1000, **query}).lower()}")["results"]
 
     return SimpleNamespace(order=ask, items=items)
 
@@ -402,3 +405,64 @@ def test_a_wrong_file_of_others_is_named_with_its_line(name: str, text: str, sen
         Reader().read(tmp_path / name)
 
     assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(sentence)
+
+
+# --- schedules -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scheduled(api: Any, kept: None, board: None) -> int:
+    """Let a query run by itself, twice; and once by somebody else, which is not ours. Give the query."""
+    make_host()
+    query = Query.objects.get(name="Who listens?")
+    for order in ({"every": 90}, {"crontab": "0 8 * * 1-5", "zone": "Europe/Berlin", "timeout": 60, "enabled": False}):
+        api.order("POST", "schedules/", {"query": query.pk, "target": {"all": True}, **order})
+    other = make_user("other", admin=True)
+    Schedule.objects.create(query=query, owner=other, every=5, target={"all": True}, sql=query.sql)
+    return query.pk
+
+
+def own(query: int) -> list[tuple[int | None, str, bool]]:
+    found = Schedule.objects.filter(query=query, owner__username="boss").order_by("every", "crontab")
+    return [(one.every, one.crontab, one.enabled) for one in found]
+
+
+def test_ones_own_schedules_are_pulled_and_pushed_with_their_query(api: Any, scheduled: int, tmp_path: Path) -> None:
+    done, again, back = pull(api, tmp_path), pull(api, tmp_path), push(api, tmp_path, prune=True)
+    file = tmp_path / "schedules" / "who-listens.yml"
+    text = file.read_text()
+    file.write_text(text.replace("every: 90", "every: 120"))
+    wanted, changed = push(api, tmp_path, dry_run=True), push(api, tmp_path)
+    after = own(scheduled)
+    file.unlink()
+    kept_without, pruned = push(api, tmp_path), push(api, tmp_path, prune=True)
+
+    assert (done, again, back) == (counts(create=4), counts(same=4), counts(same=4))
+    assert text == (
+        "query: Who listens?\nschedules:\n  - every: 90\n    target:\n      all: true\n  - crontab: 0 8 * * 1-5\n"
+        "    zone: Europe/Berlin\n    target:\n      all: true\n    timeout: 60\n    enabled: false\n"
+    )
+    assert (wanted, changed) == (counts(change=1, same=3), counts(change=1, same=3))
+    assert sorted(after, key=str) == [(120, "", True), (None, "0 8 * * 1-5", False)]
+    assert (kept_without, pruned) == (counts(same=3), counts(delete=1, same=3))
+    assert own(scheduled) == []
+    assert Schedule.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("schedules", "sentence"),
+    [
+        ("[]", "is no list of schedules"),
+        ("\n- every: 5", "has no target"),
+        ("\n- target: {all: true}", "needs either every (minutes) or a crontab"),
+        ("\n- {target: {all: true}, every: 5, evry: 6}", "unknown member 'evry'"),
+    ],
+)
+def test_a_schedule_that_is_none_is_refused_by_file(tmp_path: Path, schedules: str, sentence: str) -> None:
+    (tmp_path / "schedules").mkdir()
+    (tmp_path / "schedules" / "x.yml").write_text(f"query: x\nschedules: {schedules}\n")
+
+    with pytest.raises(FileError, match=re.escape(sentence)) as refused:
+        Folder(tmp_path)
+
+    assert "x.yml" in str(refused.value)

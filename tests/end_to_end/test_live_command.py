@@ -264,6 +264,19 @@ def test_it_outlives_a_restart_of_the_server(live: Live, crowds: dict[str, str],
     assert len(ended.out.splitlines()) == 4
 
 
+def test_queries_are_files_of_a_repository(live: Live, running_fleet: RunningFleet, tmp_path: Path) -> None:
+    running_fleet.http.post("/api/v1/queries/", json={"name": "as code", "sql": "SELECT 1"}).raise_for_status()
+    folder, file = str(tmp_path), tmp_path / "queries" / "as-code.yml"
+
+    pulled = Ended(live("queries", "pull", folder))
+    file.write_text(file.read_text().replace("SELECT 1", "SELECT 2"))
+    differs, pushed, same = (Ended(live("queries", verb, folder)) for verb in ("diff", "push", "diff"))
+
+    assert [ended.status for ended in (pulled, differs, pushed, same)] == [0, 3, 0, 0], pushed.err
+    assert "+sql: SELECT 2" in differs.out
+    assert running_fleet.http.get("/api/v1/queries/?search=as code").json()["results"][0]["sql"] == "SELECT 2"
+
+
 def test_the_management_command_is_the_same_program(running_fleet: RunningFleet) -> None:
     facts = running_fleet.facts
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}

@@ -50,7 +50,7 @@ def pulled(folder: Folder, remote: Remote, *, prune: bool) -> tuple[list[Step], 
     """Give the steps that make the folder as the server is, and how many things are the same already."""
     steps: list[Step] = []
     same = 0
-    for kind in KINDS:
+    for kind in remote.kinds:
         for name, known in sorted(remote.known[kind].items()):
             kept = folder.kept[kind].get(name)
             if kept is not None and kept.members == known.members:
@@ -73,21 +73,23 @@ def pushed(folder: Folder, remote: Remote, *, prune: bool) -> tuple[list[Step], 
         for name, kept in sorted(folder.kept[kind].items()):
             known = remote.known[kind].get(name)
             if known is None:
-                steps.append(Step("create", kind, name, str(kept.path), partial(remote.create, kind, kept.members)))
+                steps.append(
+                    Step("create", kind, name, str(kept.path), partial(remote.create, kind, name, kept.members))
+                )
             elif known.members == kept.members:
                 same += 1
             else:
-                do = partial(remote.change, kind, known.number, _difference(kept.members, known.members))
+                do = partial(remote.change, kind, name, _difference(kept.members, known.members))
                 steps.append(Step("change", kind, name, str(kept.path), do, _names(kept.members, known.members)))
     return steps + (_deleted(folder, remote) if prune else []), same
 
 
 def _deleted(folder: Folder, remote: Remote) -> list[Step]:
     return [
-        Step("delete", kind, name, "only on the server", partial(remote.delete, kind, known.number))
+        Step("delete", kind, name, "only on the server", partial(remote.delete, kind, name))
         for kind in reversed(KINDS)
         if folder.has(kind)
-        for name, known in sorted(remote.known[kind].items())
+        for name in sorted(remote.known[kind])
         if name not in folder.kept[kind]
     ]
 
@@ -117,7 +119,7 @@ def carried_out(steps: list[Step], same: int, say: Say, *, dry_run: bool) -> Out
 
 def differences(folder: Folder, remote: Remote) -> Iterator[str]:
     """Give the lines of what a push with pruning would change, as `diff -u` writes them."""
-    for kind in KINDS:
+    for kind in remote.kinds:
         names = {*folder.kept[kind], *(remote.known[kind] if folder.has(kind) else ())}
         for name in sorted(names):
             kept, known = folder.kept[kind].get(name), remote.known[kind].get(name)

@@ -53,7 +53,7 @@ class Folder:
             if len(found) != 1:
                 raise FileError(path, 0, f"it holds {len(found)} documents: a file holds one {kind.name}")
             members = kind.read(path, found[0])
-            name = members["name"]
+            name = members[kind.key]
             if name in seen:
                 raise FileError(path, 0, f"{kind.name} {name!r} is in {seen[name]} as well")
             seen[name] = path

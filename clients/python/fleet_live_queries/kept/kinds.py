@@ -1,5 +1,6 @@
 """The kinds of things that are kept: what members each has, in files as at the API, and how it is written."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ class Member:
     read: Callable[[Any], Any]
     default: Any = None
     is_needed: bool = False
+    write: Callable[[Any], Any] | None = None  # how it is written; None = as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Kind:
     address: str
     members: dict[str, Member]
     is_ours: Callable[[Members], bool] = field(default=lambda shown: True)
+    key: str = "name"  # the member by which one is found
 
     def read(self, path: Path, document: Any) -> Members:
         """Give what a document says. Raise FileError naming the line."""
@@ -60,7 +63,8 @@ class Kind:
 
     def written(self, members: Members) -> str:
         """Write one: what is as if left out, is."""
-        kept = {name: members[name] for name, member in self.members.items() if members[name] != member.default}
+        said = {name: member for name, member in self.members.items() if members[name] != member.default}
+        kept = {name: member.write(members[name]) if member.write else members[name] for name, member in said.items()}
         return dumped(kept)
 
 
@@ -128,4 +132,54 @@ LABEL = Kind(
     },
     is_ours=lambda shown: bool(shown["queries"]) and not shown["built_in"],
 )
-KINDS = (QUERY, LABEL)  # in the order in which they are made; they go in the other one
+
+
+def schedule_of(value: Any) -> Members:
+    """Give a schedule as it is kept, of a file's mapping or of what the API shows. Raise WrongError."""
+    kept = {name: value.get(name) if value.get(name) is not None else default for name, default in SCHEDULE.items()}
+    if not isinstance(kept["target"], dict) or not kept["target"]:
+        raise WrongError("has no target, as {all: true}")
+    if (kept["every"] is None) == (kept["crontab"] == ""):
+        raise WrongError("needs either every (minutes) or a crontab")
+    return kept
+
+
+def _schedules(value: Any) -> list[Members]:
+    if not isinstance(value, list) or not value:
+        raise WrongError(f"{_short(value)} is no list of schedules")
+    for one in value:
+        if not isinstance(one, dict):
+            raise WrongError(f"{_short(one)} is no schedule: a mapping with {', '.join(SCHEDULE)}")
+        for name in one:
+            if name not in SCHEDULE:
+                raise WrongError(f"have an unknown member {name!r}, allowed are {', '.join(SCHEDULE)}")
+    return sorted(map(schedule_of, value), key=lambda one: json.dumps(one, sort_keys=True))
+
+
+def _without_defaults(found: list[Members]) -> list[Members]:
+    return [{name: value for name, value in one.items() if value != SCHEDULE[name]} for one in found]
+
+
+# What a schedule has, and what it is when left out.
+SCHEDULE: Members = {
+    "every": None,
+    "crontab": "",
+    "zone": "UTC",
+    "target": None,
+    "timeout": 600,
+    "answer_within": None,
+    "rollout": None,
+    "runs_kept": 30,
+    "enabled": True,
+}
+SCHEDULES = Kind(
+    "schedules of",
+    "schedules",
+    "schedules/",
+    {
+        "query": Member(_some_text, is_needed=True),
+        "schedules": Member(_schedules, is_needed=True, write=_without_defaults),
+    },
+    key="query",
+)
+KINDS = (QUERY, LABEL, SCHEDULES)  # in the order in which they are made; they go in the other one

@@ -2,19 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-from fleet_live_queries.kept.kinds import KINDS, Kind, Members
-
-
-class Api(Protocol):
-    """Whatever asks the server. Both raise FleetError with the server's sentence."""
-
-    def items(self, path: str) -> Iterator[dict[str, Any]]:
-        """Give every item of a list below /api/v1/."""
-
-    def order(self, method: str, path: str, body: Any = None) -> Any:
-        """Tell something to an address below /api/v1/."""
+from fleet_live_queries.errors import BadInputError, ForbiddenError, NotFoundError
+from fleet_live_queries.kept.kinds import KINDS, LABEL, QUERY, SCHEDULES, Kind, Members
+from fleet_live_queries.kept.schedules import Api, Schedules
 
 
 @dataclass(frozen=True)
@@ -30,21 +21,55 @@ class Remote:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self.known: dict[Kind, dict[str, Known]] = {kind: dict(self._read(kind)) for kind in KINDS}
+        self.known: dict[Kind, dict[str, Known]] = {kind: dict(self._read(kind)) for kind in (QUERY, LABEL)}
+        self._numbers = {name: known.number for name, known in self.known[QUERY].items()}
+        self.left_out = ""  # why schedules are not looked at
+        self.known[SCHEDULES] = self._read_schedules()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Give the kinds that could be looked at."""
+        return tuple(kind for kind in KINDS if kind is not SCHEDULES or not self.left_out)
 
     def _read(self, kind: Kind) -> Iterator[tuple[str, Known]]:
         for shown in filter(kind.is_ours, self._api.items(kind.address)):
             members = kind.of_server(shown)
-            yield members["name"], Known(shown["id"], members)
+            yield members[kind.key], Known(shown["id"], members)
 
-    def create(self, kind: Kind, members: Members) -> None:
+    def _read_schedules(self) -> dict[str, Known]:
+        try:
+            self._schedules = Schedules(self._api, self._numbers)
+        except (ForbiddenError, NotFoundError) as error:
+            self.left_out = str(error)
+            return {}
+        return {name: Known(0, members) for name, members in self._schedules.known().items()}
+
+    def create(self, kind: Kind, name: str, members: Members) -> None:
         """Make one. Raise FleetError."""
-        self._api.order("POST", kind.address, members)
+        if kind is SCHEDULES:
+            self._make_so(name, members["schedules"])
+            return
+        made = self._api.order("POST", kind.address, members)
+        if kind is QUERY:
+            self._numbers[name] = made["id"]
 
-    def change(self, kind: Kind, number: int, members: Members) -> None:
+    def change(self, kind: Kind, name: str, members: Members) -> None:
         """Change one. Raise FleetError."""
-        self._api.order("PATCH", f"{kind.address}{number}/", members)
+        if kind is SCHEDULES:
+            self._make_so(name, members["schedules"])
+        else:
+            self._api.order("PATCH", f"{kind.address}{self.known[kind][name].number}/", members)
 
-    def delete(self, kind: Kind, number: int) -> None:
+    def delete(self, kind: Kind, name: str) -> None:
         """Delete one. Raise FleetError."""
-        self._api.order("DELETE", f"{kind.address}{number}/")
+        if kind is SCHEDULES:
+            self._make_so(name, [])
+        else:
+            self._api.order("DELETE", f"{kind.address}{self.known[kind][name].number}/")
+
+    def _make_so(self, name: str, wanted: list[Members]) -> None:
+        if self.left_out:
+            raise ForbiddenError(self.left_out)
+        if name not in self._numbers:
+            raise BadInputError(f"there is no query {name!r}, which it would run")
+        self._schedules.make_so(name, wanted)

@@ -20,7 +20,10 @@ from fleet_live_queries.kept.kinds import KINDS, QUERY
 from fleet_live_queries.kept.remote import Remote
 from fleet_live_queries.steps import Request, call
 
-NAME, HELP = "queries", "Keep saved queries and labels by SQL as files: pull, push, diff; import those of others."
+NAME, HELP = (
+    "queries",
+    "Keep saved queries, labels by SQL and schedules as files: pull, push, diff; import those of others.",
+)
 DIFFERS = SILENT  # the exit status of a diff that finds something
 
 
@@ -102,11 +105,10 @@ def _kept_at(remote: Remote) -> tuple[dict[str, Any], Keep]:
     """Give what a server has, and how it takes one more."""
 
     def keep(one: Taken) -> None:
-        known = remote.known[QUERY].get(_name(one))
-        if known is None:
-            remote.create(QUERY, one.members)
+        if _name(one) not in remote.known[QUERY]:
+            remote.create(QUERY, _name(one), one.members)
         else:
-            remote.change(QUERY, known.number, one.members)
+            remote.change(QUERY, _name(one), one.members)
 
     return {name: known.members for name, known in remote.known[QUERY].items()}, keep
 
@@ -136,9 +138,9 @@ class _Api:
     def __init__(self, context: Context) -> None:
         self._client = context.client
 
-    def items(self, path: str) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Give every item of a list."""
-        return self._client.list(path)
+        return self._client.list(path, **query)
 
     def order(self, method: str, path: str, body: Any = None) -> Any:
         """Tell something; a change said twice does no harm."""
@@ -146,7 +148,10 @@ class _Api:
 
 
 def _remote(context: Context) -> Remote:
-    return Remote(_Api(context))
+    remote = Remote(_Api(context))
+    if remote.left_out:
+        context.say(f"schedules are left out: {remote.left_out}")
+    return remote
 
 
 def _folder(path: Path) -> Folder:
