@@ -47,7 +47,7 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
     page = page_of(operator)
     page.goto(f"/campaigns/{campaign.pk}/")
     expect(rows_of(page)).to_have_count(6)
-    title = page.title()
+    title = page.title().rpartition("% · ")[2]  # before it the script says how far it is, once it runs
     assert elements(page) < MOST_ELEMENTS
     assert len(cells_in(rows_of(page).first).first.inner_text()) < 400
 
@@ -74,7 +74,7 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
     page.reload()
     expect(rows_of(page)).to_have_count(6)
     assert [name.split("(")[0] for name in headings(page).all_inner_texts()][:2] == ["host", COLUMNS[496]]
-    assert page.title() == title
+    assert page.title().endswith(title)
     expect(page.locator(".rows-grid img, .rows-grid b")).to_have_count(0)
     expect(page.locator(".rows-grid [col-id='host of the row'] a").last).to_have_text("⟨U+202E⟩x")
 
