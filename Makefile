@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test faults chaos check audit-dependencies lint openapi lock bench bench-answers bench-console bench-scale bench-idle screenshots clean
+.PHONY: help assets demo test faults chaos check audit-dependencies lint openapi lock bench bench-answers bench-console bench-scale bench-many bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -82,6 +82,9 @@ bench-console: .venv/installed-dev assets  ## the pages of the console over 20,0
 
 bench-scale: .venv/installed-dev  ## one campaign from launch to purge, over ARGS="1000 10000 100000" hosts (and --reads)
 	@$(BIN)/python -W ignore -m tests.bench.scale $(ARGS)
+
+bench-many: .venv/installed-dev  ## many launches and viewers at once, pages of a million rows
+	@$(BIN)/python -W ignore -m tests.bench.many
 
 bench-idle: .venv/installed-dev assets  ## what a demo of 200 hosts costs while nobody asks, by process
 	@$(BIN)/python -m tests.bench.idle $(ARGS)
