@@ -19,13 +19,18 @@ OF_THE_STATEMENT = ("40", "55", "57014")
 def is_outage(error: BaseException | None) -> bool:
     """Say whether an error, or what it was raised from, is that of a server which cannot answer now."""
     while error is not None:
-        code = getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
-        if code.startswith(OF_THE_STATEMENT):
+        if is_in_the_way(error):
             return False
         if any(map(_is_one, type(error).__mro__)) or _is_refusal(error):
             return True
         error = error.__cause__
     return False
+
+
+def is_in_the_way(error: BaseException) -> bool:
+    """Say whether PostgreSQL gave a statement up since others held what it needs: asked again, it may go through."""
+    code = getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
+    return code.startswith(OF_THE_STATEMENT)
 
 
 def _is_refusal(error: BaseException) -> bool:

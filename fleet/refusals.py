@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template import loader
@@ -20,16 +19,14 @@ from rest_framework.views import exception_handler
 
 from fleet import metrics
 from fleet.errors import FleetError, UnavailableError
+from fleet.outages import is_in_the_way, is_outage
 
 logger = logging.getLogger(__name__)
-
-LOCK_TIMEOUT = "55P03"  # PostgreSQL's word for it
-AWAY = (OperationalError, InterfaceError, RedisError)  # of servers that answer later what they do not answer now
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer every refusal as `{"error": "sentence", "fields": {…}?}` with the right status."""
-    if isinstance(error, AWAY):
+    if is_in_the_way(error) or is_outage(error):
         error = _unavailable(error)
     if isinstance(error, FleetError):
         body: dict[str, Any] = {"error": error.sentence}
@@ -111,7 +108,7 @@ def _unavailable(error: Exception) -> UnavailableError:
     """Say that a server this one needs does not answer; the log says how it put it."""
     metrics.note_error(error)
     logger.warning("request not answered reason=%s", str(error).strip(), exc_info=error)
-    if getattr(error.__cause__, "pgcode", None) == LOCK_TIMEOUT:
+    if is_in_the_way(error):
         return UnavailableError("others hold what this needs, and did not let go in time: try again in a moment")
     name = "Redis" if isinstance(error, RedisError) else "the database"
     return UnavailableError(f"{name} does not answer this now: try again in a moment")
