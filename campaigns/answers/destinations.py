@@ -1,6 +1,5 @@
 """Where answers may be carried: each takes a batch of lines, and has it for good when the call returns."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import redis
 from django.conf import settings
 
 from agents.board import keyspace
+from fleet.whole_lines import appended
 
 Send = Callable[[Sequence[bytes]], None]
 TIMEOUT_SECONDS = 10.0
@@ -34,7 +34,7 @@ def opened(sink: str) -> Iterator[Send]:
     """Open a destination. Raise SinkError for one that is none, OSError or SinkError when it cannot be reached."""
     parts = urlsplit(sink)
     if parts.scheme == "file" and parts.path:
-        with _file(Path(unquote(parts.path))) as send:
+        with appended(Path(unquote(parts.path))) as send:
             yield send
     elif parts.scheme in ("redis", "rediss", "unix") and parts.fragment:
         with _stream(sink, parts.fragment) as send:
@@ -44,43 +44,6 @@ def opened(sink: str) -> Iterator[Send]:
             yield send
     else:
         raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is unknown: allowed are {FORMS}")
-
-
-@contextmanager
-def _file(path: Path) -> Iterator[Send]:
-    """Append to a file. The part of a line that somebody left who died is taken away first: it comes again whole."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-
-    def send(lines: Sequence[bytes]) -> None:
-        size = _whole_size(descriptor)
-        left = memoryview(b"".join(line + b"\n" for line in lines))
-        try:
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, size)
-            raise
-
-    try:
-        yield send
-    finally:
-        os.close(descriptor)
-
-
-def _whole_size(descriptor: int) -> int:
-    """Cut the file after its last whole line; give its size."""
-    size = end = os.fstat(descriptor).st_size
-    while end > 0:
-        piece = os.pread(descriptor, min(65_536, end), end - min(65_536, end))
-        at = piece.rfind(b"\n")
-        if at >= 0:
-            end = end - len(piece) + at + 1
-            break
-        end -= len(piece)
-    if end < size:
-        os.ftruncate(descriptor, end)
-    return end
 
 
 @contextmanager

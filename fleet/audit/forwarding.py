@@ -7,7 +7,6 @@ where that matters, forward to a file or to the local syslog.
 """
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from django.utils import timezone
 from fleet.audit.models import AuditForwarding, AuditLink
 from fleet.audit.search import line_of, text_of
 from fleet.errors import SetupError
+from fleet.whole_lines import appended
 
 logger = logging.getLogger(__name__)
 
@@ -119,24 +119,8 @@ def _opened(sink: str) -> Iterator[Send]:
 
 @contextmanager
 def _file(path: Path) -> Iterator[Send]:
-    """Append to a file; what was written in part is taken back."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-    def send(links: Sequence[AuditLink]) -> None:
-        size, lines = os.fstat(descriptor).st_size, "".join(f"{text_of(line_of(link))}\n" for link in links).encode()
-        try:
-            left = memoryview(lines)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, size)
-            raise
-
-    try:
-        yield send
-    finally:
-        os.close(descriptor)
+    with appended(path) as append:
+        yield lambda links: append([text_of(line_of(link)).encode() for link in links])
 
 
 @contextmanager
