@@ -43,7 +43,7 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
@@ -212,3 +212,15 @@ def test_what_is_referred_to_is_there() -> None:
 def test_no_file_holds_a_secret() -> None:
     for file in Path(FOLDER).iterdir():
         assert "kind: Secret" not in file.read_text(), file.name
+
+
+def test_every_folder_that_a_variable_names_is_mounted() -> None:
+    lost = []
+
+    for name, spec in pods():
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            mounted = [each["mountPath"] for each in container.get("volumeMounts", [])]
+            named = [value for value in variables(container).values() if value.startswith("/")]
+            lost += [f"{name}, {container['name']}: {value}" for value in named if not value.startswith(tuple(mounted))]
+
+    assert lost == []
