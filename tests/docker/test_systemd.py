@@ -62,6 +62,17 @@ def test_every_unit_is_little_exposed(unit: str, tmp_path: Path) -> None:
     assert looked.returncode == 0, looked.stdout.strip().splitlines()[-1:]
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_may_what_it_is_given(unit: str) -> None:
+    """The drop-in is read last: what it empties is empty, whatever the unit says."""
+    shared, own = ((DOCKER / "systemd" / name).read_text() for name in ("fleet-.service.d/all.conf", unit))
+    bounds = re.findall(r"^CapabilityBoundingSet=(.*)$", own, re.MULTILINE)
+    ambient = re.findall(r"^AmbientCapabilities=(.*)$", own, re.MULTILINE)
+
+    assert "Capabilit" not in shared
+    assert bounds == (ambient or [""])
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_unit_starts_what_compose_starts(role: str) -> None:
     """Gateway and console are one web here. What compose.yml says is run by tests/docker/test_containers.py."""
