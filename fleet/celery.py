@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ app = Celery("fleet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["agents", "campaigns", "fleet.audit"])
 
+AWAY_NOTED_SECONDS = 10.0
 SENT_AT = "sent_at"  # a message's header: seconds of Unix time, by which its age is told
 TASK_SECONDS = Histogram(
     "fleet_task_seconds", "How long tasks ran", ["task"], buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -67,6 +69,20 @@ def _failed(sender: Any = None, exception: BaseException | None = None, **_: Any
 def _note_worker(**_: Any) -> None:
     """Tell that the worker's main loop goes round; its children do the tasks."""
     alive.note(settings.ALIVE_FILE)
+
+
+@signals.worker_init.connect
+def _watch_worker(sender: Any = None, **_: Any) -> None:
+    if settings.ALIVE_FILE:
+        threading.Thread(target=_note_while_redis_is_away, args=[sender], daemon=True).start()
+
+
+def _note_while_redis_is_away(worker: Any) -> None:
+    """Tell as well that it is there: no heartbeat is sent meanwhile, and to be started again would help nobody."""
+    while True:
+        time.sleep(AWAY_NOTED_SECONDS)
+        if getattr(getattr(worker, "consumer", None), "connection", None) is None:
+            alive.note(settings.ALIVE_FILE)
 
 
 @signals.beat_init.connect
