@@ -153,6 +153,10 @@ class Store:
         args = [self._name, held, limit, GATEWAY_SILENT_MS]
         return Held(*await self._pipeline.call("mark_held", [keyspace.HELD, keyspace.GATEWAYS], args))
 
+    async def leave(self) -> None:
+        """Tell that this gateway ends: nobody waits for what it has to tell."""
+        await self._client.pipeline().hdel(keyspace.GATEWAYS, self._name).hdel(keyspace.HELD, self._name).execute()
+
     async def tell_doubts(self, doubts: dict[int, str], old_secrets: Mapping[int, int], strangers: int) -> None:
         """Tell whose identity is in doubt and why, how often keys of which old secret were used, and how often keys
         that speak for no host of this database."""

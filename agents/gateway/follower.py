@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = {"distributed/read": "r", "distributed/write": "w"}  # uses of a key that are told apart
 AGAIN_SECONDS = 3.0  # longest wait for a look at the board; agents wait 16
+FAREWELL_SECONDS = 1.0  # for the last words to Redis
 CROWDED = 0.8  # of the reads that all gateways can hold; above it agents are told to come less often
 
 
@@ -48,8 +49,12 @@ class Follower:
         ]
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Follow no more; tell who asked last, and that nothing more is to be waited for from here."""
         await end(self._tasks)
+        with suppress(RedisError, OSError, TimeoutError):  # then it is waited for as for one that was killed
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._tell_reads()
+                await self._store.leave()
 
     def note_use(self, identity: Identity, verb: str, address: str) -> None:
         """Remember that a key was used just now, to be told with the next look."""

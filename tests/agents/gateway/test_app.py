@@ -354,3 +354,20 @@ def test_a_body_that_is_no_json_is_repaired_for_known_hosts_only(
     assert not looked_at
     assert known.post("distributed/write", body % known.key.encode()) == {}
     assert len(answers_in_stream()) == 1
+
+
+def test_a_gateway_that_stops_tells_who_asked_last_and_is_waited_for_no_more(
+    board: None, loop: asyncio.AbstractEventLoop
+) -> None:
+    made = Gateway(gateway_settings(), cold=no_cold_app)
+    loop.run_until_complete(made.start())
+    host = Agent(made, loop, HOST)
+    host.post("distributed/read", {"node_key": host.key})
+    redis = redis_client.client()
+    redis.delete(keyspace.READS)
+
+    loop.run_until_complete(made.stop())
+
+    assert redis.hexists(keyspace.READS, str(HOST))
+    assert redis.hgetall(keyspace.GATEWAYS) == {}
+    assert redis.hgetall(keyspace.HELD) == {}
