@@ -15,6 +15,16 @@ ROOT = Path(__file__).parents[1]
 PINNED = ROOT / "docker" / "requirements.lock"
 QUIETLY = ("--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json")
 LONGEST_SECONDS = 300
+# What is said when there is no way to the database; whatever else ends pip-audit is a fault of the build.
+NOT_REACHED = (
+    "ConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "HTTPError",
+    "ProxyError",
+    "Max retries",
+    "no answer within",
+)
 
 
 class Verdict(NamedTuple):
@@ -29,7 +39,10 @@ def verdict(report: str, trouble: str) -> Verdict:
     try:
         told: list[dict[str, Any]] = json.loads(report)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        return Verdict([_not_asked(trouble.strip().splitlines()[-1] if trouble.strip() else "it said nothing")], False)
+        last = trouble.strip().splitlines()[-1] if trouble.strip() else "it said nothing"
+        if any(word in trouble for word in NOT_REACHED):
+            return Verdict([_not_asked(last)], False)
+        return Verdict([f"dependencies were not audited: pip-audit failed ({last[:200]})"], True)
     bad = [line for one in told for line in _vulnerabilities(one)]
     skipped = [one for one in told if "skip_reason" in one]
     if told and len(skipped) == len(told):

@@ -159,9 +159,10 @@ def main() -> int:
     finally:
         stage.stop()
     print(f"{len(campaigns)} campaigns, {taken} answers acknowledged, {ledger.resent} requests sent twice")
-    print("\n".join([*wrong, *traces, *stage.deaths]))
-    print("all accounted for" if not wrong else f"{len(wrong)} wrong with SEED={seed}; logs are in {folder}")
-    return int(bool(wrong))
+    bad = [*wrong, *traces, *map(str, stage.deaths)]
+    print("\n".join(bad))
+    print("all accounted for" if not bad else f"{len(bad)} wrong with SEED={seed}; logs are in {folder}")
+    return int(bool(bad))
 
 
 if __name__ == "__main__":

@@ -90,3 +90,11 @@ def test_a_database_that_knows_none_of_them_was_not_reached_and_of_some_it_is_sa
     assert some.lines == ["1 dependencies audited, 0 vulnerabilities known", "not audited: odd"]
     assert not nothing.is_bad
     assert PINNED.exists()
+
+
+@pytest.mark.parametrize("trouble", ["", "python: No module named pip_audit", "ERROR: requirement foo has no hash"])
+def test_a_tool_that_is_broken_is_no_database_that_is_away(trouble: str) -> None:
+    said = verdict("", trouble)
+
+    assert said.is_bad
+    assert "pip-audit failed" in said.lines[0]
