@@ -49,9 +49,12 @@ def step() -> int:
     sink = settings.ANSWERS_SINK
     if not sink:
         return 0
-    row, _ = AnswersCarried.objects.get_or_create(sink=destinations.name_of(sink))
+    row, is_new = AnswersCarried.objects.get_or_create(sink=destinations.name_of(sink))
     if row.failing_since and row.tried_at and timezone.now() - row.tried_at < TRIED_EVERY:
         return 0
+    is_idle = not (is_new or row.failing_since) and not Result.objects.filter(pk__gt=row.result_id).exists()
+    if is_idle:
+        return 0  # to open a destination costs more than to look
     carried, until = 0, time.monotonic() + RUN_SECONDS
     try:
         with destinations.opened(sink) as send:
