@@ -39,8 +39,8 @@ class PlacedHostSerializer(serializers.Serializer[Any]):
     example: ClassVar = {"seq": 41, "host": HostName.example}
 
 
-class ResultSerializer(PlacedHostSerializer):
-    """What one host sent."""
+class _AnswerSerializer(serializers.Serializer[Any]):
+    """What is known of an answer, whoever gave it."""
 
     state = serializers.ChoiceField(choices=ANSWERS, help_text="what became of it")
     rows = RowsField(help_text="its rows")
@@ -49,10 +49,8 @@ class ResultSerializer(PlacedHostSerializer):
     late = serializers.BooleanField(help_text="it came after the end")
     error = serializers.CharField(help_text='what the host reported; "" = nothing')
     received_at = Moment(help_text="when it came")
-    in_doubt = serializers.BooleanField(help_text="a second machine uses the key of this host")
 
     example: ClassVar = {
-        **PlacedHostSerializer.example,
         "state": "answered",
         "rows": [ROW],
         "row_count": 1,
@@ -60,34 +58,24 @@ class ResultSerializer(PlacedHostSerializer):
         "late": False,
         "error": "",
         "received_at": AT,
-        "in_doubt": False,
     }
 
 
-class HostResultSerializer(serializers.Serializer[Any]):
+class ResultSerializer(_AnswerSerializer, PlacedHostSerializer):
+    """What one host sent."""
+
+    in_doubt = serializers.BooleanField(help_text="a second machine uses the key of this host")
+
+    example: ClassVar = {**PlacedHostSerializer.example, **_AnswerSerializer.example, "in_doubt": False}
+
+
+class HostResultSerializer(_AnswerSerializer):
     """What a host sent in one campaign."""
 
     campaign = serializers.IntegerField(help_text="id of the campaign")
     seq = serializers.IntegerField(help_text="its place in that campaign")
-    state = serializers.ChoiceField(choices=ANSWERS, help_text="what became of it")
-    rows = RowsField(help_text="its rows")
-    row_count = serializers.IntegerField(help_text="rows that are kept")
-    truncated = serializers.BooleanField(help_text="the host answered more rows than were kept")
-    late = serializers.BooleanField(help_text="it came after the end")
-    error = serializers.CharField(help_text='what the host reported; "" = nothing')
-    received_at = Moment(help_text="when it came")
 
-    example: ClassVar = {
-        "campaign": 12,
-        "seq": 41,
-        "state": "answered",
-        "rows": [ROW],
-        "row_count": 1,
-        "truncated": False,
-        "late": False,
-        "error": "",
-        "received_at": AT,
-    }
+    example: ClassVar = {"campaign": 12, "seq": 41, **_AnswerSerializer.example}
 
 
 class RowSerializer(PlacedHostSerializer):
