@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from fleet_live_queries import BadInputError, ServerError, TooManyError, UnreachableError, verbs
+from fleet_live_queries import BadInputError, ConflictError, ServerError, TooManyError, UnreachableError, verbs
+from fleet_live_queries.connection import REQUEST_SECONDS, Place, arguments
 from fleet_live_queries.steps import Answer, Pause, Request, Steps, Tell
 
 
@@ -35,6 +36,7 @@ def answer(status: int, body: Any = None, **headers: str) -> Answer:
 
 LOST = UnreachableError("no answer")
 UNSENT = UnreachableError("no answer", unsent=True)
+SLOW = UnreachableError("no answer", slow=True)
 TOO_MANY = answer(429, **{"retry-after": "7"})
 
 
@@ -60,6 +62,12 @@ def test_a_launch_is_repeated_with_its_key_and_waits_as_long_as_it_is_told() -> 
         (verbs.post("campaigns/1/pause/"), [LOST], UnreachableError),
         (verbs.post("campaigns/1/pause/"), [answer(502)], ServerError),
         (verbs.get("campaigns/"), [Answer(200, {}, b"<html>")], ServerError),
+        (verbs.analyse("campaigns/1/sql/", "SELECT 1"), [SLOW], UnreachableError),
+        (verbs.analyse("campaigns/1/sql/", "SELECT 1"), [answer(504)], ServerError),
+        (verbs.get("campaigns/1/diff/", seconds=verbs.ANALYSIS_SECONDS), [SLOW], UnreachableError),
+        (verbs.export(1, "csv"), [SLOW], UnreachableError),
+        (verbs.stop(1), [answer(409)], ConflictError),
+        (verbs.stop(1), [LOST, answer(409), answer(200, {"status": "completed"})], ConflictError),
     ],
 )
 def test_what_may_have_been_done_or_will_not_pass_is_said_at_once(
@@ -75,6 +83,33 @@ def test_readers_ask_again_and_a_throttled_order_as_well() -> None:
 
     assert (read[0], len(read[1])) == ({"count": 1}, 4)
     assert (paused[0], paused[2]) == ({"id": 1}, [7.0])
+
+
+def test_an_analysis_is_waited_for_and_asked_again_where_the_server_is_busy() -> None:
+    _, requests, pauses = carry_out(
+        verbs.analyse("campaigns/1/sql/", "SELECT 1"), TOO_MANY, answer(503), answer(200, {"rows": []})
+    )
+    timeout = arguments(requests[0])["timeout"]
+
+    assert len(requests) == 3
+    assert pauses[0] == 7.0
+    assert (timeout.read, timeout.connect) == (verbs.ANALYSIS_SECONDS, REQUEST_SECONDS)
+    assert "timeout" not in arguments(Request("GET", "/"))
+
+
+def test_a_stop_whose_answer_was_lost_has_stopped() -> None:
+    stopped, requests, _ = carry_out(verbs.stop(1), LOST, answer(409), answer(200, {"status": "stopped"}))
+
+    assert stopped == {"status": "stopped"}
+    assert [request.method for request in requests] == ["POST", "POST", "GET"]
+
+
+def test_a_place_tells_no_token_and_takes_a_scheme_in_capitals() -> None:
+    place = Place.read(" HTTPS://Fleet.example:8443/ ", "secret", "")
+
+    assert "secret" not in repr(place)
+    assert place.for_socket("/ws/")["uri"] == "wss://Fleet.example:8443/ws/"
+    assert place.for_socket("/ws/")["ssl"] is place.trust
 
 
 @pytest.mark.parametrize("order", [{}, {"labels": []}, {"labels": "web"}, {"online": True}])

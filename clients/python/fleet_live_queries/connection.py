@@ -1,7 +1,7 @@
 """Where a server is, who asks, and whom to trust; how both clients name what went wrong on the way."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ class Place:
     """One server and who asks it, checked."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     ca: str
     trust: ssl.SSLContext
 
@@ -29,6 +29,7 @@ class Place:
         """Check address, token and CA file. Raise BadInputError naming what is wrong; never the token."""
         if not (token.isascii() and token.isprintable() and token):
             raise BadInputError("the token holds characters that no token has" if token else "there is no token")
+        url = url.strip()
         try:
             parts = urlsplit(url)
             known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -36,7 +37,8 @@ class Place:
             known = False
         if not known:
             raise BadInputError(f"{url!r} is no address: https://name or https://name:port is meant")
-        return cls(url.rstrip("/"), token, ca, _trust(ca))
+        address = f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")  # the scheme in lower case
+        return cls(address, token, ca, _trust(ca))
 
     @property
     def for_http(self) -> dict[str, Any]:
@@ -58,13 +60,16 @@ class Place:
             trusted = f"CA file {self.ca!r}" if self.ca else "the system's CAs; another is named by --ca or ca="
             why = f"{why} (trusted: {trusted})"
         unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        return UnreachableError(f"no answer from {self.url}: {why}", unsent=unsent)
+        slow = isinstance(error, httpx.ReadTimeout)
+        return UnreachableError(f"no answer from {self.url}: {why}", unsent=unsent, slow=slow)
 
 
 def arguments(request: Request) -> dict[str, Any]:
     """Give a request as httpx takes it."""
     query = {name: value for name, value in request.query.items() if value is not None}
-    told = {"method": request.method, "url": request.path, "params": query, "headers": request.headers}
+    told: dict[str, Any] = {"method": request.method, "url": request.path, "params": query, "headers": request.headers}
+    if request.seconds is not None:
+        told["timeout"] = httpx.Timeout(REQUEST_SECONDS, read=request.seconds)
     return told if request.body is None else {**told, "json": request.body}
 
 

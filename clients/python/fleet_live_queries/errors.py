@@ -45,11 +45,11 @@ class ServerError(FleetError):
 
 
 class UnreachableError(FleetError):
-    """No answer came. `unsent`: the server certainly never saw the request."""
+    """No answer came. `unsent`: the server certainly never saw the request; `slow`: it may be at work on it still."""
 
-    def __init__(self, sentence: str, *, unsent: bool = False) -> None:
+    def __init__(self, sentence: str, *, unsent: bool = False, slow: bool = False) -> None:
         super().__init__(sentence)
-        self.unsent = unsent
+        self.unsent, self.slow = unsent, slow
 
 
 class SocketClosedError(FleetError):

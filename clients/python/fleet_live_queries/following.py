@@ -5,28 +5,14 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fleet_live_queries.errors import (
-    BadInputError,
-    FleetError,
-    ForbiddenError,
-    NotFoundError,
-    NotSignedInError,
-    SocketClosedError,
-    UnreachableError,
-)
+from fleet_live_queries.errors import SocketClosedError, UnreachableError
 from fleet_live_queries.steps import CloseSocket, Give, Json, OpenSocket, Patience, Pause, Receive, Steps, Tell
 from fleet_live_queries.verbs import PAGE, get, look_at
 
 QUIET_SECONDS = 45.0  # the server pings every 20
 LOOK_SECONDS = 0.5
 SOCKET_AGAIN_SECONDS = 10.0  # after it was refused: something between may let no sockets through
-REFUSED: dict[int, type[FleetError]] = {
-    4400: BadInputError,
-    4401: NotSignedInError,
-    4403: ForbiddenError,
-    4404: NotFoundError,
-}
-SENTENCES = {4401: "not signed in", 4403: "not allowed to look at this campaign", 4404: "no such campaign"}
+REFUSALS = range(4000, 5000)  # codes; whether one may look is what the API says, in its own words
 
 
 @dataclass(frozen=True)
@@ -44,6 +30,7 @@ class Following:
         self._number, self.seq, self._patience = number, after, patience
         self._socket_at = 0.0  # when the socket is tried next
         self._was_cut = False
+        self._heard = False  # more than the campaign as it was, since the socket was opened
 
     def run(self) -> Steps[None]:
         """Give events until the campaign ended and everything was given."""
@@ -67,16 +54,13 @@ class Following:
 
     def _listen(self) -> Steps[None]:
         """Take what comes over the socket, until it is closed, however that is."""
-        opened = False
+        self._heard = False
         try:
             yield OpenSocket(f"/ws/campaigns/{self._number}/?after={self.seq}")
-            opened = True
             while (yield from self._frame(json.loads((yield Receive(QUIET_SECONDS))))):
                 pass
         except SocketClosedError as closed:
-            if closed.code in REFUSED:
-                raise REFUSED[closed.code](SENTENCES.get(closed.code, str(closed))) from closed
-            if not opened or closed.code == 4429:
+            if not self._heard or closed.code in REFUSALS:
                 self._socket_at = time.monotonic() + SOCKET_AGAIN_SECONDS
             elif closed.code != 1000:
                 self._was_cut = True
@@ -86,6 +70,7 @@ class Following:
     def _frame(self, frame: Json) -> Steps[bool]:
         """Take one frame; say whether more are to be read."""
         kind = frame["type"]
+        self._heard = self._heard or kind != "snapshot"
         if kind == "results":
             yield from self._take(frame["items"])
         elif kind == "snapshot":

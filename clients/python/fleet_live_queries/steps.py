@@ -13,13 +13,17 @@ from fleet_live_queries.errors import KINDS, FleetError, ServerError, TooManyErr
 
 Json = dict[str, Any]
 AWAY, AWAY_FOR_READERS = (502, 503, 504), (500, 502, 503, 504)  # an order that failed may have been carried out
+AWAY_WHERE_LONG = (502, 503)  # after 504 the server may be at work on the first one still
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 PATIENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True)
 class Request:
-    """To be sent over HTTP; gives an Answer. `streams`: Chunk takes its content; `repeats`: twice does no harm."""
+    """To be sent over HTTP; gives an Answer. `streams`: Chunk takes its content; `repeats`: twice does no harm.
+
+    `seconds`: how long the server may be silent over it; not sent again after that: it would be worked on twice.
+    """
 
     method: str
     path: str
@@ -28,6 +32,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     streams: bool = False
     repeats: bool = False
+    seconds: float | None = None  # None = as for every request
 
     @property
     def may_be_repeated(self) -> bool:
@@ -133,7 +138,8 @@ def answered(request: Request, patience: Patience | None = None) -> Steps[Answer
         try:
             answer: Answer = yield request
         except UnreachableError as away:
-            repeated = request.may_be_repeated or (away.unsent and patience.told)
+            is_worked_on = away.slow and request.seconds is not None
+            repeated = (request.may_be_repeated and not is_worked_on) or (away.unsent and patience.told)
             if not repeated or (away.unsent and not (patience.told or patience.at_first)):
                 raise
             yield from patience.wait(away)
@@ -151,6 +157,8 @@ def answered(request: Request, patience: Patience | None = None) -> Steps[Answer
 def _passes(request: Request, answer: Answer, error: FleetError) -> bool:
     if isinstance(error, TooManyError):
         return error.retry_after is not None  # nothing was done yet
+    if request.may_be_repeated and request.seconds is not None:
+        return answer.status in AWAY_WHERE_LONG
     if request.may_be_repeated:
         return answer.status in (AWAY_FOR_READERS if request.method == "GET" else AWAY)
     return answer.status == 503 and seconds_to_wait(answer) is not None

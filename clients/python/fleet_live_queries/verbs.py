@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from fleet_live_queries.errors import BadInputError
+from fleet_live_queries.errors import BadInputError, ConflictError
 from fleet_live_queries.steps import Chunk, Give, Json, Patience, Request, Steps, answered, call
 
 API = "/api/v1"
@@ -12,6 +12,7 @@ PAGE = 1000
 SILENT_STATES = ("no_answer", "missed", "held_back", "stopped")
 EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
 LAUNCH_SECONDS = 30.0
+ANALYSIS_SECONDS = 300.0  # the server copies answers for up to 120, twice for a comparison, and then works on them
 
 
 class Order(TypedDict, total=False):
@@ -73,9 +74,11 @@ def launch(body: Json) -> Steps[Json]:
     return campaign
 
 
-def get(path: str, query: Json | None = None, patience: Patience | None = None) -> Steps[Any]:
+def get(
+    path: str, query: Json | None = None, patience: Patience | None = None, seconds: float | None = None
+) -> Steps[Any]:
     """Give what is at an address below the API."""
-    return (yield from call(Request("GET", f"{API}/{path}", query or {}), patience))
+    return (yield from call(Request("GET", f"{API}/{path}", query or {}, seconds=seconds), patience))
 
 
 def post(path: str, body: Any = None) -> Steps[Any]:
@@ -84,9 +87,17 @@ def post(path: str, body: Any = None) -> Steps[Any]:
 
 
 def stop(number: int) -> Steps[Json]:
-    """Stop a campaign; said twice it does no harm."""
-    request = Request("POST", f"{API}/campaigns/{number}/stop/", repeats=True)
-    campaign: Json = yield from call(request, Patience(LAUNCH_SECONDS, at_first=True))
+    """Stop a campaign; said twice it does no harm, and that the first one did it is no conflict."""
+    request, patience = (
+        Request("POST", f"{API}/campaigns/{number}/stop/", repeats=True),
+        Patience(LAUNCH_SECONDS, at_first=True),
+    )
+    try:
+        campaign: Json = yield from call(request, patience)
+    except ConflictError:
+        campaign = (yield from look_at(number)) if patience.told else {}
+        if campaign.get("status") != "stopped":
+            raise
     return campaign
 
 
@@ -98,7 +109,7 @@ def look_at(number: int, patience: Patience | None = None) -> Steps[Json]:
 
 def analyse(path: str, sql: str) -> Steps[Json]:
     """Run SQL over answers; a server that is busy with others' is asked again."""
-    request = Request("POST", f"{API}/{path}", body={"sql": sql}, repeats=True)
+    request = Request("POST", f"{API}/{path}", body={"sql": sql}, repeats=True, seconds=ANALYSIS_SECONDS)
     answer: Json = yield from call(request, Patience(60.0))
     return answer
 
@@ -135,7 +146,8 @@ def export(number: int, form: str) -> Steps[None]:
     """Give a file of every row, piece by piece."""
     if form not in EXPORTS:
         raise BadInputError(f"format {form!r} is unknown, allowed are {', '.join(EXPORTS)}")
-    yield from answered(Request("GET", f"{API}/campaigns/{number}/export.{form}", streams=True))
+    file = f"{API}/campaigns/{number}/export.{form}"
+    yield from answered(Request("GET", file, streams=True, seconds=ANALYSIS_SECONDS))
     while piece := (yield Chunk()):
         yield Give(piece)
 

@@ -46,7 +46,9 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
     lines: list[list[Any]] = []
     while True:
         path = f"campaigns/{options.after}/diff/"
-        page = context.client.run(steps.get(path, {**asked, "offset": offset}, Patience(ASKED_FOR)))
+        page = context.client.run(
+            steps.get(path, {**asked, "offset": offset}, Patience(ASKED_FOR), steps.ANALYSIS_SECONDS)
+        )
         names = [*(("change", "hosts") if options.groups else ("host", "change", "")), *page["columns"]]
         for item in page["results"]:
             lines += _group(item, page["columns"]) if options.groups else _host(item, page["columns"])
