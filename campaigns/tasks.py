@@ -84,6 +84,12 @@ def tell_hooks() -> None:
     telling.step()
 
 
+@shared_task(name="hooks.check_rights")
+def check_rights_of_hooks() -> None:
+    """Stop the hooks whose owner may have none any more."""
+    telling.stop_without_right()
+
+
 @shared_task(name="hooks.send")
 def send_to_hook(hook_id: int, lease: int) -> None:
     """Send what is due to one hook."""

@@ -1,6 +1,7 @@
 """What a message says: ids, counts, states and links, as the owner of the hook sees the campaign; never rows."""
 
 import json
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,9 @@ class Message:
 
 def message_of(event: HookEvent, hook: Hook, campaign: Campaign) -> Message:
     """Write what this hook is told of an event."""
-    seen = sight.seen_by(campaign, hook.owner)
+    bare = copy(campaign)
+    bare.columns = []  # no message names them, and to find those of a part reads every row
+    seen = sight.seen_by(bare, hook.owner)
     facts = _facts(event, seen)
     told = {"event": event.pk, "sentence": _sentence(event.kind, seen, facts), "campaign": _campaign(seen, facts)}
     if event.kind == Event.CHANGED:

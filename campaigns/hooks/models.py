@@ -82,7 +82,7 @@ class Hook(models.Model):
     rotated_at = models.DateTimeField(null=True, editable=False)
     stopped_at = models.DateTimeField(null=True, editable=False)
     stopped_reason = models.CharField(max_length=300, blank=True, default="", editable=False)
-    # Whoever sends holds the hook until then; `lease` tells a message that comes twice from the first.
+    # Until then whoever sends holds the hook, or then he was done; `lease` tells a message that comes twice apart.
     held_until = models.DateTimeField(null=True, editable=False)
     lease = models.BigIntegerField(default=0, editable=False)
 
@@ -96,9 +96,10 @@ class Hook(models.Model):
 
     @property
     def host(self) -> str:
-        """Give the name of the receiver, or of the service."""
+        """Give the name of the receiver; of a notification with that of its service."""
         parts = urlsplit(self.address)
-        return (parts.hostname or "") if self.kind == self.Kind.WEBHOOK else parts.scheme
+        name = parts.hostname or ""
+        return name if self.kind == self.Kind.WEBHOOK else f"{parts.scheme}://{name}"
 
     @property
     def address_shown(self) -> str:

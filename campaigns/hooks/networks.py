@@ -4,11 +4,11 @@ A name is resolved once for each connection, and that very address is connected 
 moment later gains nothing.
 """
 
-import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 
+from fleet import posts
 from fleet.errors import BadInputError
 
 Address = IPv4Address | IPv6Address
@@ -19,13 +19,12 @@ class RefusedAddressError(BadInputError):
     """The address lies in a network that hooks may not reach, or cannot be found."""
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int, seconds: float) -> list[str]:
     """Give the addresses of a host, all of them allowed. Raise RefusedAddressError."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = posts.look_up(host, port, seconds)
     except (OSError, UnicodeError) as error:
         raise RefusedAddressError(f"the host {host!r} cannot be found: {error}", "address") from error
-    addresses = list(dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in found))
     for address in addresses:
         check(address, host)
     return addresses
@@ -46,7 +45,16 @@ def is_allowed(address: Address) -> bool:
     """Say whether hooks may reach it; an address that carries another one is judged by that as well."""
     if any(address in ip_network(network, strict=False) for network in settings.HOOKS_ALLOWED_NETWORKS):
         return True
-    return address.is_global and not address.is_multicast and all(is_allowed(inner) for inner in _carried(address))
+    return _is_public(address) and all(is_allowed(inner) for inner in _carried(address))
+
+
+def _is_public(address: Address) -> bool:
+    """Say whether it lies in the internet; of the reserved ones those do that carry one of IPv4 there by NAT64."""
+    if address.is_multicast or not address.is_global:
+        return False
+    if isinstance(address, IPv4Address):
+        return not address.is_reserved
+    return not address.is_site_local and (not address.is_reserved or address in NAT64)
 
 
 def _carried(address: Address) -> list[Address]:

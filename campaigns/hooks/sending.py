@@ -7,6 +7,7 @@ so that a receiver may get a message twice, under the same `webhook-id`.
 import logging
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -29,12 +30,20 @@ USER_AGENT = "fleet-live-queries"
 
 def send(hook_id: int, lease: int) -> None:
     """Send what is due to a hook, until something fails or the time is up. A message that comes twice does nothing."""
-    if not Hook.objects.filter(pk=hook_id, lease=lease).update(lease=lease + 1):
+    held = lease + 1
+    if not _hold(hook_id, lease, held):
         return
     until = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < until and _send_next(hook_id):
+    while _send_next(hook_id) and time.monotonic() < until and _hold(hook_id, held, held):
         pass
-    Hook.objects.filter(pk=hook_id, lease=lease + 1).update(held_until=None)
+    # Since when nobody sends: whose turn is longest ago comes first.
+    Hook.objects.filter(pk=hook_id, lease=held).update(held_until=timezone.now())
+
+
+def _hold(hook_id: int, lease: int, held: int) -> bool:
+    """Hold it from now on, for longer than a try takes; say whether it is still this task's to send to."""
+    mine = Hook.objects.filter(pk=hook_id, lease=lease)
+    return bool(mine.update(lease=held, held_until=timezone.now() + telling.HELD))
 
 
 def _send_next(hook_id: int) -> bool:
@@ -79,31 +88,34 @@ def _is_still_seen(delivery: Delivery) -> bool:
     owner = delivery.hook.owner
     campaign = Campaign.objects.select_related("created_by").filter(pk=delivery.campaign_id or 0).first()
     if campaign is None or not rights.may_be_told(owner, delivery.kind, campaign):
-        delivery.state, delivery.error = Delivery.State.DEAD, "its owner may not look at this campaign any more"
-        delivery.save(update_fields=["state", "error"])
+        _change(delivery, state=Delivery.State.DEAD, error="its owner may not look at this campaign any more")
         return False
     if scopes.as_json(scopes.limits_of(owner)) != delivery.limits:
         message = content.written_anew(delivery, campaign)
         delivery.body, delivery.text, delivery.limits = message.body, message.text, message.limits
-        delivery.save(update_fields=["body", "text", "limits"])
+        return _change(delivery, body=message.body, text=message.text, limits=message.limits)
     return True
+
+
+def _change(delivery: Delivery, **fields: Any) -> bool:
+    """Change it, if it waits as it was read: a stop, a resend or a deletion since then stands. Say whether it did."""
+    same = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
+    return bool(same.update(**fields))
 
 
 def _note(delivery: Delivery, outcome: Outcome) -> None:
     """Keep what came of a try; when it is the last one, or the receiver is gone for good, say so."""
-    now = timezone.now()
-    delivery.tries += 1
-    delivery.tried_at, delivery.took_ms = now, outcome.took_ms
-    delivery.status, delivery.answer, delivery.error = outcome.status, outcome.answer, outcome.error
+    now, tries = timezone.now(), delivery.tries + 1
+    fields: dict[str, Any] = {"tries": tries, "tried_at": now, "took_ms": outcome.took_ms}
+    fields |= {"status": outcome.status, "answer": outcome.answer, "error": outcome.error}
     if outcome.is_taken:
-        delivery.state = Delivery.State.DELIVERED
-    elif delivery.tries > len(WAITS):
-        delivery.state = Delivery.State.DEAD
-        delivery.error = f"given up after {delivery.tries} tries. {outcome.error}".strip()
+        fields["state"] = Delivery.State.DELIVERED
+    elif tries > len(WAITS):
+        fields |= {"state": Delivery.State.DEAD, "error": f"given up after {tries} tries. {outcome.error}".strip()}
     else:
-        delivery.due_at = now + timedelta(seconds=WAITS[delivery.tries - 1])
+        fields["due_at"] = now + timedelta(seconds=WAITS[tries - 1])
     with transaction.atomic():
-        delivery.save()
+        _change(delivery, **fields)
         if outcome.status == GONE:
             telling.stop(delivery.hook, "the receiver answered 410: it is gone for good")
     logger.info("hook tried hook=%s delivery=%s status=%s", delivery.hook_id, delivery.pk, outcome.status)

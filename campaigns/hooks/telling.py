@@ -4,6 +4,7 @@ One step each second, in the hooks' own queue. Safe to run twice: one does it, t
 """
 
 import logging
+import time
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -21,8 +22,9 @@ from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
-EVENTS_AT_ONCE = 200
-HELD = timedelta(seconds=60)  # by whoever sends; after it he is taken for dead
+RUN_SECONDS = 10.0  # of one step; the next one goes on
+EVENTS_AT_ONCE = 20  # of one transaction: each may count the hosts of many people
+HELD = timedelta(seconds=60)  # by whoever sends, from each try on; after it he is taken for dead
 AT_ONCE_PER_HOST = 4  # hooks at one receiver's name that are sent to at once: a slow one keeps no other waiting
 KEPT = timedelta(days=30)
 FORGOTTEN_AT_ONCE = 1_000
@@ -30,13 +32,20 @@ FORGOTTEN_AT_ONCE = 1_000
 
 def step() -> None:
     """Tell what happened, and let what is due be sent."""
-    with transaction.atomic():
-        if not _is_alone():
-            return
-        spread()
-        stop_without_right()
-        hand_out(timezone.now())
-        forget(timezone.now())
+    until = time.monotonic() + RUN_SECONDS
+    while _tell_some() and time.monotonic() < until:
+        pass
+
+
+@transaction.atomic
+def _tell_some() -> bool:
+    """Do it for a few events; say whether there may be more."""
+    if not _is_alone():
+        return False
+    events = spread()
+    hand_out(timezone.now())
+    forget(timezone.now())
+    return events == EVENTS_AT_ONCE
 
 
 def _is_alone() -> bool:
@@ -45,10 +54,11 @@ def _is_alone() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def spread() -> None:
-    """Write the deliveries of what happened."""
+def spread() -> int:
+    """Write the deliveries of a few events that happened; give how many."""
     events = list(HookEvent.objects.order_by("pk")[:EVENTS_AT_ONCE])
-    hooks = list(Hook.objects.filter(stopped_at=None).select_related("owner")) if events else []
+    # prefetched: the hooks of a person share him, whose rights are looked up once
+    hooks = list(Hook.objects.filter(stopped_at=None).prefetch_related("owner")) if events else []
     campaigns = Campaign.objects.select_related("created_by").in_bulk([event.campaign_id for event in events])
     for event in events:
         campaign = campaigns.get(event.campaign_id)
@@ -58,6 +68,7 @@ def spread() -> None:
             if hook.wants(event.kind) and _is_seen(event, hook, campaign):
                 keep(hook, content.message_of(event, hook, campaign), event.kind, event.campaign_id)
     HookEvent.objects.filter(pk__in=[event.pk for event in events]).delete()
+    return len(events)
 
 
 def _is_seen(event: HookEvent, hook: Hook, campaign: Campaign) -> bool:
@@ -80,9 +91,12 @@ def keep(hook: Hook, message: Message, kind: str, campaign_id: int | None = None
 
 
 def stop_without_right() -> None:
-    """Stop the hooks whose owner may have none any more, and say so."""
-    for hook in Hook.objects.filter(stopped_at=None).select_related("owner"):
-        if sentence := rights.objection(hook.owner):
+    """Stop the hooks whose owner may have none any more, and say so. Nothing is sent before: sending asks as well."""
+    hooks = list(Hook.objects.filter(stopped_at=None))
+    owners = User.objects.in_bulk({hook.owner_id for hook in hooks})
+    objections = {number: rights.objection(owner) for number, owner in owners.items()}
+    for hook in hooks:
+        if sentence := objections.get(hook.owner_id):
             stop(hook, sentence)
 
 
@@ -90,7 +104,9 @@ def stop(hook: Hook, reason: str, by: User | None = None) -> None:
     """Send to it no more; what waits for it is given up and can be sent again by hand."""
     with transaction.atomic():
         hook.stopped_at, hook.stopped_reason = timezone.now(), reason[:300]
-        hook.save(update_fields=["stopped_at", "stopped_reason"])
+        going = Hook.objects.filter(pk=hook.pk, stopped_at=None)
+        if not going.update(stopped_at=hook.stopped_at, stopped_reason=hook.stopped_reason):
+            return  # somebody was faster, or deleted it
         waiting = hook.deliveries.filter(state=Delivery.State.WAITING)
         waiting.update(state=Delivery.State.DEAD, error=f"the hook is stopped: {reason}")
         note("hook.stopped", by=by, subject=f"hook {hook.pk}", name=hook.name, reason=reason)
@@ -103,7 +119,7 @@ def hand_out(now: datetime) -> None:
     busy: dict[str, int] = {}
     for hook in Hook.objects.filter(held_until__gt=now):
         busy[hook.host] = busy.get(hook.host, 0) + 1
-    for hook in due.exclude(held_until__gt=now).order_by("held_until", "pk"):
+    for hook in due.exclude(held_until__gt=now).order_by(F("held_until").asc(nulls_first=True), "pk"):
         if busy.get(hook.host, 0) >= AT_ONCE_PER_HOST:
             continue
         busy[hook.host] = busy.get(hook.host, 0) + 1

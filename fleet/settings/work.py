@@ -33,6 +33,7 @@ QUEUES = {
     "campaigns.recur": "live",  # launching and comparing may take seconds, which no end of a campaign may wait for
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "hooks.tell": "hooks",
+    "hooks.check_rights": "hooks",
     "campaigns.carry": "hooks",  # as hooks: its destination may be slow, and keeps a thread of the messenger alone
     "hooks.send": "hooks",  # receivers may be slow, for which nothing of ours may wait
     "agents.carry_presence": "sweeps",
@@ -74,6 +75,7 @@ CELERY_BEAT_SCHEDULE = {
     "forward-audit": _every(1.0, "audit.forward"),
     "recur": _every(2.0, "campaigns.recur"),
     "tell-hooks": _every(1.0, "hooks.tell"),
+    "check-rights-of-hooks": _every(60.0, "hooks.check_rights"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),
     **({"carry": _every(1.0, "campaigns.carry")} if ANSWERS_SINK else {}),
     **({"archive": _every(10.0, "campaigns.archive")} if ARCHIVE_ANSWERS else {}),

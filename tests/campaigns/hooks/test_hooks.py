@@ -153,7 +153,7 @@ def test_a_hook_sees_what_its_owner_sees_also_when_that_becomes_less_before_it_i
 def test_a_hook_whose_owner_loses_his_right_stops_and_says_so(
     make_hook: Callable[..., Hook], there: Receiver, deliver: Callable[[], None], owner: User, loss: str
 ) -> None:
-    hook = make_hook()
+    hook, idle = make_hook(), make_hook(events=[Event.BRAKED])
     campaign = make_campaign(make_host())
     telling.spread()
     if loss == "deactivated":
@@ -162,10 +162,12 @@ def test_a_hook_whose_owner_loses_his_right_stops_and_says_so(
         kept = ["add_hook"] if loss == "sight" else ["view_campaign"]
         owner.user_permissions.set(Permission.objects.filter(codename__in=kept))
 
-    deliver()
+    deliver()  # before the step that looks at all of them
+    telling.stop_without_right()
 
-    hook.refresh_from_db()
-    assert owner.username in hook.stopped_reason
+    for one in (hook, idle):
+        one.refresh_from_db()
+        assert owner.username in one.stopped_reason
     assert there.came == []
     assert hook.deliveries.get(campaign_id=campaign.pk).error.startswith("the hook is stopped")
     assert AuditEvent.objects.filter(action="hook.stopped", subject=f"hook {hook.pk}").exists()
@@ -304,6 +306,7 @@ def test_a_receiver_that_drips_has_its_time_as_well(settings: Any, monkeypatch: 
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1"),  # noqa: S104
         *("224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1"),
         *("64:ff9b::7f00:1", "2002:7f00:1::", "::ffff:10.0.0.1", "198.18.0.1", "192.0.2.1", "240.0.0.1"),
+        *("64:ff9b:1::7f00:1", "64:ff9b:1::808:808", "::7f00:1", "::808:808", "5f00::1", "fec0::1", "4000::1"),
     ],
 )
 def test_no_network_within_is_reached_unless_it_is_allowed(address: str, settings: Any) -> None:
@@ -371,6 +374,20 @@ def test_a_name_is_resolved_once_for_each_connection(there: Receiver, monkeypatc
     assert outcome.is_taken
     assert asked == ["receiver.example"]
     assert there.came[0][0]["host"] == f"receiver.example:{there.server_port}"
+
+
+def test_a_look_up_that_takes_long_has_its_time(there: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(posting, "WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
+
+    outcome = posting.post("http://receiver.example/", b"{}", {})
+    with pytest.raises(BadInputError, match="cannot be found: no answer within"):
+        posting.check_reachable("http://receiver.example/")
+    answered.set()
+
+    assert outcome.error.startswith("the host 'receiver.example' cannot be found: no answer within")
+    assert outcome.took_ms < 5_000
 
 
 def test_what_is_wrong_of_events_is_named(owner: User, make_hook: Callable[..., Hook]) -> None:
