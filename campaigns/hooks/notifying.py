@@ -29,7 +29,10 @@ def check(address: str) -> None:
     """Raise BadInputError when the extra is missing, the service is not allowed, or Apprise cannot read the address."""
     if not is_installed():
         raise BadInputError(MISSING, "address")
-    service = urlsplit(address).scheme.lower()
+    try:
+        service = urlsplit(address).scheme.lower()
+    except ValueError as error:
+        raise BadInputError(f"address is none: {error}", "address") from error
     if service not in settings.NOTIFICATION_SERVICES:
         allowed = ", ".join(settings.NOTIFICATION_SERVICES)
         raise BadInputError(

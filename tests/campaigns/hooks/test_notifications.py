@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,13 +46,28 @@ def test_a_person_is_notified_in_words_and_the_service_reaches_no_network_within
 
 @pytest.mark.parametrize(
     ("service", "sentence"),
-    [("syslog://", "names the service 'syslog', allowed are json"), ("json://", "none that Apprise can read")],
+    [
+        ("json://[x", "address is none"),
+        ("syslog://", "names the service 'syslog', allowed are json"),
+        ("json://", "none that Apprise can read"),
+    ],
 )
 def test_a_service_that_is_not_allowed_or_cannot_be_read_is_refused(
     address: str, owner: User, service: str, sentence: str
 ) -> None:
     with pytest.raises(BadInputError, match=sentence):
         keeping.make(Hook(name="me", kind=Hook.Kind.NOTIFICATION, address=service), owner)
+
+
+def test_no_file_of_this_machine_is_read_for_a_message(settings: Any, tmp_path: Path) -> None:
+    settings.NOTIFICATION_SERVICES = ["discord"]
+    template = tmp_path / "secrets.json"
+    template.write_text('{"content": "a secret of this machine"}')
+
+    outcome = notifying.notify(f"discord://123456789012345678/abcdefghijklmnop?template={template}", "x", "y")
+
+    assert outcome.status is None
+    assert "could not be read" in outcome.error
 
 
 def test_without_the_extra_a_sentence_says_what_to_install(
