@@ -73,7 +73,9 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         return Response(NewHookSerializer(hook).data, status=status.HTTP_201_CREATED)
 
     def perform_update(self, serializer: Any) -> None:
-        """Change one's own."""
+        """Change one's own. A new address gets all that the one before did: that is asked again for."""
+        if serializer.validated_data.get("address", serializer.instance.address) != serializer.instance.address:
+            confirming.require_in_session(self.request)
         keeping.change(serializer.instance, serializer.validated_data, cast(User, self.request.user))
 
     def perform_destroy(self, instance: Hook) -> None:

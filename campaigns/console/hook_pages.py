@@ -13,6 +13,7 @@ from campaigns.console.lookups import page_of, question_of
 from campaigns.hooks import keeping, notifying
 from campaigns.hooks.models import Delivery, Event, Hook
 from campaigns.people.roles import KEEP_HOOKS
+from fleet import confirming
 from fleet.errors import FleetError
 from fleet.text import is_text
 
@@ -104,6 +105,8 @@ def hook(request: HttpRequest, hook_id: int) -> HttpResponse:
             )
         form = HookForm({"address": found.address, **request.POST.dict(), "events": request.POST.getlist("events")})
         if form.is_valid():
+            if form.cleaned_data["address"] != found.address:
+                confirming.require(request)  # a new address gets all that the one before did
             try:
                 keeping.change(found, form.cleaned_data, user_of(request))
             except FleetError as error:

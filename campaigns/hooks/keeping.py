@@ -90,7 +90,12 @@ def stop(hook: Hook, by: User) -> None:
 
 @transaction.atomic
 def start(hook: Hook, by: User) -> None:
-    """Send to it again, of what happens from now on. Raise ConflictError when its owner may have none."""
+    """Send to it again, of what happens from now on. Raise ConflictError when its owner may have none.
+
+    Raise ForbiddenError for who is not its owner: it tells what the owner sees, to where the owner said.
+    """
+    if hook.owner_id != by.pk:
+        raise ForbiddenError(f"hook {hook.pk} is {hook.owner.get_username()}'s: only its owner starts it")
     if sentence := rights.objection(hook.owner):
         raise ConflictError(f"hook {hook.pk} cannot be started: {sentence}")
     check(hook.kind, hook.address, hook.events)

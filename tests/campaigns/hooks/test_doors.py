@@ -9,6 +9,7 @@ from django.test import Client
 from campaigns.hooks.models import Delivery, Hook
 from campaigns.tokens import ApiToken, Wanted
 from fleet.audit.models import AuditEvent
+from fleet.confirming import CONFIRMED_AT
 from tests.campaigns.hooks.receiver import Receiver
 from tests.factories import make_label, make_person, make_user
 
@@ -116,3 +117,43 @@ def test_hooks_of_others_are_looked_at_by_auditors_and_stopped_by_administrators
 
     assert (seen.status_code, refused.status_code, stopped.status_code, rotated.status_code) == (200, 404, 200, 403)
     assert stopped.json()["stopped_reason"] == f"stopped by {boss.username}"
+
+
+def test_a_hook_that_its_owner_stopped_is_started_by_him_alone(
+    make_hook: Callable[..., Hook], owner: User, client: Client
+) -> None:
+    hook, boss = make_hook(), make_user(admin=True)
+    address = f"/api/v1/hooks/{hook.pk}/"
+    client.post(f"{address}stop/", content_type="application/json", **bearer(owner))
+
+    by_boss = client.post(f"{address}start/", content_type="application/json", **bearer(boss))
+    client.force_login(boss)
+    page = client.get(f"/settings/hooks/{hook.pk}/").content.decode()
+    by_owner = client.post(f"{address}start/", content_type="application/json", **bearer(owner))
+
+    assert (by_boss.status_code, by_owner.status_code) == (403, 200)
+    assert "only its owner starts it" in by_boss.json()["error"]
+    assert 'value="start"' not in page
+
+
+def test_a_new_address_wants_the_password_again_and_a_new_name_does_not(
+    make_hook: Callable[..., Hook], owner: User, there: Receiver, client: Client
+) -> None:
+    hook = make_hook()
+    page, api, json = f"/settings/hooks/{hook.pk}/", f"/api/v1/hooks/{hook.pk}/", "application/json"
+    client.force_login(owner)
+    session = client.session
+    session[CONFIRMED_AT] = 1.0  # long ago
+    session.save()
+
+    named = client.post(page, {"name": "bell", "address": there.address})
+    moved = client.post(page, {"name": "bell", "address": f"{there.address}&y=2"})
+    same = client.patch(api, {"name": "gong", "address": there.address}, json)
+    away = client.patch(api, {"address": f"{there.address}&y=2"}, json)
+    program = client.patch(api, {"address": f"{there.address}&y=3"}, json, **bearer(owner))
+
+    assert (named["Location"], moved["Location"].partition("?")[0]) == (page, "/confirm/")
+    assert (same.status_code, away.status_code, program.status_code) == (200, 403, 200)
+    assert "your password or second factor again" in away.json()["error"]
+    hook.refresh_from_db()
+    assert (hook.name, hook.address) == ("gong", f"{there.address}&y=3")
