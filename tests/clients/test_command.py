@@ -2,21 +2,31 @@
 
 import argparse
 import inspect
+import io
+import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import ClassVar
 
-import fleet_live_queries.command.spreadsheets
 import fleet_live_queries.command.text
+import fleet_live_queries.spreadsheets
 import pytest
 from fleet_live_queries.command import profiles, verbs
 from fleet_live_queries.command.arguments import parser_of
+from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.main import main
+from fleet_live_queries.command.verbs import diff
 
 import fleet.spreadsheets
 import fleet.text
+from tests.clients.test_steps import answer, carry_out
 
 PAGE = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
 WORDS = ("", *verbs.found())
@@ -51,9 +61,11 @@ def test_texts_and_cells_are_printed_by_the_servers_rules() -> None:
     for name in ("harmless", "_without_lead", "beside", "in_order"):
         ours_of, theirs_of = (getattr(module, name) for module in (fleet.spreadsheets, _cells))
         assert inspect.getsource(ours_of) == inspect.getsource(theirs_of)
+    for name in ("STARTS_A_FORMULA", "NUMBER", "UNSEEN", "HOST_COLUMNS", "MARKS"):
+        assert getattr(fleet.spreadsheets, name) == getattr(_cells, name), name
 
 
-_cells = fleet_live_queries.command.spreadsheets
+_cells = fleet_live_queries.spreadsheets
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -99,6 +111,17 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["SELECT 1", "--all", "--until", "soon"], "--until 'soon' is neither"),
         (["SELECT 1", "--hosts", "@/nowhere"], "--hosts @/nowhere: the file cannot be read"),
         (["show", "x"], "'x' is not the number of a campaign"),
+        (["--rerun", "1", "--hosts", "a"], "--hosts: not with --rerun"),
+        (["--rerun", "1", "--all", "--exclude", "a"], "--all, --exclude: not with --rerun"),
+        (["--rerun", "1", "--canary", "5", "--then", "ask"], "--canary, --then: not with --rerun"),
+        (["--rerun", "1", "--timeout", "60"], "--timeout: not with --rerun"),
+        (["--rerun", "1", "--name", "", "--reason", "x", "--force"], "--name, --reason, --force: not with --rerun"),
+        (["SELECT 1", "--all", "--states", "missed"], "--states is of --rerun ID"),
+        (["SELECT 1", "--all", "--then", "ask"], "--then is of --canary"),
+        (["export", "1", "--output", ""], "--output '' is not the name of a file"),
+        (["export", "1", "--output", "/"], "--output '/' is not the name of a file"),
+        (["queries", "diff", ".", "--dry-run"], "--dry-run is for pull, push and import"),
+        (["queries", "import", ".", "--prune"], "--prune is for pull and push"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(
@@ -113,3 +136,107 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
 
     assert sentence in capsys.readouterr().err
     assert status == 2
+
+
+class Asked(HTTPServer):
+    tokens: ClassVar[list[str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        Asked.tokens.append(self.headers["Authorization"])
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Asked]:
+    """Serve an empty list of campaigns to whoever asks; the environment is that of somebody with another server."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("FLEET_TOKEN", "of-another-server")
+    monkeypatch.setenv("FLEET_CA", "/nowhere/ca.pem")
+    with Asked(("127.0.0.1", 0), _Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "name", "last"),
+    [
+        (["--profile", "other"], {}, "other", ""),
+        (["--profile", "default"], {}, "default", "is asked from now on"),
+        (["--profile", "other"], {"FLEET_PROFILE": "other"}, "other", "is asked from now on"),
+        (["--token", "mine", "--ca", ""], {"FLEET_PROFILE": "mine"}, "mine", "is asked from now on"),
+        (["--token", "mine", "--ca", ""], {"FLEET_URL": "https://another"}, "default", ""),
+    ],
+)
+def test_who_logs_in_sends_a_named_server_no_token_of_another(
+    asked: Asked,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    name: str,
+    last: str,
+) -> None:
+    for each, value in environment.items():
+        monkeypatch.setenv(each, value)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("mine\n"))
+    asked.tokens.clear()
+
+    status = main(["login", "--url", asked.url, *words])
+
+    said = capsys.readouterr().err
+    assert (status, asked.tokens) == (0, ["Bearer mine"]), said
+    assert (profiles.names(), profiles.profile(name).token) == ([name], "mine")
+    assert (f"profile {name} is kept" in said, "from now on" in said) == (True, bool(last))
+
+
+PAGE_OF_A_DIFF = {
+    "columns": ["host", "change", "only", "a"],
+    "hosts": {"changed": 1, "added": 0, "removed": 0},
+    "suggested_ignore": [],
+    "next": None,
+    "results": [
+        {
+            "host": {"id": 1, "hostname": "srv-1"},
+            "change": "changed",
+            "removed": [{"host": "x", "change": "y", "only": "z", "a": "1"}],
+            "added": [{"host": "x", "change": "y", "only": "z", "a": "2"}],
+        }
+    ],
+}
+
+
+def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    client = SimpleNamespace(run=lambda steps: carry_out(steps, answer(200, PAGE_OF_A_DIFF))[0])
+    for form in ("ndjson", "csv"):
+        options = SimpleNamespace(before=1, after=2, ignore=[], groups=False, format=form)
+        diff.run(SimpleNamespace(options=options, client=client, say=str))
+    line, _, header, *rows = capsys.readouterr().out.splitlines()
+    counts = GroupWriter(["hosts", "rows", "a"], "csv")
+    counts.row({"seq": 1}, {"hosts": "=1", "rows": "y", "a": "z"}, [])
+    counts.end([])
+
+    assert json.loads(line) == {
+        "host": "srv-1",
+        "change": "changed",
+        "only": "there",
+        "row.host": "x",
+        "row.change": "y",
+        "row.only": "z",
+        "a": "1",
+    }
+    assert header == "host,change,only,row.host,row.change,row.only,a"
+    assert rows == ["srv-1,changed,there,x,y,z,1", "srv-1,changed,here,x,y,z,2"]
+    assert capsys.readouterr().out == "row.hosts,row.rows,a,hosts,rows\n'=1,y,z,1,1\n"

@@ -449,6 +449,24 @@ def test_ones_own_schedules_are_pulled_and_pushed_with_their_query(api: Any, sch
     assert Schedule.objects.count() == 1
 
 
+def test_schedules_that_are_alike_are_each_one(api: Any, scheduled: int, tmp_path: Path) -> None:
+    api.order("POST", "schedules/", {"query": scheduled, "target": {"all": True}, "every": 90})
+    done, back = pull(api, tmp_path), push(api, tmp_path)
+    file = tmp_path / "schedules" / "who-listens.yml"
+    twice, one = file.read_text(), "  - every: 90\n    target:\n      all: true\n"
+    before = own(scheduled)
+    file.write_text(twice.replace(one, "", 1))
+    push(api, tmp_path)
+    after = own(scheduled)
+    file.write_text(twice)
+    push(api, tmp_path)
+
+    assert (done, back, twice.count(one)) == (counts(create=4), counts(same=4), 2)
+    assert [every for every, *_ in before] == [90, 90, None]
+    assert after == before[1:]
+    assert own(scheduled) == before
+
+
 @pytest.mark.parametrize(
     ("schedules", "sentence"),
     [

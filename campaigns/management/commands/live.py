@@ -1,7 +1,6 @@
 """`manage.py live`: the command `live` of the client package, where the server's own code is at hand."""
 
 import sys
-from typing import Any
 
 from fleet_live_queries.command.main import main
 
@@ -17,7 +16,3 @@ class Command(commands.Command):
     def run_from_argv(self, argv: list[str]) -> None:
         """Run, and leave with the status that says how it went."""
         sys.exit(main(argv[2:], "manage.py live"))
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Run from code, without a word."""
-        sys.exit(main([], "manage.py live"))

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from fleet_live_queries.errors import MissingLibraryError
+from fleet_live_queries.spreadsheets import HOST_COLUMNS, beside
 from fleet_live_queries.steps import Json
 
 
@@ -34,12 +35,7 @@ def table_of(rows: list[Row], columns: list[str]) -> dict[str, list[Any]]:
     """Give columns of values; the host's own columns come first, an answer's of the same name begins with `row.`."""
     names = list(dict.fromkeys([*columns, *(name for row in rows for name in row.values)]))
     table: dict[str, list[Any]] = {"host": [row.host for row in rows], "host_id": [row.host_id for row in rows]}
-    taken = {*table, *names}
-    for name in names:
-        title = name
-        while title in ("host", "host_id") or (title != name and title in taken):
-            title = f"row.{title}"
-        taken.add(title)
+    for title, name in zip(beside(HOST_COLUMNS, names), names, strict=True):
         table[title] = [row.values.get(name) for row in rows]
     return table
 

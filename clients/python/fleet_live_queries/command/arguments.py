@@ -52,17 +52,18 @@ def server_arguments(parser: argparse.ArgumentParser) -> None:
 def client_of(options: argparse.Namespace, terminal: Terminal) -> Client:
     """Give the client of who asks. An option goes before the environment, and that before the profile."""
     kept = profiles.profile(options.profile)
-    url = _told(options, "url", kept.url)
-    token = _told(options, "token", kept.token if url == kept.url else "")  # no token goes to another server
+    url = told(options, "url", kept.url)
+    token = told(options, "token", kept.token if url == kept.url else "")  # no token goes to another server
     if not url or not token:
         raise BadInputError(NOWHERE)
     try:
-        return Client(url, token, ca=_told(options, "ca", kept.ca), tell=terminal.say)
+        return Client(url, token, ca=told(options, "ca", kept.ca), tell=terminal.say)
     except BadInputError as error:
         raise BadInputError(f"--url {error}" if "is no address" in str(error) else str(error)) from error
 
 
-def _told(options: argparse.Namespace, name: str, kept: str) -> str:
+def told(options: argparse.Namespace, name: str, kept: str = "") -> str:
+    """Give url, token or ca: of the option, of the environment unless --profile names whom to ask, or as it is kept."""
     option: str | None = getattr(options, name)
     if option is not None:
         return option

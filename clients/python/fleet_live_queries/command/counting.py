@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 
 from fleet_live_queries.command.terminal import drawn, write
+from fleet_live_queries.spreadsheets import beside
 
 MOST_SHOWN = 20  # groups while it goes on; the end shows all
 
@@ -40,7 +41,8 @@ class GroupWriter:
         write(self._form, self._names(), self._rows())
 
     def _names(self) -> list[str]:
-        return [*self._by, "hosts", "rows"]
+        ours = ("hosts", "rows")
+        return [*beside(ours, self._by), *ours]
 
     def _rows(self) -> list[list[Any]]:
         ordered = sorted(self._groups.items(), key=lambda found: (-found[1][0], found[0]))

@@ -6,6 +6,7 @@ from typing import Any
 from fleet_live_queries.errors import BadInputError
 
 NAMES = ("label", "platform", "host")
+OPTIONS = ("all", *(f"{name}s" for name in NAMES), *NAMES, "exclude", "sample", "online")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from fleet_live_queries.command.spreadsheets import harmless
 from fleet_live_queries.command.text import shown
+from fleet_live_queries.spreadsheets import harmless
 
 MOST_COLUMN = 200  # characters of a cell where no terminal has a width
 CLEAR_LINE = "\r\x1b[2K"
-COLOURS = {"red": 31, "green": 32, "yellow": 33, "dim": 2}
+COLOURS = {"red": 31, "green": 32, "yellow": 33}
 
 
 class Terminal:
@@ -83,9 +83,9 @@ def write(form: str, names: list[str], rows: list[list[Any]]) -> None:
             sys.stdout.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        as_read: Callable[[Any], Any] = shown if sys.stdout.isatty() else _same
+        as_read: Callable[[Any], Any] = shown if sys.stdout.isatty() else lambda cell: cell
         writer.writerow([as_read(harmless(name)) for name in names])
-        writer.writerows([as_read(harmless(_text(cell))) for cell in row] for row in rows)
+        writer.writerows([as_read(harmless(_text(value))) for value in row] for row in rows)
     else:
         console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
         if not sys.stdout.isatty():
@@ -96,9 +96,9 @@ def write(form: str, names: list[str], rows: list[list[Any]]) -> None:
 
 def drawn(names: list[str], rows: list[list[Any]]) -> Table:
     """Give a table for people."""
-    table = Table(*(Column(header=_cell(name), overflow="fold") for name in names))
+    table = Table(*(Column(header=cell(name), overflow="fold") for name in names))
     for row in rows:
-        table.add_row(*(_cell(_text(value)) for value in row))
+        table.add_row(*(cell(_text(value)) for value in row))
     return table
 
 
@@ -109,16 +109,18 @@ def _columns(stream: TextIO) -> int:
         return 80
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _text(value: Any) -> Any:
     if value is None:
         return ""
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
-def _cell(value: Any) -> Text:
+def cell(value: Any) -> Text:
+    """Give a cell as it is: rich would take brackets for markup, and `:cd:` for an emoji."""
+    return Text(encodable(shown(value)), overflow="fold")
+
+
+def encodable(text: str) -> str:
+    """Give the text as the terminal will have it, so that columns are as wide as what is in them."""
     encoding = sys.stdout.encoding or "ascii"
-    return Text(shown(value).encode(encoding, "backslashreplace").decode(encoding), overflow="fold")
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -11,10 +11,10 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Column, Table
-from rich.text import Text
 
-from fleet_live_queries.command.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
+from fleet_live_queries.command.terminal import cell, encodable
 from fleet_live_queries.command.text import shown
+from fleet_live_queries.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
 
 Item = dict[str, Any]
 Row = dict[str, str]
@@ -73,9 +73,10 @@ class TableWriter(CsvWriter):
         """Draw the table, or records where a terminal is too narrow for it."""
         columns = self._columns(columns)
         console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
-        table = Table(*(Column(header=_cell(name), no_wrap=True) for name in ("host", *columns)))
+        titles = ("host", *beside(("host",), columns))
+        table = Table(*(Column(header=cell(title), no_wrap=True) for title in titles))
         for item, row in self._rows:
-            table.add_row(*map(_cell, (item["host"]["hostname"], *(row.get(name, "") for name in columns))))
+            table.add_row(*map(cell, (item["host"]["hostname"], *(row.get(name, "") for name in columns))))
         width = Measurement.get(console, console.options.update(width=1_000_000), table).maximum
         if sys.stdout.isatty() and width > console.width:
             self._records(columns)
@@ -85,22 +86,12 @@ class TableWriter(CsvWriter):
         sys.stdout.flush()
 
     def _records(self, columns: list[str]) -> None:
-        width = max(len(shown(name)) for name in ("host", *columns))
+        titles = beside(("host",), columns)
+        width = max(len(shown(title)) for title in ("host", *titles))
         for number, (item, row) in enumerate(self._rows, 1):
-            sys.stdout.write(_encodable(f"-[ {number} ]-\n{'host':{width}} | {shown(item['host']['hostname'])}\n"))
-            for name in columns:
-                sys.stdout.write(_encodable(f"{shown(name):{width}} | {shown(row.get(name, ''))}\n"))
-
-
-def _cell(value: str) -> Text:
-    """Give a cell as it is: rich would take brackets for markup, and `:cd:` for an emoji."""
-    return Text(_encodable(shown(value)), overflow="fold")
-
-
-def _encodable(text: str) -> str:
-    """Give the text as the terminal will have it, so that columns are as wide as what is in them."""
-    encoding = sys.stdout.encoding or "ascii"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+            sys.stdout.write(encodable(f"-[ {number} ]-\n{'host':{width}} | {shown(item['host']['hostname'])}\n"))
+            for title, name in zip(titles, columns, strict=True):
+                sys.stdout.write(encodable(f"{shown(title):{width}} | {shown(row.get(name, ''))}\n"))
 
 
 WRITERS: dict[str, type[NdjsonWriter | CsvWriter]] = {"table": TableWriter, "csv": CsvWriter, "ndjson": NdjsonWriter}

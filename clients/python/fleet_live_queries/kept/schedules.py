@@ -41,9 +41,12 @@ class Schedules:
 
     def make_so(self, name: str, wanted: list[Members]) -> None:
         """Let a query have these. What is there is changed before anything is made or deleted. Raise FleetError."""
-        there = {_spelt(one): number for number, one in self._kept[name]}
-        left = [one for one in wanted if there.pop(_spelt(one), None) is None]
-        for number in there.values():
+        there, left = list(self._kept[name]), []
+        for one in wanted:
+            same = next((kept for kept in there if _spelt(kept[1]) == _spelt(one)), None)
+            left += [one] if same is None else []
+            there = [kept for kept in there if kept is not same]
+        for number, _ in there:
             if left:
                 self._api.order("PATCH", f"{ADDRESS}{number}/", left.pop(0))
             else:

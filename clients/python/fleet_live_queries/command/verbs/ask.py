@@ -1,6 +1,7 @@
 """`live "SELECT …"`: launch and follow; what `live` does with words that are no verb."""
 
 import argparse
+from collections.abc import Sequence
 
 from fleet_live_queries import verbs as steps
 from fleet_live_queries.client import Campaign
@@ -11,6 +12,8 @@ from fleet_live_queries.command.writers import WRITERS
 from fleet_live_queries.errors import BadInputError
 
 HELP = "Ask hosts a question in SQL, and follow: rows on stdout, progress on stderr."
+OF_A_LAUNCH = (*targets.OPTIONS, "canary", "then", "timeout", "name", "reason", "force")  # a rerun goes as its parent
+TIMEOUT = 60  # seconds
 NO_HOSTS = "no host has enrolled yet: `manage.py osquery_flags` on the server writes what an agent needs to join"
 
 
@@ -20,13 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--query", metavar="NAME", help="a saved query, instead of SQL")
     parser.add_argument("--rerun", type=int, metavar="ID", help="ask the silent hosts of a campaign again, or --states")
-    parser.add_argument("--states", default=",".join(steps.SILENT_STATES), help="of --rerun (default: %(default)s)")
+    parser.add_argument("--states", help=f"of --rerun (default: {','.join(steps.SILENT_STATES)})")
     targets.arguments(parser)
     parser.add_argument("--canary", metavar="N|P%", help="so many hosts go first, the others by steps after them")
-    parser.add_argument("--then", choices=("auto", "ask"), default="auto", help="after the canary (default: auto)")
+    parser.add_argument("--then", choices=("auto", "ask"), help="after the canary (default: auto)")
     parser.add_argument("--until", default="all", metavar="all|online|N%", help="stop when so many have ended")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds (default 60)")
-    parser.add_argument("--name", default="", help="of the campaign")
+    parser.add_argument("--timeout", type=int, help=f"seconds (default {TIMEOUT})")
+    parser.add_argument("--name", help="of the campaign")
     parser.add_argument("--reason", help="why it is asked, for the audit and for who approves")
     parser.add_argument("--force", action="store_true", help="ask hosts whose known tables speak against it too")
     parser.add_argument(
@@ -57,28 +60,40 @@ def _check(options: argparse.Namespace) -> None:
     given = [name for name in ("sql", "query", "rerun") if getattr(options, name) is not None]
     if len(given) != 1:
         raise BadInputError('give one question: live "SELECT …", --query NAME or --rerun ID')
+    _check_what_belongs_together(options)
     if options.until not in ("all", "online"):
         read = targets.part(options.until, "--until")
         if "percent" not in read:
             raise BadInputError(f"--until {options.until!r} is none of all, online, or a part as 90%")
 
 
+def _check_what_belongs_together(options: argparse.Namespace) -> None:
+    """Raise BadInputError for an option that would change nothing."""
+    idle = [f"--{name}" for name in OF_A_LAUNCH if getattr(options, name) not in (None, False, [])]
+    if options.rerun is not None and idle:
+        raise BadInputError(f"{', '.join(idle)}: not with --rerun, which asks hosts of that campaign as it asked them")
+    if options.states is not None and options.rerun is None:
+        raise BadInputError("--states is of --rerun ID: it says which hosts of that campaign are asked again")
+    if options.then is not None and options.canary is None:
+        raise BadInputError("--then is of --canary: it says what follows the hosts that go first")
+
+
 def _launched(context: Context) -> Campaign:
     options, client = context.options, context.client
     if options.rerun is not None:
-        return client.campaign(options.rerun).rerun(targets.names(options.states))
+        return client.campaign(options.rerun).rerun(_states(options))
     told = targets.target(options)
     rollout = None
     if options.canary is not None:
-        rollout = {"canary": targets.part(options.canary, "--canary"), "then": options.then}
+        rollout = {"canary": targets.part(options.canary, "--canary"), "then": options.then or "auto"}
     query = int(client.run(steps.query_named(options.query))["id"]) if options.query else None
     try:
         return client.ask(
             options.sql,
             **told,
             query=query,
-            timeout=options.timeout,
-            name=options.name,
+            timeout=TIMEOUT if options.timeout is None else options.timeout,
+            name=options.name or "",
             reason=options.reason,
             rollout=rollout,
             force=options.force or None,
@@ -87,3 +102,7 @@ def _launched(context: Context) -> Campaign:
         if client.get("hosts/", limit=1)["count"] == 0:
             context.say(NO_HOSTS)
         raise
+
+
+def _states(options: argparse.Namespace) -> Sequence[str]:
+    return steps.SILENT_STATES if options.states is None else targets.names(options.states)

@@ -8,6 +8,7 @@ from fleet_live_queries.command.context import Context
 from fleet_live_queries.command.numbers import campaign_number
 from fleet_live_queries.command.terminal import write
 from fleet_live_queries.command.writers import WRITERS
+from fleet_live_queries.spreadsheets import beside
 from fleet_live_queries.steps import Patience
 
 NAME, HELP = "diff", "Compare the answers of two campaigns, the earlier one first."
@@ -49,7 +50,8 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
         page = context.client.run(
             steps.get(path, {**asked, "offset": offset}, Patience(ASKED_FOR), steps.ANALYSIS_SECONDS)
         )
-        names = [*(("change", "hosts") if options.groups else ("host", "change", "")), *page["columns"]]
+        ours = ("change", "hosts") if options.groups else ("host", "change", "only")
+        names = [*ours, *beside(ours, page["columns"])]
         for item in page["results"]:
             lines += _group(item, page["columns"]) if options.groups else _host(item, page["columns"])
         offset += len(page["results"])
@@ -59,8 +61,8 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
 
 def _host(item: dict[str, Any], columns: list[str]) -> list[list[Any]]:
     before = [item["host"]["hostname"], item["change"]]
-    rows = [("-", row) for row in item["removed"]] + [("+", row) for row in item["added"]]
-    return [[*before, sign, *(row.get(name, "") for name in columns)] for sign, row in rows or [("", {})]]
+    rows = [("there", row) for row in item["removed"]] + [("here", row) for row in item["added"]]
+    return [[*before, only, *(row.get(name, "") for name in columns)] for only, row in rows or [("", {})]]
 
 
 def _group(item: dict[str, Any], columns: list[str]) -> list[list[Any]]:

@@ -22,10 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context) -> int:
     """Write it: whole, or not at all where it goes to a file."""
     options = context.options
+    _check(options)
     pieces = context.client.campaign(options.id).export(options.format)
     if options.output is None:
-        if sys.stdout.isatty():
-            raise BadInputError(f"say where to: --output FILE, or `live export {options.id} > FILE`")
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
@@ -40,3 +39,11 @@ def run(context: Context) -> int:
         beside.unlink(missing_ok=True)
     context.say(f"{place.stat().st_size} bytes: {place}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise BadInputError where there is nowhere to write to, before anything is asked for."""
+    if options.output is None and sys.stdout.isatty():
+        raise BadInputError(f"say where to: --output FILE, or `live export {options.id} > FILE`")
+    if options.output is not None and (not Path(options.output).name or Path(options.output).is_dir()):
+        raise BadInputError(f"--output {options.output!r} is not the name of a file")

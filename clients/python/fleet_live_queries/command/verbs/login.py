@@ -7,6 +7,7 @@ import sys
 
 from fleet_live_queries.client import Client
 from fleet_live_queries.command import profiles
+from fleet_live_queries.command.arguments import told
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.errors import BadInputError, FleetError, NotSignedInError
 
@@ -26,7 +27,7 @@ def run(context: Context) -> int:
             found = profiles.profile(name)
             sys.stdout.write(f"{name}\t{found.url}\n")
         return 0
-    kept = _told(options)
+    kept = _asked_for(options)
     with Client(kept.url, kept.token, ca=kept.ca, tell=context.say) as client:
         try:
             client.get("campaigns/", limit=1)
@@ -36,16 +37,18 @@ def run(context: Context) -> int:
             if error.status != 403:
                 raise
             context.say(f"the token is taken, and may not look at campaigns: {error}")
-    name = options.profile or profiles.DEFAULT
+    usual = os.environ.get("FLEET_PROFILE") or profiles.DEFAULT
+    name = options.profile or usual
     place = profiles.keep(name, kept)
-    context.say(f"profile {name} is kept in {place}; {kept.url} is asked from now on")
+    is_asked = name == usual and os.environ.get("FLEET_URL", kept.url) == kept.url
+    context.say(f"profile {name} is kept in {place}" + (f"; {kept.url} is asked from now on" if is_asked else ""))
     return 0
 
 
-def _told(options: argparse.Namespace) -> profiles.Profile:
-    url = options.url or os.environ.get("FLEET_URL") or _ask("address of the server (https://…): ", secret=False)
-    token = options.token or os.environ.get("FLEET_TOKEN") or _ask("token: ", secret=True)
-    ca = options.ca if options.ca is not None else os.environ.get("FLEET_CA", "")
+def _asked_for(options: argparse.Namespace) -> profiles.Profile:
+    url = told(options, "url") or _ask("address of the server (https://…): ", secret=False)
+    token = told(options, "token") or _ask("token: ", secret=True)
+    ca = told(options, "ca")
     if not url or not token:
         raise BadInputError("an address and a token are needed: --url, and the token on stdin or by FLEET_TOKEN")
     return profiles.Profile(url, token, os.path.abspath(ca) if ca else "")

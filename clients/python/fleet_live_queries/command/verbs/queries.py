@@ -44,6 +44,8 @@ def run(context: Context) -> int:
         raise BadInputError(f"{options.what} takes one folder, not {len(options.paths)}")
     if options.prune and options.what not in ("pull", "push"):
         raise BadInputError(f"--prune is for pull and push, not for {options.what}")
+    if options.dry_run and options.what == "diff":
+        raise BadInputError("--dry-run is for pull, push and import: diff changes nothing")
     if (options.replace or options.into) and options.what != "import":
         raise BadInputError(f"--replace and --into are for import, not for {options.what}")
     return WHAT[options.what](context)
