@@ -90,12 +90,27 @@ class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
     ended_at = Moment(source="campaign.ended_at", allow_null=True, help_text="when it ended; null = it goes on")
     before = serializers.IntegerField(source="before_id", allow_null=True, help_text="the run it is compared with")
     compared_at = Moment(allow_null=True, help_text="when it was compared; null = it was not")
-    changes = serializers.ListField(child=serializers.CharField(), help_text="as: 3 hosts newly gave port=4444")
+    changes = serializers.ListField(
+        child=serializers.CharField(), help_text="as: 3 hosts newly gave port=4444; none are told of a partial run"
+    )
+    partial = serializers.BooleanField(  # type: ignore[assignment]  # named as in messages of hooks
+        source="campaign.is_partial", help_text="it is over hosts beyond yours too"
+    )
     problem = serializers.CharField(help_text="why it could not be compared")
 
     class Meta:
         model = ScheduledRun
-        fields = ("campaign", "status", "created_at", "ended_at", "before", "compared_at", "changes", "problem")
+        fields = (
+            "campaign",
+            "status",
+            "created_at",
+            "ended_at",
+            "before",
+            "compared_at",
+            "changes",
+            "partial",
+            "problem",
+        )
         read_only_fields = fields
 
     example: ClassVar = {
@@ -106,6 +121,7 @@ class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
         "before": 11,
         "compared_at": "2026-01-31T08:10:01.000Z",
         "changes": ["3 hosts newly gave port=4444"],
+        "partial": False,
         "problem": "",
     }
 

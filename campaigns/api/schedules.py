@@ -16,7 +16,7 @@ from campaigns.answers.audit import note_read
 from campaigns.api.schedule_serializers import LaunchedRunSerializer, RunSerializer, ScheduleSerializer
 from campaigns.hooks import rights
 from campaigns.people.roles import LAUNCH, may_launch_something
-from campaigns.recurring import keeping, running
+from campaigns.recurring import keeping, running, showing
 from campaigns.recurring.models import Schedule
 from fleet.api import NoMembers, refuse_body
 from fleet.described import refused
@@ -115,4 +115,5 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
         """Give its runs, newest first, each with what changed since the one before."""
         page: Any = self.paginate_queryset(cast(Any, self.get_object().runs.select_related("campaign")))
         note_read(f"schedule {pk}", "runs", request)  # what changed is told with values that hosts gave
-        return self.get_paginated_response(RunSerializer(page, many=True).data)
+        seen = showing.seen_by(page, cast(User, request.user))
+        return self.get_paginated_response(RunSerializer(seen, many=True).data)

@@ -11,13 +11,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from agents.models import Label
-from campaigns.answers import sight
 from campaigns.answers.audit import note_read
 from campaigns.console.access import needs_one_of, needs_to_launch, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Query
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, SEE_QUERIES, may_launch_something
-from campaigns.recurring import keeping, running
+from campaigns.recurring import keeping, running, showing
 from campaigns.recurring.models import Schedule
 from fleet.errors import FleetError
 
@@ -167,8 +166,7 @@ def _show(request: HttpRequest, shown: Schedule, form: ScheduleForm, status: int
     user = user_of(request)
     note_read(f"schedule {shown.pk}", "page", request)  # what changed is told with values that hosts gave
     page = page_of(shown.runs.select_related("campaign"), request)
-    for run in page:
-        run.campaign = sight.seen_by(run.campaign, user)
+    page.object_list = showing.seen_by(page, user)
     context = {
         "schedule": shown,
         "form": form,

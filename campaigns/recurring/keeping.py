@@ -51,6 +51,7 @@ def make(schedule: Schedule, by: User) -> Schedule:
         raise BadInputError(f"you have {MOST_SCHEDULES} schedules, which is the most one may have: delete one first")
     schedule.owner = by
     check(schedule, by)
+    _accept(schedule)
     _plan(schedule)
     note("schedule.made", by=by, subject=f"schedule {schedule.pk}", **_said(schedule))
     return schedule
@@ -58,13 +59,18 @@ def make(schedule: Schedule, by: User) -> Schedule:
 
 @transaction.atomic
 def change(schedule: Schedule, values: dict[str, Any], by: User) -> Schedule:
-    """Change one's own. Raise BadInputError or ForbiddenError."""
+    """Change one's own. Raise BadInputError or ForbiddenError.
+
+    The SQL of its query, and that it was stopped, are accepted by who names the query or enables it, not in passing.
+    """
     schedule = _locked(schedule)
     _check_owner(schedule, by)
     was = _said(schedule)
     for name, value in values.items():
         setattr(schedule, name, value)
     check(schedule, by)
+    if "query" in values or values.get("enabled"):
+        _accept(schedule)
     _plan(schedule)
     note("schedule.changed", by=by, subject=f"schedule {schedule.pk}", was=was, to=_said(schedule))
     return schedule
@@ -77,6 +83,7 @@ def enable(schedule: Schedule, by: User) -> Schedule:
     _check_owner(schedule, by)
     schedule.enabled = True
     check(schedule, by)
+    _accept(schedule)
     _plan(schedule)
     note("schedule.enabled", by=by, subject=f"schedule {schedule.pk}", sql=schedule.sql)
     return schedule
@@ -115,8 +122,11 @@ def _locked(schedule: Schedule) -> Schedule:
     return Schedule.objects.select_for_update(of=["self"]).select_related("owner", "query").get(pk=schedule.pk)
 
 
-def _plan(schedule: Schedule) -> None:
+def _accept(schedule: Schedule) -> None:
     schedule.sql, schedule.stopped_reason = schedule.query.sql, ""
+
+
+def _plan(schedule: Schedule) -> None:
     schedule.last_problem, schedule.last_problem_at = "", None
     schedule.next_at = schedule.next_after(timezone.now()) if schedule.enabled else None
     schedule.save()
