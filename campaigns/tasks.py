@@ -98,8 +98,20 @@ def send_to_hook(hook_id: int, lease: int) -> None:
 
 @shared_task(name="campaigns.recur")
 def recur() -> None:
-    """Launch what schedules are due, and compare what ended."""
+    """Launch what schedules are due."""
     recurring.step()
+
+
+@shared_task(name="campaigns.compare_runs")
+def compare_runs() -> None:
+    """Compare what schedules launched and ended."""
+    recurring.compare_ended()
+
+
+@shared_task(name="campaigns.let_runs_go")
+def let_runs_go() -> None:
+    """Delete runs beyond what their schedules keep."""
+    recurring.let_go()
 
 
 @shared_task(name="campaigns.carry")

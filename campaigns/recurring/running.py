@@ -1,7 +1,8 @@
-"""The step that launches what is due, compares what ended, and lets old runs go. It may run twice at once.
+"""The steps that launch what is due, compare what ended, and let old runs go. Each may run twice at once.
 
 Each schedule is looked at under the lock of its row. A time that was missed, since nothing ran or the run before is
-still going, is not made up for.
+still going, is not made up for. Comparing may take minutes: it has a queue apart from launches, and one does it at a
+time.
 """
 
 import logging
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
 from django.http import Http404
 from django.utils import timezone
 
@@ -31,18 +33,29 @@ from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenErro
 logger = logging.getLogger(__name__)
 
 RUN_SECONDS = 20.0  # of one step: the next one goes on
-GONE_AT_ONCE = 5  # old runs deleted in one step
+GONE_AT_ONCE = 20  # old runs of one schedule deleted in one step
 
 
 def step() -> None:
-    """Do what is due."""
+    """Launch what is due."""
     until = time.monotonic() + RUN_SECONDS
     now = timezone.now()
     due = Schedule.objects.filter(enabled=True, next_at__lte=now).order_by("next_at").values_list("pk", flat=True)
     _each(list(due), run_due, until)
+
+
+def compare_ended() -> None:
+    """Compare the runs that ended."""
+    until = time.monotonic() + RUN_SECONDS
     ended = ScheduledRun.objects.filter(compared_at=None, campaign__status__in=OVER).order_by("pk")
     _each(list(ended.values_list("pk", flat=True)), compare, until)
-    let_go()
+
+
+def let_go() -> None:
+    """Delete runs beyond what their schedules keep; those with the most first."""
+    over = Count("runs", filter=Q(runs__campaign__status__in=OVER, runs__campaign__pinned=False)) - F("runs_kept")
+    found = Schedule.objects.annotate(over=over).filter(over__gt=0).order_by("-over", "pk")
+    _each(list(found.values_list("pk", flat=True)), let_go_of, time.monotonic() + RUN_SECONDS)
 
 
 def _each(ids: list[int], do: Callable[[int], object], until: float) -> None:
@@ -90,6 +103,8 @@ def run_now(schedule: Schedule, by: User) -> Campaign:
         if going := _still_going(taken):
             raise ConflictError(f"campaign {going.pk}, a run of schedule {taken.pk}, is still going: stop it, or wait")
         keeping.check(taken, by)
+        if objection := _objection(taken):
+            raise ConflictError(f"schedule {taken.pk} does not run: {objection}")
         campaign = _launch(taken, by)
         note("schedule.run", by=by, subject=f"schedule {taken.pk}", campaign=campaign.pk)
     return campaign
@@ -182,9 +197,18 @@ def _problem(schedule: Schedule, sentence: str, now: datetime) -> None:
 # --- comparing -------------------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def compare(run_id: int) -> None:
-    """Compare a run that ended with the last one before it that was answered; tell hooks when something changed."""
-    run = ScheduledRun.objects.select_related("campaign", "schedule__owner").get(pk=run_id)
+    """Compare a run that ended with the last one before it that was answered; tell hooks when something changed.
+
+    One is compared at a time, under a lock that no row bears: whoever deletes a run or its schedule does not wait.
+    """
+    if not _is_alone():
+        return
+    runs = ScheduledRun.objects.select_related("campaign", "schedule__owner")
+    run = runs.filter(pk=run_id, compared_at=None).first()
+    if run is None:
+        return
     before = _answered_before(run)
     told, problem = [], ""
     if before is not None and run.schedule is not None and run.campaign.count_answered:
@@ -194,11 +218,15 @@ def compare(run_id: int) -> None:
             return  # others ask now: the next step tries again
         except (FleetError, Http404) as error:
             problem = getattr(error, "sentence", "") or "its owner may not look at both runs"
-    with transaction.atomic():
-        now = timezone.now()
-        fields = {"compared_at": now, "before": before, "changes": told, "problem": problem}
-        if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and told:
-            _tell(run.campaign, before, told)
+    fields = {"compared_at": timezone.now(), "before": before, "changes": told, "problem": problem}
+    if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and told:
+        _tell(run.campaign, before, told)
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('campaigns.recurring.compare'))")
+        return bool(cursor.fetchone()[0])
 
 
 def _answered_before(run: ScheduledRun) -> Campaign | None:
@@ -217,17 +245,14 @@ def _tell(campaign: Campaign, before: Campaign | None, told: list[str]) -> None:
 # --- what is kept ----------------------------------------------------------------------------------------------
 
 
-def let_go() -> None:
-    """Delete a few runs beyond what their schedule keeps; one that may get late answers, or is pinned, stays."""
-    gone = 0
-    for schedule in Schedule.objects.all():
-        old = schedule.runs.filter(campaign__status__in=OVER, campaign__pinned=False).order_by("-campaign_id")
-        for campaign_id in list(old.values_list("campaign_id", flat=True)[schedule.runs_kept :])[::-1]:
-            if gone == GONE_AT_ONCE:
-                return
-            try:
-                retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {schedule.runs_kept} runs")
-            except FleetError as error:
-                logger.debug("run kept campaign=%s reason=%s", campaign_id, error.sentence)
-                break  # the younger ones are no older
-            gone += 1
+def let_go_of(schedule_id: int) -> None:
+    """Delete a few runs beyond what a schedule keeps; one that may get late answers, or is pinned, stays."""
+    schedule = Schedule.objects.get(pk=schedule_id)
+    old = schedule.runs.filter(campaign__status__in=OVER, campaign__pinned=False).order_by("-campaign_id")
+    beyond = list(old.values_list("campaign_id", flat=True)[schedule.runs_kept :])
+    for campaign_id in beyond[::-1][:GONE_AT_ONCE]:
+        try:
+            retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {schedule.runs_kept} runs")
+        except FleetError as error:
+            logger.debug("run kept campaign=%s reason=%s", campaign_id, error.sentence)
+            return  # the younger ones are no older

@@ -30,8 +30,10 @@ QUEUES = {
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
     "campaigns.archive": "live",  # a million rows take seconds, which no end of a campaign may wait for
-    "campaigns.recur": "live",  # launching and comparing may take seconds, which no end of a campaign may wait for
+    "campaigns.recur": "live",  # launching may take seconds, which no end of a campaign may wait for
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
+    "campaigns.compare_runs": "hooks",  # comparing may take minutes, for which no launch may wait
+    "campaigns.let_runs_go": "hooks",
     "hooks.tell": "hooks",
     "hooks.check_rights": "hooks",
     "campaigns.carry": "hooks",  # as hooks: its destination may be slow, and keeps a thread of the messenger alone
@@ -74,6 +76,8 @@ CELERY_BEAT_SCHEDULE = {
     "forget": _every(60.0, "campaigns.forget"),
     "forward-audit": _every(1.0, "audit.forward"),
     "recur": _every(2.0, "campaigns.recur"),
+    "compare-runs": _every(2.0, "campaigns.compare_runs"),
+    "let-runs-go": _every(60.0, "campaigns.let_runs_go"),
     "tell-hooks": _every(1.0, "hooks.tell"),
     "check-rights-of-hooks": _every(60.0, "hooks.check_rights"),
     "keep-audit": _every(10.0, "campaigns.keep_audit"),

@@ -1,15 +1,19 @@
 """Recurring questions by the API and the pages."""
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from agents.models import Label
 from campaigns.models import Campaign, Query
-from campaigns.recurring.models import Schedule
+from campaigns.people.scopes import Scope
+from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.tokens import ApiToken, Wanted
 from fleet.audit.models import AuditEvent
-from tests.factories import make_host, make_label, make_person
+from tests.factories import end, make_campaign, make_host, make_label, make_person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
@@ -128,3 +132,39 @@ def test_others_look_and_do_not_run_it(owner: User, query: Query, client: Client
     assert not Campaign.objects.exists()
     schedule.refresh_from_db()
     assert not schedule.enabled
+
+
+def test_an_owner_who_sees_less_by_now_is_told_no_values_of_hosts_beyond(
+    owner: User, query: Query, client: Client
+) -> None:
+    inside, outside = make_host(), make_host()
+    schedule = Schedule.objects.create(query=query, owner=owner, every=60, target={"all": True}, sql=query.sql)
+    runs = [end(make_campaign(inside, outside, by=owner)) for _ in range(2)]
+    small = end(make_campaign(inside, by=owner))
+    ScheduledRun.objects.create(schedule=schedule, campaign=runs[0])
+    for campaign, told in ((runs[1], "1 host newly gave port=4444"), (small, "1 host newly gave port=22")):
+        ScheduledRun.objects.create(
+            schedule=schedule, campaign=campaign, before=runs[0], compared_at=timezone.now(), changes=[told]
+        )
+    Campaign.objects.update(columns=["port"])
+    address, page = f"/api/v1/schedules/{schedule.pk}/runs/", f"/schedules/{schedule.pk}/"
+
+    client.force_login(owner)
+    before = client.get(page).content.decode() + client.get(address, **bearer(owner)).content.decode()
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team).labels.add(make_label("berlin", inside))
+    owner.groups.add(team)
+    shown = client.get(page).content.decode()
+    with CaptureQueriesContext(connection) as asked:
+        told = client.get(address, **bearer(owner)).json()["results"]
+
+    assert before.count("port=4444") == 2
+    assert "port=4444" not in shown
+    assert "port=22" in shown
+    assert "beyond your scope too" in shown
+    assert [(one["changes"], one["partial"]) for one in told] == [
+        (["1 host newly gave port=22"], False),
+        ([], True),
+        ([], True),
+    ]
+    assert not any("jsonb_array_elements" in one["sql"] for one in asked.captured_queries)

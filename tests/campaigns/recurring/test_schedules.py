@@ -1,6 +1,7 @@
 """Recurring questions: when they run, with whose rights, what is not doubled, what changed since the run before."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.models import Host
@@ -229,6 +232,31 @@ def test_a_schedule_whose_owner_may_no_more_stops_and_says_so(
         assert keeping.enable(schedule, owner).enabled
 
 
+@pytest.mark.parametrize("values", [{"runs_kept": 7}, {"enabled": True}, {"query": None}])
+def test_sql_that_somebody_else_changed_is_accepted_by_a_word_and_not_by_any_change(
+    make: Callable[..., Schedule], owner: User, values: dict[str, Any]
+) -> None:
+    make_host()
+    schedule = make()
+    Query.objects.update(sql="SELECT 2 AS port")
+    schedule.query.refresh_from_db()
+    with pytest.raises(ConflictError, match="was changed since"):
+        running.run_now(schedule, owner)
+    let_be_due(schedule)
+    running.step()
+
+    changed = keeping.change(schedule, {**values, **({"query": schedule.query} if "query" in values else {})}, owner)
+
+    accepted = "runs_kept" not in values
+    assert (changed.sql == "SELECT 2 AS port", changed.stopped_reason == "") == (accepted, accepted)
+    if accepted:
+        assert running.run_now(schedule, owner).sql == "SELECT 2 AS port"
+    else:
+        with pytest.raises(ConflictError, match="was changed since"):
+            running.run_now(schedule, owner)
+        assert not Campaign.objects.exists()
+
+
 def test_what_holds_a_launch_holds_a_run(make: Callable[..., Schedule], owner: User, settings: Any) -> None:
     make_host()
     schedule = make()
@@ -268,12 +296,12 @@ def test_what_changed_since_the_run_before_is_a_sentence_and_an_event(
     hook = Hook.objects.create(owner=User.objects.get(pk=owner.pk), name="x", address="https://192.0.2.1/", secret="a")
 
     first = answered(schedule, {host: ports(22, 80) for host in hosts} | {away: ports(22)})
-    running.step()
+    running.compare_ended()
     same = answered(schedule, {host: ports(80, 22) for host in hosts})
-    running.step()
+    running.compare_ended()
     second = answered(schedule, {host: ports(22, 4444) for host in hosts[:3]} | {hosts[3]: ports(22, 80)})
     HookEvent.objects.all().delete()
-    running.step()
+    running.compare_ended()
 
     runs = {one.campaign_id: one for one in ScheduledRun.objects.all()}
     assert (runs[first.pk].before, runs[first.pk].changes) == (None, [])
@@ -304,6 +332,50 @@ def test_columns_that_differ_on_every_host_by_themselves_are_no_change_and_moved
     assert "6 hosts newly gave pid=1, name=a, port=2" in told
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_who_compare_at_once_compare_once_and_deleting_does_not_wait_for_them(
+    make: Callable[..., Schedule], owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    schedule = make()
+    answered(schedule, {host: ports(22)})
+    running.compare_ended()
+    answered(schedule, {host: ports(80)})
+    compared: list[int] = []
+    begun, deleted = threading.Event(), threading.Event()
+
+    def slowly(now: Campaign, *_: Any) -> list[str]:
+        compared.append(now.pk)
+        begun.set()
+        assert deleted.wait(30)
+        return ["told"]
+
+    def elsewhere() -> None:
+        running.compare_ended()
+        connection.close()
+
+    monkeypatch.setattr(changes, "sentences", slowly)
+    first = threading.Thread(target=elsewhere)
+    first.start()
+    assert begun.wait(30)
+    running.compare_ended()
+    keeping.drop(schedule, owner)
+    deleted.set()
+    first.join()
+
+    assert len(compared) == 1
+    assert ScheduledRun.objects.get(campaign=compared[0]).changes == ["told"]
+
+
+def test_schedules_that_keep_their_runs_cost_nothing(make: Callable[..., Schedule]) -> None:
+    make(), make()
+
+    with CaptureQueriesContext(connection) as asked:
+        running.let_go()
+
+    assert len(asked) == 1
+
+
 def test_runs_beyond_those_that_are_kept_go_when_they_get_no_late_answers_any_more(
     make: Callable[..., Schedule],
 ) -> None:
@@ -312,6 +384,6 @@ def test_runs_beyond_those_that_are_kept_go_when_they_get_no_late_answers_any_mo
     campaigns = [end(run(schedule), ago=timedelta(days=number)) for number in (3, 2, 0)]
     Campaign.objects.filter(pk=campaigns[1].pk).update(pinned=True)
 
-    running.step()
+    running.let_go()
 
     assert list(Campaign.objects.order_by("pk").values_list("pk", flat=True)) == [campaigns[1].pk, campaigns[2].pk]
