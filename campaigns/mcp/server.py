@@ -20,6 +20,7 @@ from campaigns.mcp import shapes
 from campaigns.mcp.callers import IN_SCOPE, Caller
 from campaigns.mcp.tools import TOOLS, UNTRUSTED, Tool
 from fleet.audit import note
+from fleet.audit.cleaning import cleaned, shortened
 from fleet.audit.requests import serving
 from fleet.errors import BadInputError
 from fleet.refusals import error_response
@@ -31,6 +32,8 @@ INSTRUCTIONS = (
     "Ask a fleet of machines questions in osquery's SQL and look at what they answered. Look up tables first, estimate,"
     f" then launch with a reason, follow, and read groups before rows. {UNTRUSTED}"
 )
+MOST_NOTED_BYTES = 64 * 2**10  # of the arguments of a call, in the audit: as much as SQL may have
+MOST_NAME, MOST_SENTENCE = 100, 2_000  # characters there, of what names a tool and says why it was refused
 FAILED = "the server failed to answer this; its log says why"
 
 
@@ -57,11 +60,11 @@ async def _call(context: Any, params: CallToolRequestParams) -> CallToolResult:
     caller, arguments = Caller(context.request.scope[IN_SCOPE]), params.arguments or {}
     with serving(caller.request):
         try:
-            await _note(caller, "tool.called", params.name, arguments)
+            await _note(caller, "tool.called", params, arguments=_kept(arguments))
             return _answer(await _run(caller, params.name, arguments))
         except Exception as error:
             sentence = _sentence(error)
-            await _note(caller, "tool.refused", params.name, arguments, sentence=sentence)
+            await _note(caller, "tool.refused", params, sentence=shortened(sentence, MOST_SENTENCE))
             return CallToolResult(content=[TextContent(text=sentence)], is_error=True)
 
 
@@ -91,12 +94,19 @@ def _sentence(error: Exception) -> str:
     return str(refusal.data["error"])
 
 
-async def _note(caller: Caller, action: str, name: str, arguments: dict[str, Any], **more: str) -> None:
+async def _note(caller: Caller, action: str, params: CallToolRequestParams, **more: Any) -> None:
     """Note a call before it is made: what cannot be noted is not done."""
-    campaign = arguments.get("campaign")
-    subject = f"campaign {campaign}" if isinstance(campaign, int) else f"tool {name}"
-    told = {"tool": name, "arguments": arguments, **more}
+    campaign = (params.arguments or {}).get("campaign")
+    subject = f"campaign {campaign}" if isinstance(campaign, int) else f"tool {params.name}"
+    told = {"tool": shortened(params.name, MOST_NAME), **more}
     await database_sync_to_async(note)(action, by=caller.user, subject=subject, request=caller.request, **told)
+
+
+def _kept(arguments: dict[str, Any]) -> Any:
+    """Give the arguments for the audit, which keeps them for good before anybody looked at them: as JSON, cut."""
+    clean = cleaned(arguments)
+    text = json.dumps(clean, ensure_ascii=False).encode()
+    return clean if len(text) <= MOST_NOTED_BYTES else text[:MOST_NOTED_BYTES].decode("utf-8", "ignore") + "…"
 
 
 _server: Server[Any] = Server(NAME, version=VERSION, instructions=INSTRUCTIONS, on_list_tools=_list, on_call_tool=_call)

@@ -211,6 +211,21 @@ async def test_every_call_is_in_the_audit_without_what_hosts_answered(world: Wor
     assert [line.subject for line in read] == [f"campaign {world.over.pk}"]
 
 
+async def test_the_audit_keeps_a_beginning_of_large_arguments_once(world: World, connect: Connect) -> None:
+    token, large = await sync_to_async(world.token)(), 200_000
+
+    async with connect(token) as client:
+        await told(client, "rows", campaign=world.over.pk, colour="ü" * large)
+        await told(client, "y" * large, a=1)
+    found = await lines(action__startswith="tool.")
+
+    kept = found[0].details["arguments"]
+    assert kept.startswith(f'{{"campaign": {world.over.pk}, "colour": "üü')
+    assert 65_000 < len(kept.encode()) < 65_600
+    assert [sorted(line.details) for line in found] == [["arguments", "tool"], ["sentence", "tool"]] * 2
+    assert all(len(json.dumps(line.details, ensure_ascii=False)) < 5_000 for line in found[1:])
+
+
 # --- who may ---------------------------------------------------------------------------------------------------
 
 
