@@ -1,5 +1,6 @@
 """Where answers may be carried: each takes a batch of lines, and has it for good when the call returns."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,12 @@ import redis
 from django.conf import settings
 
 from agents.board import keyspace
+from fleet import posts
 from fleet.whole_lines import appended
 
 Send = Callable[[Sequence[bytes]], None]
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0  # of each wait for a Redis
+POST_SECONDS = 30.0  # of a whole post, within a transaction
 MOST_ENTRIES = 1_000_000  # in a stream that nobody reads: then it waits here, where it is safe
 FORMS = "file:///path/of.ndjson, redis://host:port/db#stream, http://host/path or https://host/path"
 
@@ -76,21 +79,30 @@ def _stream(sink: str, key: str) -> Iterator[Send]:
 
 @contextmanager
 def _http(sink: str) -> Iterator[Send]:
-    """Post each batch as NDJSON; what is not answered by 2xx was not taken. Redirects are not followed."""
-    headers = {"content-type": "application/x-ndjson", "user-agent": "fleet-live-queries"}
-    if settings.ANSWERS_SINK_TOKEN:
-        headers["authorization"] = f"Bearer {settings.ANSWERS_SINK_TOKEN}"
-    with httpx.Client(timeout=TIMEOUT_SECONDS, headers=headers) as client:
+    """Post each batch as NDJSON; what is not answered by 2xx in time was not taken. Redirects are not followed."""
+    try:
+        url = httpx.URL(sink)
+    except httpx.InvalidURL as error:
+        raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is no URL: {error}") from error
+    headers = {"content-type": "application/x-ndjson", "user-agent": "fleet-live-queries", **_authorization(url)}
 
-        def send(lines: Sequence[bytes]) -> None:
-            try:
-                told = client.post(sink, content=b"".join(line + b"\n" for line in lines))
-            except httpx.HTTPError as error:
-                raise SinkError(f"{type(error).__name__}: {error}") from error
-            if not told.is_success:
-                raise SinkError(f"the receiver answered {told.status_code}: {told.text[:200]}")
-
+    def send(lines: Sequence[bytes]) -> None:
         try:
-            yield send
-        except httpx.InvalidURL as error:
-            raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is no URL: {error}") from error
+            status, told = posts.post(url, b"".join(line + b"\n" for line in lines), headers, POST_SECONDS)
+        except posts.TIMEOUTS as error:
+            raise SinkError(f"the receiver did not take it within {POST_SECONDS:g} seconds") from error
+        except posts.FAILURES as error:
+            raise SinkError(f"{type(error).__name__}: {error}") from error
+        if not 200 <= status < 300:
+            raise SinkError(f"the receiver answered {status}: {told[:200]}".replace("\0", ""))
+
+    yield send
+
+
+def _authorization(url: httpx.URL) -> dict[str, str]:
+    """Give the header that lets in: with the token, or the name and password of the address."""
+    if settings.ANSWERS_SINK_TOKEN:
+        return {"authorization": f"Bearer {settings.ANSWERS_SINK_TOKEN}"}
+    if url.username or url.password:
+        return {"authorization": f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"}
+    return {}

@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,51 @@ def test_a_receiver_that_is_down_is_said_by_figures_and_doctor_and_gets_everythi
     assert headers["authorization"] == "Bearer let me in"
     assert headers["content-type"] == "application/x-ndjson"
     assert [one.severity for one in processes() if "ANSWERS_SINK" in one.sentence] == [Severity.WELL]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "sentence"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx: ", b"y", "the receiver did not take it within 0.4 seconds"),
+        (b"HTTP/1.1 503 Busy\r\n\r\nlater\0", b"z" * 65_536, "the receiver answered 503: laterzzz"),
+    ],
+    ids=["drips for ever", "answers without end"],
+)
+def test_a_receiver_holds_up_nobody(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, first: bytes, then: bytes, sentence: str
+) -> None:
+    monkeypatch.setattr(destinations, "POST_SECONDS", 0.4 if "within" in sentence else 30.0)
+    answered(1)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.recv(65_536)
+                peer.sendall(first)
+                while not done.wait(0.01):
+                    peer.sendall(then)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        settings.ANSWERS_SINK = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        carrying.step()
+        done.set()
+        thread.join()
+
+    assert AnswersCarried.objects.get().last_error.startswith(sentence)
+    assert AnswersCarried.objects.get().result_id == 0
+
+
+def test_an_address_with_a_password_lets_in_by_it(settings: Any, there: Receiver) -> None:
+    settings.ANSWERS_SINK = there.address.replace("http://", "http://me:secret@")
+    campaign = answered(1)
+
+    carrying.step()
+
+    assert ids(posted(there)) == wanted(campaign)
+    assert there.came[0][0]["authorization"] == f"Basic {b64encode(b'me:secret').decode()}"
 
 
 def test_batches_are_of_limited_size(settings: Any, there: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
