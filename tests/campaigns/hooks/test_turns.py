@@ -1,5 +1,7 @@
 """Whose turn it is: one task sends to a hook, all of one receiver get theirs, and what changes meanwhile stands."""
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,10 +13,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from campaigns.hooks import keeping, sending, telling
+from campaigns.hooks import keeping, posting, sending, telling
 from campaigns.hooks.models import Delivery, Event, Hook, HookEvent
 from campaigns.hooks.posting import Outcome
 from campaigns.people.scopes import Scope
+from fleet.errors import BadInputError
 from tests.campaigns.hooks.conftest import RIGHTS
 from tests.campaigns.hooks.receiver import Receiver
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_person
@@ -195,3 +198,17 @@ def test_a_backlog_is_told_in_small_transactions_without_reading_rows(
     assert sum("pg_try_advisory" in text for text in texts) == 3
     assert not any("jsonb_array_elements" in text for text in texts)
     assert sum("auth_permission" in text and "user_id" in text for text in texts) <= 3 * 2
+
+
+def test_a_look_up_that_takes_long_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(posting, "WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
+
+    outcome = posting.post("http://receiver.example/", b"{}", {})
+    with pytest.raises(BadInputError, match="cannot be found: no answer within"):
+        posting.check_reachable("http://receiver.example/")
+    answered.set()
+
+    assert outcome.error.startswith("the host 'receiver.example' cannot be found: no answer within")
+    assert outcome.took_ms < 5_000
