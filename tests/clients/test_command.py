@@ -22,6 +22,7 @@ from fleet_live_queries.command import profiles, verbs
 from fleet_live_queries.command.arguments import parser_of
 from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.main import main
+from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.verbs import diff
 
 import fleet.spreadsheets
@@ -118,6 +119,8 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["--rerun", "1", "--name", "", "--reason", "x", "--force"], "--name, --reason, --force: not with --rerun"),
         (["SELECT 1", "--all", "--states", "missed"], "--states is of --rerun ID"),
         (["SELECT 1", "--all", "--then", "ask"], "--then is of --canary"),
+        (["SELECT 1", "--all", "--silent", "/nowhere/x"], "--silent '/nowhere/x' cannot be written"),
+        (["SELECT 1", "--all", "--silent", "/"], "--silent '/' cannot be written"),
         (["export", "1", "--output", ""], "--output '' is not the name of a file"),
         (["export", "1", "--output", "/"], "--output '/' is not the name of a file"),
         (["queries", "diff", ".", "--dry-run"], "--dry-run is for pull, push and import"),
@@ -224,7 +227,7 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
         options = SimpleNamespace(before=1, after=2, ignore=[], groups=False, format=form)
         diff.run(SimpleNamespace(options=options, client=client, say=str))
     line, _, header, *rows = capsys.readouterr().out.splitlines()
-    counts = GroupWriter(["hosts", "rows", "a"], "csv")
+    counts = GroupWriter(["hosts", "rows", "a"], "csv", Terminal())
     counts.row({"seq": 1}, {"hosts": "=1", "rows": "y", "a": "z"}, [])
     counts.end([])
 

@@ -228,7 +228,11 @@ def until_told(process: "subprocess.Popen[str]", sentence: str) -> str:
 
 @pytest.mark.parametrize(
     ("answer", "status", "last"),
-    [("stop\n", 3, "stopped: "), ("leave\n", 1, "the campaign goes on: https://"), ("", 1, "")],
+    [
+        ("stop\n", 3, "stopped: "),
+        ("leave\n", 1, "the campaign goes on: https://"),
+        ("", 1, "the campaign goes on: https://"),
+    ],
 )
 def test_an_interrupted_command_asks_and_keeps_its_rows(
     live: Live, crowds: dict[str, str], answer: str, status: int, last: str
@@ -248,6 +252,24 @@ def test_an_interrupted_command_asks_and_keeps_its_rows(
     assert last in ended.err
     assert "Traceback" not in ended.err
     assert len(list(csv.DictReader(io.StringIO(ended.out)))) == 4
+
+
+def test_who_stops_following_rows_gets_those_that_came(
+    live: Live, crowds: dict[str, str], running_fleet: RunningFleet
+) -> None:
+    hosts = f"{crowds['answering']},{crowds['silent']}".split(",")
+    order = {"sql": SQL, "target": {"hosts": hosts}, "timeout": 60}
+    campaign = running_fleet.http.post("/api/v1/campaigns/", json=order).raise_for_status().json()
+    followers = [live("rows", str(campaign["id"]), "--follow", "--json") for _ in range(2)]
+    for process, number in zip(followers, (signal.SIGINT, signal.SIGTERM), strict=True):
+        assert process.stdout is not None
+        rows = [json.loads(process.stdout.readline()) for _ in range(4)]
+        process.send_signal(number)
+        ended = Ended(process)
+
+        assert len({row["host"]["id"] for row in rows}) == 4
+        assert (ended.status, ended.out) == (1, ""), ended.err
+        assert ended.err == f"the campaign goes on: {campaign['url']} (there it can be stopped)\n"
 
 
 def test_it_outlives_a_restart_of_the_server(live: Live, crowds: dict[str, str], running_fleet: RunningFleet) -> None:
@@ -285,7 +307,7 @@ def test_the_management_command_is_the_same_program(running_fleet: RunningFleet)
     ended = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **told}, timeout=60)
 
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout) is not None
+    assert json.loads(ended.stdout)["id"] > 0
 
 
 def test_a_ctrl_c_while_launching_is_no_traceback(live: Live) -> None:

@@ -17,6 +17,7 @@ class Context:
     options: argparse.Namespace
     terminal: Terminal
     connect: Callable[[], Client]
+    launched: str = ""  # where the campaign is that this run launched
 
     @cached_property
     def client(self) -> Client:

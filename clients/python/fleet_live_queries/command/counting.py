@@ -1,28 +1,23 @@
 """`--group-by`: counts instead of rows, drawn anew on a terminal while answers come."""
 
-import sys
+from heapq import nsmallest
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
+from rich.table import Table
 
-from fleet_live_queries.command.terminal import drawn, write
+from fleet_live_queries.command.terminal import Terminal, drawn, write
 from fleet_live_queries.spreadsheets import beside
 
-MOST_SHOWN = 20  # groups while it goes on; the end shows all
+MOST_SHOWN = 15  # groups while it goes on, so that a small terminal holds them; the end shows all
+Group = tuple[tuple[str, ...], list[int]]  # values; hosts, rows, the seq that was counted last
 
 
 class GroupWriter:
     """Counts rows and hosts by what the rows hold in some columns."""
 
-    def __init__(self, by: list[str], form: str) -> None:
-        self._by, self._form = by, form
-        self._groups: dict[tuple[str, ...], list[int]] = {}  # hosts, rows, the seq that was counted last
-        self._live: Live | None = None
-        if sys.stdout.isatty() and form == "table":
-            console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
-            self._live = Live(console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
-            self._live.start()
+    def __init__(self, by: list[str], form: str, terminal: Terminal) -> None:
+        self._by, self._form, self._terminal = by, form, terminal
+        self._groups: dict[tuple[str, ...], list[int]] = {}
 
     def row(self, item: dict[str, Any], row: dict[str, str], columns: list[str]) -> None:
         """Count one row."""
@@ -31,19 +26,25 @@ class GroupWriter:
             group[0] += 1
             group[2] = item["seq"]
         group[1] += 1
-        if self._live is not None:
-            self._live.update(drawn(self._names(), self._rows()[:MOST_SHOWN]))
+        if self._form == "table":
+            self._terminal.draw(self._table)
 
     def end(self, columns: list[str]) -> None:
         """Write every group, most hosts first."""
-        if self._live is not None:
-            self._live.stop()
-        write(self._form, self._names(), self._rows())
+        write(self._form, self._names(), _cells(sorted(self._groups.items(), key=_most_hosts)))
+
+    def _table(self) -> Table:
+        """Draw the first groups; a copy of them all, since what draws is a thread of its own."""
+        return drawn(self._names(), _cells(nsmallest(MOST_SHOWN, self._groups.copy().items(), key=_most_hosts)))
 
     def _names(self) -> list[str]:
         ours = ("hosts", "rows")
         return [*beside(ours, self._by), *ours]
 
-    def _rows(self) -> list[list[Any]]:
-        ordered = sorted(self._groups.items(), key=lambda found: (-found[1][0], found[0]))
-        return [[*values, hosts, rows] for values, (hosts, rows, _) in ordered]
+
+def _most_hosts(group: Group) -> tuple[int, tuple[str, ...]]:
+    return -group[1][0], group[0]
+
+
+def _cells(groups: list[Group]) -> list[list[Any]]:
+    return [[*values, hosts, rows] for values, (hosts, rows, _) in groups]

@@ -6,11 +6,12 @@ from typing import Any
 
 from fleet_live_queries.client import Campaign
 from fleet_live_queries.command.counting import GroupWriter
-from fleet_live_queries.command.interrupts import Interrupts, ask
-from fleet_live_queries.command.statuses import ANSWERED, FAILED, NOBODY, SILENT, TROUBLE, LeftError
+from fleet_live_queries.command.interrupts import ask
+from fleet_live_queries.command.printing import Printer
+from fleet_live_queries.command.statuses import ANSWERED, FAILED, NOBODY, SILENT, LeftError
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.writers import WRITERS
-from fleet_live_queries.errors import FleetError, UnreachableError
+from fleet_live_queries.errors import FleetError
 from fleet_live_queries.verbs import SILENT_STATES
 
 GRACE_SECONDS = 120.0  # a server that is started again has to end the campaign first
@@ -25,10 +26,9 @@ class Follower:
     def __init__(self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace) -> None:
         self._campaign, self._terminal, self._options = campaign, terminal, options
         by = [name.strip() for name in (options.group_by or "").split(",") if name.strip()]
-        self._writer = GroupWriter(by, options.format) if by else WRITERS[options.format]()
-        self._interrupts = Interrupts()
+        writer = GroupWriter(by, options.format, terminal) if by else WRITERS[options.format]()
+        self._printer = Printer(campaign, terminal, writer)
         self._counts: dict[str, int] = campaign.facts["counts"]
-        self._seq = 0
         self._shown = ""
         self._warned: set[str] = set()
         self._is_enough: Callable[[], bool] | None = self._until(options.until)
@@ -36,21 +36,8 @@ class Follower:
     def run(self) -> int:
         """Follow to the end; give the exit status."""
         self._terminal.say(f"campaign {self._campaign.id}: {self._campaign.facts['url']}")
-        with self._interrupts.caught():
-            try:
-                self._follow_unless_told()
-            except LeftError:
-                self._terminal.settle()
-                self._terminal.say(self._goes_on())
-                return TROUBLE
-            except UnreachableError:
-                self._terminal.settle()
-                self._terminal.say(self._goes_on())
-                raise
-            finally:
-                self._terminal.settle()
-                with self._interrupts.held():
-                    self._writer.end(self._campaign.facts["columns"])  # what has arrived is kept, however this ends
+        with self._printer.ended():
+            self._follow_unless_told()
         if self._options.silent:
             self._write_silent(self._options.silent)
         return self._judge(self._campaign.facts["counts"])
@@ -84,9 +71,9 @@ class Follower:
 
     def _follow(self) -> None:
         facts = self._campaign.facts
-        for event in self._campaign.events(after=self._seq, patience=facts["timeout"] + GRACE_SECONDS):
+        for event in self._campaign.events(after=self._printer.seq, patience=facts["timeout"] + GRACE_SECONDS):
             if event.kind == "item":
-                self._take_whole(event.value)
+                self._printer.take(event.value, self._note)
                 continue
             if event.kind in ("campaign", "ended"):
                 self._warn()
@@ -97,16 +84,7 @@ class Follower:
                 self._terminal.say(f"enough ({self._options.until}): the campaign is stopped")
                 self._stop()
 
-    def _take_whole(self, item: dict[str, Any]) -> None:
-        if {name for row in item["rows"] for name in row} - {*self._campaign.facts["columns"]}:
-            self._campaign.refresh()  # it tells their order, which rows do not keep
-        with self._interrupts.held():
-            self._take(item)
-            self._seq = item["seq"]
-
-    def _take(self, item: dict[str, Any]) -> None:
-        for row in item["rows"]:
-            self._writer.row(item, row, self._campaign.facts["columns"])
+    def _note(self, item: dict[str, Any]) -> None:
         if item["error"]:
             self._terminal.say(f"{item['host']['hostname']}: {item['error']}", "red")
         if item["truncated"]:
@@ -151,9 +129,6 @@ class Follower:
         if words != self._shown:
             self._terminal.progress(words)
             self._shown = words
-
-    def _goes_on(self) -> str:
-        return f"the campaign goes on: {self._campaign.facts['url']} (there it can be stopped)"
 
     def _write_silent(self, file: str) -> None:
         hosts = [*self._campaign.silent()]

@@ -16,7 +16,7 @@ Choice = Literal["stop", "leave", "go on"]
 
 
 class Interrupts:
-    """Raises KeyboardInterrupt for a Ctrl-C, LeftError for SIGTERM; held back while a row is written."""
+    """Raises KeyboardInterrupt for a Ctrl-C, LeftError for SIGTERM; held back while an answer is written."""
 
     def __init__(self) -> None:
         self._held = False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fleet_live_queries.command.arguments import client_of, parser_of
 from fleet_live_queries.command.context import Context
-from fleet_live_queries.command.statuses import TROUBLE, status_of
+from fleet_live_queries.command.statuses import TROUBLE, LeftError, status_of
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.verbs import found
 from fleet_live_queries.command.writers import prepare
@@ -27,10 +27,19 @@ def run(words: list[str], prog: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go either
     except OSError as error:
         terminal.say(f"it cannot be written: {error}", "red")
+    except LeftError:  # and was told where the campaign is
+        pass
     except KeyboardInterrupt:
-        unknown = " before it was known whether a campaign was launched: look at the console"
-        terminal.say(f"interrupted{unknown if not word else ''}")
+        terminal.settle()
+        terminal.say(_interrupted(word, context.launched))
     return TROUBLE
+
+
+def _interrupted(word: str, launched: str) -> str:
+    if launched:
+        return f"interrupted: the campaign is at {launched}"
+    unknown = " before it was known whether a campaign was launched: look at the console"
+    return f"interrupted{'' if word else unknown}"
 
 
 def _said(terminal: Terminal, verb: Callable[[], int]) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from fleet_live_queries.command.board import Board
 from fleet_live_queries.command.text import shown
 from fleet_live_queries.spreadsheets import harmless
 
@@ -23,16 +24,20 @@ class Terminal:
     """Where one run of the command writes."""
 
     def __init__(self) -> None:
-        self._redraws = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._redraws = _redraws(sys.stderr)
         self._colours = self._redraws and not os.environ.get("NO_COLOR")
         self._line = ""
+        self._board: Board | None = None
 
     def say(self, sentence: object, colour: str = "") -> None:
-        """Say a sentence on stderr; a line of progress stays below it."""
+        """Say a sentence on stderr; a line of progress, and a table that is drawn again and again, stay below it."""
+        text, colour = shown(sentence), colour if self._colours else ""
+        if self._board is not None and self._redraws:
+            self._board.say(text, colour)
+            return
         line, self._line = self._line, ""
         before = CLEAR_LINE if line else ""
-        text = shown(sentence)
-        if colour and self._colours:
+        if colour:
             text = f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
         sys.stderr.write(f"{before}{text}\n")
         if line:
@@ -44,13 +49,30 @@ class Terminal:
         if not self._redraws:
             self.say(words)
             return
-        width = max(20, _columns(sys.stderr) - 1)
         self._line = shown(words)
+        if self._board is not None:
+            self._board.progress = self._line
+            return
+        width = max(20, _columns(sys.stderr) - 1)
         sys.stderr.write(f"{CLEAR_LINE}{self._line[:width]}")
         sys.stderr.flush()
 
+    def draw(self, table: Callable[[], Table]) -> None:
+        """Draw a table each second until all is settled, where stdout is a terminal."""
+        if self._board is not None or not _redraws(sys.stdout):
+            return
+        if self._line:
+            sys.stderr.write(CLEAR_LINE)
+            sys.stderr.flush()
+        self._board = Board(table, self._line)
+
     def settle(self) -> None:
-        """Let the line of progress stay where it is."""
+        """Let the line of progress stay where it is; a table that is drawn again and again goes."""
+        if self._board is not None:
+            self._board.stop()
+            self._board = None
+            if self._line:
+                self.progress(self._line)
         if self._line:
             sys.stderr.write("\n")
             sys.stderr.flush()
@@ -100,6 +122,10 @@ def drawn(names: list[str], rows: list[list[Any]]) -> Table:
     for row in rows:
         table.add_row(*(cell(_text(value)) for value in row))
     return table
+
+
+def _redraws(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _columns(stream: TextIO) -> int:

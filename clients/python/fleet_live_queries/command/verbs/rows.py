@@ -4,6 +4,7 @@ import argparse
 
 from fleet_live_queries.command import numbers
 from fleet_live_queries.command.context import Context
+from fleet_live_queries.command.printing import Printer
 from fleet_live_queries.command.writers import WRITERS
 from fleet_live_queries.following import Event
 from fleet_live_queries.verbs import results
@@ -23,14 +24,10 @@ def run(context: Context) -> int:
     """Print them."""
     options = context.options
     campaign = context.client.campaign(options.id)
-    writer = WRITERS[options.format]()
+    printer = Printer(campaign, context.terminal, WRITERS[options.format]())
     come = (Event("item", item) for item in context.client.stream(results(options.id)))
-    for event in campaign.events() if options.follow else come:
-        if event.kind != "item":
-            continue
-        if {name for row in event.value["rows"] for name in row} - {*campaign.facts["columns"]}:
-            campaign.refresh()
-        for row in event.value["rows"]:
-            writer.row(event.value, row, campaign.facts["columns"])
-    writer.end(campaign.facts["columns"])
+    with printer.ended():
+        for event in campaign.events() if options.follow else come:
+            if event.kind == "item":
+                printer.take(event.value)
     return 0

@@ -1,0 +1,183 @@
+"""What is printed of a campaign, however that ends, and how counts are drawn on a terminal while they change."""
+
+import os
+import pty
+import signal
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from fleet_live_queries.command import program
+from fleet_live_queries.command.counting import GroupWriter
+from fleet_live_queries.command.printing import Printer
+from fleet_live_queries.command.statuses import LeftError
+from fleet_live_queries.command.terminal import Terminal
+from fleet_live_queries.command.verbs import ask
+from fleet_live_queries.errors import ForbiddenError, UnreachableError
+
+URL = "https://fleet.example/campaigns/7/"
+LONG = "x" * 300  # a column that the server does not list
+
+
+class Campaign:
+    def __init__(self, ended_at: str | None = None) -> None:
+        self.facts: dict[str, Any] = {"columns": [], "url": URL, "ended_at": ended_at}
+        self.looks = 0
+
+    def refresh(self) -> None:
+        self.looks += 1
+        self.facts["columns"] = ["a"]
+
+
+class Written:
+    """Keeps rows; does something in the middle of its end."""
+
+    def __init__(self, in_the_end: Callable[[], object] = int) -> None:
+        self.rows: list[dict[str, str]] = []
+        self.is_whole, self._in_the_end = False, in_the_end
+
+    def row(self, item: Any, row: dict[str, str], columns: list[str]) -> None:
+        self.rows.append(row)
+
+    def end(self, columns: list[str]) -> None:
+        self._in_the_end()
+        self.is_whole = True
+
+
+def item(seq: int, **row: str) -> dict[str, Any]:
+    return {"seq": seq, "rows": [row]}
+
+
+def test_a_column_that_no_campaign_lists_is_asked_for_once() -> None:
+    campaign, writer = Campaign(), Written()
+    printer = Printer(campaign, Terminal(), writer)  # type: ignore[arg-type]
+
+    with printer.ended():
+        for seq in range(1, 6):
+            printer.take(item(seq, a="1", **{LONG: "2"}))
+        printer.take(item(6, b="1"))
+
+    assert campaign.looks == 2
+    assert (len(writer.rows), printer.seq, writer.is_whole) == (6, 6, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("ended_at", "said"), [(None, f"the campaign goes on: {URL}"), ("now", f"the campaign has ended: {URL}")]
+)
+def test_a_signal_while_the_end_is_written_tears_nothing_and_says_where_the_campaign_is(
+    number: signal.Signals, ended_at: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Written(lambda: os.kill(os.getpid(), number))
+    printer = Printer(Campaign(ended_at), Terminal(), writer)  # type: ignore[arg-type]
+
+    with pytest.raises(LeftError), printer.ended():
+        printer.take(item(1, a="1"))
+
+    assert writer.is_whole
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [UnreachableError("no answer"), ForbiddenError("not any more")])
+def test_who_cannot_go_on_gets_the_rows_and_where_the_campaign_is(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Written()
+    printer = Printer(Campaign(), Terminal(), writer)  # type: ignore[arg-type]
+
+    with pytest.raises(type(error)), printer.ended():
+        raise error
+
+    assert writer.is_whole
+    assert f"the campaign goes on: {URL}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "launched", "error", "said"),
+    [
+        (["SELECT 1"], "", KeyboardInterrupt, "interrupted before it was known whether a campaign was launched"),
+        (["SELECT 1"], URL, KeyboardInterrupt, f"interrupted: the campaign is at {URL}\n"),
+        (["SELECT 1"], URL, LeftError, ""),
+        (["ls"], "", KeyboardInterrupt, "interrupted\n"),
+    ],
+)
+def test_an_interruption_says_what_is_known(
+    words: list[str],
+    launched: str,
+    error: type[BaseException],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(context: Any) -> int:
+        context.launched = launched
+        raise error
+
+    for module in (ask, program.found()["ls"]):
+        monkeypatch.setattr(module, "run", run)
+
+    assert program.run(words, "live") == 1
+    found = capsys.readouterr().err
+    assert found.startswith(said)
+    assert found.count("\n") == bool(said)
+
+
+# --- on a terminal -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def one_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Let stdout and stderr be one terminal; give what reads all that was written there."""
+    mine, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+    opened = [os.fdopen(os.dup(theirs), "w") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", opened[0])
+    monkeypatch.setattr(sys, "stderr", opened[1])
+
+    def read() -> str:
+        for stream in opened:
+            stream.close()
+        os.close(theirs)
+        found = b""
+        with suppress(OSError):  # what Linux says when nobody has the other end open
+            while piece := os.read(mine, 65536):
+                found += piece
+        return found.decode()
+
+    try:
+        yield read
+    finally:
+        os.close(mine)
+
+
+def test_counts_are_drawn_below_what_is_said_and_leave_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    with one_screen(monkeypatch) as screen:
+        terminal = Terminal()
+        writer = GroupWriter(["a"], "table", terminal)
+        terminal.say("campaign 7")
+        terminal.progress("none yet")
+        for seq in range(1, 4):
+            writer.row({"seq": seq}, {"a": "[red]"}, [])
+            terminal.progress(f"{seq} answered")
+            terminal.say(f"warning {seq}", "yellow")
+        terminal.settle()
+        terminal.say("[s]top?")
+        writer.row({"seq": 4}, {"a": "[red]"}, [])
+        terminal.settle()
+        writer.end([])
+        seen = screen()
+
+    drawn_first, question, rest = seen.partition("[s]top?\r\n")
+    assert drawn_first.startswith("campaign 7\r\n\r\x1b[2Knone yet\r\x1b[2K")
+    assert [drawn_first.count(f"warning {seq}\x1b[0m") for seq in range(1, 4)] == [1, 1, 1]
+    assert drawn_first.endswith("\r\x1b[2K3 answered\r\n")
+    assert question
+    assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h") == 2, "the cursor comes back"
+    last = rest.rpartition("\x1b[2K")[2].splitlines()
+    assert [line.split("│")[1:4] for line in last if "[red]" in line] == [[" [red] ", " 4     ", " 4    "]]
