@@ -102,6 +102,12 @@ def recur() -> None:
     recurring.step()
 
 
+@shared_task(name="campaigns.check_schedules")
+def check_rights_of_schedules() -> None:
+    """Stop the schedules whose owner may launch no more, or whose SQL is another by now."""
+    recurring.stop_without_right()
+
+
 @shared_task(name="campaigns.compare_runs")
 def compare_runs() -> None:
     """Compare what schedules launched and ended."""

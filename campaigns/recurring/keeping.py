@@ -124,10 +124,10 @@ def _locked(schedule: Schedule) -> Schedule:
 
 def _accept(schedule: Schedule) -> None:
     schedule.sql, schedule.stopped_reason = schedule.query.sql, ""
+    schedule.last_problem, schedule.last_problem_at = "", None
 
 
 def _plan(schedule: Schedule) -> None:
-    schedule.last_problem, schedule.last_problem_at = "", None
     schedule.next_at = schedule.next_after(timezone.now()) if schedule.enabled else None
     schedule.save()
 

@@ -83,8 +83,8 @@ def run_due(schedule_id: int) -> Campaign | None:
         if going := _still_going(schedule):
             _problem(schedule, f"campaign {going.pk}, the run before, was still going", now)
             return None
-        if objection := _objection(schedule):
-            _stop(schedule, objection)
+        if said := objection(schedule):
+            _stop(schedule, said)
             return None
         try:
             with transaction.atomic():
@@ -103,8 +103,8 @@ def run_now(schedule: Schedule, by: User) -> Campaign:
         if going := _still_going(taken):
             raise ConflictError(f"campaign {going.pk}, a run of schedule {taken.pk}, is still going: stop it, or wait")
         keeping.check(taken, by)
-        if objection := _objection(taken):
-            raise ConflictError(f"schedule {taken.pk} does not run: {objection}")
+        if said := objection(taken):
+            raise ConflictError(f"schedule {taken.pk} does not run: {said}")
         campaign = _launch(taken, by)
         note("schedule.run", by=by, subject=f"schedule {taken.pk}", campaign=campaign.pk)
     return campaign
@@ -141,7 +141,7 @@ def _launch(schedule: Schedule, by: User) -> Campaign:
 # --- when its owner may no more --------------------------------------------------------------------------------
 
 
-def _objection(schedule: Schedule) -> str:
+def objection(schedule: Schedule) -> str:
     """Say why it may not run any more; "" = it may."""
     owner, name = schedule.owner, schedule.owner.get_username()
     if not owner.is_active:
@@ -151,6 +151,20 @@ def _objection(schedule: Schedule) -> str:
     if schedule.sql != schedule.query.sql:
         return f"the SQL of query {schedule.query.name!r} was changed since {name} looked: look, and enable it again"
     return ""
+
+
+def stop_without_right() -> None:
+    """Stop those that may run no more, long before their next time; whether they see their hosts a run finds out."""
+    going = Schedule.objects.filter(enabled=True).select_related("query").prefetch_related("owner")
+    suspects = [schedule.pk for schedule in going if objection(schedule)]
+    _each(suspects, _stop_when_objected, time.monotonic() + RUN_SECONDS)
+
+
+@transaction.atomic
+def _stop_when_objected(schedule_id: int) -> None:
+    schedule = _taken(schedule_id)
+    if schedule is not None and schedule.enabled and (said := objection(schedule)):
+        _stop(schedule, said)
 
 
 def _failed(schedule: Schedule, error: FleetError, now: datetime) -> None:

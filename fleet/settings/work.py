@@ -34,6 +34,7 @@ QUEUES = {
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "campaigns.compare_runs": "hooks",  # comparing may take minutes, for which no launch may wait
     "campaigns.let_runs_go": "hooks",
+    "campaigns.check_schedules": "hooks",
     "hooks.tell": "hooks",
     "hooks.check_rights": "hooks",
     "campaigns.carry": "hooks",  # as hooks: its destination may be slow, and keeps a thread of the messenger alone
@@ -76,6 +77,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget": _every(60.0, "campaigns.forget"),
     "forward-audit": _every(1.0, "audit.forward"),
     "recur": _every(2.0, "campaigns.recur"),
+    "check-rights-of-schedules": _every(60.0, "campaigns.check_schedules"),
     "compare-runs": _every(2.0, "campaigns.compare_runs"),
     "let-runs-go": _every(60.0, "campaigns.let_runs_go"),
     "tell-hooks": _every(1.0, "hooks.tell"),

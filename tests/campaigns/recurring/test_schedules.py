@@ -232,6 +232,40 @@ def test_a_schedule_whose_owner_may_no_more_stops_and_says_so(
         assert keeping.enable(schedule, owner).enabled
 
 
+@pytest.mark.parametrize("loss", ["deactivated", "right", "other SQL"])
+def test_a_schedule_without_rights_stops_long_before_its_next_time(
+    make: Callable[..., Schedule], owner: User, loss: str
+) -> None:
+    yearly, others = make(every=None, crontab="0 0 1 1 *"), make(make_person(*RIGHTS))
+    if loss == "deactivated":
+        User.objects.filter(pk=owner.pk).update(is_active=False)
+    elif loss == "right":
+        owner.user_permissions.set(Permission.objects.filter(codename="view_campaign"))
+    else:
+        yearly.query = Query.objects.create(name="other", sql="SELECT 1")
+        yearly.save()
+
+    running.stop_without_right()
+    running.stop_without_right()
+
+    yearly.refresh_from_db(), others.refresh_from_db()
+    assert (yearly.enabled, yearly.next_at, others.enabled) == (False, None, True)
+    assert owner.username in yearly.stopped_reason
+    assert AuditEvent.objects.filter(action="schedule.stopped").count() == 1
+
+
+def test_looking_at_rights_costs_as_much_however_many_schedules_a_person_has(make: Callable[..., Schedule]) -> None:
+    counts = []
+    for many in (1, 5):
+        for _ in range(many):
+            make()
+        with CaptureQueriesContext(connection) as asked:
+            running.stop_without_right()
+        counts.append(len(asked))
+
+    assert counts[0] == counts[1]
+
+
 @pytest.mark.parametrize("values", [{"runs_kept": 7}, {"enabled": True}, {"query": None}])
 def test_sql_that_somebody_else_changed_is_accepted_by_a_word_and_not_by_any_change(
     make: Callable[..., Schedule], owner: User, values: dict[str, Any]
@@ -244,11 +278,13 @@ def test_sql_that_somebody_else_changed_is_accepted_by_a_word_and_not_by_any_cha
         running.run_now(schedule, owner)
     let_be_due(schedule)
     running.step()
+    Schedule.objects.update(last_problem="campaign 1 was still going")
 
     changed = keeping.change(schedule, {**values, **({"query": schedule.query} if "query" in values else {})}, owner)
 
     accepted = "runs_kept" not in values
     assert (changed.sql == "SELECT 2 AS port", changed.stopped_reason == "") == (accepted, accepted)
+    assert (changed.last_problem == "") == accepted
     if accepted:
         assert running.run_now(schedule, owner).sql == "SELECT 2 AS port"
     else:
