@@ -13,6 +13,9 @@ from fleet.errors import BadInputError
 
 Address = IPv4Address | IPv6Address
 NAT64 = ip_network("64:ff9b::/96")
+ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface's number whose lower half is an address of IPv4
+# Of IANA's special ones those that Python takes, or took, for public: answered by the nearest router, or by nobody.
+SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
 
 
 class RefusedAddressError(BadInputError):
@@ -50,7 +53,7 @@ def is_allowed(address: Address) -> bool:
 
 def _is_public(address: Address) -> bool:
     """Say whether it lies in the internet; of the reserved ones those do that carry one of IPv4 there by NAT64."""
-    if address.is_multicast or not address.is_global:
+    if address.is_multicast or not address.is_global or any(address in network for network in SPECIAL):
         return False
     if isinstance(address, IPv4Address):
         return not address.is_reserved
@@ -62,4 +65,9 @@ def _carried(address: Address) -> list[Address]:
         return []
     inner: list[Address] = [one for one in (address.ipv4_mapped, address.sixtofour) if one is not None]
     inner += list(address.teredo or ())
-    return [*inner, IPv4Address(int(address) & 0xFFFFFFFF)] if address in NAT64 else inner
+    lower = int(address) & 0xFFFFFFFF
+    return [*inner, IPv4Address(lower)] if address in NAT64 or _is_isatap(address) else inner
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    return int(address) >> 32 & 0xFFFFFFFF in ISATAP
