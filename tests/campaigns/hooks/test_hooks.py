@@ -322,7 +322,9 @@ def test_no_network_within_is_reached_unless_it_is_allowed(address: str, setting
     networks.check(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::", "2606:4700::5efe:808:808"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::", "2606:4700::5efe:808:808"]
+)
 def test_public_addresses_are_reached(address: str) -> None:
     networks.check(address)
 
