@@ -39,6 +39,7 @@ DATABASE_URL = address("DATABASE_URL", "DATABASE_PASSWORD", default="postgres://
 REDIS_URL = address("REDIS_URL", "REDIS_PASSWORD", default="redis://127.0.0.1:6379/0")
 
 _database = env.db_url_config(DATABASE_URL)
+_database["ENGINE"] = "fleet.database"
 # A unix socket's folder stands in the host's place, percent-encoded, as in libpq's own addresses.
 _database["HOST"] = unquote(_database.get("HOST") or "")
 _database["OPTIONS"] = {

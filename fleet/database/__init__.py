@@ -1,0 +1,1 @@
+"""Django's own PostgreSQL backend, with connections that outlive requests: settings name this package as engine."""
