@@ -38,26 +38,29 @@ FROM (
 
 
 def begin(campaign: Campaign) -> None:
-    """Note who launches what. The caller's transaction is the launch."""
-    write(campaign, AuditRecord.Stage.OPEN)
+    """Note who launches what, before its targets are written. The caller's transaction is the launch."""
+    AuditRecord.objects.create(campaign_id=campaign.pk, hosts={}, **_launched(campaign), **_outcome(campaign))
 
 
 def write(campaign: Campaign, stage: AuditRecord.Stage) -> None:
     """Write what is known of a campaign now. The caller holds its lock."""
-    outcome: dict[str, Any] = {
-        "stage": stage,
-        "hosts": _hosts_of(campaign),
-        **{name: getattr(campaign, name) for name in ("status", "ended_reason", "ended_by", "ended_at", "counts")},
-    }
-    # Who launched is not written again: the person may be gone by then.
-    launched = {
+    outcome = {"stage": stage, "hosts": _hosts_of(campaign), **_outcome(campaign)}
+    AuditRecord.objects.update_or_create(
+        campaign_id=campaign.pk, defaults=outcome, create_defaults={**_launched(campaign), **outcome}
+    )
+
+
+def _launched(campaign: Campaign) -> dict[str, Any]:
+    """Give what is written once: the person may be gone later."""
+    return {
         "launched_by": campaign.created_by.get_username() if campaign.created_by else "",
         "launched_at": campaign.created_at,
         **{name: getattr(campaign, name) for name in ("name", "sql", "target", "reason")},
     }
-    AuditRecord.objects.update_or_create(
-        campaign_id=campaign.pk, defaults=outcome, create_defaults={**launched, **outcome}
-    )
+
+
+def _outcome(campaign: Campaign) -> dict[str, Any]:
+    return {name: getattr(campaign, name) for name in ("status", "ended_reason", "ended_by", "ended_at", "counts")}
 
 
 def note_decision(campaign: Campaign, what: str, by: str, reason: str = "") -> None:

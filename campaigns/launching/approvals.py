@@ -21,6 +21,7 @@ from agents.board import clock
 from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
+from campaigns.answers.models import AuditRecord
 from campaigns.launching import freezing, kill_switch
 from campaigns.launching.approval_rules import Caught, most_hosts_of
 from campaigns.launching.control import stop_scheduled
@@ -62,7 +63,7 @@ def ask(campaign: Campaign, ranges: freezing.Ranges, caught: Caught) -> None:
         wait=caught.wait,
         expires_at=now + timedelta(seconds=caught.wait),
     )
-    audit.begin(campaign)
+    audit.write(campaign, AuditRecord.Stage.OPEN)  # one that was to begin later has its record
     _note(campaign, "asked", campaign.created_by, "; ".join(caught.why))
     logger.info("approval asked for campaign=%s why=%s", campaign.pk, "; ".join(caught.why))
 

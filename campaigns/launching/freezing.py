@@ -42,14 +42,15 @@ def freeze(campaign: Campaign, ranges: Ranges) -> None:
 
 def begin(campaign: Campaign) -> None:
     """Let a campaign whose hosts are frozen begin, and enqueue its ranges. Raise BadInputError when none can run it."""
-    hosts = frozen.hosts_of(campaign.ranges.all())
+    ranges = list(campaign.ranges.all())
+    hosts = frozen.hosts_of(ranges)
     refused, warnings = sql_support.support(campaign.sql, hosts, forced=campaign.is_forced)
     campaign.unsupported = refused
     campaign.warnings += [warning for warning in warnings if warning not in campaign.warnings]
     campaign.goes_alone = estimates.goes_alone(campaign.sql)
     campaign.status, campaign.waits_for = Status.TARGETING, ""
     rollout.begin(campaign, sql_support.able(hosts, refused))
-    campaign.save()
+    campaign.save(update_fields=["unsupported", "warnings", "goes_alone", "status", "waits_for", *rollout.BEGUN])
     campaign.ranges.update(sent_at=Now())
-    for number in campaign.ranges.values_list("number", flat=True):
-        enqueue("campaigns.write_range", campaign.pk, number)
+    for range_ in ranges:
+        enqueue("campaigns.write_range", campaign.pk, range_.number)

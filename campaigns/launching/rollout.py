@@ -19,6 +19,7 @@ NOBODY_ANSWERED = (
 LARGEST = 10**12  # that a brake may be set to, so that it fits every column and float
 LIMITS = {"failed_percent": 100, "silent_percent": 100, "median_wall_ms": LARGEST, "rows": LARGEST}
 BRAKES = ("denylisted", *LIMITS)
+BEGUN = ("release_step", "release_goal", "released_count", "released")
 # The selected hosts' query is the ORM's own and stands in for {}.
 NTH_OF_HOSTS = "SELECT hashint8(id) FROM ({}) AS meant (id) ORDER BY 1 LIMIT 1 OFFSET %s"
 
@@ -92,7 +93,7 @@ def wanted_hosts(value: Any, able: int) -> int:
 
 
 def begin(campaign: Campaign, able: HostQuerySet) -> None:
-    """Fix who goes first: on a campaign that is about to be written, of the hosts that can run its SQL."""
+    """Fix who goes first, in the fields named BEGUN, of the hosts that can run its SQL. The caller saves them."""
     rollout = Rollout.read(campaign.rollout)
     if rollout is None:
         return
