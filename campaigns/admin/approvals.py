@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.launching import approval_rules, quotas
 from campaigns.launching.models import Approval, ApprovalRule, Quota
-from fleet.admin import ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin
 from fleet.errors import BadInputError
 
 
@@ -31,15 +31,19 @@ class ApprovalRuleForm(ModelForm[ApprovalRule]):
         return given
 
 
-def _objection_of(wanted: ApprovalRule, by: User) -> str:
+BY_TWO = "another superuser has to say yes to this: ask for it in the console, People, Rules of approval"
+
+
+def _objection_of(wanted: ApprovalRule, by: User, *, lifts: bool = False) -> str:
     try:
-        return approval_rules.objection_to(wanted, by)
+        objection = approval_rules.objection_to(wanted, by, lifts=lifts)
+        return objection or (BY_TWO if approval_rules.needs_another(wanted, by, lifts=lifts) else "")
     except BadInputError:
         return ""  # hours that are none are told beside their field
 
 
 @admin.register(ApprovalRule)
-class ApprovalRuleAdmin(ModelAdmin):
+class ApprovalRuleAdmin(AsksAgain, ModelAdmin):
     """One rule for each group, and one without a group for everybody."""
 
     form = ApprovalRuleForm
@@ -53,7 +57,7 @@ class ApprovalRuleAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: ApprovalRule | None = None) -> bool:
         """Ask for the permission, and that the rule does not bind who deletes it."""
         may = bool(super().has_delete_permission(request, obj))
-        return may and (obj is None or not approval_rules.objection_to(obj, cast(User, request.user), lifts=True))
+        return may and (obj is None or not _objection_of(obj, cast(User, request.user), lifts=True))
 
     list_display = ["__str__", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at"]
     list_select_related = ["group"]
@@ -75,7 +79,7 @@ class ApprovalRuleAdmin(ModelAdmin):
 
 
 @admin.register(Quota)
-class QuotaAdmin(ModelAdmin):
+class QuotaAdmin(AsksAgain, ModelAdmin):
     """How much the members of a group, or one person, may launch and keep."""
 
     list_display = ["__str__", *Quota.NAMES, "changed_by", "changed_at"]

@@ -1,27 +1,25 @@
-"""The API of approvals: what waits for a second person, what is known of it, and the rules that let it wait."""
+"""The API of approvals: what waits for a second person, and what is known of it."""
 
 from typing import Any, ClassVar, cast
 
-from django.contrib.auth.models import Group, User
-from django.core.exceptions import ValidationError
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import mixins, serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet, ModelViewSet
+from rest_framework.viewsets import GenericViewSet
 
 from campaigns.answers import sight
 from campaigns.api.campaign_serializers import CountedSerializer
 from campaigns.api.orders import RolloutSerializer, SelectionSerializer
 from campaigns.api.serializers import Moment
-from campaigns.launching import approval_diff, approval_rules, approvals, requests
-from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, Approval, ApprovalRule
-from campaigns.launching.windows import DAYS
+from campaigns.launching import approval_diff, approvals, requests
+from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import Status
-from fleet.api import StrictSerializer, refuse_body
+from fleet.api import StrictSerializer
 from fleet.parameters import PAGING, Parameters, choice_in
 from fleet.views import ApiView
 
@@ -259,105 +257,3 @@ class ApprovalViewSet(ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin,
     def retrieve(self, request: Request, campaign_id: str) -> Response:
         """Give one with its estimate and what differs from the last approved run."""
         return Response(ApprovalInFullSerializer(self.get_object(), context={"request": request}).data)
-
-
-class WindowSerializer(serializers.Serializer[Any]):
-    """Hours of some days; a window that ends before it begins ends on the next day."""
-
-    days = serializers.ListField(child=serializers.ChoiceField(choices=DAYS), help_text="days it begins on")
-    to = serializers.CharField(help_text="HH:MM, up to 24:00")
-    zone = serializers.CharField(help_text="time zone of that clock")
-
-    example: ClassVar = {"days": ["sat", "sun"], "from": "00:00", "to": "24:00", "zone": "Europe/Berlin"}
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Add `from`, which Python keeps for itself."""
-        return {**super().get_fields(), "from": serializers.CharField(help_text="HH:MM")}
-
-
-@extend_schema_field(WindowSerializer(many=True))
-class HoursField(serializers.JSONField):
-    """Windows; the model says what is wrong with them."""
-
-
-@extend_schema_field(serializers.ListField(child=serializers.CharField()))
-class TablesField(serializers.JSONField):
-    """Names of tables; the model says what is wrong with them."""
-
-
-class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[ApprovalRule]):
-    """When what the members of a group launch needs a second person."""
-
-    group = serializers.SlugRelatedField[Group](
-        slug_field="name", queryset=Group.objects.all(), allow_null=True, help_text="null = everybody"
-    )
-    expires_after = serializers.IntegerField(
-        required=False, min_value=SHORTEST_WAIT, max_value=LONGEST_WAIT, help_text="seconds"
-    )
-    tables = TablesField(required=False, help_text="SQL that names one of these tables waits")
-    hours = HoursField(required=False, help_text="launches in these hours wait")
-    changed_at = Moment(read_only=True, help_text="when it was changed last")
-
-    class Meta:
-        model = ApprovalRule
-        fields = ("id", "group", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at")
-        read_only_fields = ("changed_by",)
-
-    says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
-    example: ClassVar = {
-        "id": 1,
-        "group": "Operators",
-        "hosts_above": 100,
-        "tables": ["shadow"],
-        "hours": [WindowSerializer.example],
-        "expires_after": 86_400,
-        "changed_by": "ada",
-        "changed_at": "2026-01-31T08:00:00.000Z",
-    }
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Let the model say what is wrong with tables, hours and a second rule of a group."""
-        rule = ApprovalRule(**{**self._kept(), **attrs})
-        if self.instance is not None:
-            rule.pk, rule._state.adding = self.instance.pk, False  # so that it is not compared with itself
-        try:
-            rule.clean()
-            rule.validate_constraints()
-        except ValidationError as error:
-            raise serializers.ValidationError(
-                error.message_dict if hasattr(error, "error_dict") else {"group": error.messages}
-            ) from error
-        return attrs
-
-    def create(self, validated_data: dict[str, Any]) -> ApprovalRule:
-        """Keep it as its writer's."""
-        return self._keep(ApprovalRule(), validated_data)
-
-    def update(self, instance: ApprovalRule, validated_data: dict[str, Any]) -> ApprovalRule:
-        """Keep it as its changer's."""
-        return self._keep(instance, validated_data)
-
-    def _keep(self, rule: ApprovalRule, values: dict[str, Any]) -> ApprovalRule:
-        for name, value in values.items():
-            setattr(rule, name, value)
-        approval_rules.keep(rule, cast(User, self.context["request"].user))
-        return rule
-
-    def _kept(self) -> dict[str, Any]:
-        names = ("group", "hosts_above", "tables", "hours", "expires_after")
-        return {name: getattr(self.instance, name) for name in names} if self.instance else {}
-
-
-class ApprovalRuleViewSet(ApiView, ModelViewSet[ApprovalRule]):
-    """The rules that let launches wait for a second person, one for each group and one for everybody."""
-
-    queryset = ApprovalRule.objects.select_related("group")
-    serializer_class = ApprovalRuleSerializer
-    lookup_value_regex = "[0-9]{1,18}"
-    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
-
-    def perform_destroy(self, instance: ApprovalRule) -> None:
-        """Delete it, and let the audit say who did."""
-        refuse_body(self.request)
-        approval_rules.drop(instance, cast(User, self.request.user))

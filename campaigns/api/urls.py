@@ -3,13 +3,25 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from campaigns.api import approvals, audit, campaigns, carves, hooks, inventory, quotas, schedules, status, tokens
+from campaigns.api import (
+    approval_rules,
+    approvals,
+    audit,
+    campaigns,
+    carves,
+    hooks,
+    inventory,
+    quotas,
+    schedules,
+    status,
+    tokens,
+)
 from campaigns.api.status import StatusView
 
 router = SimpleRouter()
 router.register("campaigns", campaigns.CampaignViewSet)
 router.register("approvals", approvals.ApprovalViewSet)
-router.register("approval-rules", approvals.ApprovalRuleViewSet)
+router.register("approval-rules", approval_rules.ApprovalRuleViewSet)
 router.register("quotas", quotas.QuotaViewSet)
 router.register("hosts", inventory.HostViewSet)
 router.register("labels", inventory.LabelViewSet)

@@ -7,12 +7,13 @@ asks for. Superusers are under the rules of the groups they are in, like anybody
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from agents.inventory import sql
 from campaigns.launching import windows
@@ -43,16 +44,36 @@ def objection_to(rule: ApprovalRule, by: User, *, lifts: bool = False) -> str:
     """Say why this person may not keep the rule as it is now, or with `lifts` not drop it; "" = he may.
 
     Nobody loosens a rule that binds himself, or the second person would be himself. The rule of everybody binds all
-    there are: a superuser loosens it, and the audit tells.
+    there are: a superuser may wish it looser (`rule_wishes`).
     """
-    before = ApprovalRule.objects.select_related("group").filter(pk=rule.pk).first() if rule.pk else None
-    if before is None or not (lifts or _is_looser(before, rule)):
+    before = _loosened(rule, lifts)
+    if before is None:
         return ""
     if before.group is None:
         return "" if by.is_superuser else f"the {before} binds you as well: only a superuser loosens it"
     if by.groups.filter(pk=before.group.pk).exists():
         return f"the {before} binds you as well: who is not in that group loosens it"
     return ""
+
+
+def others_who_say_yes(by: User) -> QuerySet[User]:
+    """Give who may say yes to what this superuser wishes of the rule of everybody."""
+    return User.objects.filter(is_superuser=True, is_active=True).exclude(pk=by.pk)
+
+
+def needs_another(rule: ApprovalRule, by: User, *, lifts: bool = False) -> bool:
+    """Say whether another superuser has to say yes first: to loosening the rule of everybody, while there is one.
+
+    The only superuser is not locked out: he loosens it alone, and the audit tells that he did.
+    """
+    before = _loosened(rule, lifts)
+    return before is not None and before.group is None and others_who_say_yes(by).exists()
+
+
+def _loosened(rule: ApprovalRule, lifts: bool) -> ApprovalRule | None:
+    """Give the rule as it is kept, if this would loosen it."""
+    before = ApprovalRule.objects.select_related("group").filter(pk=rule.pk).first() if rule.pk else None
+    return before if before is not None and (lifts or _is_looser(before, rule)) else None
 
 
 def _is_looser(before: ApprovalRule, now: ApprovalRule) -> bool:
@@ -74,20 +95,64 @@ def _check(objection: str) -> None:
 
 
 @transaction.atomic
-def keep(rule: ApprovalRule, by: User) -> None:
-    """Save a rule, and who wrote it. Raise ForbiddenError for who is under it and loosens it."""
+def keep(rule: ApprovalRule, by: User) -> bool:
+    """Save a rule, and who wrote it; False = it waits for another superuser's yes. Raise ForbiddenError for who is
+    under it and loosens it.
+    """
+    _lock(rule)
     _check(objection_to(rule, by))
-    rule.changed_by = by.get_username()
-    rule.save()
-    note("approval_rule.kept", by=by, subject=str(rule), **rule.as_json())
+    if needs_another(rule, by):
+        _wish(rule, by, values_of(rule))
+        return False
+    save(rule, by)
+    return True
 
 
 @transaction.atomic
-def drop(rule: ApprovalRule, by: User) -> None:
-    """Delete a rule. Raise ForbiddenError for who is under it."""
+def drop(rule: ApprovalRule, by: User) -> bool:
+    """Delete a rule; False = it waits for another superuser's yes. Raise ForbiddenError for who is under it."""
+    _lock(rule)
     _check(objection_to(rule, by, lifts=True))
-    note("approval_rule.deleted", by=by, subject=str(rule), **rule.as_json())
+    if needs_another(rule, by, lifts=True):
+        _wish(rule, by, None)
+        return False
+    delete(rule, by)
+    return True
+
+
+def save(rule: ApprovalRule, by: User, **more: str) -> None:
+    """Write it, whoever may; what somebody wished of it before is void: it was about the rule as it stood."""
+    rule.changed_by, rule.wish = by.get_username(), None
+    rule.save()
+    note("approval_rule.kept", by=by, subject=str(rule), **rule.as_json(), **more)
+
+
+def delete(rule: ApprovalRule, by: User, **more: str) -> None:
+    """Delete it, whoever may."""
+    note("approval_rule.deleted", by=by, subject=str(rule), **rule.as_json(), **more)
     rule.delete()
+
+
+def values_of(rule: ApprovalRule) -> dict[str, Any]:
+    """Give all that a change of it may set."""
+    return {"group": rule.group.name if rule.group else None, **rule.as_json()}
+
+
+def _lock(rule: ApprovalRule) -> None:
+    """Let two who change one rule do so one after the other: each is compared with what the other left."""
+    if rule.pk:
+        ApprovalRule.objects.select_for_update(of=("self",)).filter(pk=rule.pk).first()
+
+
+def _moment() -> str:
+    return timezone.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _wish(rule: ApprovalRule, by: User, to: dict[str, Any] | None) -> None:
+    """Remember what this superuser wants of the rule of everybody; None = that it is gone."""
+    wish = {"by": by.pk, "name": by.get_username(), "at": _moment(), "to": to}
+    ApprovalRule.objects.filter(pk=rule.pk).update(wish=wish)
+    note("approval_rule.wished", by=by, subject=str(ApprovalRule.objects.get(pk=rule.pk)), to=to)
 
 
 def catch(by: User | None, text: str, hosts: int, moments: Sequence[datetime]) -> Caught | None:

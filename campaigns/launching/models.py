@@ -57,6 +57,9 @@ class ApprovalRule(models.Model):
     )
     changed_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     changed_at = models.DateTimeField(auto_now=True)
+    wish = models.JSONField(
+        null=True, default=None, editable=False, help_text="a change that waits for another superuser's yes"
+    )
 
     class Meta:
         ordering = ["group__name"]
@@ -75,6 +78,12 @@ class ApprovalRule(models.Model):
     def as_json(self) -> dict[str, Any]:
         """Give what it says, for the audit."""
         return {name: getattr(self, name) for name in ("hosts_above", "tables", "hours", "expires_after")}
+
+    def in_words(self) -> list[str]:
+        """Say which launches wait; [] = none does."""
+        by_hosts = [] if self.hosts_above is None else [_over(self.hosts_above)]
+        by_tables = [f"SQL that reads {', '.join(self.tables)}"] if self.tables else []
+        return [*by_hosts, *by_tables, *(f"launches on {window}" for window in windows.read(self.hours))]
 
     def clean(self) -> None:
         """Raise ValidationError for tables and hours that are none, each beside its field."""
@@ -129,6 +138,10 @@ class Quota(models.Model):
     def as_json(self) -> dict[str, Any]:
         """Give what it says, for the audit."""
         return {name: getattr(self, name) for name in self.NAMES}
+
+
+def _over(hosts: int) -> str:
+    return f"launches over more than {hosts:,} host{'' if hosts == 1 else 's'}" if hosts else "every launch"
 
 
 def _tables(value: Any) -> list[str]:

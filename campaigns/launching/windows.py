@@ -12,6 +12,8 @@ from fleet.errors import BadInputError
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MEMBERS = ("days", "from", "to", "zone")
 MOST_WINDOWS = 50
+LINE = re.compile(r"(?:(?P<days>.*?)\s+)?(?P<from>\S+)\s+to\s+(?P<to>\S+)(?:\s+(?P<zone>\S+))?", re.A)
+EVERY_DAY = "every day"
 TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.A)
 MIDNIGHT = 24 * 60  # minutes; as the end of a day
 
@@ -35,7 +37,7 @@ class Window:
         return (today in self.days and minute >= self.begin) or (yesterday in self.days and minute < self.end)
 
     def __str__(self) -> str:
-        days = "every day" if len(self.days) == len(DAYS) else ", ".join(self.days)
+        days = EVERY_DAY if len(self.days) == len(DAYS) else ", ".join(self.days)
         return f"{days} {_clock(self.begin)} to {_clock(self.end)} {self.zone}"
 
 
@@ -46,6 +48,29 @@ def read(value: Any) -> list[Window]:
     if len(value) > MOST_WINDOWS:
         raise BadInputError(f"hours has {len(value)} windows, allowed are {MOST_WINDOWS}", "hours")
     return [_window(one) for one in value]
+
+
+def from_lines(text: str) -> list[dict[str, Any]]:
+    """Read windows as people write them, one a line, as `str` of a window gives them. Raise BadInputError."""
+    found = [_from_line(line.strip()) for line in text.splitlines() if line.strip()]
+    read(found)
+    return found
+
+
+def as_lines(value: Any) -> str:
+    """Write windows as people read and write them."""
+    return "\n".join(str(window) for window in read(value))
+
+
+def _from_line(line: str) -> dict[str, Any]:
+    parts = LINE.fullmatch(line)
+    if parts is None:
+        raise BadInputError(
+            f"{shown(line)} is not a window: write it as fri, sat 20:00 to 06:00 Europe/Berlin", "hours"
+        )
+    days = (parts["days"] or EVERY_DAY).casefold()
+    named = list(DAYS) if days == EVERY_DAY else [day for day in re.split(r"[\s,]+", days) if day]
+    return {"days": named, "from": parts["from"], "to": parts["to"], "zone": parts["zone"] or "UTC"}
 
 
 def _window(value: Any) -> Window:
