@@ -16,6 +16,7 @@ from campaigns.api.campaign_serializers import StandingSerializer
 from campaigns.api.serializers import Moment
 from campaigns.launching import quotas
 from campaigns.launching.models import Quota
+from fleet import confirming
 from fleet.api import StrictSerializer, refuse_body
 from fleet.parameters import PAGING, Parameters
 from fleet.views import ApiView
@@ -96,8 +97,19 @@ class QuotaViewSet(ApiView, ModelViewSet[Quota]):
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     query_parameters: ClassVar[Parameters] = {"list": PAGING}
 
+    def perform_create(self, serializer: serializers.BaseSerializer[Quota]) -> None:
+        """Ask who sits there, and keep them."""
+        confirming.require_in_session(self.request)
+        serializer.save()
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Quota]) -> None:
+        """Ask the same of who changes them."""
+        confirming.require_in_session(self.request)
+        serializer.save()
+
     def perform_destroy(self, instance: Quota) -> None:
         """Delete them, and let the audit say who did."""
+        confirming.require_in_session(self.request)
         refuse_body(self.request)
         quotas.drop(instance, cast(User, self.request.user))
 

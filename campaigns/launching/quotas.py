@@ -265,14 +265,33 @@ def _most_targets(by: User) -> int:
 
 @transaction.atomic
 def keep(quota: Quota, by: User) -> None:
-    """Save a row of quotas, and who wrote it."""
+    """Save a row of quotas, and who wrote it. Raise ForbiddenError for who would loosen his own by it."""
+    before = limits_of(by)
     quota.changed_by = by.get_username()
     quota.save()
+    _check_not_looser(before, by)
     note("quota.kept", by=by, subject=str(quota), **quota.as_json())
 
 
 @transaction.atomic
 def drop(quota: Quota, by: User) -> None:
-    """Delete one: the settings hold again."""
+    """Delete one: the settings hold again. Raise ForbiddenError for who would loosen his own by it."""
+    before = limits_of(by)
     note("quota.deleted", by=by, subject=str(quota), **quota.as_json())
     quota.delete()
+    _check_not_looser(before, by)
+
+
+def _check_not_looser(before: dict[str, int], by: User) -> None:
+    """Raise ForbiddenError, in the transaction of the change, when who made it may launch or keep more by it.
+
+    Whoever may launch beyond the quotas is under none.
+    """
+    if by.has_perm(LAUNCH_UNLIMITED):
+        return
+    for name, limit in limits_of(by).items():
+        was = before[name]
+        if was and (not limit or limit > was):
+            raise ForbiddenError(
+                f"the quota of {WORDS[name]} binds you as well, {was} by now: somebody whom it does not bind raises it"
+            )
