@@ -13,7 +13,7 @@ from campaigns.answers import sight
 from campaigns.console.access import needs_one_of, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.console.wording import limits_in_words
-from campaigns.launching import approval_diff, approvals, requests
+from campaigns.launching import approval_diff, approvals, requests, rule_wishes
 from campaigns.launching.models import Approval
 from campaigns.people.roles import APPROVE, LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet.errors import FleetError
@@ -29,6 +29,7 @@ def list_approvals(request: HttpRequest) -> HttpResponse:
     mine = requests.shown_to(user).filter(Q(campaign__created_by=user) | Q(decided_by=user))
     context = {
         "waiting": requests.waiting_for(user),
+        "rules": rule_wishes.waiting_for(user),
         "may_approve": user.has_perm(APPROVE),
         "page": page_of(mine, request),
         "question": question_of(request),

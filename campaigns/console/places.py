@@ -5,7 +5,7 @@ from typing import NamedTuple
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 
-from campaigns.launching import requests
+from campaigns.launching import requests, rule_wishes
 from campaigns.people import scopes
 from campaigns.people.roles import (
     APPROVE,
@@ -63,4 +63,5 @@ def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
 
 def _place(user: User | AnonymousUser, name: str, icon: str, addresses: list[str], at: str) -> Place:
     is_here = any(at == address if address == "/" else at.startswith(address) for address in addresses)
-    return Place(name, icon, addresses[0], is_here, requests.count_waiting_for(user) if name == APPROVALS else 0)
+    waiting = requests.count_waiting_for(user) + len(rule_wishes.waiting_for(user)) if name == APPROVALS else 0
+    return Place(name, icon, addresses[0], is_here, waiting)

@@ -31,6 +31,7 @@ SEE_HOSTS, SEE_LABELS, SEE_QUERIES = "agents.view_host", "agents.view_label", "c
 SEE_CARVES, DOWNLOAD_CARVES = "agents.view_carve", "agents.download_carve"
 SEE_SECRETS, SEE_CONFIG = "agents.view_enrollsecret", "agents.view_configdocument"
 KEEP_HOOKS = "campaigns.add_hook"
+SEE_RULES, SEE_QUOTAS = "campaigns.view_approvalrule", "campaigns.view_quota"
 SEE_AUDIT = "audit.view_auditevent"
 SEE_PEOPLE, CHANGE_PEOPLE, CHANGE_SCOPES = "auth.view_user", "auth.change_user", "campaigns.change_scope"
 

@@ -21,7 +21,7 @@ from agents.models import EnrollSecret, Presence
 from campaigns.console import assets
 from campaigns.console.urls import urlpatterns
 from campaigns.hooks.models import Hook
-from campaigns.launching.models import Approval
+from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import Query
 from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
@@ -64,6 +64,14 @@ LOOKS = ((DESK, "light", None), (DESK, "dark", ["color-contrast"]), (PHONE, "dar
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
+HOURS = [{"days": ["fri"], "from": "20:00", "to": "06:00", "zone": "Europe/Berlin"}]
+
+
+def wish_of(user: User) -> dict[str, Any]:
+    """Give what somebody wants of a rule."""
+    return {"by": user.pk, "name": "root <b>", "at": timezone.now().isoformat(), "to": None}
+
+
 def things() -> dict[str, Any]:
     """Make one of everything an address may name, with something odd in its texts."""
     user = make_user("boss", admin=True)
@@ -83,6 +91,8 @@ def things() -> dict[str, Any]:
     ids |= {"user_id": user, "person_id": user, "team_id": Group.objects.create(name="team")}
     ids["schedule_id"] = Schedule.objects.create(query=query, owner=user, every=60, target={"all": True}, sql=query.sql)
     ids["hook_id"] = Hook.objects.create(owner=user, name="hook <b>", address="https://192.0.2.1/", secret="whsec_MDAw")
+    ids["rule_id"] = ApprovalRule.objects.create(hosts_above=50, tables=["shadow"], hours=HOURS, wish=wish_of(user))
+    ids["quota_id"] = Quota.objects.create(person=user, open_campaigns=5)
     nothing = {"session_id": 0, "pk": 0, "number": 0, "view_id": 0, "delivery_id": 0}
     return {**{name: row.pk for name, row in ids.items()}, **nothing, "token_id": token.pk, "key": "0" * 32}
 

@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_fo
 SCHEDULE = {
     "how": "every", "many": "2", "unit": "60", "zone": "UTC", "whom": "all", "timeout": "60", "runs_kept": "3",
 }  # fmt: skip
+RULE = {"hosts_above": "7", "tables": "shadow", "hours": "sat 08:00 to 18:00", "many": "1", "unit": "86400"}
 # What is asked of which address instead, so that it really happens: {line of the matrix: (address, body)}.
 ACTS: dict[str, tuple[str, Any]] = {
     "DELETE /api/v1/campaigns/{campaign}/": ("/api/v1/campaigns/{ended}/", None),
@@ -50,6 +51,12 @@ ACTS: dict[str, tuple[str, Any]] = {
     "POST /api/v1/approval-rules/": ("/api/v1/approval-rules/", {"group": "Observer", "hosts_above": 5}),
     "PATCH /api/v1/approval-rules/{pk}/": ("/api/v1/approval-rules/{rule}/", {"hosts_above": 6}),
     "DELETE /api/v1/approval-rules/{pk}/": ("/api/v1/approval-rules/{rule}/", None),
+    "POST /people/rules/": ("/people/rules/", {**RULE, "group": "{group}"}),
+    "POST /people/rules/{pk}/": ("/people/rules/{rule}/", RULE),
+    "POST /people/rules/{pk}/delete/": ("/people/rules/{rule}/delete/", {}),
+    "POST /people/quotas/": ("/people/quotas/", {"group": "{group}", "open_campaigns": "5"}),
+    "POST /people/quotas/{pk}/": ("/people/quotas/{quota}/", {"open_campaigns": "6"}),
+    "POST /people/quotas/{pk}/delete/": ("/people/quotas/{quota}/delete/", {}),
     "POST /api/v1/quotas/": ("/api/v1/quotas/", {"group": "Observer", "open_campaigns": 5}),
     "PATCH /api/v1/quotas/{pk}/": ("/api/v1/quotas/{quota}/", {"open_campaigns": 6}),
     "DELETE /api/v1/quotas/{pk}/": ("/api/v1/quotas/{quota}/", None),
@@ -99,6 +106,9 @@ FORMS: dict[str, tuple[str, Any]] = {
 }
 NOTHING_CHANGED = {
     "POST /api/v1/campaigns/estimate/": "counts, and asks nobody",
+    "POST /api/v1/approval-rules/{pk}/grant/": "superusers alone; it is noted (launching/test_rule_wishes.py)",
+    "POST /api/v1/approval-rules/{pk}/refuse/": "superusers alone; it is noted (launching/test_rule_wishes.py)",
+    "POST /people/rules/{pk}/decide/": "superusers alone; it is noted (launching/test_rule_wishes.py)",
     "POST /preferences/": "how pages look to one person",
     "POST /ask/example/{number}/": "opens the editor with an example, or launches by the verb that is noted",
     "POST /ask/estimate/": "counts, and asks nobody",

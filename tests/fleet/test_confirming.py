@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents.carving.models import Carve
 from agents.models import EnrollSecret
 from campaigns.launching import kill_switch
+from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.tokens import ApiToken
 from tests.factories import make_host, make_user
 
@@ -41,6 +42,14 @@ def stale(kim: User) -> Any:
     return client
 
 
+def of_rules_and_quotas(kim: User, group: Group) -> list[tuple[str, str, dict[str, Any]]]:
+    rule, quota = ApprovalRule.objects.create(group=group), Quota.objects.create(person=kim)
+    pages = ("/people/rules/", f"/people/rules/{rule.pk}/", f"/people/rules/{rule.pk}/delete/")
+    pages += (f"/people/rules/{rule.pk}/decide/", "/people/quotas/", f"/people/quotas/{quota.pk}/")
+    pages += (f"/people/quotas/{quota.pk}/delete/", "/admin/campaigns/approvalrule/add/", "/admin/campaigns/quota/add/")
+    return [("post", page, {"hosts_above": 5}) for page in pages]
+
+
 def dangerous(kim: User) -> list[tuple[str, str, dict[str, Any]]]:
     """Give one of each kind: method, address, form."""
     secret, group = EnrollSecret.objects.offer("s", "a secret of sixteen"), Group.objects.create(name="g")
@@ -60,6 +69,7 @@ def dangerous(kim: User) -> list[tuple[str, str, dict[str, Any]]]:
         ("post", f"/admin/auth/group/{group.pk}/change/", {"name": "other"}),
         ("post", "/admin/auth/user/", {"action": "remove_second_factors", "_selected_action": [kim.pk]}),
         ("post", f"/admin/campaigns/apitoken/{token.pk}/delete/", {"post": "yes"}),
+        *of_rules_and_quotas(kim, group),
         ("post", "/admin/agents/enrollsecret/add/", {"name": "new"}),
         ("post", "/admin/campaigns/livequeries/add/", {"enabled": ""}),
     ]
@@ -105,11 +115,22 @@ def test_a_form_is_sent_back_to_its_page_and_works_after_the_password(kim: User,
         ("post", "enroll-secrets/", {"name": "new"}),
         ("post", "tokens/", {"name": "t"}),
         ("get", "carves/{carve}/file", None),
+        ("post", "approval-rules/", {"group": None}),
+        ("patch", "approval-rules/{rule}/", {"hosts_above": 7}),
+        ("delete", "approval-rules/{rule}/", {}),
+        ("post", "approval-rules/{rule}/grant/", {}),
+        ("post", "approval-rules/{rule}/refuse/", {}),
+        ("post", "quotas/", {"person": "kim"}),
+        ("patch", "quotas/{quota}/", {"rows_kept": 7}),
+        ("delete", "quotas/{quota}/", {}),
     ],
 )
 def test_the_api_asks_sessions_and_no_tokens(kim: User, stale: Client, method: str, path: str, body: Any) -> None:
     carve = Carve.objects.create(host=make_host(), carve_id="g", announced_at=timezone.now())
-    address, (_, token) = f"/api/v1/{path.format(carve=carve.pk)}", ApiToken.objects.create(user=kim)
+    group = Group.objects.create(name="g")
+    rule, quota = ApprovalRule.objects.create(group=group), Quota.objects.create(group=group)
+    address = f"/api/v1/{path.format(carve=carve.pk, rule=rule.pk, quota=quota.pk)}"
+    _, token = ApiToken.objects.create(user=kim)
 
     with_session = getattr(stale, method)(address, body, "application/json")
     with_token = getattr(Client(), method)(

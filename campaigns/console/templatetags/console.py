@@ -72,6 +72,12 @@ def quota_words(name: str) -> str:
 
 
 @register.filter
+def quota_counts(name: str) -> str:
+    """Say what a quota counts, of whomever."""
+    return quotas.WORDS[name].capitalize()
+
+
+@register.filter
 def theme(request: HttpRequest) -> str:
     """Give the colours that this browser wants."""
     return preference(request, "theme")
