@@ -5,8 +5,6 @@ import inspect
 import io
 import json
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -69,24 +67,6 @@ def test_texts_and_cells_are_printed_by_the_servers_rules() -> None:
 _cells = fleet_live_queries.spreadsheets
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script_of_its_shell_and_knows_every_word(shell: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fleet_live_queries", "completion", shell]
-    python_path = {"PYTHONPATH": str(Path(__file__).parents[2] / "clients/python")}
-    script = subprocess.run(command, capture_output=True, text=True, check=True, env=python_path).stdout
-
-    assert all(re.search(rf"\b{word}\b", script) for word in WORDS if word)
-    file = tmp_path / "script"
-    file.write_text(script)
-    if shutil.which(shell):
-        subprocess.run([shell, "-n", str(file)], check=True)
-    if shell == "bash":
-        asked = f"source {file}; COMP_WORDS=(live ex); COMP_CWORD=1; _live; echo ${{COMPREPLY[*]}}; "
-        asked += "COMP_WORDS=(live export 1 --f); COMP_CWORD=3; _live; echo ${COMPREPLY[*]}"
-        found = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-        assert found.stdout.split("\n")[:2] == ["export", "--format"]
-
-
 def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     place = profiles.keep("one", profiles.Profile("https://one", "secret-one", ""))
@@ -119,7 +99,8 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["--rerun", "1", "--name", "", "--reason", "x", "--force"], "--name, --reason, --force: not with --rerun"),
         (["SELECT 1", "--all", "--states", "missed"], "--states is of --rerun ID"),
         (["SELECT 1", "--all", "--then", "ask"], "--then is of --canary"),
-        (["SELECT 1", "--all", "--silent", "/nowhere/x"], "--silent '/nowhere/x' cannot be written"),
+        (["SELECT 1", "--all", "--silent", "/nowhere/x"], "--silent '/nowhere/x' cannot be written: No such file"),
+        (["SELECT 1", "--all", "--silent", ""], "--silent '' cannot be written"),
         (["SELECT 1", "--all", "--silent", "/"], "--silent '/' cannot be written"),
         (["export", "1", "--output", ""], "--output '' is not the name of a file"),
         (["export", "1", "--output", "/"], "--output '/' is not the name of a file"),
@@ -141,6 +122,9 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
     assert status == 2
 
 
+EMPTY = b'{"count": 0, "next": null, "results": []}'
+
+
 class Asked(HTTPServer):
     tokens: ClassVar[list[str]] = []
 
@@ -153,9 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         Asked.tokens.append(self.headers["Authorization"])
         self.send_response(200)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(EMPTY)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(EMPTY)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -181,6 +165,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Asked]:
         (["--profile", "other"], {"FLEET_PROFILE": "other"}, "other", "is asked from now on"),
         (["--token", "mine", "--ca", ""], {"FLEET_PROFILE": "mine"}, "mine", "is asked from now on"),
         (["--token", "mine", "--ca", ""], {"FLEET_URL": "https://another"}, "default", ""),
+        (["--ca", ""], {"FLEET_URL": "https://another"}, "default", ""),
+        (["--ca", ""], {"FLEET_TOKEN": ""}, "default", "is asked from now on"),
+        (["--ca", ""], {"FLEET_TOKEN": "", "FLEET_URL": "{url}/"}, "default", "is asked from now on"),
     ],
 )
 def test_who_logs_in_sends_a_named_server_no_token_of_another(
@@ -193,7 +180,7 @@ def test_who_logs_in_sends_a_named_server_no_token_of_another(
     last: str,
 ) -> None:
     for each, value in environment.items():
-        monkeypatch.setenv(each, value)
+        monkeypatch.setenv(each, value.format(url=asked.url))
     monkeypatch.setattr(sys, "stdin", io.StringIO("mine\n"))
     asked.tokens.clear()
 
@@ -203,6 +190,47 @@ def test_who_logs_in_sends_a_named_server_no_token_of_another(
     assert (status, asked.tokens) == (0, ["Bearer mine"]), said
     assert (profiles.names(), profiles.profile(name).token) == ([name], "mine")
     assert (f"profile {name} is kept" in said, "from now on" in said) == (True, bool(last))
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "token"),
+    [
+        ([], {}, "kept"),
+        (["--url", "{url}/"], {"FLEET_TOKEN": ""}, "kept"),
+        ([], {"FLEET_URL": "", "FLEET_TOKEN": "", "FLEET_CA": ""}, "kept"),
+        (["--profile", "one"], {"FLEET_URL": "https://another", "FLEET_TOKEN": "of-another-server"}, "kept"),
+        ([], {"FLEET_PROFILE": "one"}, "kept"),
+        ([], {"FLEET_URL": "{url}", "FLEET_TOKEN": "of-the-environment"}, "of-the-environment"),
+        (["--url", "{url}/"], {"FLEET_URL": "{url}", "FLEET_TOKEN": "of-the-environment"}, "of-the-environment"),
+        (["--url", "{url}"], {"FLEET_TOKEN": "of-the-environment"}, "of-the-environment"),
+        (["--url", "{url}"], {"FLEET_URL": "https://another", "FLEET_TOKEN": "of-another-server"}, "kept"),
+        (["--url", "{other}"], {"FLEET_URL": "https://another", "FLEET_TOKEN": "of-another-server"}, None),
+        (["--url", "{other}"], {}, None),
+        ([], {"FLEET_URL": "{other}"}, None),
+    ],
+)
+def test_a_token_goes_to_its_own_server_alone(
+    asked: Asked,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    token: str | None,
+) -> None:
+    profiles.keep("one", profiles.Profile(asked.url, "kept"))
+    places = {"url": asked.url, "other": asked.url.replace("127.0.0.1", "localhost")}
+    for name in ("FLEET_TOKEN", "FLEET_CA"):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.format(**places))
+    asked.tokens.clear()
+
+    status = main(["labels", *(word.format(**places) for word in words)])
+
+    assert asked.tokens == ([] if token is None else [f"Bearer {token}"])
+    assert (status, "say where the server is and who asks" in capsys.readouterr().err) == (
+        (0, False) if token is not None else (2, True)
+    )
 
 
 PAGE_OF_A_DIFF = {

@@ -12,6 +12,7 @@ from fleet_live_queries.command.verbs import ask
 from fleet_live_queries.errors import BadInputError
 
 STATUSES = "Exit status: 0 all answered, 5 nobody, 4 some failed, 3 some silent, 2 bad input, 1 trouble."
+CA = "file of the CA that is trusted; FLEET_CA; default: the profile's, the system's"
 NOWHERE = (
     "say where the server is and who asks: --url and --token (FLEET_URL, FLEET_TOKEN); "
     "`live login --url https://…` keeps both for later"
@@ -45,7 +46,7 @@ def server_arguments(parser: argparse.ArgumentParser) -> None:
     """Take where the server is and who asks."""
     parser.add_argument("--url", help="the server; FLEET_URL")
     parser.add_argument("--token", help="who asks; FLEET_TOKEN")
-    parser.add_argument("--ca", help="file of the CA that is trusted; FLEET_CA; default: the profile's, the system's")
+    parser.add_argument("--ca", metavar="FILE", help=CA)
     parser.add_argument("--profile", help="which of the servers that `live login` kept; FLEET_PROFILE")
 
 
@@ -53,7 +54,7 @@ def client_of(options: argparse.Namespace, terminal: Terminal) -> Client:
     """Give the client of who asks. An option goes before the environment, and that before the profile."""
     kept = profiles.profile(options.profile)
     url = told(options, "url", kept.url)
-    token = told(options, "token", kept.token if url == kept.url else "")  # no token goes to another server
+    token = told(options, "token", kept.token if is_same(url, kept.url) else "")  # no token goes to another server
     if not url or not token:
         raise BadInputError(NOWHERE)
     try:
@@ -63,12 +64,30 @@ def client_of(options: argparse.Namespace, terminal: Terminal) -> Client:
 
 
 def told(options: argparse.Namespace, name: str, kept: str = "") -> str:
-    """Give url, token or ca: of the option, of the environment unless --profile names whom to ask, or as it is kept."""
+    """Give url, token or ca: of the option, of the environment unless --profile names whom to ask, or as it is kept.
+
+    The environment's token is for the environment's server, where it names one. What is empty there is not said.
+    """
     option: str | None = getattr(options, name)
     if option is not None:
         return option
-    named = None if options.profile else os.environ.get(f"FLEET_{name.upper()}")
-    return kept if named is None else named
+    if options.profile or (name == "token" and not _is_for_environments_token(options.url)):
+        return kept
+    return os.environ.get(f"FLEET_{name.upper()}") or kept
+
+
+def is_same(address: str, other: str) -> bool:
+    """Say whether two addresses are of one server, however they are spelt."""
+    return _plain(address) == _plain(other)
+
+
+def _is_for_environments_token(url: str | None) -> bool:
+    named = os.environ.get("FLEET_URL")
+    return url is None or not named or is_same(url, named)
+
+
+def _plain(address: str) -> str:
+    return address.strip().rstrip("/").lower()
 
 
 def _epilog() -> str:

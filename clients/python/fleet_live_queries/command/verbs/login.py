@@ -7,7 +7,7 @@ import sys
 
 from fleet_live_queries.client import Client
 from fleet_live_queries.command import profiles
-from fleet_live_queries.command.arguments import told
+from fleet_live_queries.command.arguments import is_same, told
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.errors import BadInputError, FleetError, NotSignedInError
 
@@ -40,7 +40,7 @@ def run(context: Context) -> int:
     usual = os.environ.get("FLEET_PROFILE") or profiles.DEFAULT
     name = options.profile or usual
     place = profiles.keep(name, kept)
-    is_asked = name == usual and os.environ.get("FLEET_URL", kept.url) == kept.url
+    is_asked = name == usual and is_same(os.environ.get("FLEET_URL") or kept.url, kept.url)
     context.say(f"profile {name} is kept in {place}" + (f"; {kept.url} is asked from now on" if is_asked else ""))
     return 0
 
@@ -51,7 +51,7 @@ def _asked_for(options: argparse.Namespace) -> profiles.Profile:
     ca = told(options, "ca")
     if not url or not token:
         raise BadInputError("an address and a token are needed: --url, and the token on stdin or by FLEET_TOKEN")
-    return profiles.Profile(url, token, os.path.abspath(ca) if ca else "")
+    return profiles.Profile(url.strip().rstrip("/"), token, os.path.abspath(ca) if ca else "")
 
 
 def _ask(question: str, *, secret: bool) -> str:
