@@ -1,5 +1,6 @@
 """How one campaign is followed over sockets that are cut, closed or refused: the steps by themselves."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -118,6 +119,18 @@ def test_a_socket_that_is_cut_is_opened_again_at_once(monkeypatch: pytest.Monkey
     assert [path[-8:] for path, _ in server.opened] == ["?after=0", "?after=1"]
     assert len({when for _, when in server.opened}) == 1
     assert ["was cut" in server.told[0], server.told[1:]] == [True, ["the server answers again"]]
+
+
+@pytest.mark.parametrize("code", [1012, 0, 1000])
+def test_sockets_that_are_cut_soon_each_time_are_opened_later_and_later(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    progress = {"type": "progress", "counts": {"answered": 0}}
+    server = Server(monkeypatch, 79, *[[SNAPSHOT, progress, SocketClosedError(code)] for _ in range(9)])
+
+    assert server.follow() == [*range(1, 80)]
+    times = [when for _, when in server.opened]
+    assert [then - when for when, then in itertools.pairwise(times)] == [0.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
 def closes(*codes: int) -> Iterator[Any]:

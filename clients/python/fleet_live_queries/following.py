@@ -31,6 +31,7 @@ class Following:
         self._socket_at = 0.0  # when the socket is tried next
         self._was_cut = False
         self._heard = False  # more than the campaign as it was, since the socket was opened
+        self._soon = 0  # how many sockets in a row were cut soon after they were opened
 
     def run(self) -> Steps[None]:
         """Give events until the campaign ended and everything was given."""
@@ -54,7 +55,7 @@ class Following:
 
     def _listen(self) -> Steps[None]:
         """Take what comes over the socket, until it is closed, however that is."""
-        self._heard = False
+        self._heard, opened_at = False, time.monotonic()
         try:
             yield OpenSocket(f"/ws/campaigns/{self._number}/?after={self.seq}")
             while (yield from self._frame(json.loads((yield Receive(QUIET_SECONDS))))):
@@ -62,10 +63,18 @@ class Following:
         except SocketClosedError as closed:
             if not self._heard or closed.code in REFUSALS:
                 self._socket_at = time.monotonic() + SOCKET_AGAIN_SECONDS
-            elif closed.code != 1000:
-                self._was_cut = True
+            else:
+                self._socket_at = self._after_cut(opened_at)
+                self._was_cut = closed.code != 1000
+            if self._was_cut:
                 yield Tell(f"the connection was cut ({closed}); asking again")
         yield CloseSocket()
+
+    def _after_cut(self, opened_at: float) -> float:
+        """Say when the socket is tried next: at once, and later and later where each is cut soon."""
+        now = time.monotonic()
+        self._soon = self._soon + 1 if now - opened_at < SOCKET_AGAIN_SECONDS else 0
+        return now + (min(SOCKET_AGAIN_SECONDS, LOOK_SECONDS * 2**self._soon) if self._soon > 1 else 0.0)
 
     def _frame(self, frame: Json) -> Steps[bool]:
         """Take one frame; say whether more are to be read."""
