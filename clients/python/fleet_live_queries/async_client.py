@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -12,7 +12,7 @@ from fleet_live_queries import verbs
 from fleet_live_queries.connection import SOCKET_ERRORS, Place, answer_of, arguments, closed
 from fleet_live_queries.errors import FleetError
 from fleet_live_queries.following import Event, Following, ending
-from fleet_live_queries.rows import Row, frame, rows_of, table_of
+from fleet_live_queries.rows import Row, frame, library_of, rows_of, table_of
 from fleet_live_queries.steps import (
     Answer,
     Chunk,
@@ -23,9 +23,9 @@ from fleet_live_queries.steps import (
     Pause,
     Receive,
     Request,
+    Run,
     Step,
     Steps,
-    Tell,
 )
 
 T = TypeVar("T")
@@ -74,51 +74,43 @@ class AsyncClient:
 
     async def run(self, steps: Steps[T]) -> T:
         """Carry steps out; give what comes of them."""
-        shell = _Shell(self._place, self._http, self._tell)
-        try:
-            _, result = await shell.next(steps)
-        finally:
-            await shell.close()
-            steps.close()
-        return cast(T, result)
+        run = Run(steps, self._tell)
+        async with _Shell(self._place, self._http, run) as shell:
+            await shell.next()
+        return run.result
 
     async def stream(self, steps: Steps[None]) -> AsyncIterator[Any]:
         """Carry steps out; give their values as they come."""
-        shell = _Shell(self._place, self._http, self._tell)
-        try:
-            while (value := (await shell.next(steps))[0]) is not None:
-                yield value.value
-        finally:
-            await shell.close()
-            steps.close()
+        async with _Shell(self._place, self._http, Run(steps, self._tell)) as shell:
+            while (given := await shell.next()) is not None:
+                yield given.value
 
 
 class _Shell:
     """What one run of steps has open."""
 
-    def __init__(self, place: Place, http: httpx.AsyncClient, tell: Callable[[str], Any] | None) -> None:
-        self._place, self._http, self._tell = place, http, tell
+    def __init__(self, place: Place, http: httpx.AsyncClient, run: Run[Any]) -> None:
+        self._place, self._http, self._run = place, http, run
         self._opened = AsyncExitStack()
         self._socket: ClientConnection | None = None
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
 
-    async def next(self, steps: Steps[Any]) -> tuple[Give | None, Any]:
-        """Go on to the next value, or to the end: None and what the steps return."""
-        sent: Any = None
-        failed: FleetError | None = None
-        while True:
+    async def __aenter__(self) -> "_Shell":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._close()
+        self._run.close()
+
+    async def next(self) -> Give | None:
+        """Go on to the next value, or to the end."""
+        while (step := self._run.next()) is not None and not isinstance(step, Give):
             try:
-                step = steps.send(sent) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                return None, end.value
-            if isinstance(step, Give):
-                return step, None
-            sent, failed = None, None
-            try:
-                sent = await self._do(step)
+                self._run.sent = await self._do(step)
             except FleetError as error:
-                failed = error
+                self._run.failed = error
+        return step
 
     async def _do(self, step: Step) -> Any:
         match step:
@@ -133,10 +125,7 @@ class _Shell:
             case Receive():
                 return await self._receive(step.seconds)
             case CloseSocket():
-                await self.close()
-            case Tell():
-                if self._tell is not None:
-                    self._tell(step.sentence)
+                await self._close()
         return None
 
     async def _send(self, request: Request) -> Answer:
@@ -170,7 +159,7 @@ class _Shell:
         except SOCKET_ERRORS as error:
             raise closed(error) from error
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         await self._opened.aclose()
         if self._response is not None:
             await self._response.aclose()
@@ -254,7 +243,7 @@ class AsyncCampaign:
         return await self._frame("polars")
 
     async def _frame(self, library: str) -> Any:
-        frame(library, {})  # a missing library is said before anything is waited for
+        library_of(library)  # a missing library is said before anything is waited for
         rows = [row async for row in self.rows()]
         return frame(library, table_of(rows, self.facts["columns"]))
 

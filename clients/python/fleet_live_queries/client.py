@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
@@ -12,7 +12,7 @@ from fleet_live_queries import verbs
 from fleet_live_queries.connection import SOCKET_ERRORS, Place, answer_of, arguments, closed
 from fleet_live_queries.errors import FleetError
 from fleet_live_queries.following import Event, Following, ending
-from fleet_live_queries.rows import Row, frame, rows_of, table_of
+from fleet_live_queries.rows import Row, frame, library_of, rows_of, table_of
 from fleet_live_queries.steps import (
     Answer,
     Chunk,
@@ -23,9 +23,9 @@ from fleet_live_queries.steps import (
     Pause,
     Receive,
     Request,
+    Run,
     Step,
     Steps,
-    Tell,
 )
 
 T = TypeVar("T")
@@ -74,51 +74,43 @@ class Client:
 
     def run(self, steps: Steps[T]) -> T:
         """Carry steps out; give what comes of them."""
-        shell = _Shell(self._place, self._http, self._tell)
-        try:
-            _, result = shell.next(steps)
-        finally:
-            shell.close()
-            steps.close()
-        return cast(T, result)
+        run = Run(steps, self._tell)
+        with _Shell(self._place, self._http, run) as shell:
+            shell.next()
+        return run.result
 
     def stream(self, steps: Steps[None]) -> Iterator[Any]:
         """Carry steps out; give their values as they come."""
-        shell = _Shell(self._place, self._http, self._tell)
-        try:
-            while (value := shell.next(steps)[0]) is not None:
-                yield value.value
-        finally:
-            shell.close()
-            steps.close()
+        with _Shell(self._place, self._http, Run(steps, self._tell)) as shell:
+            while (given := shell.next()) is not None:
+                yield given.value
 
 
 class _Shell:
     """What one run of steps has open."""
 
-    def __init__(self, place: Place, http: httpx.Client, tell: Callable[[str], Any] | None) -> None:
-        self._place, self._http, self._tell = place, http, tell
+    def __init__(self, place: Place, http: httpx.Client, run: Run[Any]) -> None:
+        self._place, self._http, self._run = place, http, run
         self._opened = ExitStack()
         self._socket: ClientConnection | None = None
         self._response: httpx.Response | None = None
         self._chunks: Iterator[bytes] = iter(())
 
-    def next(self, steps: Steps[Any]) -> tuple[Give | None, Any]:
-        """Go on to the next value, or to the end: None and what the steps return."""
-        sent: Any = None
-        failed: FleetError | None = None
-        while True:
+    def __enter__(self) -> "_Shell":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+        self._run.close()
+
+    def next(self) -> Give | None:
+        """Go on to the next value, or to the end."""
+        while (step := self._run.next()) is not None and not isinstance(step, Give):
             try:
-                step = steps.send(sent) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                return None, end.value
-            if isinstance(step, Give):
-                return step, None
-            sent, failed = None, None
-            try:
-                sent = self._do(step)
+                self._run.sent = self._do(step)
             except FleetError as error:
-                failed = error
+                self._run.failed = error
+        return step
 
     def _do(self, step: Step) -> Any:
         match step:
@@ -133,10 +125,7 @@ class _Shell:
             case Receive():
                 return self._receive(step.seconds)
             case CloseSocket():
-                self.close()
-            case Tell():
-                if self._tell is not None:
-                    self._tell(step.sentence)
+                self._close()
         return None
 
     def _send(self, request: Request) -> Answer:
@@ -168,7 +157,7 @@ class _Shell:
         except SOCKET_ERRORS as error:
             raise closed(error) from error
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._opened.close()
         if self._response is not None:
             self._response.close()
@@ -251,7 +240,7 @@ class Campaign:
         return self._frame("polars")
 
     def _frame(self, library: str) -> Any:
-        frame(library, {})  # a missing library is said before anything is waited for
+        library_of(library)  # a missing library is said before anything is waited for
         rows = [*self.rows()]
         return frame(library, table_of(rows, self.facts["columns"]))
 

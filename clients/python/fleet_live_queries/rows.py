@@ -40,11 +40,18 @@ def table_of(rows: list[Row], columns: list[str]) -> dict[str, list[Any]]:
     return table
 
 
-def frame(library: str, table: dict[str, list[Any]]) -> Any:
-    """Give the table as pandas' or polars' data frame. Raise MissingLibraryError when that is not installed."""
+def library_of(name: str) -> Any:
+    """Give pandas or polars. Raise MissingLibraryError when that is not installed."""
     try:
-        module = import_module(library)
+        return import_module(name)
     except ImportError as error:
-        sentence = f"{library} is not installed: pip install 'fleet-live-queries-client[{library}]'"
-        raise MissingLibraryError(sentence) from error
-    return module.DataFrame(table)
+        raise MissingLibraryError(f"{name} is not installed: pip install {name}") from error
+
+
+def frame(name: str, table: dict[str, list[Any]]) -> Any:
+    """Give the table as a data frame of pandas or polars, of the same types however few rows there are."""
+    library = library_of(name)
+    if name == "pandas":
+        return library.DataFrame(table).astype({"host_id": "int64"})
+    types = {title: library.Int64 if title == "host_id" else library.String for title in table}
+    return library.DataFrame(table, schema=types)

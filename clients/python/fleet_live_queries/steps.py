@@ -5,9 +5,9 @@
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fleet_live_queries.errors import KINDS, FleetError, ServerError, TooManyError, UnreachableError
 
@@ -97,6 +97,35 @@ class Give:
 Step = Request | Chunk | Pause | OpenSocket | Receive | CloseSocket | Tell | Give
 T = TypeVar("T")
 Steps = Generator[Step, Any, T]
+
+
+class Run(Generic[T]):
+    """Steps that are carried out: `sent` or `failed` is what came of the last one, `result` what comes of all."""
+
+    result: T
+
+    def __init__(self, steps: Steps[T], tell: Callable[[str], Any] | None) -> None:
+        self._steps, self._tell = steps, tell
+        self.sent: Any = None
+        self.failed: FleetError | None = None
+
+    def next(self) -> Step | None:
+        """Give what is to be done next, or a value for the caller; None = the end."""
+        while True:
+            sent, failed, self.sent, self.failed = self.sent, self.failed, None, None
+            try:
+                step = self._steps.send(sent) if failed is None else self._steps.throw(failed)
+            except StopIteration as end:
+                self.result = end.value
+                return None
+            if not isinstance(step, Tell):
+                return step
+            if self._tell is not None:
+                self._tell(step.sentence)
+
+    def close(self) -> None:
+        """Leave the steps where they are."""
+        self._steps.close()
 
 
 class Patience:
