@@ -7,16 +7,19 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet_live_queries.command import program
+from fleet_live_queries import Client
+from fleet_live_queries.command import program, silent_file
 from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.printing import Printer
 from fleet_live_queries.command.statuses import LeftError
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.verbs import ask
-from fleet_live_queries.errors import ForbiddenError, UnreachableError
+from fleet_live_queries.errors import ForbiddenError, NotFoundError, UnreachableError
 
 URL = "https://fleet.example/campaigns/7/"
 LONG = "x" * 300  # a column that the server does not list
@@ -95,6 +98,16 @@ def test_who_cannot_go_on_gets_the_rows_and_where_the_campaign_is(
     assert f"the campaign goes on: {URL}" in capsys.readouterr().err
 
 
+def test_nothing_is_said_of_a_campaign_that_is_not_there_any_more(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Written()
+
+    with pytest.raises(NotFoundError), Printer(Campaign(), Terminal(), writer).ended():  # type: ignore[arg-type]
+        raise NotFoundError("there is no campaign 7")
+
+    assert writer.is_whole
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "launched", "error", "said"),
     [
@@ -123,6 +136,49 @@ def test_an_interruption_says_what_is_known(
     found = capsys.readouterr().err
     assert found.startswith(said)
     assert found.count("\n") == bool(said)
+
+
+def test_a_word_that_is_told_to_end_says_so_and_leaves_nothing_half_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLEET_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("FLEET_TOKEN", "x")
+
+    def pieces(*_: object) -> Iterator[bytes]:
+        yield b"a"
+        assert [*tmp_path.iterdir()] != []
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield b"b"
+
+    monkeypatch.setattr(Client, "campaign", lambda *_: SimpleNamespace(export=pieces))
+
+    assert program.run(["export", "1", "--output", str(tmp_path / "rows.csv")], "live") == 1
+    assert capsys.readouterr().err == "interrupted\n"
+    assert [*tmp_path.iterdir()] == []
+
+
+SILENT = [{"host": {"id": 7, "hostname": "sv-é\n"}, "state": "missed"}]
+
+
+def test_the_file_of_silent_hosts_is_open_before_the_launch_and_keeps_what_it_held(tmp_path: Path) -> None:
+    new, old, pipe = tmp_path / "new", tmp_path / "old", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    old.write_text("id:1\n")
+    for file in (new, old):
+        with suppress(ForbiddenError), silent_file.opened(str(file)):
+            assert file.exists()
+            raise ForbiddenError("no launch")
+    after_refusals = (new.exists(), old.read_text())
+    for file in (new, old, pipe):
+        with silent_file.opened(str(file)) as silent:
+            assert silent is not None
+            assert silent.write(SILENT) == 1
+
+    assert after_refusals == (False, "id:1\n")
+    line = r"id:7  # 'sv-\xe9\n' missed"
+    assert [new.read_text(), old.read_text(), os.read(reader, 100).decode()] == [f"{line}\n"] * 3
+    os.close(reader)
 
 
 # --- on a terminal -------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_a_launch_is_repeated_with_its_key_and_waits_as_long_as_it_is_told() -> 
         (verbs.analyse("campaigns/1/sql/", "SELECT 1"), [answer(504)], ServerError),
         (verbs.get("campaigns/1/diff/", seconds=verbs.ANALYSIS_SECONDS), [SLOW], UnreachableError),
         (verbs.export(1, "csv"), [SLOW], UnreachableError),
-        (verbs.stop(1), [answer(409)], ConflictError),
+        (verbs.stop(1), [answer(409), answer(200, {"status": "expired"})], ConflictError),
         (verbs.stop(1), [LOST, answer(409), answer(200, {"status": "completed"})], ConflictError),
     ],
 )
@@ -97,11 +97,12 @@ def test_an_analysis_is_waited_for_and_asked_again_where_the_server_is_busy() ->
     assert "timeout" not in arguments(Request("GET", "/"))
 
 
-def test_a_stop_whose_answer_was_lost_has_stopped() -> None:
-    stopped, requests, _ = carry_out(verbs.stop(1), LOST, answer(409), answer(200, {"status": "stopped"}))
+@pytest.mark.parametrize("before", [[LOST], []])
+def test_a_stop_that_is_said_again_or_whose_answer_was_lost_has_stopped(before: list[Exception]) -> None:
+    stopped, requests, _ = carry_out(verbs.stop(1), *before, answer(409), answer(200, {"status": "stopped"}))
 
     assert stopped == {"status": "stopped"}
-    assert [request.method for request in requests] == ["POST", "POST", "GET"]
+    assert [request.method for request in requests] == [*["POST" for _ in before], "POST", "GET"]
 
 
 def test_a_place_tells_no_token_and_takes_a_scheme_in_capitals() -> None:

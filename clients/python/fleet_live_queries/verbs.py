@@ -87,16 +87,13 @@ def post(path: str, body: Any = None) -> Steps[Any]:
 
 
 def stop(number: int) -> Steps[Json]:
-    """Stop a campaign; said twice it does no harm, and that the first one did it is no conflict."""
-    request, patience = (
-        Request("POST", f"{API}/campaigns/{number}/stop/", repeats=True),
-        Patience(LAUNCH_SECONDS, at_first=True),
-    )
+    """Stop a campaign; that it is stopped already is no conflict."""
+    request = Request("POST", f"{API}/campaigns/{number}/stop/", repeats=True)
     try:
-        campaign: Json = yield from call(request, patience)
+        campaign: Json = yield from call(request, Patience(LAUNCH_SECONDS, at_first=True))
     except ConflictError:
-        campaign = (yield from look_at(number)) if patience.told else {}
-        if campaign.get("status") != "stopped":
+        campaign = yield from look_at(number)
+        if campaign["status"] != "stopped":
             raise
     return campaign
 

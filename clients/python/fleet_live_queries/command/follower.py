@@ -8,6 +8,7 @@ from fleet_live_queries.client import Campaign
 from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.interrupts import ask
 from fleet_live_queries.command.printing import Printer
+from fleet_live_queries.command.silent_file import SilentFile
 from fleet_live_queries.command.statuses import ANSWERED, FAILED, NOBODY, SILENT, LeftError
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.writers import WRITERS
@@ -23,8 +24,10 @@ OPEN_STATES = ("waiting", "delivered")
 class Follower:
     """Follows, prints. The campaign lives on the server: ending this does not stop it."""
 
-    def __init__(self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace) -> None:
-        self._campaign, self._terminal, self._options = campaign, terminal, options
+    def __init__(
+        self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace, silent: SilentFile | None
+    ) -> None:
+        self._campaign, self._terminal, self._options, self._silent = campaign, terminal, options, silent
         by = [name.strip() for name in (options.group_by or "").split(",") if name.strip()]
         writer = GroupWriter(by, options.format, terminal) if by else WRITERS[options.format]()
         self._printer = Printer(campaign, terminal, writer)
@@ -38,8 +41,9 @@ class Follower:
         self._terminal.say(f"campaign {self._campaign.id}: {self._campaign.facts['url']}")
         with self._printer.ended():
             self._follow_unless_told()
-        if self._options.silent:
-            self._write_silent(self._options.silent)
+        if self._silent is not None:
+            hosts = self._silent.write(self._campaign.silent())
+            self._terminal.say(f"{hosts} silent hosts: {self._silent.name}")
         return self._judge(self._campaign.facts["counts"])
 
     # --- following --------------------------------------------------------------------------------------------
@@ -129,14 +133,6 @@ class Follower:
         if words != self._shown:
             self._terminal.progress(words)
             self._shown = words
-
-    def _write_silent(self, file: str) -> None:
-        hosts = [*self._campaign.silent()]
-        with open(file, "w", encoding="utf-8") as lines:
-            for target in hosts:
-                name = f"{target['host']['hostname']!a}"
-                lines.write(f"id:{target['host']['id']}  # {name} {target['state']}\n")
-        self._terminal.say(f"{len(hosts)} silent hosts: {file}")
 
     def _judge(self, counts: dict[str, int]) -> int:
         facts = self._campaign.facts

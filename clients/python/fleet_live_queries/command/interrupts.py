@@ -55,6 +55,20 @@ class Interrupts:
             raise pending
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end whatever runs as Ctrl-C does: with a sentence, and with nothing left that is half written."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def ask(say: Callable[[str], None]) -> Choice:
     """Ask what is to become of the campaign; who says nothing, or interrupts again, leaves."""
     choices: dict[str, Choice] = {"s": "stop", "l": "leave", "g": "go on"}

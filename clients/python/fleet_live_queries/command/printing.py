@@ -8,7 +8,7 @@ from fleet_live_queries.client import Campaign
 from fleet_live_queries.command.interrupts import Interrupts
 from fleet_live_queries.command.statuses import LeftError
 from fleet_live_queries.command.terminal import Terminal
-from fleet_live_queries.errors import FleetError
+from fleet_live_queries.errors import FleetError, NotFoundError
 
 Item = dict[str, Any]
 
@@ -45,6 +45,8 @@ class Printer:
             except (KeyboardInterrupt, LeftError):
                 self._terminal.say(self._whereabouts())
                 raise LeftError from None
+            except NotFoundError:  # deleted, or out of sight: nobody knows here whether it goes on
+                raise
             except FleetError:
                 self._terminal.say(self._whereabouts())
                 raise

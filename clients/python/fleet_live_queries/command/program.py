@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fleet_live_queries.command.arguments import client_of, parser_of
 from fleet_live_queries.command.context import Context
+from fleet_live_queries.command.interrupts import terminable
 from fleet_live_queries.command.statuses import TROUBLE, LeftError, status_of
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.verbs import found
@@ -22,7 +23,8 @@ def run(words: list[str], prog: str) -> int:
     options = parser_of(word, prog).parse_args(words[1:] if word else words)
     context = Context(options, terminal, lambda: client_of(options, terminal))
     try:
-        return _said(terminal, lambda: int(options.run(context)))
+        with terminable():
+            return _said(terminal, lambda: int(options.run(context)))
     except BrokenPipeError:  # who reads the rows has enough: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go either
     except OSError as error:

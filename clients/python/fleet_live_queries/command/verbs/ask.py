@@ -1,13 +1,11 @@
 """`live "SELECT …"`: launch and follow; what `live` does with words that are no verb."""
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from fleet_live_queries import verbs as steps
 from fleet_live_queries.client import Campaign
-from fleet_live_queries.command import targets, verbs
+from fleet_live_queries.command import silent_file, targets, verbs
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.command.follower import Follower
 from fleet_live_queries.command.writers import WRITERS
@@ -46,9 +44,10 @@ def run(context: Context) -> int:
     """Launch and follow; give the exit status."""
     options = context.options
     _check(options)
-    campaign = _launched(context)
-    context.launched = campaign.facts["url"]
-    return Follower(campaign, context.terminal, options).run()
+    with silent_file.opened(options.silent) as silent:
+        campaign = _launched(context)
+        context.launched = campaign.facts["url"]
+        return Follower(campaign, context.terminal, options, silent).run()
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -65,7 +64,6 @@ def _check(options: argparse.Namespace) -> None:
     if len(given) != 1:
         raise BadInputError('give one question: live "SELECT …", --query NAME or --rerun ID')
     _check_what_belongs_together(options)
-    _check_file(options)
     if options.until not in ("all", "online"):
         read = targets.part(options.until, "--until")
         if "percent" not in read:
@@ -81,15 +79,6 @@ def _check_what_belongs_together(options: argparse.Namespace) -> None:
         raise BadInputError("--states is of --rerun ID: it says which hosts of that campaign are asked again")
     if options.then is not None and options.canary is None:
         raise BadInputError("--then is of --canary: it says what follows the hosts that go first")
-
-
-def _check_file(options: argparse.Namespace) -> None:
-    """Raise BadInputError for a file of silent hosts that could not be written in the end."""
-    if options.silent is None:
-        return
-    file = Path(options.silent)
-    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise BadInputError(f"--silent {options.silent!r} cannot be written")
 
 
 def _launched(context: Context) -> Campaign:
