@@ -46,13 +46,17 @@ class Cost(NamedTuple):
 
 @contextmanager
 def gateway(tree: Path, certificates: Certificates) -> Iterator[tuple[int, psutil.Process]]:
-    """Serve agents over TLS with the code of a work tree."""
+    """Serve agents over TLS with the code of a work tree, by the server it is deployed with."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--port", str(port), "--log-level", "error"]
-    command += ["--no-access-log", "--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
-    command += ["--ssl-certfile", str(certificates.server), "--ssl-keyfile", str(certificates.server_key)]
+    files = [str(certificates.server), str(certificates.server_key)]
+    if (tree / "tests" / "bench" / "granian_serving.py").exists():
+        command = [sys.executable, "-m", "tests.bench.granian_serving", "fleet.asgi:gateway", str(port), *files]
+    else:
+        command = [sys.executable, "-m", "uvicorn", "fleet.asgi:gateway", "--port", str(port), "--log-level", "error"]
+        command += ["--no-access-log", "--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
+        command += ["--ssl-certfile", files[0], "--ssl-keyfile", files[1]]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONWARNINGS": "ignore", "LOG_LEVEL": "ERROR"}
     process = subprocess.Popen(command, cwd=tree, env=environment)
     try:
