@@ -4,7 +4,7 @@ A form gathers; the rules are in the verbs, whose sentences come back beside the
 """
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
@@ -16,6 +16,7 @@ from agents.inventory import kept_sql, labels
 from agents.models import EnrollSecret, HostQuerySet, Label, Platform, presence_is_online
 from campaigns.answers.target_list import NO, SORTS, YES, TargetFilter
 from campaigns.console.access import number_of
+from campaigns.console.choices import Named, NamedMany
 from campaigns.console.target_form import TargetForm
 from campaigns.launching import rights
 from campaigns.launching.launch import Order, launch
@@ -55,9 +56,7 @@ class HostsForm(forms.Form):
 
     search = forms.CharField(required=False, max_length=200, label="Name, address, UUID or serial")
     platform = forms.ChoiceField(required=False, choices=[("", "any platform"), *Platform.choices])
-    label = forms.ModelChoiceField(
-        Label.objects.all(), required=False, to_field_name="name", empty_label="any label", label="Label"
-    )
+    label = Named(Label.objects.all(), required=False, to_field_name="name", empty_label="any label", label="Label")
     online = forms.ChoiceField(required=False, choices=[("", "online or not"), ("yes", "online"), ("no", "offline")])
     doubt = forms.ChoiceField(required=False, choices=[("", "any identity"), ("yes", "in doubt")])
     gone = forms.ChoiceField(required=False, choices=[("", "enrolled"), ("yes", "revoked")])
@@ -110,6 +109,7 @@ class SecretForm(forms.ModelForm[EnrollSecret]):
 
     class Meta:
         model = EnrollSecret
+        field_classes: ClassVar = {"labels": NamedMany}
         fields = ["name", "valid_until", "quota", "labels"]
         widgets = {
             "valid_until": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.models import Label
 from campaigns.console.access import confirmed, needs, user_of
+from campaigns.console.choices import NamedMany
 from campaigns.console.lookups import page_of, question_of
 from campaigns.people import giving, scopes
 from campaigns.people.giving import Given
@@ -42,7 +43,7 @@ class PersonForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         label="Rights apart from the roles",
     )
-    teams = forms.ModelMultipleChoiceField(
+    teams = NamedMany(
         Group.objects.exclude(NO_SCOPE).exclude(name__in=ROLES).order_by("name"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
@@ -61,10 +62,9 @@ class PersonForm(forms.Form):
 class TeamForm(forms.ModelForm[Group]):
     """A team: its name, and the labels whose hosts its members see."""
 
-    labels = forms.ModelMultipleChoiceField(
+    labels = NamedMany(
         Label.objects.order_by("name"),
         required=False,
-        widget=forms.CheckboxSelectMultiple,
         label="Labels",
         help_text="Its members see hosts that bear one of these. None: they see no host.",
     )

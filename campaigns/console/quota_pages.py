@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from campaigns.console.access import confirmed, needs, user_of
+from campaigns.console.choices import Named
 from campaigns.console.lookups import page_of, question_of
 from campaigns.launching import quotas as verbs
 from campaigns.launching.models import Quota
@@ -51,7 +52,7 @@ class QuotaForm(forms.Form):
 class NewQuotaForm(QuotaForm):
     """The same with whose they are, which stays."""
 
-    group = forms.ModelChoiceField(
+    group = Named(
         Group.objects.order_by("name"), required=False, empty_label="no group: one person", label="Of each member of"
     )
     person = forms.CharField(required=False, max_length=150, label="Or of one person", help_text="The name to sign in.")

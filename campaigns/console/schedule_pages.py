@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from agents.models import Label
 from campaigns.answers.audit import note_read
 from campaigns.console.access import needs_one_of, needs_to_launch, user_of
+from campaigns.console.choices import NamedMany
 from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Query
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, SEE_QUERIES, may_launch_something
@@ -40,7 +41,7 @@ class ScheduleForm(forms.Form):
     )
     zone = forms.CharField(max_length=64, initial="UTC", label="Time zone", help_text="As Europe/Berlin, or UTC.")
     whom = forms.ChoiceField(choices=[(ALL, "every host"), (LABELLED, "hosts of the labels below")], label="It asks")
-    labels = forms.ModelMultipleChoiceField(
+    labels = NamedMany(
         Label.objects.order_by("name"), required=False, widget=forms.CheckboxSelectMultiple, label="Labels"
     )
     timeout = forms.IntegerField(initial=600, label="Seconds each run may take")

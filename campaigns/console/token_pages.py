@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from agents.models import Label
 from campaigns.console.access import needs, user_of
+from campaigns.console.choices import NamedMany
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
@@ -31,7 +32,7 @@ class TokenForm(forms.Form):
         label="No more than",
         help_text="It may what both you and the role may.",
     )
-    labels = forms.ModelMultipleChoiceField(
+    labels = NamedMany(
         Label.objects.order_by("name"),
         required=False,
         widget=forms.CheckboxSelectMultiple,

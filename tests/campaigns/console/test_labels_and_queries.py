@@ -1,6 +1,8 @@
 """The console's labels and saved queries: made, changed, looked through and deleted by those who may."""
 
 import html
+import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -168,3 +170,36 @@ def test_who_may_only_look_changes_nothing(client: Client) -> None:
 
     assert [change().status_code for change in changes] == [403] * 7
     assert client.get(f"/queries/{query.pk}/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "=cmd()|' /C calc'!A0", "a\u202egnp\u200b", '"><b>'])
+def test_the_name_of_a_label_is_text_wherever_it_stands(boss: Client, name: str) -> None:
+    host, shown = make_host(), name.replace("\u202e", "⟨U+202E⟩").replace("\u200b", "⟨U+200B⟩")
+
+    made = boss.post("/api/v1/labels/", {"name": name}, "application/json")
+    label = Label.objects.get(pk=made.json()["id"])
+    label.hosts.add(host)
+    lists = ("/labels/", "/hosts/", "/ask/", "/people/teams/new/", "/tokens/", "/settings/")
+    addresses = (*lists, f"/labels/{label.pk}/", f"/hosts/{host.pk}/")
+    # what a form sends back stands in it as it is
+    pages = {address: re.sub(r'value="[^"]*"', "", boss.get(address).content.decode()) for address in addresses}
+
+    assert made.json()["name"] == name
+    assert [address for address, page in pages.items() if html.escape(shown) not in page] == []
+    assert [address for address, page in pages.items() if "<script>alert" in page or "\u202e" in page] == []
+
+
+def test_what_is_no_text_is_no_name_of_a_label(boss: Client) -> None:
+    before, host = Label.objects.count(), make_host()
+    campaign, form = make_campaign(host), "application/x-www-form-urlencoded"
+
+    told = [
+        boss.post("/api/v1/labels/", {"name": "a\0b"}, "application/json"),
+        boss.post("/api/v1/labels/", json.dumps({"name": "half \ud800"}), "application/json"),
+        boss.post("/labels/new/", "name=a%00b", form),
+        boss.post(f"/campaigns/{campaign.pk}/hosts/label/", f"host={host.pk}&label=a%00b", form, follow=True),
+    ]
+
+    assert [answer.status_code for answer in told] == [400, 400, 422, 200]
+    assert "is no name of a label" in text_of(told[3])
+    assert Label.objects.count() == before
