@@ -22,7 +22,6 @@ from django.utils.http import urlencode
 
 from agents.carving.models import Carve
 from agents.models import ConfigDocument, EnrollSecret, Host
-from campaigns.answers import audit
 from campaigns.api import wait_for_end
 from campaigns.collecting.models import DeadLetter
 from campaigns.hooks.models import Delivery, Hook
@@ -35,6 +34,7 @@ from campaigns.tokens import ApiToken, Wanted
 from campaigns.watching.consumers import ENDED, NO_SUCH_CAMPAIGN, NOT_ALLOWED, NOT_SIGNED_IN
 from campaigns.watching.socket_urls import websocket_urlpatterns
 from fleet.asgi import console
+from fleet.audit.models import AuditEvent
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_user
 from tests.fleet.test_every_address import ALL
 
@@ -116,8 +116,6 @@ class World:
         alone = make_campaign(outside, by=owner, name="alone", target={"hosts": [outside.pk]})
         answer(alone, outside, {OTHER_SECRET: OTHER_SECRET})
         Campaign.objects.update(warnings=[f"{SECRET} cannot run it"])
-        for campaign in (both, over, alone):
-            audit.begin(campaign)
         secret = EnrollSecret.objects.offer("site", "a secret of thirty characters!")
         carve = Carve.objects.create(host=inside, carve_id="c" * 32, campaign_id=both.pk)
         hidden_carve = Carve.objects.create(host=outside, carve_id="d" * 32, campaign_id=both.pk, path=f"/{SECRET}")
@@ -285,6 +283,25 @@ def test_each_person_may_what_the_table_says_and_sees_no_byte_of_hosts_outside_o
 
     assert told_too_much == []
     assert wrong == []
+
+
+def test_no_form_is_taken_without_its_sessions_token(world: World) -> None:
+    """As a page of another site would send it: with the cookie, and without what only our pages know."""
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    browser.force_login(world.users["administrator"])
+    before, taken = AuditEvent.objects.count(), []
+
+    for line in lines():
+        if line["method"] == "GET" or line["administrator"] != "y" or line["address"] in ("/livez", "/readyz"):
+            continue
+        body = urlencode(world.filled(BODIES.get(f"{line['method']} {line['address']}") or {}), doseq=True)
+        address = line["address"].format_map(_Ones(world.names))
+        told = browser.generic(line["method"], address, body, "application/x-www-form-urlencoded")
+        if told.status_code not in (403, 415):  # the API takes no form at all
+            taken.append(f"{line['method']} {line['address']} {told.status_code}")
+
+    assert taken == []
+    assert AuditEvent.objects.count() == before
 
 
 # --- sockets ---------------------------------------------------------------------------------------------------

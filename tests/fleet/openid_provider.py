@@ -23,6 +23,7 @@ class Provider:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.signing_key: Any = self.key
         self.audience, self.userinfo_sub = CLIENT, None
+        self.forged: dict[str, Any] = {}  # of the token, signed as the others are
         self.asked: list[dict[str, str]] = []
         self._codes: dict[str, dict[str, str]] = {}
         provider = self
@@ -89,7 +90,7 @@ class Provider:
         if not known or asked.get("code_challenge") != challenge:
             return 400, {"error": "invalid_grant"}
         times = {"iat": int(time.time()), "exp": int(time.time()) + 300}
-        claims = {**self.claims, "iss": self.issuer, "aud": self.audience, **times}
+        claims = {**self.claims, "iss": self.issuer, "aud": self.audience, **times, **self.forged}
         signed = jwt.encode(claims, self.signing_key, "RS256", headers={"kid": "one"})
         return 200, {"access_token": "access", "token_type": "Bearer", "id_token": signed}
 

@@ -165,6 +165,20 @@ def test_files_exports_and_failures_bear_them_too(things: User, monkeypatch: pyt
     assert complaint_of(refused, "/login/") == ""
 
 
+@pytest.mark.parametrize("path", ["/login/", "/", "/api/v1/status/", "/admin/login/", "/settings/"])
+def test_a_host_header_that_is_not_ours_is_refused(things: User, path: str) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(things)
+
+    with override_settings(ALLOWED_HOSTS=["fleet.example"]):
+        refused = [client.get(path, headers={"Host": name}) for name in ("evil.example", "fleet.example.evil", "a b")]
+        told = client.get(path, headers={"Host": "fleet.example", "X-Forwarded-Host": "evil.example"})
+
+    assert [answer.status_code for answer in refused] == [400] * 3
+    assert told.status_code in (200, 302)
+    assert "evil.example" not in told.content.decode() + told.headers.get("Location", "")
+
+
 def test_nothing_is_left_to_say_of_a_deployment() -> None:
     given = {
         "SECRET_KEY": token_urlsafe(48),

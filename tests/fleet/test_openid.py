@@ -79,14 +79,21 @@ def test_groups_follow_the_claim_at_every_sign_in_and_only_those_of_the_map(prov
     assert set(kim.groups.values_list("name", flat=True)) == {"by hand"}
 
 
-@pytest.mark.parametrize("wrong", ["signature", "audience", "person", "secret", "state", "inactive", "name", "taken"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["signature", "issuer", "audience", "time", "person", "secret", "state", "inactive", "name", "taken"],
+)
 def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings: Any, wrong: str) -> None:
     client = Client()
     match wrong:
         case "signature":
             provider.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        case "issuer":
+            provider.forged = {"iss": "https://another.example"}
         case "audience":
             provider.audience = "another client"
+        case "time":
+            provider.forged = {"exp": int(time.time()) - 600}
         case "person":
             provider.userinfo_sub = "2"
         case "secret":

@@ -93,6 +93,19 @@ def test_a_new_password_ends_every_token(way: str, monkeypatch: pytest.MonkeyPat
     assert not ApiToken.objects.of(User.objects.get(pk=owner.pk)).exists()
 
 
+def test_a_token_is_kept_as_a_digest_and_shown_to_nobody_again() -> None:
+    owner = make_user("owner", admin=True)
+    row, token = ApiToken.objects.create(user=owner, name="reports")
+
+    kept = str(ApiToken.objects.filter(pk=row.pk).values().get())
+    listed = ask(token, "tokens/").content.decode()
+
+    assert works(token)
+    assert token not in kept
+    assert token not in listed
+    assert "reports" in listed
+
+
 def test_a_deactivated_person_s_token_lets_nobody_in() -> None:
     owner = make_user("owner", admin=True)
     _, token = ApiToken.objects.create(user=owner, expiry=None)
