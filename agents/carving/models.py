@@ -4,9 +4,12 @@ A campaign is a number here, as on the board: agents know of no campaigns.
 """
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 MISSING_SHOWN = 100
@@ -30,6 +33,25 @@ class Integrity(models.TextChoices):
     MATCHES = "matches", "as the host says"
     UNKNOWN = "unknown", "the host has not told its digest"
     DIFFERS = "differs", "not what the host says"
+
+
+class CarveQuerySet(models.QuerySet["Carve"]):
+    """Questions about many carves."""
+
+    def in_state(self, state: str, now: datetime) -> "CarveQuerySet":
+        """Give those that are so far by now: the same as `Carve.state` tells of one."""
+        empty, begun = Q(trouble=EMPTY_ARCHIVE), Q(session_id__isnull=False)
+        heard_since = Q(heard__gte=now - timedelta(seconds=settings.CARVE_SESSION_SECONDS)) | Q(heard=None)
+        going = Q(completed_at=None)
+        conditions = {
+            CarveState.COMPLETE: ~going & ~empty,
+            CarveState.EMPTY: ~going & empty,
+            CarveState.REFUSED: going & ~begun & ~Q(trouble=""),
+            CarveState.ANNOUNCED: going & ~begun & Q(trouble=""),
+            CarveState.UPLOADING: going & begun & heard_since,
+            CarveState.STALLED: going & begun & ~heard_since,
+        }
+        return self.annotate(heard=Coalesce("heard_at", "begun_at")).filter(conditions[CarveState(state)])
 
 
 class Carve(models.Model):
@@ -59,6 +81,8 @@ class Carve(models.Model):
     host_status = models.CharField(max_length=40, blank=True, default="", help_text="of the carves table")
     asked_at = models.DateTimeField(null=True, blank=True, help_text="when its host was asked for both last")
     trouble = models.TextField(blank=True, default="")
+
+    objects: ClassVar = CarveQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -4,13 +4,14 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from campaigns.api.people_filters import group_in
 from campaigns.api.serializers import Moment
 from campaigns.launching import approval_rules, rule_wishes
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, ApprovalRule
@@ -18,7 +19,7 @@ from campaigns.launching.windows import DAYS
 from fleet import confirming
 from fleet.api import NoMembers, StrictSerializer, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters
+from fleet.parameters import PAGING, Parameters, text_in
 from fleet.views import ApiView
 
 
@@ -167,11 +168,28 @@ class ApprovalRuleViewSet(ApiView, ModelViewSet[ApprovalRule]):
     The rule of everybody binds all superusers: who of them loosens it gets a 202, and another one has to grant it.
     """
 
-    queryset = ApprovalRule.objects.select_related("group")
+    queryset = ApprovalRule.objects.select_related("group").order_by("id")
     serializer_class = ApprovalRuleSerializer
     lookup_value_regex = "[0-9]{1,18}"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+    query_parameters: ClassVar[Parameters] = {
+        "list": (
+            *PAGING,
+            OpenApiParameter("group", str, description="name of the group that they are for"),
+            OpenApiParameter("table", str, description="a table for which they let SQL wait, in any case"),
+        )
+    }
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list."""
+        if self.action != "list":
+            return queryset
+        group, table = group_in(self.request, "group"), text_in(self.request, "table").strip().lower()
+        queryset = queryset if group is None else queryset.filter(group=group)
+        if not table:
+            return queryset
+        naming = [rule.pk for rule in queryset if table in (name.strip().lower() for name in rule.tables)]
+        return queryset.filter(pk__in=naming)
 
     def perform_create(self, serializer: Any) -> None:
         """Keep it as its writer's."""

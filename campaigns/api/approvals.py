@@ -241,6 +241,7 @@ class ApprovalViewSet(ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin,
             *PAGING,
             OpenApiParameter("waiting", str, enum=["me"], description="me: those that wait for one's own decision"),
             OpenApiParameter("by", str, enum=["me"], description="me: those that one asked for or decided"),
+            OpenApiParameter("state", str, enum=Approval.State.values, description="how far the decision is"),
         )
     }
 
@@ -252,6 +253,8 @@ class ApprovalViewSet(ApiView, mixins.ListModelMixin, mixins.RetrieveModelMixin,
             found = found.filter(pk__in=[approval.pk for approval in requests.waiting_for(user)])
         if choice_in(self.request, "by", ["me"]):
             found = found.filter(Q(campaign__created_by=user) | Q(decided_by=user))
+        if state := choice_in(self.request, "state", Approval.State.values):
+            found = found.filter(state=state)
         return found
 
     def retrieve(self, request: Request, campaign_id: str) -> Response:

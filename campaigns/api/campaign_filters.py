@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from agents.models import Label
+from campaigns.api.people_filters import person_in
 from campaigns.models import Campaign
 from campaigns.people.roles import LOOK
 from campaigns.states import Status
@@ -29,26 +30,13 @@ def filtered(campaigns: QuerySet[Campaign], request: Request) -> QuerySet[Campai
     conditions: dict[str, Any] = {
         "status": choice_in(request, "status", Status.values),
         "created_at__gte": since_in(request, "since", timezone.now()),
-        "created_by": _person_in(request),
+        "created_by": person_in(request, "created_by", others=cast(User, request.user).has_perm(LOOK)),
         "target__labels__contains": _label_in(request),
     }
     search = text_in(request, "search")
     if search:
         campaigns = campaigns.filter(Q(name__icontains=search) | Q(sql__icontains=search) | Q(reason__icontains=search))
     return campaigns.filter(**{name: value for name, value in conditions.items() if value is not None})
-
-
-def _person_in(request: Request) -> User | None:
-    """Give who is meant. Whoever sees one's own campaigns alone is told of nobody else."""
-    name = request.query_params.get("created_by")
-    if name is None:
-        return None
-    asking = cast(User, request.user)
-    people = User.objects.all() if asking.has_perm(LOOK) else User.objects.filter(pk=asking.pk)
-    person = people.filter(username=name).first()
-    if person is None:
-        raise BadInputError(f"created_by {name!r} is unknown, allowed is the name of a person", "created_by")
-    return person
 
 
 def _label_in(request: Request) -> list[str] | None:

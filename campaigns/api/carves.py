@@ -7,19 +7,21 @@ from typing import Any, ClassVar, cast
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIRequest
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
-from rest_framework.permissions import BasePermission
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from agents.carving import store
-from agents.carving.models import Carve, CarveState
+from agents.carving.models import Carve, CarveQuerySet, CarveState
 from campaigns.answers import sight
+from campaigns.answers.audit import note_read
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.answer_serializers import CarveSerializer
 from campaigns.api.noted import NotedReads
@@ -30,10 +32,17 @@ from campaigns.people.roles import LOOK
 from fleet import confirming
 from fleet.described import BYTES, file_of, refused
 from fleet.errors import ConflictError
-from fleet.parameters import PAGING, Parameters
+from fleet.parameters import PAGING, Parameters, choice_in, number_in, text_in
+from fleet.views import ApiView
 
 logger = logging.getLogger(__name__)
 
+FILTERS = (
+    OpenApiParameter("host", int, description="id of the host"),
+    OpenApiParameter("state", str, enum=CarveState.values, description="how far they are"),
+    OpenApiParameter("search", str, description="part of the path, the hostname or the carve_id"),
+)
+CAMPAIGN = OpenApiParameter("campaign", int, description="id of the campaign whose answers named them")
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -53,7 +62,7 @@ class CarvesOfCampaign(NotedReads, GenericViewSet[Campaign]):
     queryset = Campaign.objects.all()
     permission_classes = [CampaignPermissions]
     quiet = ()
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *FILTERS)}
 
     def get_queryset(self) -> QuerySet[Campaign]:
         """Leave out what this person may not look at."""
@@ -63,10 +72,47 @@ class CarvesOfCampaign(NotedReads, GenericViewSet[Campaign]):
     def list(self, request: Request, pk: int) -> Response:
         """Give the carves that the campaign's answers named, in order, with how much of each is here."""
         campaign = sight.seen_by(self.get_object(), cast(User, request.user))
-        page: Any = self.paginate_queryset(carves_of(campaign))  # type: ignore[arg-type]
-        return self.get_paginated_response(
-            [carve_json(carve, request.build_absolute_uri(reverse("carve-file", args=[carve.pk]))) for carve in page]
-        )
+        return _page(self, _narrowed(carves_of(campaign), request))
+
+
+class Carves(ApiView, GenericViewSet[Carve]):
+    """What hosts carved, in any campaign."""
+
+    queryset = Carve.objects.none()
+    permission_classes = [IsAuthenticated]
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, CAMPAIGN, *FILTERS)}
+
+    @extend_schema(operation_id="carves_list", responses=CarveSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Give the carves of the campaigns that one may look at, newest first."""
+        user = cast(User, request.user)
+        if not Campaign.objects.shows_some(user):
+            self.permission_denied(request, f"looking at carves of campaigns that you did not launch needs {LOOK}")
+        seen = Q(campaign_id__in=Campaign.objects.visible_to(user).values("pk"))
+        if user.has_perm(LOOK):
+            seen |= Q(campaign_id=None)
+        found = scopes.within(Carve.objects.filter(seen), user).select_related("host").order_by("-id")
+        if "campaign" in request.query_params:
+            found = found.filter(campaign_id=number_in(request, "campaign", 0))
+        note_read("carves", "list", request)
+        return _page(self, _narrowed(found, request))
+
+
+def _narrowed(carves: QuerySet[Carve], request: Request) -> QuerySet[Carve]:
+    """Give those for which every filter of the request holds. Raise BadInputError."""
+    if "host" in request.query_params:
+        carves = carves.filter(host_id=number_in(request, "host", 0))
+    if state := choice_in(request, "state", CarveState.values):
+        carves = cast(CarveQuerySet, carves).in_state(state, timezone.now())
+    search = text_in(request, "search")
+    sought = Q(path__icontains=search) | Q(host__hostname__icontains=search) | Q(carve_id__icontains=search)
+    return carves.filter(sought) if search else carves
+
+
+def _page(view: GenericViewSet[Any], carves: QuerySet[Carve]) -> Response:
+    page: Any = view.paginate_queryset(carves)
+    at = view.request.build_absolute_uri
+    return view.get_paginated_response([carve_json(one, at(reverse("carve-file", args=[one.pk]))) for one in page])
 
 
 class CarveFile(NotedReads, GenericViewSet[Carve]):

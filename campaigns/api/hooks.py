@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
@@ -13,19 +13,29 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from campaigns.api import people_filters
 from campaigns.api.hook_serializers import DeliverySerializer, HookSerializer, NewHookSerializer, SecretSerializer
 from campaigns.hooks import keeping, rights
-from campaigns.hooks.models import Delivery, Hook
+from campaigns.hooks.models import TEST, Delivery, Event, Hook
 from campaigns.people.roles import KEEP_HOOKS
 from fleet import confirming
 from fleet.api import NoMembers, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters, choice_in
+from fleet.parameters import PAGING, Parameters, choice_in, flag_in
 from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEE_ALL = "campaigns.view_hook"
-STATE = OpenApiParameter("state", str, enum=Delivery.State.values, description="how far they are")
+FILTERS = (
+    OpenApiParameter("kind", str, enum=Hook.Kind.values, description="how they are told"),
+    OpenApiParameter("event", str, enum=Event.values, description="one that they are told of, be it with all others"),
+    OpenApiParameter("stopped", bool, description="those that are stopped, or those that are not"),
+    OpenApiParameter("owner", str, description="name of the person whose they are"),
+)
+OF_DELIVERIES = (
+    OpenApiParameter("state", str, enum=Delivery.State.values, description="how far they are"),
+    OpenApiParameter("event", str, enum=[*Event.values, TEST], description="what they tell of"),
+)
 
 
 class HookPermissions(BasePermission):
@@ -55,7 +65,7 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
     permission_classes = [HookPermissions]
     lookup_value_regex = IDS
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": PAGING, "deliveries": (*PAGING, STATE)}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *FILTERS), "deliveries": (*PAGING, *OF_DELIVERIES)}
 
     def get_queryset(self) -> QuerySet[Hook]:
         """Leave out those of others, unless one may look at them, or stop and delete them."""
@@ -63,6 +73,21 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         looks = self.request.method in ("GET", "HEAD")
         found = Hook.objects.shown_to(user) if looks else Hook.objects.kept_by(user)
         return cast(QuerySet[Hook], found.select_related("owner"))
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list."""
+        if self.action != "list":
+            return queryset
+        request, others = self.request, self.request.user.has_perm(SEE_ALL)
+        stopped, event = flag_in(request, "stopped"), choice_in(request, "event", Event.values)
+        conditions = {
+            "kind": choice_in(request, "kind", Hook.Kind.values),
+            "stopped_at__isnull": None if stopped is None else not stopped,
+            "owner": people_filters.person_in(request, "owner", others=others),
+        }
+        if event:
+            queryset = queryset.filter(Q(events=[]) | Q(events__contains=[event]))
+        return queryset.filter(**{name: value for name, value in conditions.items() if value is not None})
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Make a hook; its secret is in the answer, and nowhere else."""
@@ -124,6 +149,8 @@ class HookViewSet(ApiView, ModelViewSet[Hook]):
         found: Any = self.get_object().deliveries.all()
         if state := choice_in(request, "state", Delivery.State.values):
             found = found.filter(state=state)
+        if event := choice_in(request, "event", [*Event.values, TEST]):
+            found = found.filter(kind=event)
         page: Any = self.paginate_queryset(found)
         return self.get_paginated_response(DeliverySerializer(page, many=True).data)
 

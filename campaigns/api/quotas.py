@@ -4,7 +4,7 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
@@ -12,13 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from campaigns.api import people_filters
 from campaigns.api.campaign_serializers import StandingSerializer
 from campaigns.api.serializers import Moment
 from campaigns.launching import quotas
 from campaigns.launching.models import Quota
 from fleet import confirming
 from fleet.api import StrictSerializer, refuse_body
-from fleet.parameters import PAGING, Parameters
+from fleet.parameters import PAGING, Parameters, choice_in
 from fleet.views import ApiView
 
 
@@ -88,14 +89,33 @@ class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
         return quota
 
 
+FILTERS = (
+    OpenApiParameter("group", str, description="name of the group that they are of"),
+    OpenApiParameter("person", str, description="name of the person that they are of"),
+    OpenApiParameter("sets", str, enum=list(Quota.NAMES), description="a quota that they set, be it to 0, any"),
+)
+
+
 class QuotaViewSet(ApiView, ModelViewSet[Quota]):
     """Quotas of groups and people; what has no row is under the settings."""
 
-    queryset = Quota.objects.select_related("group", "person")
+    queryset = Quota.objects.select_related("group", "person").order_by("id")
     serializer_class = QuotaSerializer
     lookup_value_regex = "[0-9]{1,18}"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": PAGING}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, *FILTERS)}
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list."""
+        if self.action != "list":
+            return queryset
+        sets = choice_in(self.request, "sets", Quota.NAMES)
+        conditions = {
+            "group": people_filters.group_in(self.request, "group"),
+            "person": people_filters.person_in(self.request, "person", others=True),
+            **({f"{sets}__isnull": False} if sets else {}),
+        }
+        return queryset.filter(**{name: value for name, value in conditions.items() if value is not None})
 
     def perform_create(self, serializer: serializers.BaseSerializer[Quota]) -> None:
         """Ask who sits there, and keep them."""

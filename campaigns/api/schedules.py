@@ -18,14 +18,19 @@ from campaigns.hooks import rights
 from campaigns.people.roles import LAUNCH, may_launch_something
 from campaigns.recurring import keeping, running, showing
 from campaigns.recurring.models import Schedule
+from campaigns.states import Status
 from fleet.api import NoMembers, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters, flag_in, number_in
+from fleet.parameters import PAGING, Parameters, choice_in, flag_in, number_in
 from fleet.views import ApiView
 
 SEE_ALL = "campaigns.view_schedule"
 QUERY = OpenApiParameter("query", int, description="id of the saved query")
 ENABLED = OpenApiParameter("enabled", bool, description="those that run, or those that do not")
+OF_RUNS = (
+    OpenApiParameter("status", str, enum=Status.values, description="how far they are"),
+    OpenApiParameter("changed", bool, description="those that were answered otherwise than the run before, or not"),
+)
 MINE = OpenApiParameter("mine", bool, description="one's own, or those of others")
 
 
@@ -52,7 +57,7 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
     permission_classes = [SchedulePermissions]
     lookup_value_regex = "[0-9]{1,18}"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, QUERY, ENABLED, MINE), "runs": PAGING}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, QUERY, ENABLED, MINE), "runs": (*PAGING, *OF_RUNS)}
 
     def get_queryset(self) -> QuerySet[Schedule]:
         """Leave out those of others, unless one may look at them, or disable and delete them."""
@@ -113,7 +118,12 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
     @action(detail=True)
     def runs(self, request: Request, pk: str) -> Response:
         """Give its runs, newest first, each with what changed since the one before."""
-        page: Any = self.paginate_queryset(cast(Any, self.get_object().runs.select_related("campaign")))
+        found, changed = self.get_object().runs.select_related("campaign"), flag_in(request, "changed")
+        if status := choice_in(request, "status", Status.values):
+            found = found.filter(campaign__status=status)
+        if changed is not None:
+            found = found.exclude(changes=[]) if changed else found.filter(changes=[])
+        page: Any = self.paginate_queryset(cast(Any, found))
         note_read(f"schedule {pk}", "runs", request)  # what changed is told with values that hosts gave
         seen = showing.seen_by(page, cast(User, request.user))
         return self.get_paginated_response(RunSerializer(seen, many=True).data)

@@ -1,6 +1,6 @@
 """The API of its own tokens."""
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -11,15 +11,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from campaigns.api.people_filters import person_in
 from campaigns.api.secret_serializers import ShownTokenSerializer, TokenSerializer
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
 from fleet.api import refuse_body
-from fleet.parameters import PAGING, Parameters, flag_in
+from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.views import ApiView
 
 SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
 EVERYBODYS = OpenApiParameter("everybodys", bool, description=f"tokens of everybody, with {SEE_ALL}")
+FILTERS = (
+    OpenApiParameter("search", str, description="part of the name"),
+    OpenApiParameter("access", str, enum=Access.values, description="what they are for"),
+    OpenApiParameter("owner", str, description="name of the person whose they are; with everybodys those of others"),
+    OpenApiParameter("tools_may_launch", bool, description="whether language models may launch with them"),
+)
 
 
 class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, GenericViewSet[ApiToken]):
@@ -31,7 +38,7 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
 
     queryset = ApiToken.objects.none()
     serializer_class = TokenSerializer
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, EVERYBODYS)}
+    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, EVERYBODYS, *FILTERS)}
     permission_classes = [IsAuthenticated]
     lookup_value_regex = "[0-9]{1,18}"
 
@@ -45,6 +52,19 @@ class TokenViewSet(ApiView, mixins.ListModelMixin, mixins.DestroyModelMixin, Gen
         if self.action == "destroy" and user.has_perm(REVOKE_ALL):
             return cast(QuerySet[ApiToken], ApiToken.objects.select_related("user"))
         return ApiToken.objects.of(user)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """Narrow the list."""
+        if self.action != "list":
+            return queryset
+        request, others = self.request, flag_in(self.request, "everybodys") is True
+        conditions = {
+            "name__icontains": text_in(request, "search") or None,
+            "access": choice_in(request, "access", Access.values),
+            "user": person_in(request, "owner", others=others),
+            "tools_may_launch": flag_in(request, "tools_may_launch"),
+        }
+        return queryset.filter(**{name: value for name, value in conditions.items() if value is not None})
 
     def perform_destroy(self, instance: ApiToken) -> None:
         """Take it away, at once."""

@@ -55,6 +55,7 @@ urlpatterns = [
     path("schema/learn/", inventory.LearnView.as_view(), name="schema-learn"),
     path("schema/", inventory.SchemaView.as_view(), name="schema-of-tables"),
     path("campaigns/<int:pk>/carves/", carves.CarvesOfCampaign.as_view({"get": "list"}), name="campaign-carves"),
+    path("carves/", carves.Carves.as_view({"get": "list"}), name="carves"),
     path("carves/<int:pk>/file", carves.CarveFile.as_view({"get": "retrieve"}), name="carve-file"),
     *router.urls,
 ]
