@@ -1,4 +1,4 @@
-"""What every view of the API shares: who is asking, what a request may hold, how lists are paged."""
+"""What every view of the API shares: who is asking, what a request may hold."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -9,15 +9,12 @@ from knox.auth import TokenAuthentication
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from fleet.described import NEXT, PREVIOUS
 from fleet.errors import BadInputError
-from fleet.parameters import number_in
 
 READING_ONLY = "this token is for reading only: it launches and changes nothing"
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
@@ -157,35 +154,3 @@ class NoMembers(StrictSerializer):
 def refuse_body(request: Request) -> None:
     """Raise ValidationError when the body says anything: whoever sent it expects it to matter."""
     NoMembers(data=request.data).is_valid(raise_exception=True)
-
-
-# --- lists -----------------------------------------------------------------------------------------------------
-
-
-class Pages(LimitOffsetPagination):
-    """Lists answer `count`, `next`, `previous`, `results`, with `limit` up to 1000."""
-
-    default_limit = 100
-    max_limit = 1000
-
-    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
-        """Give the shape: all four are always there."""
-        link = {"type": "string", "format": "uri", "nullable": True}
-        return {
-            "type": "object",
-            "required": ["count", "next", "previous", "results"],
-            "properties": {
-                "count": {"type": "integer", "example": 1, "description": "items in all"},
-                "next": {**link, "example": None, "description": NEXT["help_text"]},
-                "previous": {**link, "example": None, "description": PREVIOUS["help_text"]},
-                "results": {**schema, "description": "the items"},
-            },
-        }
-
-    def get_limit(self, request: Request) -> int:
-        """Give how many items are wanted. Raise BadInputError."""
-        return number_in(request, "limit", self.default_limit, self.max_limit)
-
-    def get_offset(self, request: Request) -> int:
-        """Give how many items come before. Raise BadInputError."""
-        return number_in(request, "offset", 0)

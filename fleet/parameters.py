@@ -19,7 +19,9 @@ Parameters = Mapping[str, Sequence[OpenApiParameter]]  # action of a viewset, or
 
 LIMIT = OpenApiParameter("limit", int, description="items wanted, 1 to 1000")
 OFFSET = OpenApiParameter("offset", int, description="items that come before")
-PAGING = (LIMIT, OFFSET)
+CURSOR = OpenApiParameter("cursor", str, description="where the page lies, as `next` and `previous` say it; no offset")
+WINDOW = (LIMIT, OFFSET)
+PAGING = (*WINDOW, CURSOR)
 # Date, time and zone: without a zone nobody knows which moment is meant.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.A)
 FLAGS = {"true": True, "1": True, "false": False, "0": False}

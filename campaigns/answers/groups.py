@@ -110,15 +110,23 @@ class Key:
 
 
 def groups(
-    campaign: Campaign, names: Sequence[str], order: str, limit: int, offset: int, search: str = ""
+    campaign: Campaign,
+    names: Sequence[str],
+    order: str,
+    limit: int,
+    offset: int,
+    search: str = "",
+    up_to: int | None = None,
 ) -> list[dict[str, Any]]:
     """Give a page of groups by these columns, none = by whole answers, that hold the text `search`.
+
+    With `up_to` of the answers up to that seq alone.
 
     Raise BadInputError for an unknown order.
     """
     if order not in GROUP_ORDERS:
         raise BadInputError(f"order {order!r} is unknown, allowed are {', '.join(GROUP_ORDERS)}", "order")
-    alike, params = grouped(campaign, names, search)
+    alike, params = grouped(campaign, names, search, up_to)
     order = GROUP_ORDERS[order]
     page = f"{alike} ORDER BY {order} LIMIT %s OFFSET %s"
     with connection.cursor() as cursor:
@@ -130,10 +138,14 @@ def groups(
     return [_group(names, json.loads(content), *counts) for content, *counts in found]
 
 
-def grouped(campaign: Campaign, names: Sequence[str], search: str = "") -> tuple[str, list[Any]]:
+def grouped(
+    campaign: Campaign, names: Sequence[str], search: str = "", up_to: int | None = None
+) -> tuple[str, list[Any]]:
     """Give the question for all groups of a campaign, with its parameters."""
     check_text(search)
     scope, values = scopes.condition(campaign.limits, "result.host_id")
+    if up_to is not None:
+        scope, values = f"{scope} AND result.seq <= %s", [*values, up_to]
     if not names:
         conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
         return BY_ANSWERS.format(scope=scope, conditions=conditions), [campaign.pk, *values, *params]

@@ -40,6 +40,7 @@ EQUALS = "AND item.row ->> %s = %s"
 HOST_EQUALS = "AND result.hostname = %s"
 PART = "AND item.row ->> %s ILIKE %s"
 HOST_PART = "AND result.hostname ILIKE %s"
+UP_TO = "AND result.seq <= %s"
 CONTAINS = (
     "AND (result.hostname ILIKE %s OR EXISTS"
     " (SELECT FROM jsonb_each_text(item.row) AS pair (name, text) WHERE pair.text ILIKE %s))"
@@ -55,7 +56,7 @@ HOST = "host"  # may stand for a column in filters and order, unless a column is
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which rows, in which order.
+    """Which rows, of answers up to a seq, in which order.
 
     `where` are COLUMN:VALUE, `contains` COLUMN:PART; `order` is a column, with a minus before it for the other way
     round. `host` is the hostname.
@@ -65,6 +66,7 @@ class RowFilter:
     where: Sequence[str] = ()
     order: str = ""
     contains: Sequence[str] = ()
+    up_to: int | None = None
 
 
 def rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> list[dict[str, Any]]:
@@ -141,9 +143,9 @@ def _question(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
     return ROWS.format(scope=scope, conditions=text, order=order), [column, campaign.pk, *values, *params]
 
 
-def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[str]]:
+def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
     texts: list[str] = []
-    params: list[str] = []
+    params: list[Any] = []
     for given in filters.where:
         column, value = _column_and_value(campaign, given, "where")
         texts.append(HOST_EQUALS if column is None else EQUALS)
@@ -157,6 +159,8 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[str]]:
         params += [pattern_of(filters.search)] * 2
     for value in params:
         check_text(value)
+    if filters.up_to is not None:
+        return " ".join([*texts, UP_TO]), [*params, filters.up_to]
     return " ".join(texts), params
 
 

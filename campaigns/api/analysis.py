@@ -20,7 +20,7 @@ from campaigns.models import Campaign
 from fleet.api import StrictSerializer
 from fleet.described import file_of
 from fleet.errors import BadInputError
-from fleet.parameters import PAGING, Parameters, flag_in, number_in
+from fleet.parameters import WINDOW, Parameters, flag_in, number_in
 from fleet.views import ApiView
 
 WITH = OpenApiParameter("with", int, required=True, description="the campaign that came before")
@@ -48,7 +48,7 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
 
     query_parameters: ClassVar[Parameters] = {
         "sql": (),
-        "diff": (*PAGING, WITH, IGNORE, GROUPS),
+        "diff": (*WINDOW, WITH, IGNORE, GROUPS),
         "diff_csv": (WITH, IGNORE, GROUPS),
         "diff_ndjson": (WITH, IGNORE, GROUPS),
     }

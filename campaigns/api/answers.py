@@ -26,12 +26,14 @@ from campaigns.api.downloads import BOM, attachment
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
 from fleet.described import file_of
-from fleet.parameters import LIMIT, PAGING, Parameters, flag_in, number_in
+from fleet.parameters import LIMIT, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
 PARQUET = "application/vnd.apache.parquet"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
+UP_TO = OpenApiParameter("up_to", int, description="answers up to this seq alone: `next` holds it while more come")
+HOST_PART = OpenApiParameter("search", str, description="part of a hostname")
 MOST_CUT = 10_000
 LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
 FILTERS = (
@@ -49,6 +51,11 @@ class Window:
         self._request = request
         self.limit = number_in(request, "limit", PAGE_ITEMS, MOST_ITEMS)
         self.offset = number_in(request, "offset", 0)
+        self.up_to: int | None = None
+
+    def stop_at(self, last_seq: int) -> None:
+        """Take no answers after that of the address, else after this one: the pages that follow are of the same."""
+        self.up_to = number_in(self._request, "up_to", last_seq)
 
     @property
     def one_more(self) -> int:
@@ -68,13 +75,14 @@ class Window:
         }
 
     def _at(self, offset: int) -> str:
-        return replace_query_param(self._request.build_absolute_uri(), "offset", offset)
+        address = replace_query_param(self._request.build_absolute_uri(), "offset", offset)
+        return address if self.up_to is None else replace_query_param(address, "up_to", self.up_to)
 
 
-def _filters_of(request: Request) -> rows.RowFilter:
+def _filters_of(request: Request, up_to: int | None = None) -> rows.RowFilter:
     asked = request.query_params
     return rows.RowFilter(
-        asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains")
+        asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains"), up_to
     )
 
 
@@ -83,12 +91,14 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
 
     query_parameters: ClassVar[Parameters] = {
         "rows": (
-            *PAGING,
+            *WINDOW,
+            UP_TO,
             *FILTERS,
             OpenApiParameter("cut", int, description="characters after which cells are cut; says more of each row"),
         ),
         "groups": (
-            *PAGING,
+            *WINDOW,
+            UP_TO,
             OpenApiParameter(
                 "by", str, description="columns with commas between; without it whole answers are compared"
             ),
@@ -97,7 +107,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             ),
             OpenApiParameter("search", str, description="part of one of the group's values"),
         ),
-        "group_hosts": PAGING,
+        "group_hosts": (*WINDOW, HOST_PART),
         "results": (AFTER, LIMIT),
         "export_csv": (
             BOM,
@@ -114,7 +124,10 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         With `cut` no cell has more characters than that, and each row says also `place` (of its host's answer, from 1
         on), `cut` (the columns whose cells were longer), `late` and `in_doubt`.
         """
-        campaign, window, filters = self.get_object(), Window(request), _filters_of(request)
+        campaign, window = self.get_object(), Window(request)
+        if "order" in request.query_params or "up_to" in request.query_params:  # without, they are in order of arrival
+            window.stop_at(campaign.last_seq)
+        filters = _filters_of(request, window.up_to)
         if "cut" not in request.query_params:
             return window.page(rows.rows(campaign, filters, window.one_more, window.offset))
         cut = number_in(request, "cut", MOST_CUT, MOST_CUT)
@@ -136,10 +149,11 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         asked, window = request.query_params, Window(request)
         by, order = asked.get("by", ""), asked.get("order", "-hosts")
         campaign = self.get_object()
+        window.stop_at(campaign.last_seq)
         # A campaign without answers has no columns yet, and so no groups.
         names = groups.columns_in(campaign, by) if campaign.columns else ()
         search = asked.get("search", "")
-        found = groups.groups(campaign, names, order, window.one_more, window.offset, search)
+        found = groups.groups(campaign, names, order, window.one_more, window.offset, search, window.up_to)
         return window.page([] if by and not names else found)
 
     @extend_schema(responses=PAGE_OF_PLACED_HOSTS)
@@ -147,9 +161,10 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
     def group_hosts(self, request: Request, pk: str, key: str) -> Response:
         """Give the hosts of a group, by the key that `groups/` gave."""
         window, campaign = Window(request), self.get_object()
-        found = groups.members(campaign.pk, groups.Key.read(key), campaign.limits).values_list(
-            "seq", "host_id", "hostname"
-        )
+        members = groups.members(campaign.pk, groups.Key.read(key), campaign.limits)
+        if search := text_in(request, "search"):
+            members = members.filter(hostname__icontains=search)
+        found = members.values_list("seq", "host_id", "hostname")
         return window.page(
             [
                 {"seq": seq, "host": {"id": host_id, "hostname": hostname}}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -45,11 +45,14 @@ from fleet.api import ModelPermissions, refuse_body
 from fleet.audit import note
 from fleet.described import refused
 from fleet.errors import ConflictError, UnavailableError
-from fleet.parameters import PAGING, Parameters, choice_in, since_in, text_in
+from fleet.parameters import PAGING, WINDOW, Parameters, choice_in, since_in, text_in
 from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
+STORED = OpenApiParameter(
+    "up_to", int, description="answers that were stored up to then alone: `next` holds its number"
+)
 OF_HOST = (
     OpenApiParameter("state", str, enum=[state.value for state in ANSWER_STATES], description="what became of it"),
     OpenApiParameter("since", str, description="received since: RFC 3339 with a zone, or seconds before now"),
@@ -73,7 +76,7 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
     lookup_value_regex = IDS
     query_parameters: ClassVar[Parameters] = {
         "list": (*PAGING, *host_filters.PARAMETERS),
-        "results": (*PAGING, *OF_HOST),
+        "results": (*WINDOW, STORED, *OF_HOST),
     }
 
     def get_queryset(self) -> QuerySet[Host]:
@@ -98,7 +101,10 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
             answered = answered.filter(state=state)
         if since := since_in(request, "since", timezone.now()):
             answered = answered.filter(received_at__gte=since)
-        window, count = Window(request), answered.count()
+        window = Window(request)
+        window.stop_at(answered.aggregate(newest=Max("pk"))["newest"] or 0)
+        answered = answered.filter(pk__lte=window.up_to)
+        count = answered.count()
         items = results_of_host(answered, window.limit, window.offset)
         body = {"count": count, **window.body(items, more=count > window.offset + len(items) > window.offset)}
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")

@@ -22,7 +22,7 @@ from campaigns.api.answers import Window
 from campaigns.models import Query
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
-from fleet.parameters import PAGING, Parameters
+from fleet.parameters import WINDOW, Parameters
 from fleet.text import is_text
 from fleet.views import ApiView
 
@@ -56,7 +56,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
 
     query_parameters: ClassVar[Parameters] = {
         "latest": (
-            *PAGING,
+            *WINDOW,
             OpenApiParameter("search", str, description="part of a value or a hostname"),
             OpenApiParameter("where", str, many=True, description="COLUMN:VALUE that a row of the answer has"),
             OpenApiParameter("order", str, enum=list(latest.ORDERS), default="host", description="- turns it round"),

@@ -27,7 +27,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fleet.api.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["fleet.api.StrictJson"],
-    "DEFAULT_PAGINATION_CLASS": "fleet.api.Pages",
+    "DEFAULT_PAGINATION_CLASS": "fleet.paging.Pages",
     "DEFAULT_SCHEMA_CLASS": "fleet.openapi.ExactAnswers",
     "EXCEPTION_HANDLER": "fleet.refusals.error_response",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",

@@ -117,3 +117,18 @@ def test_a_place_tells_no_token_and_takes_a_scheme_in_capitals() -> None:
 def test_nobody_is_meant_by_accident(order: Any) -> None:
     with pytest.raises(BadInputError):
         verbs.body_of("SELECT 1", order)
+
+
+def test_a_list_is_followed_by_the_places_that_its_pages_name() -> None:
+    pages = [
+        {"results": [{"name": "a"}], "next": "https://elsewhere/x/?limit=1&cursor=abc&search=odd"},
+        {"results": [{"name": "b"}], "next": "https://elsewhere/x/?offset=2&up_to=9"},
+        {"results": [{"name": "c"}], "next": None},
+    ]
+
+    found, requests, _ = carry_out(verbs.query_named("c"), *(answer(200, page) for page in pages))
+
+    places = [{name: value for name, value in one.query.items() if name in verbs.PLACES} for one in requests]
+    assert found == {"name": "c"}
+    assert places == [{}, {"cursor": "abc"}, {"offset": "2", "up_to": "9"}]
+    assert {one.query["search"] for one in requests} == {"c"}

@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict
+from urllib.parse import parse_qsl, urlsplit
 
 from fleet_live_queries.errors import BadInputError, ConflictError
 from fleet_live_queries.steps import Chunk, Give, Json, Patience, Request, Steps, answered, call
 
 API = "/api/v1"
+PLACES = ("cursor", "offset", "up_to", "after", "before")  # in the address of a page: where it lies
 PAGE = 1000
 SILENT_STATES = ("no_answer", "missed", "held_back", "stopped")
 EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
@@ -112,10 +114,10 @@ def analyse(path: str, sql: str) -> Steps[Json]:
 
 
 def all_of(path: str, query: Json | None = None, most: int | None = None) -> Steps[None]:
-    """Give every item of a list, page by page."""
+    """Give every item of a list, page by page, none twice though it may grow meanwhile."""
     given, asked = 0, {"limit": min(PAGE, most or PAGE), **(query or {})}
     while True:
-        page = yield from get(path, {**asked, "offset": given})
+        page = yield from get(path, asked)
         for item in page["results"]:
             if most is not None and given >= most:
                 return
@@ -123,6 +125,14 @@ def all_of(path: str, query: Json | None = None, most: int | None = None) -> Ste
             given += 1
         if page["next"] is None or not page["results"]:
             return
+        asked = _asked_next(asked, page["next"])
+
+
+def _asked_next(asked: Json, address: str) -> Json:
+    """Give what the following page is asked with: the same, but for the place that its address names."""
+    named = dict(parse_qsl(urlsplit(address).query))
+    kept = {name: value for name, value in asked.items() if name not in PLACES}
+    return {**kept, **{name: named[name] for name in PLACES if name in named}}
 
 
 def silent(number: int) -> Steps[None]:
@@ -151,16 +161,16 @@ def export(number: int, form: str) -> Steps[None]:
 
 def query_named(name: str) -> Steps[Json]:
     """Give the saved query of this name. Raise BadInputError when there is none."""
-    offset = 0
+    asked: Json = {"search": name, "limit": PAGE}
     while True:
-        page = yield from get("queries/", {"search": name, "limit": PAGE, "offset": offset})
+        page = yield from get("queries/", asked)
         for query in page["results"]:
             if query["name"] == name:
                 found: Json = query
                 return found
-        offset += len(page["results"])
         if page["next"] is None:
             raise BadInputError(f"unknown query: {name!r}")
+        asked = _asked_next(asked, page["next"])
 
 
 def rerun(number: int, states: Sequence[str]) -> Steps[Json]:
