@@ -102,6 +102,7 @@ BODIES: dict[str, Callable[[World], Any]] = {
     "campaigns_approve_create": lambda world: {},
     "approval_rules_create": lambda world: {"group": Group.objects.first().name, "hosts_above": 5},
     "approval_rules_partial_update": lambda world: {"hosts_above": 5},
+    "approval_rules_grant_create": lambda world: {},
     "quotas_create": lambda world: {"group": Group.objects.last().name, "rows_kept": 5},
     "quotas_partial_update": lambda world: {"rows_kept": 6},
     "labels_create": lambda world: {"name": "new", "from": {"campaign": world.before.pk, "states": ["answered"]}},

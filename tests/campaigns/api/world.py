@@ -55,6 +55,7 @@ class World:
 
     def waiting(self, by: User | None = None) -> Campaign:
         """Give a campaign, of another person unless said, that waits for a second one."""
+        ApprovalRule.objects.filter(group=None).delete()
         rule = ApprovalRule.objects.create(hosts_above=0)
         client = APIClient()
         client.force_authenticate(by or self.bob)
@@ -106,6 +107,17 @@ def rule(world: World) -> ApprovalRule:
     return ApprovalRule.objects.get_or_create(group=Group.objects.last(), defaults={"hosts_above": 9_999})[0]
 
 
+def wished(world: World) -> dict[str, Any]:
+    """Give the rule of everybody, which another superuser wants to be looser."""
+    everybodys = ApprovalRule.objects.get_or_create(group=None, defaults={"hosts_above": 9_999})[0]
+    client = APIClient()
+    client.force_authenticate(world.bob)
+    looser = {"hosts_above": 1 + (everybodys.hosts_above or 0)}
+    asked = client.patch(f"/api/v1/approval-rules/{everybodys.pk}/", looser, format="json")
+    assert asked.status_code == 202, asked.json()
+    return {"id": everybodys.pk}
+
+
 def view(world: World) -> QueryView:
     return world.query.views.get_or_create(name="by port", defaults={"sql": "SELECT 1"})[0]
 
@@ -142,6 +154,8 @@ PLACES: dict[str, Callable[[World], dict[str, Any]]] = {
     "campaigns_withdraw_create": lambda world: {"id": world.waiting(world.boss).pk},
     "campaigns_destroy": lambda world: {"id": world.ended({"pid": "1"}).pk},
     "approvals": approved,
+    "approval_rules_grant_create": wished,
+    "approval_rules_refuse_create": wished,
     "approval-rules": lambda world: {"id": rule(world).pk},
     "quotas": lambda world: {"id": Quota.objects.get_or_create(person=world.bob, defaults={"rows_kept": 9})[0].pk},
     "hosts": lambda world: {"id": world.hosts[0].pk},
