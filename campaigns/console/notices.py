@@ -1,7 +1,7 @@
 """What must be said of a campaign above its rows: how it ended, why it waits, what was warned of. Most urgent first."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from campaigns.console import wording
@@ -49,4 +49,7 @@ def _start(shown: Campaign, approval: Approval | None) -> Notice:
         text = f"Waits for a second person{why}. Its hosts are frozen; nobody is asked yet. The request expires"
         return Notice(WARN, text, approval.expires_at)
     by = f", approved by {approval.decided_by_name}," if approval is not None else ""
-    return Notice(PLAIN, f"It begins{by} on" if shown.start_at else f"It begins{by} when it may", shown.start_at)
+    if shown.start_at is None:
+        return Notice(PLAIN, f"It begins{by} when it may")
+    begins = shown.start_at.astimezone(UTC)
+    return Notice(PLAIN, f"Nobody is asked yet. It begins{by} at {begins:%Y-%m-%d %H:%M} UTC,", shown.start_at)

@@ -513,7 +513,7 @@ def test_a_later_start_is_shown_until_it_comes(as_: Callable[[User], Client], op
 
     campaign = Campaign.objects.get()
     shown = text_of(as_(operator).get(f"/campaigns/{campaign.pk}/"))
-    assert "It begins on" in shown
+    assert "It begins at" in shown
     assert start.strftime("%Y-%m-%d %H:%M:00 UTC") in shown
     wrong = text_of(as_(operator).post("/ask/", ask(start_at="2020-01-01T00:00")))
     assert "is in the past" in wrong

@@ -101,7 +101,7 @@ function drawStatus(campaign: Ending): void {
   const standing = `${campaign.status} ${campaign.ended_by ?? ""}`;
   if (standing !== stands) drawControls();
   stands = standing;
-  status = campaign.status;
+  root.dataset["status"] = status = campaign.status;
   if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
   find("status").forEach((badge) => {
     badge.textContent = status;

@@ -13,8 +13,14 @@ function drawTimes(root = document) {
     const seconds = (moment - Date.now()) / 1000;
     const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
     time.title = exact.format(moment);
-    time.textContent = relative.format(Math.round(seconds / size), unit);
+    time.textContent = relative.format(Math.round(seconds / size), unit).replace(".", "");
   }
+}
+
+// On a phone the menu is wider than the screen: where one is stands in it.
+for (const here of document.querySelectorAll(".top nav [aria-current], .subnav [aria-current]")) {
+  const menu = here.parentElement;
+  menu.scrollLeft = here.offsetLeft - menu.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
 }
 
 document.addEventListener("click", (event) => {

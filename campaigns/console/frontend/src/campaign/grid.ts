@@ -74,6 +74,7 @@ export class RowGrid {
         floatingFilter: true,
         filterParams: { filterOptions: ["contains", "equals"], maxNumConditions: 1, debounceMs: 300, trimInput: false },
       },
+      overlayNoRowsTemplate: "<span>No rows</span>",
       rowModelType: "infinite",
       floatingFiltersHeight: matchMedia("(max-width: 640px)").matches ? 46 : 30, // a finger needs more than a mouse
       cacheBlockSize: Math.min(PAGE, Math.max(FEWEST, Math.floor(CELLS / Math.max(1, columns.length)))),
