@@ -4,7 +4,6 @@ import argparse
 import inspect
 import io
 import json
-import re
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,30 +24,29 @@ from fleet_live_queries.command.verbs import diff
 
 import fleet.spreadsheets
 import fleet.text
+from tests.clients import page
 from tests.clients.test_steps import answer, carry_out
 
-PAGE = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
 WORDS = ("", *verbs.found())
-
-
-def section(word: str) -> str:
-    """Give the part of the page about a word, and what is said for all of them."""
-    start = PAGE.index(f"### `live {word}" if word else '## `live "SELECT')
-    end = re.compile(r"^##", re.MULTILINE).search(PAGE, start + 3)
-    common = PAGE[PAGE.index("## Where the server is") : PAGE.index('## `live "SELECT')]
-    return PAGE[start : end.start() if end else None] + common
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_the_page_has_every_option_of_every_word_and_no_other(word: str) -> None:
     parser = parser_of(word, "live")
-    options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    known = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
 
-    documented = set(re.findall(r"^\| `(--[a-z-]+)", section(word), re.MULTILINE))
-    assert documented | {"--help"} == options
+    assert page.options(word) | page.common_options() | {"--help"} == known
     texts = [action.help for action in parser._actions]
     assert all(texts), "each option says what it does"
     assert argparse.SUPPRESS not in texts or word == ""
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_option_of_the_page_is_tried_by_a_real_server(word: str) -> None:
+    tried = [words for words, _ in page.TRIED if (words[0] if words[0] in WORDS else "") == word]
+
+    assert tried
+    assert page.options(word) == {option for words in tried for option in words if option.startswith("--")}
 
 
 def test_texts_and_cells_are_printed_by_the_servers_rules() -> None:

@@ -1,5 +1,6 @@
 """Something between client and server, as proxies are: plain on the client's side; it can cut, refuse, swallow."""
 
+import select
 import socket
 import ssl
 import threading
@@ -50,16 +51,27 @@ class Halfway:
             plain = socket.create_connection(self._to)
             with self._trust.wrap_socket(plain, server_hostname=self._to[0]) as server:
                 server.sendall(first)
-                threading.Thread(target=self._back, args=(server, client), daemon=True).start()
-                while piece := client.recv(65536):
-                    server.sendall(piece)
+                self._hand_on(client, server)
 
-    def _back(self, server: ssl.SSLSocket, client: socket.socket) -> None:
-        with suppress(OSError, ValueError):  # it is closed under its reader
-            while piece := server.recv(65536):
+    def _hand_on(self, client: socket.socket, server: ssl.SSLSocket) -> None:
+        """Hand both ways on in one thread: OpenSSL lets nobody read and write one connection at once."""
+        while True:
+            ready = [server] if server.pending() else select.select([client, server], [], [])[0]
+            if client in ready:
+                if not (piece := client.recv(65536)):
+                    return
+                server.sendall(piece)
+            if server in ready:
+                server.setblocking(False)
+                try:
+                    piece = server.recv(65536)
+                except ssl.SSLWantReadError:  # what came is of TLS itself
+                    continue
+                finally:
+                    server.setblocking(True)
+                if not piece:
+                    return
                 if self.answers_to_swallow:
                     self.answers_to_swallow -= 1
-                    break
+                    return
                 client.sendall(piece)
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
