@@ -52,6 +52,7 @@ class _UnknownError(FleetError):
     status = 401
 
 
+REFUSED = -32000  # JSON-RPC's, of what a server refuses by rules of its own
 MORE = {405: {"allow": "POST"}, 401: {"www-authenticate": "Bearer"}}
 
 
@@ -107,7 +108,10 @@ def _let_in(request: Any) -> None:
 
 
 async def _refuse(refusal: Response, send: Send) -> None:
-    content, status = json.dumps(refusal.data).encode(), refusal.status_code
+    """Answer with the sentence as an error of JSON-RPC: clients show that one, and of any other body nothing."""
+    error = {"code": REFUSED, "message": str(refusal.data["error"])}
+    content = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+    status = refusal.status_code
     fields = {"content-type": "application/json", "content-length": str(len(content)), **MORE.get(status, {})}
     listed = [(name.lower().encode(), value.encode()) for name, value in {**fields, **dict(refusal.items())}.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})

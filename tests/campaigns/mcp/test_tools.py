@@ -1,124 +1,28 @@
 """Language models at /mcp, by the SDK's own client, as several people, on a console as it is deployed."""
 
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import Group, User
-from django.db import connection
 from django.utils import timezone
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from agents.board import keyspace, redis_client
-from agents.models import Host
 from campaigns import throttles
 from campaigns.launching.models import ApprovalRule, Quota
-from campaigns.models import Campaign, Query
-from campaigns.tokens import ApiToken, Wanted
-from fleet.audit.models import AuditEvent
-from tests.agents.wire.conftest import GatewayProcess
-from tests.factories import answer, end, learn, make_campaign, make_hosts, make_label, make_user
+from campaigns.models import Campaign
+from campaigns.tokens import ApiToken
+from tests.campaigns.mcp.world import CANARY_ABOVE, NEW, OLD, ORDER, WHY, Connect, World, lines, told
+from tests.factories import answer, make_campaign, make_user
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("board"),
     pytest.mark.processes,
 ]
-CANARY_ABOVE = 2
-WHY = "is sshd up everywhere"
-ORDER = {"sql": "SELECT 1", "target": {"all": True}, "reason": WHY}
-OLD, NEW = "legacy", "auto"  # clients that shake hands, and those that need not
-Connect = Callable[..., AbstractAsyncContextManager[Client]]
-
-
-@pytest.fixture(scope="module")
-def address(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a console in a process of its own, on the tests' database; give its address."""
-    server, _, options = os.environ["DATABASE_URL"].partition("?")
-    url = f"{server.rpartition('/')[0]}/{connection.settings_dict['NAME']}?{options}"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "MCP_CANARY_ABOVE": str(CANARY_ABOVE),
-        "ALLOWED_HOSTS": "localhost",
-    }
-    console = GatewayProcess(tmp_path_factory.mktemp("mcp") / "console.log", environment, "console")
-    yield f"http://localhost:{console.port}/mcp"
-    console.stop()
-
-
-@pytest.fixture
-def connect(address: str) -> Connect:
-    """Give a client that shows a token."""
-
-    @asynccontextmanager
-    async def connected(token: str, mode: str = NEW) -> AsyncIterator[Client]:
-        headers = {"Authorization": f"Bearer {token}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=60) as http,
-            Client(streamable_http_client(address, http_client=http), mode=mode) as client,
-        ):
-            yield client
-
-    return connected
-
-
-class World:
-    """Four hosts, one of them in the scope of some; a campaign over all; who uses tools, by name."""
-
-    def __init__(self) -> None:
-        self.hosts = make_hosts(4)
-        self.label = make_label("web", self.hosts[0])
-        Host.objects.filter(pk=self.hosts[1].pk).update(hostname="zz-outside")
-        self.hosts[1].refresh_from_db()
-        learn("linux", "processes", "listening_ports")
-        self.boss = make_user("boss", admin=True)
-        self.kim = self._operator("kim")
-        self.over = make_campaign(*self.hosts, by=self.boss, name="over all", sql="SELECT pid FROM processes")
-        for host in self.hosts:
-            answer(self.over, host, {"pid": "1", "name": f"of {host.hostname}"}, {"pid": "2", "name": "x" * 900})
-        end(self.over)
-        Query.objects.create(name="ports", sql="SELECT port FROM listening_ports", description="who listens")
-
-    def _operator(self, name: str) -> User:
-        person = make_user(name)
-        person.groups.add(Group.objects.get(name="Operator"))
-        return person
-
-    def token(self, owner: User | None = None, **wanted: Any) -> str:
-        """Make a token, which lets tools launch unless told otherwise."""
-        asked = {"name": "model", "tools_may_launch": True, **wanted}
-        return ApiToken.objects.make(owner or self.kim, Wanted(**asked))[1]
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-async def told(client: Client, tool: str, **arguments: Any) -> Any:
-    """Call a tool, give its answer; of a refusal the sentence."""
-    called = await client.call_tool(tool, arguments)
-    text = called.content[0].text
-    if called.is_error:
-        return text
-    assert json.loads(text) == called.structured_content
-    return called.structured_content
-
-
-@sync_to_async
-def lines(**wanted: Any) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(**wanted).order_by("id"))
-
 
 # --- what tools do ---------------------------------------------------------------------------------------------
 
@@ -383,7 +287,8 @@ def test_who_is_not_let_in_hears_why(world: World, address: str) -> None:
     assert "x-content-type-options" in sent().headers
     for status, answers in refused.items():
         assert [answer.status_code for answer in answers] == [status] * len(answers)
-        assert all(answer.json()["error"] for answer in answers)
+        sentences = [answer.json()["error"] for answer in answers]
+        assert all(status == 413 or (each["code"], bool(each["message"])) == (-32000, True) for each in sentences)
     assert refused[401][0].headers["www-authenticate"] == "Bearer"
 
 
@@ -395,5 +300,5 @@ def test_calls_are_counted_as_requests_are(world: World, address: str) -> None:
 
     answer = httpx.post(address, headers={"Authorization": f"Bearer {token}"}, json={})
 
-    assert (answer.status_code, "1200" in answer.json()["error"]) == (429, True)
+    assert (answer.status_code, "1200" in answer.json()["error"]["message"]) == (429, True)
     assert 0 < int(answer.headers["retry-after"]) <= throttles.WINDOW
