@@ -48,6 +48,30 @@ FROM (
     WHERE result.campaign_id = %s AND {scope} AND result.state = 'answered' GROUP BY {values}
 ) AS of_values
 """
+# The same by one column where many answers have the same cells in it: those are counted once. Nearly all of the time
+# goes into taking rows apart otherwise. The cells of rows that lack such a column are missing among them.
+BY_CELLS = """
+SELECT md5(content::text) AS digest, hosts, rows, content, NULL::bigint AS example_id
+FROM (
+    SELECT jsonb_build_array(value) AS content, sum(answers)::bigint AS hosts, sum(answers * of_host.rows) AS rows
+    FROM (
+        SELECT {cells} AS cells, row_count, count(*) AS answers
+        FROM campaigns_result AS result
+        WHERE result.campaign_id = %s AND {scope} AND result.state = 'answered' GROUP BY cells, row_count
+    ) AS alike CROSS JOIN LATERAL (
+        SELECT value COLLATE "C" AS value, count(*) AS rows FROM (
+            SELECT jsonb_array_elements_text(cells) AS value
+            UNION ALL SELECT NULL FROM generate_series(jsonb_array_length(cells) + 1, row_count)
+        ) AS cell {conditions} GROUP BY 1
+    ) AS of_host GROUP BY value
+) AS of_values
+"""
+CELLS = "jsonb_path_query_array(result.rows, %s)"
+ARE_ALIKE = f"""
+SELECT count(DISTINCT {CELLS}) * 2 <= count(*) FROM campaigns_result AS result WHERE campaign_id = %s AND seq = ANY(%s)
+"""  # noqa: S608 - put together of constants
+SAMPLE = 200  # answers that are looked at first, where there are many times more
+SAMPLED_ABOVE = 10 * SAMPLE
 WHOLE = "md5((SELECT coalesce(jsonb_agg(row ORDER BY row), '[]') FROM jsonb_array_elements({rows}) AS row)::text)"
 # Answers that are the same to the letter are put in order once.
 BY_ANSWERS = f"""
@@ -149,6 +173,11 @@ def grouped(
     if not names:
         conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
         return BY_ANSWERS.format(scope=scope, conditions=conditions), [campaign.pk, *values, *params]
+    if _are_alike(campaign, names):
+        conditions, params = ("WHERE value ILIKE %s", [pattern_of(search)]) if search else ("", [])
+        path = _path_of(names[0])
+        text = BY_CELLS.format(cells=CELLS, scope=scope, conditions=conditions)
+        return text, [path, campaign.pk, *values, *params]
     conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}" if search else ""
     held = [text for name in names for text in (name, pattern_of(search))] if search else []
     numbers = range(1, len(names) + 1)
@@ -160,6 +189,20 @@ def grouped(
         scope=scope,
     )
     return text, [*names, *held, campaign.pk, *values]
+
+
+def _are_alike(campaign: Campaign, names: Sequence[str]) -> bool:
+    """Say whether at least half of a few answers have the same cells in this one column as others of them."""
+    if len(names) != 1 or campaign.last_seq < SAMPLED_ABOVE:
+        return False
+    sample = list(range(1, campaign.last_seq + 1, campaign.last_seq // SAMPLE))
+    with connection.cursor() as cursor:
+        cursor.execute(ARE_ALIKE, [_path_of(names[0]), campaign.pk, sample])
+        return bool(cursor.fetchone()[0])
+
+
+def _path_of(name: str) -> str:
+    return f"$[*].{json.dumps(name, ensure_ascii=False)}"
 
 
 def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, rows: int) -> dict[str, Any]:

@@ -9,27 +9,38 @@ from typing import Any
 from django.db import connection
 
 from agents.models import Host
+from campaigns.answers import sorting
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from fleet.errors import BadInputError
 from fleet.text import is_text
 
 # {scope} is the condition of `scopes`: of the answers those of hosts that whoever asks may see.
-ROWS = """
-SELECT result.seq, result.host_id, result.hostname, item.row, result.truncated, result.late, item.place
+FITTING = """
 FROM campaigns_result AS result
-CROSS JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place)
-CROSS JOIN LATERAL (SELECT item.row ->> %s AS value) AS cell
+{cells}
+CROSS JOIN LATERAL (SELECT {number} AS number) AS typed
 WHERE result.campaign_id = %s AND {scope} {conditions}
-ORDER BY {order} result.seq, item.place
+ORDER BY {order} seq, place
 """
+ROWS = f"""
+SELECT result.seq, result.host_id, result.hostname, item.row, result.truncated, result.late, item.place {FITTING}
+"""
+# What is sorted is copied row by row, even if it is dropped at once: only keys are, the page's rows are fetched after.
+SORTED_PAGE = f"""
+SELECT result.seq, result.host_id, result.hostname, result.rows -> (place - 1)::integer AS row, result.truncated,
+    result.late, place
+FROM (SELECT result.id, seq, place, {{keys}} {FITTING} LIMIT %s OFFSET %s) AS page
+JOIN campaigns_result AS result USING (id) ORDER BY {{order}} seq, place
+"""  # noqa: S608 - put together of constants
+LAST_OF_PAGE = f"SELECT number, value {FITTING} LIMIT 1 OFFSET %s"
 # Long cells are cut where they lie: a page of giants never leaves Postgres. Small rows cost one look at their size.
 CUT = """
 SELECT seq, host_id, hostname, CASE WHEN pg_column_size(row) > %s THEN
     (SELECT jsonb_object_agg(name, left(text, %s)) FROM jsonb_each_text(row) AS pair (name, text)) ELSE row END,
     truncated, late, place, CASE WHEN pg_column_size(row) > %s THEN
     (SELECT array_agg(name) FROM jsonb_each_text(row) AS pair (name, text) WHERE length(text) > %s) END
-FROM ({rows} LIMIT %s OFFSET %s) AS page
+FROM ({page}) AS page
 """
 ONE = """
 SELECT item.row FROM campaigns_result AS result
@@ -45,12 +56,8 @@ CONTAINS = (
     "AND (result.hostname ILIKE %s OR EXISTS"
     " (SELECT FROM jsonb_each_text(item.row) AS pair (name, text) WHERE pair.text ILIKE %s))"
 )
-# osquery writes large doubles as 1e+20.0, which Postgres does not read as a number.
-NUMBER = r"""
-CASE WHEN cell.value ~ '^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3}(\.0)?)?$'
-THEN regexp_replace(cell.value, '([eE][+-]?[0-9]+)\.0$', '\1')::numeric END
-"""
 ROWS_A_STEP = 500
+SAMPLED_ABOVE = 10 * sorting.SAMPLE  # answers; below it, the first look would cost more than it spares
 HOST = "host"  # may stand for a column in filters and order, unless a column is called so
 
 
@@ -73,9 +80,9 @@ def rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> lis
     """Give a page of rows. Numbers sort as numbers and before text. Raise BadInputError naming an unknown column."""
     if not campaign.columns:
         return []
-    text, params = _question(campaign, filters)
+    text, params = _page(campaign, filters, limit, offset)
     with connection.cursor() as cursor:
-        cursor.execute(f"{text} LIMIT %s OFFSET %s", [*params, limit, offset])
+        cursor.execute(text, params)
         found = cursor.fetchall()
     return [
         {"seq": seq, "host": _host(host_id, hostname), "row": json.loads(row), "truncated": truncated}
@@ -90,9 +97,9 @@ def cut_rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int, cu
     """
     if not campaign.columns:
         return []
-    text, params = _question(campaign, filters)
+    text, params = _page(campaign, filters, limit, offset)
     with connection.cursor() as cursor:
-        cursor.execute(CUT.format(rows=text), [cut, cut, cut, cut, *params, limit, offset])
+        cursor.execute(CUT.format(page=text), [cut, cut, cut, cut, *params])
         found = cursor.fetchall()
     doubted = set(
         Host.objects.filter(pk__in={row[1] for row in found}).exclude(in_doubt_since=None).values_list("pk", flat=True)
@@ -135,12 +142,42 @@ def _walk(text: str, params: list[Any]) -> Iterator[tuple[str, int, dict[str, st
                 yield hostname, host_id, json.loads(row) if isinstance(row, str) else row, truncated, late
 
 
-def _question(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
-    """Give the SQL of all rows that fit, in order, with its parameters."""
+def _page(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> tuple[str, list[Any]]:
+    """Give the SQL of a page of what fits, in order, with its parameters."""
+    if not filters.order:
+        text, params = _question(campaign, filters)
+        return f"{text} LIMIT %s OFFSET %s", [*params, limit, offset]
+    bound = _bound(campaign, filters, limit + offset)
+    text, params = _question(campaign, filters, SORTED_PAGE, bound)
+    return text, [*params, limit, offset]
+
+
+def _bound(campaign: Campaign, filters: RowFilter, wanted: int) -> tuple[str, list[Any]]:
+    """Give a condition that drops nothing of the first so many: of a few answers, what comes so far down the list."""
+    column = _order(campaign, filters.order)[-1]
+    if not column or campaign.last_seq < max(SAMPLED_ABOVE, sorting.SAMPLE) or wanted > sorting.SAMPLE:
+        return "", []
+    sample = list(range(1, campaign.last_seq + 1, campaign.last_seq // sorting.SAMPLE))  # hosts answer in some order
+    text, params = _question(campaign, filters, LAST_OF_PAGE, ("AND result.seq = ANY(%s)", [sample]))
+    with connection.cursor() as cursor:
+        cursor.execute(text, [*params, wanted - 1])
+        last = cursor.fetchone()
+    return ("", []) if last is None else sorting.bound(last, descending=filters.order != column)
+
+
+def _question(
+    campaign: Campaign, filters: RowFilter, form: str = ROWS, further: tuple[str, Sequence[Any]] = ("", ())
+) -> tuple[str, list[Any]]:
+    """Give the SQL of all rows that fit, in order, with its parameters; `further` is one more condition."""
     text, params = _condition(campaign, filters)
-    order, column = _order(campaign, filters.order)
+    order, keys, column = _order(campaign, filters.order)
     scope, values = scopes.condition(campaign.limits, "result.host_id")
-    return ROWS.format(scope=scope, conditions=text, order=order), [column, campaign.pk, *values, *params]
+    alone = form != ROWS and not text and column
+    cells, names = sorting.cells(column) if alone else (sorting.ROWS_AND_CELLS, [column])
+    sql = form.format(
+        cells=cells, number=sorting.number(), scope=scope, conditions=f"{text} {further[0]}", order=order, keys=keys
+    )
+    return sql, [*names, campaign.pk, *values, *params, *further[1]]
 
 
 def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
@@ -181,16 +218,16 @@ def _column_and_value(campaign: Campaign, given: str, name: str) -> tuple[str | 
     return column, given[len(column) + 1 :]
 
 
-def _order(campaign: Campaign, order: str) -> tuple[str, str]:
-    """Give the beginning of ORDER BY and the column it sorts by."""
+def _order(campaign: Campaign, order: str) -> tuple[str, str, str]:
+    """Give the beginning of ORDER BY, the names in it, and the column it sorts by."""
     column, way = (order, "") if order in campaign.columns else (order.removeprefix("-"), order[:1])
     direction = "DESC" if way == "-" else "ASC"
     if column in campaign.columns:
-        return f"{NUMBER} {direction} NULLS LAST, cell.value {direction} NULLS LAST,", column
+        return f"number {direction} NULLS LAST, value {direction} NULLS LAST,", "number, value", column
     if column == HOST:
-        return f"result.hostname {direction},", ""
+        return f"hostname {direction},", "hostname", ""
     if not order:
-        return "", ""
+        return "", "", ""
     raise BadInputError(
         f"order {order!r} is unknown, allowed are host, {names_of(campaign)}, with - before it", "order"
     )

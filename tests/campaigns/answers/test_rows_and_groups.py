@@ -1,12 +1,16 @@
 """What hosts answered, as pages of rows and of groups, computed in Postgres."""
 
+import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from campaigns.answers import groups, rows, sorting
 from campaigns.models import Campaign
 from campaigns.states import State
 from tests.factories import answer, make_campaign, make_hosts
@@ -142,6 +146,34 @@ def test_a_value_that_a_host_has_twice_counts_one_host(api: Api, observer: User)
     assert [(group["hosts"], group["rows"]) for group in found] == [(1, 2)]
 
 
+@pytest.mark.parametrize("column", ["a", 'it\'s "%s" %\\ a,b', "\N{SNOWMAN}\n"])
+def test_answers_that_are_alike_are_counted_as_if_each_was_looked_at(
+    observer: User, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts)
+    for host, cell in zip(hosts, ["x", "x", "x", "50%", "50%", "X"], strict=True):
+        answer(campaign, host, {column: cell}, {"b": cell}, {column: cell}, {column: ""})
+    campaign.refresh_from_db()
+
+    def counted(search: str) -> list[dict[str, Any]]:
+        return groups.groups(campaign, [column], "-hosts", 10, 0, search)
+
+    plain = [counted(search) for search in ("", "x", "%", "z")]
+    monkeypatch.setattr(groups, "SAMPLED_ABOVE", 3)
+    monkeypatch.setattr(groups, "SAMPLE", 6)
+
+    assert groups._are_alike(campaign, [column])
+    assert [counted(search) for search in ("", "x", "%", "z")] == plain
+    assert sorted((next(iter(group["values"].values())) or "", group["rows"]) for group in plain[0]) == [
+        ("", 6),
+        ("", 6),
+        ("50%", 4),
+        ("X", 2),
+        ("x", 6),
+    ]
+
+
 def test_whole_answers_are_alike_whatever_the_order_of_their_rows(get: Get) -> None:
     found = get("groups/").json()["results"]
 
@@ -182,6 +214,54 @@ def test_numbers_beyond_measure_sort_as_text(api: Api, observer: User) -> None:
 
     assert found.status_code == 200
     assert cells(found, "a")[0] == "-5"
+
+
+LIKE_NUMBERS = """
+0 -0 00 7 007 -7 +7 1_000 0x1F 0b1 1. .5 -.5 - . / 1.0 1.50 -1.5 12.5.6 1,5 1e3 1E3 1e-3 1e+20.0 -1e+20.0 2e5.0 1e3.5 1e
+1e1000 1e999 NaN Infinity -Infinity inf nan 9223372036854775807 9223372036854775808 123456789012345678901234567890 1e+
+2026-01-01 10.0.0.1 1a a1 \N{ARABIC-INDIC DIGIT ONE}"""
+LONG_NUMBERS = ["9" * 40, "9" * 41, f"0.{'1' * 40}", f"0.{'1' * 41}", f"{'8' * 40}.{'8' * 40}"]
+LOOK_LIKE_NUMBERS = [*LIKE_NUMBERS.split(), "", " 1", "1 ", "1\n", *LONG_NUMBERS]
+
+
+def as_sorted(cell: str) -> tuple[bool, Decimal, str]:
+    found = re.fullmatch(r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?)(\.0)?", cell)
+    plain = found is not None and (not found[2] or "e" in cell.lower() or re.fullmatch("-?[0-9]{1,40}", found[1]))
+    return not plain, Decimal(found[1]) if plain and found else Decimal(0), cell
+
+
+@pytest.mark.parametrize("with_validity", [sorting.WITH_VALIDITY, 10**9])
+def test_only_what_is_a_number_sorts_as_one(
+    api: Api, observer: User, monkeypatch: pytest.MonkeyPatch, with_validity: int
+) -> None:
+    monkeypatch.setattr(sorting, "WITH_VALIDITY", with_validity)
+    campaign = make_campaign(host := make_hosts(1)[0])
+    answer(campaign, host, *({"a": value} for value in LOOK_LIKE_NUMBERS))
+
+    path = f"/api/v1/campaigns/{campaign.pk}/rows/?limit=20&order=a"
+    found = [cell for offset in (0, 20, 40) for cell in cells(api(observer).get(f"{path}&offset={offset}"), "a")]
+
+    assert found == sorted(LOOK_LIKE_NUMBERS, key=as_sorted)
+
+
+@pytest.mark.parametrize("column", ["a", 'say "%s" %', "\N{SNOWMAN}" * 30])
+def test_pages_of_many_answers_are_those_of_the_whole_order(
+    api: Api, observer: User, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    monkeypatch.setattr(rows, "SAMPLED_ABOVE", 3)
+    monkeypatch.setattr(sorting, "SAMPLE", 4)
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts)
+    for host, values in zip(hosts, ["9 x", "10 y", "x", "2 z", "1 2 x", "11"], strict=True):
+        answer(campaign, host, *({column: value} for value in values.split()), {"b": "no cell"})
+
+    def pages(order: str, filters: str = "") -> list[str | None]:
+        path = f"/api/v1/campaigns/{campaign.pk}/rows/?limit=1&order={quote(order)}{filters}"
+        return [cells(api(observer).get(f"{path}&offset={place}"), column)[0] for place in range(12)]
+
+    assert pages(column) == ["1", "2", "2", "9", "10", "11", "x", "x", "x", "y", "z", None]
+    assert pages(f"-{column}") == ["11", "10", "9", "2", "2", "1", "z", "y", "x", "x", "x", None]
+    assert pages(column, "&search=host-")[:7] == ["1", "2", "2", "9", "10", "11", "x"]
 
 
 def test_strangers_see_nothing(api: Api, stranger: User, campaign: Campaign) -> None:
