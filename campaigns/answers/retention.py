@@ -32,9 +32,15 @@ logger = logging.getLogger(__name__)
 
 SECONDS = 0.3  # that one purge takes from the sweeper, and deleting by hand from who waits for it
 CAMPAIGNS = 20  # deleted by one purge
-# The statement that deletes one slice, and its size: results are large.
-SLICE = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} WHERE campaign_id = %s LIMIT %s)"
-SLICES = {"campaigns_result": 100, "campaigns_target": 2000, "campaigns_deadletter": 100}
+# What orders a campaign's rows in an index. Slices follow it: whoever asks for any rows that are left walks past all
+# that are deleted and not yet vacuumed.
+KEYS = {"campaigns_result": "seq", "campaigns_target": "host_id", "campaigns_deadletter": "id"}
+LAST = (
+    "SELECT max(key) FROM (SELECT {1} AS key FROM {0} WHERE campaign_id = %s AND {1} > %s ORDER BY 1 LIMIT %s) AS slice"
+)
+SLICE = "DELETE FROM {0} WHERE campaign_id = %s AND {1} > %s AND {1} <= %s"
+FIRST_SLICE, MOST_SLICE = 100, 10_000  # rows; a row may have a byte or a megabyte, so slices grow while they are quick
+QUICK_SECONDS = 0.03
 OLD_ROWS = 100  # the same of what goes by age alone
 
 
@@ -76,20 +82,38 @@ def _check(campaign: Campaign) -> None:
 
 def _delete_rows_of(campaign_id: int, until: float) -> None:
     """Delete rows of a campaign that is gone, slice by slice, as long as there is time."""
-    while _delete_slice(campaign_id):
+    for table, key in KEYS.items():
+        if not _delete_from(table, key, campaign_id, until):
+            return
+    while _purge_first(Carve.objects.filter(campaign_id=campaign_id)):
         if time.monotonic() > until:
             return
     AuditRecord.objects.filter(campaign_id=campaign_id).update(stage=AuditRecord.Stage.DELETED)
 
 
-def _delete_slice(campaign_id: int) -> bool:
-    """Delete one slice; False when there was nothing left."""
-    for table, size in SLICES.items():
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(SLICE.format(table), [campaign_id, size])
-            if cursor.rowcount:
-                return True
-    return _purge_first(Carve.objects.filter(campaign_id=campaign_id))
+def _delete_from(table: str, key: str, campaign_id: int, until: float) -> bool:
+    """Delete a campaign's rows of one table; False when time was up first."""
+    after, size = -1, FIRST_SLICE
+    while True:
+        began = time.monotonic()
+        last = _delete_slice(table, key, campaign_id, after, size)
+        if last is None:
+            return True
+        now = time.monotonic()
+        if now > until:
+            return False
+        after = last
+        size = min(size * 2, MOST_SLICE) if now - began < QUICK_SECONDS else max(size // 2, FIRST_SLICE)
+
+
+def _delete_slice(table: str, key: str, campaign_id: int, after: int, size: int) -> int | None:
+    """Delete the next slice; give the key it ends with, None when there was nothing left."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LAST.format(table, key), [campaign_id, after, size])
+        last: int | None = cursor.fetchone()[0]
+        if last is not None:
+            cursor.execute(SLICE.format(table, key), [campaign_id, after, last])
+        return last
 
 
 def _purge_first(found: QuerySet[Carve]) -> bool:

@@ -150,7 +150,8 @@ def test_without_a_retention_nothing_goes(settings: Any) -> None:
 
 
 def test_rows_go_in_slices_and_a_later_run_goes_on(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "SLICES", {"campaigns_result": 1, "campaigns_target": 2})
+    monkeypatch.setattr(retention, "FIRST_SLICE", 2)
+    monkeypatch.setattr(retention, "MOST_SLICE", 2)
     monkeypatch.setattr(retention, "SECONDS", 0.0)
     campaign = ended(*make_hosts(5))
 
