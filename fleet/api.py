@@ -14,6 +14,7 @@ from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from fleet import kinds
 from fleet.errors import BadInputError
 
 READING_ONLY = "this token is for reading only: it launches and changes nothing"
@@ -134,16 +135,19 @@ def _too_deep() -> ParseError:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body whose members are all known: an unknown one is refused by name, not ignored."""
+    """A body whose members are all known and of the kind they are said to be: others are refused by name."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Refuse unknown members, then validate the known ones."""
+        """Refuse unknown members and those of another kind, then validate the known ones."""
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
                 allowed = [name for name, field in self.fields.items() if not field.read_only]
                 known = f"allowed are {', '.join(allowed)}" if allowed else "the body takes none"
                 raise serializers.ValidationError({name: [f"unknown member {name!r}, {known}"] for name in unknown})
+            said = {name: kinds.objection(self.fields[name], value) for name, value in data.items()}
+            if wrong := {name: [sentence] for name, sentence in said.items() if sentence}:
+                raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
 
