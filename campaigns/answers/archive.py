@@ -42,6 +42,7 @@ FAILED = "its answers could not be archived: "  # begins what the campaign says
 AGAIN = timedelta(seconds=30)  # after a failure
 TAKEN = timedelta(minutes=10)  # after which whoever began it is taken for dead
 AT_ONCE = 5  # campaigns of one run
+RUNS_AT_ONCE = 2  # a storage that hangs keeps so many threads of the messenger, and no more
 
 
 def archive() -> None:
@@ -49,6 +50,8 @@ def archive() -> None:
     if not settings.ARCHIVE_ANSWERS:
         return
     now = timezone.now()
+    if Archive.objects.filter(due_at__gt=now + AGAIN).count() >= RUNS_AT_ONCE:
+        return  # so many are being written, or their writers died a while ago
     missing = Q(archive=None) | (Q(archive__up_to_seq__lt=F("last_seq")) & Q(archive__due_at__lte=now))
     unwritten = Q(archive__up_to_seq=0, archive__written_at=None, archive__due_at__lte=now)
     ended = Campaign.objects.filter(missing | unwritten, status__in=OVER)

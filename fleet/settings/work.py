@@ -29,7 +29,7 @@ QUEUES = {
     "campaigns.keep_audit": "sweeps",
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
-    "campaigns.archive": "live",  # a million rows take seconds, which no end of a campaign may wait for
+    "campaigns.archive": "hooks",  # a storage may be slow or away, for which no launch may wait
     "campaigns.recur": "live",  # launching may take seconds, which no end of a campaign may wait for
     "audit.forward": "live",  # a destination may take its time, for which no end of a campaign may wait
     "campaigns.compare_runs": "hooks",  # comparing may take minutes, for which no launch may wait

@@ -138,3 +138,20 @@ def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
     assert told[0].startswith("its answers could not be archived: ")
     assert Campaign.objects.get(pk=campaign.pk).warnings == []
     assert len(list(place.rglob("*.parquet"))) == 1
+
+
+def test_a_storage_that_hangs_keeps_a_few_runs_and_no_more(campaign: Campaign, settings: Any, tmp_path: Path) -> None:
+    options = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
+    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+    others = [end(make_campaign(*make_hosts(1))) for _ in range(archive.RUNS_AT_ONCE)]
+    end(campaign)
+
+    for other in others:
+        assert archive._taken(other)
+    archive.archive()
+    while_hung = list(tmp_path.rglob("*.parquet"))
+    archive.Archive.objects.filter(campaign=others[0]).update(due_at=timezone.now())
+    archive.archive()
+
+    assert while_hung == []
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1

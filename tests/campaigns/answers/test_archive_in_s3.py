@@ -1,0 +1,104 @@
+"""The archive in a storage that speaks S3, by django-storages: written, tried again, read back by others."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as arrow
+import pytest
+from django.core.files.storage import storages
+from pyarrow import dataset, fs
+
+from campaigns.answers import archive
+from campaigns.models import Campaign, Query
+from tests.factories import answer, end, make_campaign, make_hosts
+
+server = pytest.importorskip("moto.server", reason="moto is not here: pip install -r requirements-dev.txt")
+pytest.importorskip("storages", reason="django-storages is not here: pip install -r requirements-extra.txt")
+pytestmark = pytest.mark.django_db(transaction=True)
+KEYS = {"access_key": "archivist", "secret_key": "of-the-test"}
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start a server that speaks S3 and has no bucket yet; give its address."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    started = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    started.start()
+    host, port = started.get_host_and_port()
+    yield f"{host}:{port}"
+    started.stop()
+
+
+def bucket_of(settings: Any, address: str) -> Any:
+    """Set the archive as its two variables do; give the bucket it is to lie in."""
+    told = f'{{"bucket_name": "answers", "endpoint_url": "http://{address}", "region_name": "us-east-1"}}'
+    options = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**json.loads(told), **KEYS}}
+    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+    return storages["archive"].bucket  # type: ignore[attr-defined]  # of S3Storage
+
+
+def answered(query: Query, runs: int) -> list[Campaign]:
+    """Give runs of a query that ended, each with other columns and with what files trip over."""
+    found, hosts = [], make_hosts(3)
+    for run in range(runs):
+        campaign = make_campaign(*hosts)
+        Campaign.objects.filter(pk=campaign.pk).update(query=query)
+        for host in hosts:
+            answer(
+                campaign, host, {"n": f"00{run}", f"of {run}": "ünï\n\"'"}, {"n": "-1.5", "host": "mine", "text": ""}
+            )
+        found.append(end(Campaign.objects.get(pk=campaign.pk)))
+    return found
+
+
+def rows_of(campaigns: list[Campaign]) -> list[str]:
+    names = ("n", "of 0", "of 1", "row.host", "text")
+    return sorted(
+        str((campaign.pk, result.seq, result.host_id, result.hostname, *(cell(row, name) for name in names)))
+        for campaign in campaigns
+        for result in campaign.results.order_by("seq")
+        for row in result.rows
+    )
+
+
+def cell(row: dict[str, str], name: str) -> str | None:
+    return row.get(name.removeprefix("row."))
+
+
+def read_back(address: str) -> list[str]:
+    """Read the dataset as whoever has nothing but the bucket: by Arrow's own S3, asked by DuckDB."""
+    found = fs.S3FileSystem(**KEYS, endpoint_override=address, scheme="http", region="us-east-1")
+    files = [part.path for part in found.get_file_info(fs.FileSelector("answers", recursive=True)) if part.is_file]
+    parts = [dataset.dataset(path, filesystem=found).to_table() for path in files]
+    answers = arrow.concat_tables(parts, promote_options="default")
+    columns = 'campaign, seq, host_id, host, n, "of 0", "of 1", "row.host", text'
+    return sorted(map(str, duckdb.from_arrow(answers).select(columns).fetchall()))
+
+
+def test_the_archive_in_s3_has_every_row_and_is_tried_again_until_it_is_there(
+    board: None, settings: Any, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "AGAIN", archive.timedelta(0))
+    query = Query.objects.create(name="kept", sql="SELECT 1")
+    first, second = answered(query, 2)
+
+    bucket_of(settings, "127.0.0.1:9")  # where nobody listens
+    archive.archive()
+    told_away = Campaign.objects.get(pk=first.pk).warnings
+    bucket = bucket_of(settings, address)
+    archive.archive()
+    told = [Campaign.objects.get(pk=campaign.pk).warnings for campaign in (first, second)]
+    bucket.create()
+    for _ in range(2):
+        archive.archive()
+    day = f"query={query.pk}/day={first.ended_at:%Y-%m-%d}"
+    names = sorted(found.key for found in bucket.objects.all())
+
+    assert "Could not connect" in told_away[0]
+    assert [len(warnings) for warnings in told] == [1, 1]
+    assert "NoSuchBucket" in told[0][0]
+    assert Campaign.objects.exclude(warnings=[]).count() == 0
+    assert names == sorted(f"{day}/campaign-{campaign.pk}-3.parquet" for campaign in (first, second))
+    assert read_back(address) == rows_of([first, second])
