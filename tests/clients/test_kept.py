@@ -14,7 +14,7 @@ from fleet_live_queries.errors import KINDS
 from fleet_live_queries.kept.changes import carried_out, differences, left_alone, pulled, pushed
 from fleet_live_queries.kept.folder import Folder, slug
 from fleet_live_queries.kept.foreign import Reader
-from fleet_live_queries.kept.kinds import LABEL, QUERY
+from fleet_live_queries.kept.kinds import QUERY
 from fleet_live_queries.kept.remote import Remote
 from fleet_live_queries.kept.yaml_files import FileError, documents
 from hypothesis import HealthCheck, given, settings
@@ -282,7 +282,6 @@ def test_two_files_of_one_name_and_what_is_no_text_are_named(tmp_path: Path) -> 
     (tmp_path / "labels" / "a.yml").write_text("name: web\nqueries:\n  linux: 5\n")
     with pytest.raises(FileError, match=r"a.yml:2: queries of linux 5 is no text"):
         Folder(tmp_path)
-    assert LABEL.folder == "labels"
 
 
 # --- what others wrote -----------------------------------------------------------------------------------------

@@ -224,6 +224,7 @@ def test_counts_are_drawn_below_what_is_said_and_leave_one_table(monkeypatch: py
             terminal.say(f"warning {seq}", "yellow")
         terminal.settle()
         terminal.say("[s]top?")
+        terminal.progress("going on")
         writer.row({"seq": 4}, {"a": "[red]"}, [])
         terminal.settle()
         writer.end([])
@@ -234,6 +235,7 @@ def test_counts_are_drawn_below_what_is_said_and_leave_one_table(monkeypatch: py
     assert [drawn_first.count(f"warning {seq}\x1b[0m") for seq in range(1, 4)] == [1, 1, 1]
     assert drawn_first.endswith("\r\x1b[2K3 answered\r\n")
     assert question
+    assert rest.startswith("\r\x1b[2K\x1b[?25lgoing on"), "the table is there again with the progress"
     assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h") == 2, "the cursor comes back"
     last = rest.rpartition("\x1b[2K")[2].splitlines()
     assert [line.split("│")[1:4] for line in last if "[red]" in line] == [[" [red] ", " 4     ", " 4    "]]

@@ -56,6 +56,7 @@ class Follower:
             except KeyboardInterrupt:
                 self._terminal.settle()
                 self._decide()
+                self._shown = ""  # said again below the question
 
     def _decide(self) -> None:
         choice = ask(self._terminal.say)

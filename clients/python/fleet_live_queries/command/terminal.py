@@ -28,6 +28,7 @@ class Terminal:
         self._colours = self._redraws and not os.environ.get("NO_COLOR")
         self._line = ""
         self._board: Board | None = None
+        self._table: Callable[[], Table] | None = None  # what the board draws, also when it is taken up again
 
     def say(self, sentence: object, colour: str = "") -> None:
         """Say a sentence on stderr; a line of progress, and a table that is drawn again and again, stay below it."""
@@ -50,33 +51,40 @@ class Terminal:
             self.say(words)
             return
         self._line = shown(words)
+        self._take_up_board()
         if self._board is not None:
             self._board.progress = self._line
             return
-        width = max(20, _columns(sys.stderr) - 1)
-        sys.stderr.write(f"{CLEAR_LINE}{self._line[:width]}")
+        sys.stderr.write(self._in_one_line())
         sys.stderr.flush()
 
     def draw(self, table: Callable[[], Table]) -> None:
         """Draw a table each second until all is settled, where stdout is a terminal."""
-        if self._board is not None or not _redraws(sys.stdout):
+        if _redraws(sys.stdout):
+            self._table = table
+            self._take_up_board()
+
+    def _take_up_board(self) -> None:
+        if self._table is None or self._board is not None:
             return
         if self._line:
             sys.stderr.write(CLEAR_LINE)
             sys.stderr.flush()
-        self._board = Board(table, self._line)
+        self._board = Board(self._table, self._line)
 
     def settle(self) -> None:
-        """Let the line of progress stay where it is; a table that is drawn again and again goes."""
-        if self._board is not None:
-            self._board.stop()
-            self._board = None
-            if self._line:
-                self.progress(self._line)
+        """Let the line of progress stay where it is; a table that is drawn again and again goes until there is more."""
+        board, self._board = self._board, None
+        if board is not None:
+            board.stop()
         if self._line:
-            sys.stderr.write("\n")
+            sys.stderr.write(f"{self._in_one_line()}\n")
             sys.stderr.flush()
         self._line = ""
+
+    def _in_one_line(self) -> str:
+        width = max(20, _columns(sys.stderr) - 1)
+        return f"{CLEAR_LINE}{self._line[:width]}"
 
     # --- stdout -----------------------------------------------------------------------------------------------
 
