@@ -63,9 +63,14 @@ def file_of(media_type: str, description: str, example: Any = None) -> dict[Any,
         schema["format"] = "binary"
     if example is not None:
         schema["example"] = example
-    as_bytes = {"type": "string", "format": "binary", "description": f"the same with `Accept: {BYTES}`"}
     own = OpenApiResponse(schema, description)
-    return {(200, media_type): own, **({} if media_type == BYTES else {(200, BYTES): OpenApiResponse(as_bytes)})}
+    return {(200, media_type): own, **({} if media_type == BYTES else as_bytes())}
+
+
+def as_bytes() -> dict[Any, Any]:
+    """Give the response of a file to who accepts plain bytes alone."""
+    schema = {"type": "string", "format": "binary", "description": f"the same with `Accept: {BYTES}`"}
+    return {(200, BYTES): OpenApiResponse(schema)}
 
 
 NEXT: dict[str, Any] = {"help_text": "address of the following page; null = nothing more"}

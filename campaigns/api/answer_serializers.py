@@ -33,7 +33,7 @@ class RowsField(serializers.ListField):
 class PlacedHostSerializer(serializers.Serializer[Any]):
     """A host and the seq of its result."""
 
-    seq = serializers.IntegerField(help_text="place of its result in the order of arrival; rises, may have gaps")
+    seq = serializers.IntegerField(help_text="its place in the order of arrival; rises, may have gaps")
     host = HostName(help_text="who answered")
 
     example: ClassVar = {"seq": 41, "host": HostName.example}
@@ -85,7 +85,7 @@ class RowSerializer(PlacedHostSerializer):
     truncated = serializers.BooleanField(help_text="the host answered more rows than were kept")
     late = serializers.BooleanField(help_text="with `cut`: it came after the end")
     in_doubt = serializers.BooleanField(help_text="with `cut`: a second machine uses the key of this host")
-    place = serializers.IntegerField(help_text="with `cut`: its place in its host's answer, from 1 on")
+    place = serializers.IntegerField(help_text="its place in its host's answer, from 1 on; with `cut` alone")
     cut = serializers.ListField(
         child=serializers.CharField(), help_text="with `cut`: columns whose cells were longer than that"
     )
@@ -292,7 +292,7 @@ class SqlAnswerSerializer(serializers.Serializer[Any]):
 class SqlOverCampaignSerializer(SqlAnswerSerializer):
     """What came of the SQL over a campaign's answers."""
 
-    as_of_seq = serializers.IntegerField(help_text="up to which seq answers were looked at")
+    as_of_seq = serializers.IntegerField(help_text="seq up to which answers were looked at")
 
     example: ClassVar = {**SqlAnswerSerializer.example, "as_of_seq": 248}
 
@@ -330,7 +330,7 @@ DIFF = page_of(
     suggested_ignore=serializers.ListField(
         child=serializers.CharField(), help_text="columns of numbers that differ on almost every host"
     ),
-    as_of_seq=serializers.IntegerField(help_text="up to which seq answers were looked at here"),
+    as_of_seq=serializers.IntegerField(help_text="seq up to which answers were looked at here"),
 )
 PAGE_OF_HOST_RESULTS = page_of(
     HostResultSerializer, count=serializers.IntegerField(help_text="results of this host in all")

@@ -25,14 +25,14 @@ from campaigns.api.answer_serializers import (
 from campaigns.api.downloads import BOM, attachment
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
-from fleet.described import file_of
+from fleet.described import as_bytes, file_of
 from fleet.parameters import LIMIT, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
 PARQUET = "application/vnd.apache.parquet"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
-UP_TO = OpenApiParameter("up_to", int, description="answers up to this seq alone: `next` holds it while more come")
+UP_TO = OpenApiParameter("up_to", int, description="seq up to which answers count: `next` holds it, while more come")
 HOST_PART = OpenApiParameter("search", str, description="part of a hostname")
 MOST_CUT = 10_000
 LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
@@ -210,7 +210,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         lines = rows_as_ndjson(self.get_object())
         return attachment(request, lines, f"campaign-{pk}.ndjson", "application/x-ndjson")
 
-    @extend_schema(responses={200: ALL_RESULTS})
+    @extend_schema(responses={(200, "application/json"): ALL_RESULTS, **as_bytes()})
     def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
         return attachment(request, json_array(self.get_object()), f"campaign-{pk}.json", "application/json")

@@ -28,6 +28,8 @@ from fleet.described import refused
 from fleet.parameters import PAGING, Parameters, text_in
 from fleet.views import ApiView
 
+HOSTS_ABOVE = "hosts above which launches wait; null = any number goes"
+
 
 class WindowSerializer(serializers.Serializer[Any]):
     """Hours of some days; a window that ends before it begins ends on the next day."""
@@ -57,7 +59,7 @@ class WantedSerializer(serializers.Serializer[Any]):
     """A rule as somebody wants it."""
 
     group = serializers.CharField(allow_null=True, help_text="null = everybody")
-    hosts_above = serializers.IntegerField(allow_null=True, help_text="launches over more hosts wait; null = any goes")
+    hosts_above = serializers.IntegerField(allow_null=True, help_text=HOSTS_ABOVE)
     tables = serializers.ListField(child=serializers.CharField(), help_text="SQL that names one of these waits")
     hours = WindowSerializer(many=True, help_text="launches in these hours wait")
     expires_after = serializers.IntegerField(help_text="seconds")
@@ -104,9 +106,13 @@ class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[Appro
     class Meta:
         model = ApprovalRule
         fields = ("id", "group", "hosts_above", "tables", "hours", "expires_after", "changed_by", "changed_at", "wish")
+        extra_kwargs: ClassVar = {"hosts_above": {"help_text": HOSTS_ABOVE}}
         read_only_fields = ("changed_by",)
 
-    says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
+    says: ClassVar = {
+        "id": "its number",
+        "changed_by": "who changed it last",
+    }
     example: ClassVar = {
         "id": 1,
         "group": "Operators",

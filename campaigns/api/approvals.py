@@ -72,11 +72,13 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     name = serializers.CharField(source="campaign.name", help_text='what people call it; "" = nothing')
     status = serializers.ChoiceField(source="campaign.status", choices=Status.choices, help_text="how far it is")
     sql = serializers.CharField(source="campaign.sql", help_text="what is asked")
-    query = serializers.IntegerField(source="campaign.query_id", allow_null=True, help_text="saved query; null = none")
+    query = serializers.IntegerField(
+        source="campaign.query_id", allow_null=True, help_text="id of the saved query; null = none"
+    )
     target = serializers.SerializerMethodField(help_text="the selection, as given, of hosts one may see")
     asked_because = serializers.CharField(source="campaign.reason", help_text="the reason given with the launch")
     limits = LimitsSerializer(source="campaign", help_text="what the approval is bound to")
-    hosts = serializers.SerializerMethodField(help_text="frozen and enrolled still, of those one may see")
+    hosts = serializers.SerializerMethodField(help_text="hosts, frozen and enrolled still, of those one may see")
     more_hosts = serializers.SerializerMethodField(help_text="it is over hosts too that one may not see")
     why = serializers.SerializerMethodField(help_text="what of the rules caught it; [] while more_hosts")
     asked_by = serializers.CharField(

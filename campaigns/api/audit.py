@@ -46,8 +46,10 @@ class AuditView(ApiView):
     """Lines of the audit, newest first; with `after` in the order in which they were written."""
 
     permission_classes = [IsAuthenticated]
-    before = OpenApiParameter("before", int, description="lines before this number, newest first")
-    after = OpenApiParameter("after", int, description="lines after this number, oldest first: to follow the audit")
+    before = OpenApiParameter("before", int, description="number of a line: those before it, newest first")
+    after = OpenApiParameter(
+        "after", int, description="number of a line: those after it, oldest first: to follow the audit"
+    )
     query_parameters: ClassVar[Parameters] = {"get": (*FILTERS, before, after, LIMIT)}
 
     @extend_schema(responses=AUDIT)

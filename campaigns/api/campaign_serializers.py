@@ -19,8 +19,8 @@ class StandingSerializer(serializers.Serializer[quotas.Standing]):
     """One quota that one is under."""
 
     name = serializers.ChoiceField(choices=Quota.NAMES, help_text="what is counted")
-    limit = serializers.IntegerField(help_text="how many are allowed; 0 = any number")
-    used = serializers.IntegerField(help_text="how many there are")
+    limit = serializers.IntegerField(help_text="campaigns, hosts or rows that are allowed; 0 = any number")
+    used = serializers.IntegerField(help_text="campaigns, hosts or rows that there are")
     frees_at = Moment(allow_null=True, help_text="when there is more room; null = waiting is no help, or not needed")
     is_full = serializers.BooleanField(help_text="nothing more is allowed now")
 
@@ -149,8 +149,12 @@ class CampaignSerializer(serializers.Serializer[Any]):
 class SpreadSerializer(serializers.Serializer[Any]):
     """How values spread over hosts."""
 
-    median = serializers.IntegerField(allow_null=True, help_text="of all; null = not known")
-    p95 = serializers.IntegerField(allow_null=True, help_text="95 of a hundred are below it; null = not known")
+    median = serializers.IntegerField(
+        allow_null=True, help_text="milliseconds or bytes, as of its member: the median; null = not known"
+    )
+    p95 = serializers.IntegerField(
+        allow_null=True, help_text="milliseconds or bytes that 95 of a hundred stay below; null = not known"
+    )
 
     example: ClassVar = {"median": 12, "p95": 90}
 

@@ -91,7 +91,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     hook = serializers.IntegerField(source="hook_id", help_text="id of the hook")
     event = serializers.CharField(source="kind", help_text="or hook.test")
     campaign = serializers.IntegerField(
-        source="campaign_id", allow_null=True, help_text="what it tells of; null = no campaign"
+        source="campaign_id", allow_null=True, help_text="id of the campaign it tells of; null = of none"
     )
     created_at = Moment(help_text="when it was written")
     tried_at = Moment(allow_null=True, help_text="when it was tried last; null = not yet")
@@ -104,13 +104,14 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             *("id", "hook", "message_id", "event", "campaign", "state", "tries", "status", "answer", "error"),
             *("took_ms", "created_at", "tried_at", "due_at", "body"),
         )
+        extra_kwargs: ClassVar = {"status": {"help_text": "status of HTTP of the last answer; null = none"}}
         read_only_fields = fields
 
     says: ClassVar = {
         "id": "its number",
         "message_id": "what tells a message that comes twice",
         "state": "how far it is",
-        "tries": "how often it was tried",
+        "tries": "times that it was tried",
         "took_ms": "milliseconds of the last try; null = not tried, or no answer",
     }
     example: ClassVar = {

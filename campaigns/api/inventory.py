@@ -50,9 +50,7 @@ from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
-STORED = OpenApiParameter(
-    "up_to", int, description="answers that were stored up to then alone: `next` holds its number"
-)
+STORED = OpenApiParameter("up_to", int, description="number of an answer: those after it do not count; `next` holds it")
 OF_HOST = (
     OpenApiParameter("state", str, enum=[state.value for state in ANSWER_STATES], description="what became of it"),
     OpenApiParameter("since", str, description="received since: RFC 3339 with a zone, or seconds before now"),

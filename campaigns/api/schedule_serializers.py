@@ -27,7 +27,9 @@ class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]
     timeout = serializers.IntegerField(required=False, help_text="seconds of each run")
     answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
     rollout = RolloutField(required=False, allow_null=True, help_text="as in a launch")
-    runs_kept = serializers.IntegerField(required=False, help_text="ended runs that stay, pinned ones not counted")
+    runs_kept = serializers.IntegerField(
+        required=False, help_text="runs that stay, of those that ended and are not pinned"
+    )
     enabled = serializers.BooleanField(required=False, help_text="it runs by itself")
     when = serializers.CharField(read_only=True, help_text="its times in words")
     next_at = Moment(read_only=True, allow_null=True, help_text="when it runs next; null = not")
@@ -88,7 +90,9 @@ class RunSerializer(serializers.ModelSerializer[ScheduledRun]):
     status = serializers.ChoiceField(source="campaign.status", choices=Status.choices, help_text="how far it is")
     created_at = Moment(source="campaign.created_at", help_text="when it was launched")
     ended_at = Moment(source="campaign.ended_at", allow_null=True, help_text="when it ended; null = it goes on")
-    before = serializers.IntegerField(source="before_id", allow_null=True, help_text="the run it is compared with")
+    before = serializers.IntegerField(
+        source="before_id", allow_null=True, help_text="id of the run it is compared with"
+    )
     compared_at = Moment(allow_null=True, help_text="when it was compared; null = it was not")
     changes = serializers.ListField(
         child=serializers.CharField(), help_text="as: 3 hosts newly gave port=4444; none are told of a partial run"

@@ -37,6 +37,7 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
     class Meta:
         model = EnrollSecret
         fields = ("id", "name", "secret", "valid_from", "valid_until", "quota", "labels", "created_at", "revoked_at")
+        extra_kwargs: ClassVar = {"quota": {"help_text": "hosts that enroll with it at most; null = any number"}}
 
     says: ClassVar = {"id": "its number", "name": "its name"}
     example: ClassVar = {

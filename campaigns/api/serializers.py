@@ -76,7 +76,7 @@ class TargetSerializer(serializers.ModelSerializer[Target]):
     says: ClassVar = {
         "state": "what became of it",
         "late": "its answer came after the end",
-        "deliveries": "how often the SQL was handed to it",
+        "deliveries": "times that the SQL was handed to it",
         "error": 'what the host reported; "" = nothing',
         "row_count": "rows that are kept",
         "wall_ms": "milliseconds the SQL took there; null = not told",
@@ -236,7 +236,7 @@ class LabelStateSerializer(serializers.Serializer[Any]):
 class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
     """A group of hosts: by hand, by SQL (`queries`), or built in."""
 
-    hosts_count = serializers.IntegerField(read_only=True, help_text="members that you see")
+    hosts_count = serializers.IntegerField(read_only=True, help_text="hosts in it that you see")
     built_in = serializers.BooleanField(read_only=True, help_text="all hosts of a platform; it stays as it is")
     queries = QueriesField(required=False, help_text="SQL by platform; a host that answers a row is a member")
     queries_state = serializers.SerializerMethodField(help_text="by platform: who wrote the SQL, and what is wrong")

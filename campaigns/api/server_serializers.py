@@ -143,7 +143,7 @@ class LearningSerializer(serializers.Serializer[Any]):
 class MembersCountedSerializer(serializers.Serializer[Any]):
     """A label after hosts were put in or taken out."""
 
-    hosts_count = serializers.IntegerField(help_text="members that you see")
+    hosts_count = serializers.IntegerField(help_text="hosts in it that you see")
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="names that several hosts bear, in sentences; left out: none"
     )

@@ -1,0 +1,96 @@
+"""What the document says of each member: its type, what it is, and of a number what it counts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.contract import DOCUMENT
+
+SIZES = ("bytes", "characters", "milliseconds or bytes")
+TIMES = ("milliseconds", "seconds", "minutes", "days")
+COUNTED = (
+    *("hosts", "rows", "campaigns", "answers", "results", "items", "lines", "runs", "tables", "tries", "times"),
+    *("blocks", "gateways", "reads", "percent", "campaigns, hosts or rows"),
+)
+# Numbers that count nothing: which one it is, or its place among others.
+WHICH = ("id of", "its id", "its number", "its place", "number of", "seq", "status of HTTP", "which of the")
+NAMES_OF_TIMES_AND_SIZES = {
+    "_ms": "milliseconds", "_bytes": "bytes", "_size": "bytes", "bytes_waiting": "bytes", "timeout": "seconds",
+    "answer_within": "seconds", "expires_after": "seconds", "every": "minutes", "days": "days", "age": "seconds",
+    "wait": "seconds", "_interval": "seconds", "_memory": "bytes", "_percent": "percent", "per_second": "hosts",
+}  # fmt: skip
+FORMS = {"type", "$ref", "allOf", "oneOf", "anyOf"}
+FREE = {"ThenAndNow.then", "ThenAndNow.now"}  # limits are numbers, truths, moments and rollouts
+
+
+def members() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give every member of every schema and every parameter, with its full name and its own."""
+    for schema, content in DOCUMENT["components"]["schemas"].items():
+        for name, inner in content.get("properties", {}).items():
+            yield f"{schema}.{name}", name, inner
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            for one in operation.get("parameters", []):
+                yield f"{method} {path} {one['name']}", one["name"], {**one["schema"], **one}
+
+
+def is_number(schema: dict[str, Any]) -> bool:
+    return schema.get("type") in ("integer", "number")
+
+
+def test_every_member_has_a_type_and_says_what_it_is() -> None:
+    wrong = [place for place, _, inner in members() if not FORMS & set(inner) and place not in FREE]
+    wrong += [place for place, _, inner in members() if "description" not in inner and "$ref" not in inner]
+
+    assert wrong == []
+
+
+def test_every_number_says_what_it_counts_or_that_it_counts_nothing() -> None:
+    begins = (*SIZES, *TIMES, *COUNTED, *WHICH)
+    wrong = [
+        f"{place}: {inner.get('description')}"
+        for place, _, inner in members()
+        if is_number(inner) and not str(inner.get("description", "")).startswith(begins)
+    ]
+
+    assert wrong == []
+
+
+def test_every_time_and_size_says_its_unit_first() -> None:
+    wrong, seen = [], set()
+
+    for place, name, inner in members():
+        for end, unit in NAMES_OF_TIMES_AND_SIZES.items():
+            if is_number(inner) and (name == end or (name.endswith(end) and end[0] == "_")):
+                seen.add(end)
+                if not inner["description"].startswith(unit):
+                    wrong.append(f"{place}: {inner['description']}, not {unit}")
+
+    assert wrong == []
+    assert seen == set(NAMES_OF_TIMES_AND_SIZES)
+
+
+def test_headers_are_declared_where_they_are_taken_and_given() -> None:
+    responses, launch = DOCUMENT["components"]["responses"], DOCUMENT["paths"]["/api/v1/campaigns/"]["post"]
+
+    for name, header in {
+        "TooMany": "Retry-After", "Unavailable": "Retry-After", "NotSignedIn": "WWW-Authenticate",
+        "MethodNotAllowed": "Allow",
+    }.items():  # fmt: skip
+        assert header in responses[name]["headers"], name
+    assert all(one["content"]["application/json"]["schema"] for one in responses.values())
+    assert [one["name"] for one in launch["parameters"] if one["in"] == "header"] == ["Idempotency-Key"]
+
+
+def test_every_file_has_its_media_type_and_its_name() -> None:
+    types = {
+        "csv": "text/csv", "ndjson": "application/x-ndjson", "json": "application/json",
+        "parquet": "application/vnd.apache.parquet", "file": "application/octet-stream",
+        "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    }  # fmt: skip
+    files = {path: operations["get"] for path, operations in DOCUMENT["paths"].items() if not path.endswith("/")}
+
+    for path, operation in files.items():
+        answer = operation["responses"]["200"]
+        assert types[path.rpartition("/")[2].rpartition(".")[2]] in answer["content"], path
+        assert "Content-Disposition" in answer["headers"], path
+    assert len(files) > 9
