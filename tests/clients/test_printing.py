@@ -84,6 +84,32 @@ def test_a_signal_while_the_end_is_written_tears_nothing_and_says_where_the_camp
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_who_reads_no_more(number: signal.Signals) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+
+    writer = Written(twice)
+    printer = Printer(Campaign(), Terminal(), writer)  # type: ignore[arg-type]
+
+    with pytest.raises(LeftError), printer.ended():
+        printer.take(item(1, a="1"))
+
+    assert not writer.is_whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_has_left_already_waits_no_more_at_the_next_signal(number: signal.Signals) -> None:
+    writer = Written(lambda: os.kill(os.getpid(), number))
+    printer = Printer(Campaign(), Terminal(), writer)  # type: ignore[arg-type]
+
+    with pytest.raises(LeftError), printer.ended():
+        os.kill(os.getpid(), number)
+
+    assert not writer.is_whole
+
+
 @pytest.mark.parametrize("error", [UnreachableError("no answer"), ForbiddenError("not any more")])
 def test_who_cannot_go_on_gets_the_rows_and_where_the_campaign_is(
     error: Exception, capsys: pytest.CaptureFixture[str]

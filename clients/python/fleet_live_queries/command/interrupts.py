@@ -19,7 +19,7 @@ class Interrupts:
     """Raises KeyboardInterrupt for a Ctrl-C, LeftError for SIGTERM; held back while an answer is written."""
 
     def __init__(self) -> None:
-        self._held = False
+        self._held = 0  # how many signals it takes to come through
         self._pending: type[BaseException] | None = None
 
     @contextmanager
@@ -36,20 +36,21 @@ class Interrupts:
 
     def _handler(self, kind: type[BaseException]) -> Callable[[int, FrameType | None], Any]:
         def on_signal(_number: int, _frame: FrameType | None) -> None:
-            if not self._held:
+            self._held -= 1
+            if self._held < 1:
                 raise kind
             self._pending = kind
 
         return on_signal
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let what is inside come to its end first."""
-        self._held = True
+    def held(self, through: int = sys.maxsize) -> Iterator[None]:
+        """Let what is inside come to its end first; the signal number `through` waits for nothing."""
+        self._held = through
         try:
             yield
         finally:
-            self._held = False
+            self._held = 0
             pending, self._pending = self._pending, None
         if pending is not None:
             raise pending

@@ -53,10 +53,15 @@ class Printer:
 
     @contextmanager
     def _written(self) -> Iterator[None]:
+        """Write the rest in the end. Who reads may read no more: a second signal breaks that off."""
+        signals = 0
         try:
             yield
+        except (KeyboardInterrupt, LeftError):
+            signals = 1
+            raise
         finally:
-            with self._interrupts.held():
+            with self._interrupts.held(through=2 - signals):
                 self._terminal.settle()
                 self._writer.end(self._campaign.facts["columns"])
 
