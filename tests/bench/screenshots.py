@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from tests.bench.tiers import free_port
+
 DOCS = Path(__file__).parents[2] / "docs"
 HOSTS = 120
 QUESTIONS = (
@@ -24,12 +26,20 @@ QUESTIONS = (
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
+RULE = {
+    "group": "Operator",
+    "hosts_above": 500,
+    "tables": ["shadow", "certificates"],
+    "hours": [{"days": ["sat", "sun"], "from": "00:00", "to": "24:00", "zone": "Europe/Berlin"}],
+}
+
+
 @contextmanager
 def demo() -> Iterator[dict[str, Any]]:
     """Run a demo, and give what it says of itself."""
     folder = tempfile.mkdtemp(prefix="flq-pictures-")
     Path(folder).chmod(0o711)
-    command = [sys.executable, "-m", "fleet.demo", "--json", "--hosts", str(HOSTS), "--port", "8599"]
+    command = [sys.executable, "-m", "fleet.demo", "--json", "--hosts", str(HOSTS), "--port", str(free_port())]
     process = subprocess.Popen([*command, "--data-dir", folder], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -40,19 +50,26 @@ def demo() -> Iterator[dict[str, Any]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def ask(facts: dict[str, Any]) -> int:
-    """Ask some questions, wait for their answers, and give the last campaign."""
+def ask(facts: dict[str, Any]) -> tuple[int, int]:
+    """Ask some questions, wait for their answers, and give the last campaign and a schedule."""
     headers = {"Authorization": f"Bearer {facts['token']}"}
     with httpx.Client(base_url=facts["console"], headers=headers, verify=facts["ca"], timeout=120) as http:
         deadline = time.monotonic() + 120
         while http.get("/api/v1/hosts/?limit=1").json()["count"] < HOSTS and time.monotonic() < deadline:
             time.sleep(1)
         for name, sql in QUESTIONS:
-            http.post("/api/v1/queries/", json={"name": name, "sql": sql}).raise_for_status()
+            kept = http.post("/api/v1/queries/", json={"name": name, "sql": sql})
+            kept.raise_for_status()
             order = {"sql": sql, "name": name, "target": {"all": True}, "timeout": 60}
             asked = http.post("/api/v1/campaigns/?wait=60", json=order)
             asked.raise_for_status()
-        return int(http.get("/api/v1/campaigns/?limit=1").json()["results"][0]["id"])
+        last = int(http.get("/api/v1/campaigns/?limit=1").json()["results"][0]["id"])
+        hourly = {"query": kept.json()["id"], "every": 60, "target": {"all": True}}
+        schedule = http.post("/api/v1/schedules/", json=hourly)
+        run = http.post(f"/api/v1/schedules/{schedule.json()['id']}/run/")
+        for made in (schedule, run, http.post("/api/v1/approval-rules/", json=RULE)):
+            made.raise_for_status()
+        return last, int(schedule.json()["id"])
 
 
 def take(page: Page, facts: dict[str, Any], name: str, path: str) -> None:
@@ -77,7 +94,7 @@ def log_in(context: BrowserContext, facts: dict[str, Any]) -> Page:
 def main() -> None:
     """Take them all."""
     with demo() as facts, sync_playwright() as driver:
-        campaign = ask(facts)
+        campaign, schedule = ask(facts)
         pages = {
             "home": "/",
             "ask": f"/ask/?campaign={campaign}",
@@ -85,6 +102,8 @@ def main() -> None:
             "campaigns": "/campaigns/",
             "hosts": "/hosts/",
             "host": "/hosts/5/",
+            "schedule": f"/schedules/{schedule}/",
+            "rules": "/people/rules/",
             "settings": "/settings/",
             "admin": "/admin/",
         }

@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from agents.models import Platform
 from campaigns.console import wording
 from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
@@ -75,6 +76,12 @@ def quota_words(name: str) -> str:
 def quota_counts(name: str) -> str:
     """Say what a quota counts, of whomever."""
     return quotas.WORDS[name].capitalize()
+
+
+@register.filter
+def platform_name(platform: str) -> str:
+    """Write a platform as people call it: macOS, not darwin."""
+    return dict(Platform.choices).get(platform, platform)
 
 
 @register.filter

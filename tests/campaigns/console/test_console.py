@@ -234,7 +234,7 @@ def test_an_estimate_counts_before_anything_is_sent(as_: Callable[[User], Client
 
     assert 'data-targeted="2"' in everybody
     assert "<b>1</b> online now" in everybody
-    assert "linux 1" in everybody
+    assert "Linux 1" in everybody
     assert "Choose who is asked" in nobody
     assert "Choose who is asked" in no_label_yet
     assert "unknown host" in wrong

@@ -78,6 +78,18 @@ function keepAskedAbout(event: Event): void {
   if (dialog && openedBy && detail.target.contains(openedBy) && !dialog.contains(detail.requestConfig?.elt ?? null)) detail.shouldSwap = false;
 }
 
+// A form that says what it asks is sent after a yes; without scripts it is sent as it is.
+function askBeforeSending(event: SubmitEvent): void {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !form.dataset["asks"]) return;
+  event.preventDefault();
+  const button = event.submitter;
+  askFirst(form.dataset["asks"], button, () => {
+    delete form.dataset["asks"];
+    form.requestSubmit(button);
+  });
+}
+
 export function startDialogs(): void {
   document.addEventListener("htmx:beforeSwap", keepAskedAbout);
   document.addEventListener("click", (event) => {
@@ -92,6 +104,7 @@ export function startDialogs(): void {
   });
   document.addEventListener("keydown", keepIn);
   document.addEventListener("close", goBack, true);
+  document.addEventListener("submit", askBeforeSending);
   document.addEventListener("htmx:confirm", (event) => {
     const { detail } = event as CustomEvent<{ question: string | null; elt: HTMLElement; issueRequest(skip: boolean): void }>;
     if (!detail.question) return;

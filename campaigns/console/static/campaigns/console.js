@@ -72,6 +72,7 @@ function chooseHit(step) {
 palette?.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step) chooseHit(step);
+  else if (event.key === "Escape") palette.close(); // at once: a field of words would be emptied first
   else if (event.key === "Enter") hits().find((hit) => hit.getAttribute("aria-selected") === "true")?.querySelector("a").click();
   else return;
   event.preventDefault();

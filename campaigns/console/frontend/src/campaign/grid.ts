@@ -12,6 +12,7 @@ import { LINE, theme } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
+import { keepWidth, widthsOf } from "./widths";
 
 ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
 
@@ -89,6 +90,10 @@ export class RowGrid {
       suppressMultiSort: true,
       onSortChanged: () => this.changed(),
       onFilterChanged: () => this.changed(),
+      onColumnResized: ({ source, columns }) => {
+        if (source !== "uiColumnResized") return; // as the first rows want, or as the window has room
+        for (const column of columns ?? []) keepWidth(this.campaign, column.getColId(), column.getActualWidth());
+      },
       onCellClicked: (event) => {
         if (event.event?.target instanceof Element && event.event.target.closest("a")) return;
         if (event.data && !getSelection()?.toString()) this.openCell(event.data, event.colDef);
@@ -223,8 +228,11 @@ export class RowGrid {
       return { colId: idOf(name), width: Math.floor(Math.min(420, Math.max(90, 7.6 * longest + 28))) };
     });
     const isRoom = wants.reduce((sum, { width }) => sum + width, HOST_WIDTH) < this.place.clientWidth;
+    const chosen = widthsOf(this.campaign);
     // What is left they share by what they want; the grid knows how much that is beside its scrollbar.
-    this.api.applyColumnState({ state: wants.map(({ colId, width }) => ({ colId, width, flex: isRoom ? width : null })) });
+    this.api.applyColumnState({
+      state: wants.map(({ colId, width }) => ({ colId, width: chosen[colId] ?? width, flex: isRoom && !chosen[colId] ? width : null })),
+    });
     this.api.refreshCells({ force: true });
   }
 
