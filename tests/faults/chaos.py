@@ -156,6 +156,9 @@ def main() -> int:
         wrong = accounts_of(stage, campaigns)
         traces = accounts.tracebacks(stage, {})
         taken, ledger = stage.crowd.ledger.taken(), stage.crowd.ledger
+    except BaseException:
+        print(f"broken off with SEED={seed}; logs are in {folder}", flush=True)
+        raise
     finally:
         stage.stop()
     print(f"{len(campaigns)} campaigns, {taken} answers acknowledged, {ledger.resent} requests sent twice")

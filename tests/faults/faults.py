@@ -23,6 +23,7 @@ FULL_DISK = """
 CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'could not extend file: No space left on device'; END $$
 """
+STORED_SECONDS = 45.0  # within which an answer comes, with campaigns open that wait 25 s for hosts that say nothing
 WRITTEN = ("campaigns_result", "campaigns_target", "campaigns_campaign")
 
 
@@ -77,9 +78,12 @@ for _process in PROCESSES:
     FAULTS[_name] = Fault(_name, _touches, 2.0, contextmanager(_killed(_process)))
 
 
-@fault("collectors", "postgres", seconds=14.0)
+@fault("collectors", "postgres", "redis", "worker", "sweeper", seconds=14.0)
 def collector_frozen_at_work(stage: Stage) -> Iterator[None]:
-    """Freeze the one that holds the cursor while it stores, so that the other takes over; then wake it."""
+    """Freeze the one that holds the cursor while it stores, so that the other takes over; then wake it.
+
+    It waits for an answer, and nothing is undone meanwhile: what answers need must not be broken beside it.
+    """
     name = _collector_at_work(stage)
     try:
         yield
@@ -94,7 +98,7 @@ def _collector_at_work(stage: Stage) -> str:
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("LOCK TABLE campaigns_target IN EXCLUSIVE MODE")
-            wait_for(lambda: stage.sql(waiting), "an answer is being stored", 20)
+            wait_for(lambda: stage.sql(waiting), "an answer is being stored", STORED_SECONDS)
             time.sleep(1.5)  # the other one looks meanwhile, and says that it stands by
             at_work = [name for name in stage.collectors if stage.figure(name, "fleet_collector_at_work") == 1]
             name = at_work[0] if at_work else "collector-1"  # none: one took over just now and has told nothing yet
