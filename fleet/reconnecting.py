@@ -1,0 +1,22 @@
+"""The part of a worker that takes messages: it lives on whatever closing a broken connection to Redis raises."""
+
+import logging
+
+from celery.worker import consumer
+
+logger = logging.getLogger(__name__)
+
+
+class Consumer(consumer.Consumer):
+    """Celery's own (CELERY_WORKER_CONSUMER), but for the end of a connection.
+
+    It gives back what is being worked at, which a Redis that is away refuses; Celery 5.7 then closes the connection
+    once more, though half of it is gone, and what that raises would end the worker.
+    """
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection; what is left of it is nothing to anybody: messages come back by themselves."""
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception as error:
+            logger.warning("connection to Redis not closed in order reason=%r", error)
