@@ -3,16 +3,22 @@
 They make the second question over a million rows start at once, and are never the truth: they are written anew when
 they are missed, go when their campaign goes, and the longest unused first when together they are larger than
 ANALYSIS_CACHE_BYTES. Consoles and workers of one installation share the folder, as they do that of carves.
+
+Answers are numbered in the order in which they are stored, and none changes: a copy of a campaign that runs is the one
+before it with what came since. Names hold the last answer's host and moment, so that a copy from before the database
+was restored is never taken for one of now.
 """
 
 import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,12 +31,14 @@ from django.db import connection
 from campaigns.analysis import processes
 from campaigns.analysis.sight import Sight
 from campaigns.analysis.tables import Table, answers_table, hosts_table, targets_table
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Result
 from fleet.errors import BadInputError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
-NAME = re.compile(r"(?P<campaign>\d+)\.(?P<table>[a-z]+)\.(?P<sight>[0-9a-z-]+)\.(?P<version>\d+)\.duckdb")
+NAME = re.compile(
+    r"(?P<campaign>\d+)\.(?P<table>[a-z]+)\.(?P<sight>[0-9a-z-]+)\.(?P<version>\d+)(-[0-9a-f]+){0,2}\.duckdb"
+)
 APART = "apart-"  # begins the names of copies that belong to one question
 FACTS_SECONDS = 60.0  # how old facts of hosts, and states of a campaign that ended, may be
 STATES_SECONDS = 1.0  # the same of states while a campaign is under way
@@ -59,21 +67,46 @@ class Source:
     def answers(self) -> Path:
         """Give the copy of the answers up to the campaign's last seq."""
         seq = self.campaign.last_seq
-        path = folder() / f"{self.stem}.{seq}.duckdb"
-        return self._copy(path, lambda: path.exists(), lambda: answers_table(self.campaign, seq, self.sight))
+        path = folder() / self._names([seq])[seq]
+        return self._copy(path, path.exists, lambda: self._write_answers(path, seq))
 
     def targets(self) -> Path:
         """Give the copy of the targets, a second old at most while they change."""
         age = FACTS_SECONDS if self.campaign.is_over else STATES_SECONDS
         path = folder() / f"{self.stem}.{self._states}.duckdb"
-        return self._copy(path, lambda: _is_younger(path, age), lambda: targets_table(self.campaign, self.sight))
+        table = partial(targets_table, self.campaign, self.sight)
+        return self._copy(path, lambda: _is_younger(path, age), lambda: _write(path, table(), _part_of(path)))
 
     def hosts(self) -> Path:
         """Give the copy of the facts of hosts, a minute old at most."""
         path = folder() / f"{self.stem}.{self.campaign.count_targeted}.duckdb"
-        return self._copy(
-            path, lambda: _is_younger(path, FACTS_SECONDS), lambda: hosts_table(self.campaign, self.sight)
-        )
+        table = partial(hosts_table, self.campaign, self.sight)
+        return self._copy(path, lambda: _is_younger(path, FACTS_SECONDS), lambda: _write(path, table(), _part_of(path)))
+
+    def _names(self, seqs: list[int]) -> dict[int, str]:
+        """Name the copies up to each of these seqs, by what was stored under it."""
+        results = Result.objects.filter(campaign_id=self.campaign.pk, seq__in=seqs)
+        found = {
+            seq: f"-{round(moment.timestamp() * 1e6):x}-{host_id:x}"
+            for seq, moment, host_id in results.values_list("seq", "received_at", "host_id")
+        }
+        return {seq: f"{self.stem}.{seq}{found.get(seq, '')}.duckdb" for seq in seqs}
+
+    def _write_answers(self, path: Path, seq: int) -> None:
+        """Write the copy of the answers: an earlier one with what came since, or all of it."""
+        part = _part_of(path)
+        after = self._begun(part, seq)
+        _write(path, answers_table(self.campaign, seq, self.sight, after), part, extends=after > 0)
+
+    def _begun(self, part: Path, seq: int) -> int:
+        """Begin with the newest earlier copy that has half of the answers at least; give up to which seq, 0 = none."""
+        there = {int(name["version"]): path for path, name, _ in _files() if path.name.startswith(f"{self.stem}.")}
+        earlier = {version: path for version, path in there.items() if seq <= 2 * version < 2 * seq}
+        names = self._names(list(earlier))
+        for version, path in sorted(earlier.items(), reverse=True):
+            if path.name == names[version] and _is_copied(path, part):
+                return version
+        return 0
 
     @property
     def _states(self) -> int:
@@ -81,12 +114,12 @@ class Source:
         counts = [self.campaign.last_seq, *(count for name, count in self.campaign.counts.items() if name != "online")]
         return crc32(json.dumps(counts).encode())
 
-    def _copy(self, path: Path, is_there: Callable[[], bool], table: Callable[[], Table]) -> Path:
+    def _copy(self, path: Path, is_there: Callable[[], bool], write: Callable[[], None]) -> Path:
         with _lock_of(path.name):
             if is_there():
                 os.utime(path, (time.time(), path.stat().st_mtime))  # read now, written when it was
             else:
-                _write(path, table())
+                write()
                 if not Campaign.objects.filter(pk=self.campaign.pk).exists():
                     forget(self.campaign.pk)
                     raise BadInputError(f"campaign {self.campaign.pk} was deleted meanwhile")
@@ -119,20 +152,33 @@ def _is_younger(path: Path, seconds: float) -> bool:
 def written_apart(table: Table) -> Path:
     """Write a copy that belongs to one question, which deletes it."""
     path = folder() / f"{APART}{uuid4().hex}.duckdb"
-    _write(path, table)
+    _write(path, table, _part_of(path))
     return path
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, table: Table) -> None:
+def _part_of(path: Path) -> Path:
+    """Give where a copy lies until it is whole."""
+    return path.with_name(f"{path.name}.{uuid4().hex}.part")
+
+
+def _is_copied(path: Path, part: Path) -> bool:
+    """Copy a copy; say whether it was there still."""
+    try:
+        shutil.copyfile(path, part)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write(path: Path, table: Table, part: Path, *, extends: bool = False) -> None:
     """Write a copy, whole or not at all: PostgreSQL sends, another process takes in, and neither holds all of it."""
     began = time.monotonic()
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         with processes.started("loader.py", settings.ANALYSIS_COPY_SECONDS) as loader:
-            _send(loader, table, part)
+            _send(loader, table, part, extends=extends)
         part.chmod(0o600)
         part.replace(path)
     except processes.LostError as error:
@@ -147,9 +193,10 @@ def _write(path: Path, table: Table) -> None:
     logger.info("copy written copy=%s bytes=%s seconds=%.1f", path.name, path.stat().st_size, time.monotonic() - began)
 
 
-def _send(loader: processes.Process, table: Table, part: Path) -> None:
+def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool) -> None:
     told = {
         "path": str(part),
+        "extends": extends,
         "columns": table.columns,
         "shown": table.shown,
         "answers": table.answers,

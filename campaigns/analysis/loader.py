@@ -34,12 +34,12 @@ def _read(size: int) -> bytes:
     return pieces
 
 
-def _load(connection: Any, columns: dict[str, str], shown: dict[str, str]) -> None:
-    """Take the table in. `shown` gives columns another form than they came in."""
+def _load(connection: Any, name: str, columns: dict[str, str], shown: dict[str, str]) -> None:
+    """Take the table in under a name. `shown` gives columns another form than they came in."""
     names = json.dumps(columns).replace("'", "''").replace('"', "'")
-    chosen = ", ".join(f'{shown.get(name, _quoted(name))} AS "{name}"' for name in columns)
+    chosen = ", ".join(f'{shown.get(column, _quoted(column))} AS "{column}"' for column in columns)
     connection.execute(
-        f"CREATE TABLE cells AS SELECT {chosen} FROM read_csv('/dev/stdin', header = false, delim = ',',"  # noqa: S608
+        f"CREATE TABLE {name} AS SELECT {chosen} FROM read_csv('/dev/stdin', header = false, delim = ',',"  # noqa: S608
         " quote = '\"', escape = '\"', nullstr = '\\N', allow_quoted_nulls = false, new_line = '\\n',"
         f" auto_detect = false, parallel = false, max_line_size = {LONGEST_ROW}, buffer_size = {2 * LONGEST_ROW},"
         f" columns = {names})"
@@ -50,46 +50,76 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _types(connection: Any, places: list[str]) -> dict[str, str]:
-    """Give each column the type that all of its cells have: empty ones have any, and none at all make a text."""
-    candidates = {place: list(TYPES) for place in places}
-    for source in (f"(FROM cells LIMIT {LOOKED_AT})", "cells"):
+def _narrow(connection: Any, table: str, candidates: dict[str, list[str]]) -> None:
+    """Leave each column the types that all of its cells have; empty ones rule nothing out."""
+    for source in (f"(FROM {table} LIMIT {LOOKED_AT})", table):
         checks = [(place, kind) for place, kinds in candidates.items() for kind in kinds]
         if not checks:
-            break
+            return
         told = ", ".join(
-            f"bool_and({TYPES[kind].format(_quoted(place))}) FILTER ({_quoted(place)} <> '')" for place, kind in checks
+            f"bool_and(coalesce({TYPES[kind].format(_quoted(place))}, false)) FILTER ({_quoted(place)} <> '')"
+            for place, kind in checks
         )
         fits = dict(zip(checks, connection.execute(f"SELECT {told} FROM {source}").fetchone(), strict=True))  # noqa: S608
-        # Nothing but empty cells rules nothing out among the first rows; among all of them it makes a text.
-        undecided = source != "cells"
         for place, kinds in candidates.items():
-            candidates[place] = [
-                kind for kind in kinds if fits[place, kind] or (undecided and fits[place, kind] is None)
-            ]
-    return {place: (kinds or ["VARCHAR"])[0] for place, kinds in candidates.items()}
+            candidates[place] = [kind for kind in kinds if fits[place, kind] is not False]
 
 
-def _with_cells(connection: Any, answers: list[list[str]]) -> list[list[str]]:
-    if not answers:
-        return []
-    counts = ", ".join(f"count({_quoted(place)})" for place, _ in answers)
-    found = connection.execute(f"SELECT {counts} FROM cells").fetchone()  # noqa: S608 - places are ours
-    return [answer for answer, count in zip(answers, found, strict=True) if count]
+def _type(kinds: list[str]) -> str:
+    """Give the first type that fits: none does, or all do since every cell is empty, and it is a text."""
+    return kinds[0] if 0 < len(kinds) < len(TYPES) else "VARCHAR"
+
+
+def _with_cells(connection: Any, table: str, places: list[str]) -> set[str]:
+    if not places:
+        return set()
+    counts = ", ".join(f"count({_quoted(place)})" for place in places)
+    found = connection.execute(f"SELECT {counts} FROM {table}").fetchone()  # noqa: S608 - places are ours
+    return {place for place, count in zip(places, found, strict=True) if count}
+
+
+def _candidates(connection: Any, told: dict[str, Any]) -> dict[str, list[str]]:
+    """Give the types that each column may have still: any, or what the cells that are there have left."""
+    known = dict(connection.execute("SELECT place, kinds FROM kinds").fetchall()) if told["extends"] else {}
+    places = [place for place, _ in told["answers"] if place not in told["texts"]]
+    return {place: known.get(place, list(TYPES)) for place in places}
+
+
+def _join(connection: Any, columns: dict[str, str]) -> set[str]:
+    """Put what came since to what is there; give the columns that had cells."""
+    for column, kind in columns.items():
+        connection.execute(f"ALTER TABLE cells ADD COLUMN IF NOT EXISTS {_quoted(column)} {kind}")
+    connection.execute("INSERT INTO cells BY NAME FROM fresh")
+    connection.execute("DROP TABLE fresh")
+    return {place for (place,) in connection.execute("SELECT place FROM columns").fetchall()}
+
+
+def _describe(connection: Any, told: dict[str, Any], shown: set[str], kinds: dict[str, list[str]]) -> None:
+    """Write down how columns of answers are called, and which types they may have when more comes."""
+    connection.execute("CREATE OR REPLACE TABLE columns (name VARCHAR, place VARCHAR, type VARCHAR)")
+    connection.execute("CREATE OR REPLACE TABLE kinds (place VARCHAR, kinds VARCHAR[])")
+    for place, left in kinds.items():
+        connection.execute("INSERT INTO kinds VALUES (?, ?)", [place, left])
+    # A column that no host has whom the person may see is none for him.
+    for place, name in told["answers"]:
+        if place in shown:
+            connection.execute("INSERT INTO columns VALUES (?, ?, ?)", [name, place, _type(kinds.get(place, []))])
 
 
 def main() -> None:
-    """Write the copy."""
+    """Write the copy, or what came since to one that is there."""
     told = json.loads(_read(int(_read(10))))
     resource.setrlimit(resource.RLIMIT_FSIZE, (told["most_bytes"],) * 2)
     settings = {"threads": str(told["threads"]), "memory_limit": f"{told['memory'] // 2**20}MiB", "temp_directory": ""}
     connection = duckdb.connect(told["path"], config={**settings, "preserve_insertion_order": "false"})
-    _load(connection, told["columns"], told["shown"])
-    types = _types(connection, [place for place, _ in told["answers"] if place not in told["texts"]])
-    connection.execute("CREATE TABLE columns (name VARCHAR, place VARCHAR, type VARCHAR)")
-    # A column that no host has whom the person may see is none for him.
-    for place, name in _with_cells(connection, told["answers"]):
-        connection.execute("INSERT INTO columns VALUES (?, ?, ?)", [name, place, types.get(place, "VARCHAR")])
+    table = "fresh" if told["extends"] else "cells"
+    _load(connection, table, told["columns"], told["shown"])
+    kinds = _candidates(connection, told)
+    _narrow(connection, table, kinds)
+    shown = _with_cells(connection, table, [place for place, _ in told["answers"]])
+    if told["extends"]:
+        shown |= _join(connection, told["columns"])
+    _describe(connection, told, shown, kinds)
     connection.close()
 
 

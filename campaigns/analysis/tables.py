@@ -19,7 +19,7 @@ ANSWERS = """
 SELECT result.seq, item.place, result.host_id, result.hostname, {received_at}, result.late, result.truncated{cells}
 FROM campaigns_result AS result
 LEFT JOIN LATERAL jsonb_array_elements(result.rows) WITH ORDINALITY AS item (row, place) ON TRUE
-WHERE result.campaign_id = %s AND result.state = %s AND result.seq <= %s AND {seen}
+WHERE result.campaign_id = %s AND result.state = %s AND result.seq > %s AND result.seq <= %s AND {seen}
 ORDER BY result.seq, item.place
 """
 TARGETS = """
@@ -107,8 +107,8 @@ def names_of(columns: Iterable[str], ours: Sequence[str] = OURS) -> list[str]:
     return names
 
 
-def answers_table(campaign: Campaign, last_seq: int, sight: Sight) -> Table:
-    """Give the table of what hosts answered up to a seq; a host that answered no rows is in it, with empty cells."""
+def answers_table(campaign: Campaign, last_seq: int, sight: Sight, after: int = 0) -> Table:
+    """Give the table of what hosts answered after a seq and up to one; without rows a host has empty cells."""
     columns = campaign.columns
     check_size(f"campaign {campaign.pk}", columns, campaign.stored_bytes)
     seen, values = sight.of("result.host_id")
@@ -118,7 +118,7 @@ def answers_table(campaign: Campaign, last_seq: int, sight: Sight) -> Table:
     names = names_of(columns)
     return Table(
         sql,
-        [*columns, campaign.pk, State.ANSWERED.value, last_seq, *values],
+        [*columns, campaign.pk, State.ANSWERED.value, after, last_seq, *values],
         {**ANSWER_COLUMNS, **dict.fromkeys(places, "VARCHAR")},
         answers=list(zip(places, names, strict=True)),
         texts=[place for place, name in zip(places, names, strict=True) if is_text_by_name(name)],

@@ -15,6 +15,7 @@ from tests.bench.clocks import cpu_of
 from tests.bench.durable import durable_servers
 
 HOSTS, ROWS = 100_000, 10
+CAME = 500  # hosts that answered between two questions
 FILL = """
 INSERT INTO campaigns_result
     (campaign_id, host_id, hostname, seq, state, rows, row_count, truncated, late, error, received_at)
@@ -74,6 +75,20 @@ def fill(difference: int) -> Any:
     return campaign
 
 
+def followed(campaign: Any, by: Any) -> None:
+    """Ask again and again while the last hosts answer: what came since is added to the copy that is there."""
+    from campaigns.analysis.asking import ask
+    from campaigns.states import Status
+
+    campaign.status, campaign.last_seq = Status.RUNNING, HOSTS - 5 * CAME
+    timed("as the last hosts answer, asked first", "6 s", partial(ask, campaign, next(iter(QUESTIONS.values())), by))
+    for _ in range(5):
+        campaign.last_seq += CAME
+        for name, sql in {**QUESTIONS, "targets": "SELECT state, count(*) FROM targets GROUP BY 1"}.items():
+            timed(f"up to seq {campaign.last_seq}, {name}", "1 s", partial(ask, campaign, sql, by))
+    campaign.status = Status.COMPLETED
+
+
 def main() -> None:
     """Run all."""
     with tempfile.TemporaryDirectory() as folder, durable_servers(HOSTS):
@@ -89,6 +104,7 @@ def main() -> None:
         for place, (name, sql) in enumerate(QUESTIONS.items()):
             timed(f"{name}{'' if place else ', asked first'}", "0.5 s" if place else "6 s", partial(ask, here, sql, by))
         timed("hosts by version again", "0.5 s", lambda: ask(here, next(iter(QUESTIONS.values())), by))
+        followed(here, by)
         compared = diff.compared(here, there.pk, ["pid"], by, lambda campaign, _: campaign)
         timed("a page of the diff, first", "-", lambda: compared.page(100, 0, by_groups=False))
         timed("the next page of the diff", "-", lambda: compared.page(100, 100, by_groups=False))

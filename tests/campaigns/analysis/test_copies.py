@@ -1,0 +1,89 @@
+"""Copies of a campaign that runs: what came since is added, and they say what a whole copy says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from campaigns.analysis import copies
+from campaigns.analysis.asking import ask
+from campaigns.models import Campaign, Result
+from tests.factories import answer, make_campaign, make_hosts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+EVERYTHING = "SELECT * EXCLUDE (labels) FROM answers ORDER BY ALL"
+# A type is lost, a column comes, an empty one is filled, a host has no rows, a text stands among numbers.
+COMING = (
+    ({"n": "1", "at": "2026-01-31 08:00:00", "empty": "", "version": "1"},),
+    ({"n": "2", "at": "2026-01-31 09:00:00", "empty": ""}, {"n": "3"}),
+    ({"n": "4.5", "empty": "7", "late": "yes"},),
+    (),
+    ({"n": "5", "at": "tomorrow", "Late": "1", "version": "2"}, {"n": "", "empty": "x"}),
+    ({"n": "007", "empty": "word"},),
+)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Give what was written of answers: True = an earlier copy with what came since."""
+    found: list[bool] = []
+    write = copies._write
+
+    def noted(path: Path, *args: Any, extends: bool = False) -> None:
+        if ".answers." in path.name:
+            found.append(extends)
+        write(path, *args, extends=extends)
+
+    monkeypatch.setattr(copies, "_write", noted)
+    return found
+
+
+def asked(campaign: Campaign, by: User) -> tuple[Any, Any]:
+    found = ask(Campaign.objects.get(pk=campaign.pk), EVERYTHING, by)
+    return found.columns, found.rows
+
+
+def from_nothing(campaign: Campaign, by: User, settings: Any, tmp_path: Path) -> tuple[Any, Any]:
+    kept, settings.ANALYSIS_DIR = settings.ANALYSIS_DIR, str(tmp_path / f"whole-{Result.objects.count()}")
+    found = asked(campaign, by)
+    settings.ANALYSIS_DIR = kept
+    return found
+
+
+def test_what_came_since_is_added_and_says_what_a_whole_copy_says(
+    board: None, observer: User, written: list[bool], settings: Any, tmp_path: Path
+) -> None:
+    hosts = make_hosts(len(COMING))
+    campaign = make_campaign(*hosts)
+
+    for host, rows in zip(hosts, COMING, strict=True):
+        answer(campaign, host, *rows)
+        followed = asked(campaign, observer)
+
+        assert followed == from_nothing(campaign, observer, settings, tmp_path), rows
+    assert written[::2] == [False] + [True] * (len(COMING) - 1)
+    assert not any(written[1::2])
+
+
+def test_a_copy_from_before_the_database_was_restored_is_neither_used_nor_added_to(
+    board: None, observer: User, written: list[bool]
+) -> None:
+    hosts = make_hosts(4)
+    campaign = make_campaign(*hosts)
+    for host in hosts[:2]:
+        answer(campaign, host, {"n": "before"})
+    asked(campaign, observer)
+
+    Result.objects.filter(campaign=campaign, seq=2).delete()
+    Campaign.objects.filter(pk=campaign.pk).update(last_seq=1)
+    restored = Campaign.objects.get(pk=campaign.pk)
+    Result.objects.create(
+        campaign=restored, host=hosts[2], hostname="x", seq=2, state="answered", rows=[{"n": "after"}], row_count=1,
+        received_at=Result.objects.get(campaign=campaign).received_at,
+    )  # fmt: skip
+    Campaign.objects.filter(pk=campaign.pk).update(last_seq=2)
+    again = asked(campaign, observer)
+
+    assert [row[-1] for row in again[1]] == ["before", "after"]
+    assert written == [False, False]
