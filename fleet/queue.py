@@ -9,7 +9,6 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from fleet.celery import app
 
@@ -26,5 +25,5 @@ def enqueue(task: str, *ids: int) -> None:
 def _send(task: str, ids: tuple[int, ...]) -> None:
     try:
         app.send_task(task, args=ids, queue=settings.QUEUES[task], expires=HINT_SECONDS)
-    except OperationalError as error:
-        logger.warning("task not sent task=%s ids=%s reason=%s: the sweep sends it again", task, ids, error)
+    except Exception as error:  # whatever it is: what asked for the work is committed, and must not be told it failed
+        logger.warning("task not sent task=%s ids=%s reason=%r: the sweep sends it again", task, ids, error)
