@@ -44,8 +44,8 @@ def test_a_dump_is_restored_while_campaigns_run(stage: Stage) -> None:
     going_on = [stage.launch(stage.hosts(*TARGETED)) for _ in range(2)]
     wait_for(lambda: stage.answered(going_on[0]) > 20, "the first hosts answer")
 
-    file = dump(stage)
     stored = stage.sql("SELECT campaign_id, host_id, rows::text FROM campaigns_result")
+    file = dump(stage)
     later = stage.launch(stage.hosts(*TARGETED))
     wait_for(lambda: stage.answered(later) > 20, "hosts answer what the dump does not know")
     remember_loss(stage)
