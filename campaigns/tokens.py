@@ -123,7 +123,7 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     # Whether labels limit it: one whose labels were all deleted since sees nothing, not everything.
     is_scoped = models.BooleanField(default=False, editable=False)
     tools_may_launch = models.BooleanField(
-        default=False, help_text="whether a language model that works with it, at /mcp, may launch"
+        default=False, db_default=False, help_text="whether a language model that works with it, at /mcp, may launch"
     )
     is_throttled = models.BooleanField(default=True, editable=False)
     password_stamp = models.CharField(max_length=32, default="", editable=False)

@@ -107,6 +107,18 @@ def _changes_python_alone(app: str, model: str, operation: migrations.AlterField
     return changed <= ONLY_PYTHON and type(now) is type(operation.field)
 
 
+def test_the_version_before_can_add_rows_beside_every_column_that_came_since() -> None:
+    """Of tables that are not large as well: it runs beside this one for the length of a deploy."""
+    found = set()
+    for app, name, operation in operations():
+        if isinstance(operation, migrations.AddField) and int(name[:4]) > BEFORE_THE_FIRST_RELEASE[app]:
+            field: Any = apps.get_model(app, operation.model_name)._meta.get_field(operation.name)
+            if not (field.many_to_many or field.null or field.has_db_default()):
+                found.add(f"{app} {name}: {operation.model_name}.{operation.name}")
+
+    assert found == set()
+
+
 def test_no_operation_keeps_others_from_a_large_table_for_long() -> None:
     found = [f"{app} {name}: {said}" for app, name, each in operations() if (said := trouble_with(app, name, each))]
 
