@@ -104,6 +104,8 @@ def test_a_full_disk_has_no_half_of_a_carve(stage: Stage) -> None:
     assert taken == [b"{}", b"{}"]
     files = sorted((stage.folder / "carves").rglob("?"), key=lambda file: file.name)
     assert b"".join(file.read_bytes() for file in files if file.is_file()) == CONTENT
+    checked = "SELECT 1 FROM agents_carve WHERE checked_at IS NOT NULL"
+    wait_for(lambda: stage.sql(checked), "the worker read the carve and took its digest")
     shutil.rmtree(stage.folder / "carves")  # nothing else of this stage carves, and others look what is left
 
 
