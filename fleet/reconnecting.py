@@ -1,6 +1,7 @@
 """The part of a worker that takes messages: it lives on whatever closing a broken connection to Redis raises."""
 
 import logging
+from typing import Any
 
 from celery.worker import consumer
 
@@ -13,6 +14,11 @@ class Consumer(consumer.Consumer):
     It gives back what is being worked at, which a Redis that is away refuses; Celery 5.7 then closes the connection
     once more, though half of it is gone, and what that raises would end the worker.
     """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        # What a connection raises that is half gone, also to a task that ends after it and says that it is done.
+        self.connection_errors = (*vars(self)["connection_errors"], AttributeError)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Close the connection; what is left of it is nothing to anybody: messages come back by themselves."""

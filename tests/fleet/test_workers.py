@@ -101,7 +101,9 @@ def test_a_full_redis_ends_no_worker(server: EmbeddedRedis, workers: dict[str, W
         assert worker.process.poll() is None
 
 
-def test_redis_killed_amid_tasks_ends_no_worker(server: EmbeddedRedis, workers: dict[str, Worker]) -> None:
+def test_redis_killed_amid_tasks_ends_no_worker(
+    server: EmbeddedRedis, silent_database: socket.socket, workers: dict[str, Worker]
+) -> None:
     board = redis.Redis.from_url(server.url)
     done = {queue: worker.done() for queue, worker in workers.items()}
     for queue in POOLS:
@@ -114,6 +116,12 @@ def test_redis_killed_amid_tasks_ends_no_worker(server: EmbeddedRedis, workers: 
     for worker in workers.values():
         eventually(lambda worker=worker: worker.says("Connection to broker lost"), 30)  # type: ignore[misc]
     server.start()
+    for worker in workers.values():
+        eventually(lambda worker=worker: worker.says("mingle: all alone") > 1, 60)  # type: ignore[misc]
+    for _ in POOLS:
+        silent_database.accept()[0].close()
+    for worker in workers.values():
+        eventually(lambda worker=worker: worker.says("OperationalError"), 30)  # type: ignore[misc]
     for queue in POOLS:
         send(server.url, queue)
 
