@@ -150,6 +150,26 @@ class StrictSerializer(serializers.Serializer[Any]):
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
+    def get_fields(self) -> dict[str, Any]:
+        """Give the members, each with sentences that say what is allowed."""
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            _say_what_is_allowed(field)
+        return fields
+
+
+def _say_what_is_allowed(field: Any) -> None:
+    inner = getattr(field, "child", None) or getattr(field, "child_relation", None)
+    if inner is not None:
+        _say_what_is_allowed(inner)
+    elif isinstance(field, serializers.ChoiceField):
+        allowed = ", ".join(str(choice) or '""' for choice in field.choices).replace("{", "{{").replace("}", "}}")
+        field.error_messages["invalid_choice"] = f"{{input!r}} is unknown, allowed are {allowed}"
+    elif isinstance(field, serializers.PrimaryKeyRelatedField):
+        field.error_messages["does_not_exist"] = "there is none with the id {pk_value}"
+    elif isinstance(field, serializers.SlugRelatedField):
+        field.error_messages["does_not_exist"] = "there is none with the {slug_name} {value!r}"
+
 
 class NoMembers(StrictSerializer):
     """The body of a call that takes none: left out, empty, or an empty object."""

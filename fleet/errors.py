@@ -15,6 +15,12 @@ class BadInputError(FleetError):
     """A value is wrong; `field` names the member of the body it came in."""
 
 
+class NotFoundError(FleetError):
+    """What is named is not there, or nothing that the person may look at: nobody is told which."""
+
+    status = 404
+
+
 class TooLargeError(FleetError):
     """The body is larger than anything that is asked for in one request."""
 

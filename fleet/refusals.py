@@ -4,11 +4,13 @@ A page says what is the matter and what to do next. That of a failure here needs
 """
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from reprlib import repr as shown
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template import loader
 from django.utils import timezone
@@ -22,6 +24,8 @@ from fleet.errors import FleetError, UnavailableError
 from fleet.outages import is_in_the_way, is_outage
 
 logger = logging.getLogger(__name__)
+
+SECRETS = ("secret", "password", "code", "token")  # members that are never said again
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -37,10 +41,16 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     if response is None:
         return None
     if isinstance(error, exceptions.ValidationError):
-        fields = _sentences(error.detail)
+        sent = _sent(context["request"])
+        fields = {
+            path: [_with_value(path, sentence, sent) for sentence in sentences]
+            for path, sentences in _sentences(error.detail).items()
+        }
         response.data = {"error": _first(fields), "fields": fields}
+    elif isinstance(error, Http404):
+        response.data = {"error": f"nothing is at {context['request'].path!r}, or nothing that you may look at"}
     else:
-        response.data = {"error": str(getattr(error, "detail", error)) or _nameless(response.status_code)}
+        response.data = {"error": str(getattr(error, "detail", error))}
     return response
 
 
@@ -96,10 +106,6 @@ def _is_of_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def _nameless(status: int) -> str:
-    return f"the server answers {HTTPStatus(status).phrase.lower()} and says no more"
-
-
 def _answer(status: int, sentence: str) -> JsonResponse:
     return JsonResponse({"error": sentence}, status=status)
 
@@ -128,6 +134,35 @@ def _sentences(detail: Any) -> dict[str, list[str]]:
         for path, sentences in _sentences(nested).items():
             flat[".".join(filter(None, (str(name), path)))] = sentences
     return flat
+
+
+def _sent(request: Any) -> Any:
+    """Give the body; {} = what was refused is not in it, and it cannot be read."""
+    try:
+        return request.data
+    except exceptions.APIException:
+        return {}
+
+
+def _with_value(path: str, sentence: str, sent: Any) -> str:
+    """Put the member and its value before a sentence of the framework's that names neither; never a secret."""
+    name = path.split(".")[-1]
+    value = _at(path, sent)
+    if value is None or name in SECRETS or f"{name!r}" in sentence or sentence.startswith(path):
+        return sentence
+    return f"{path} {shown(value)}: {sentence}"
+
+
+def _at(path: str, sent: Any) -> Any:
+    """Give what was sent at a dotted path; None = nothing."""
+    for step in path.split("."):
+        if isinstance(sent, list) and step.isdecimal() and int(step) < len(sent):
+            sent = sent[int(step)]
+        elif isinstance(sent, Mapping):
+            sent = sent.get(step)
+        else:
+            return None
+    return sent
 
 
 def _first(fields: dict[str, list[str]]) -> str:

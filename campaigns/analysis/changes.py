@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 
 def sentences(now: Campaign, before: Campaign, by: User, see: diff.See) -> list[str]:
-    """Say what changed, as this person sees both; [] = nothing did. Raise BadInputError, Http404 as `diff` does."""
+    """Say what changed, as this person sees both; [] = nothing did. Raise what `diff` does."""
     both = diff.compared(now, before.pk, (), by, see)
     page = both.page(1, 0, by_groups=False)
     if not page["hosts"]["changed"]:

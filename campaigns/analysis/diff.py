@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.http import Http404
 
 from campaigns.analysis.asking import Answer, Limits, Tables, answers, running, whole
 from campaigns.analysis.sight import sight_of
 from campaigns.models import Campaign
 from campaigns.states import State
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, NotFoundError
 from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
 
 See = Callable[[Campaign, User], Campaign]
@@ -183,10 +182,10 @@ class Diff:
 
 
 def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see: See) -> Diff:
-    """Put a campaign beside another of which `see` gives what the person sees. Raise Http404 or BadInputError."""
+    """Put a campaign beside another of which `see` gives what the person sees. Raise NotFoundError or BadInputError."""
     there = Campaign.objects.visible_to(by).filter(pk=number).first()
     if there is None:
-        raise Http404
+        raise NotFoundError(f"with {number} is no campaign that you may look at", "with")
     here = whole(here)
     if here.pk == there.pk:
         raise BadInputError(f"with {number} is this campaign itself, expected is another one", "with")

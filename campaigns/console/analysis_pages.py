@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
@@ -17,7 +17,7 @@ from campaigns.console.access import needs, needs_sight, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
 from campaigns.people.roles import SEE_QUERIES
-from fleet.errors import FleetError
+from fleet.errors import FleetError, NotFoundError
 from fleet.parameters import moment_of
 
 FIRST_SQL = "SELECT * FROM answers LIMIT 100"
@@ -84,7 +84,7 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
     try:
         compared = diff.compared(shown, _number(asked.get("with", "")), ignored, user_of(request), seen_by)
         page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
-    except Http404:
+    except NotFoundError:
         context["refused"] = f"There is no campaign {asked.get('with', '')!r} that you may look at."
     except FleetError as error:
         context["refused"] = error.sentence

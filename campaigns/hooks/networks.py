@@ -36,9 +36,9 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
 def check(address: str, host: str = "") -> None:
     """Raise RefusedAddressError for an address that hooks may not reach."""
     if not is_allowed(ip_address(address)):
-        named = f"{host!r} is {address}" if host and host != address else address
+        named = f"{host!r} is {address}, which" if host and host != address else f"the address {address}"
         raise RefusedAddressError(
-            f"{named}, which is in a private, loopback, link-local, multicast or reserved network: allowed are public"
+            f"{named} is in a private, loopback, link-local, multicast or reserved network: allowed are public"
             " addresses, and those of HOOKS_ALLOWED_NETWORKS",
             "address",
         )

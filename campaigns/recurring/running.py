@@ -13,7 +13,6 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
-from django.http import Http404
 from django.utils import timezone
 
 from campaigns.analysis import changes
@@ -28,7 +27,7 @@ from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.selecting.selection import Selection
 from campaigns.states import OVER
 from fleet.audit import note
-from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, TooManyError
+from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, NotFoundError, TooManyError
 
 logger = logging.getLogger(__name__)
 
@@ -230,8 +229,10 @@ def compare(run_id: int) -> None:
             told = changes.sentences(run.campaign, before, run.schedule.owner, sight.seen_by)
         except TooManyError:
             return  # others ask now: the next step tries again
-        except (FleetError, Http404) as error:
-            problem = getattr(error, "sentence", "") or "its owner may not look at both runs"
+        except NotFoundError:
+            problem = "its owner may not look at both runs"
+        except FleetError as error:
+            problem = error.sentence
     fields = {"compared_at": timezone.now(), "before": before, "changes": told, "problem": problem}
     if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and told:
         _tell(run.campaign, before, told)
