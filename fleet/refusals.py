@@ -41,14 +41,14 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     if response is None:
         return None
     if isinstance(error, exceptions.ValidationError):
-        sent = _sent(context["request"])
+        sent = _sent(context.get("request"))
         fields = {
             path: [_with_value(path, sentence, sent) for sentence in sentences]
             for path, sentences in _sentences(error.detail).items()
         }
         response.data = {"error": _first(fields), "fields": fields}
     elif isinstance(error, Http404):
-        response.data = {"error": f"nothing is at {context['request'].path!r}, or nothing that you may look at"}
+        response.data = {"error": _nothing(context.get("request"))}
     else:
         response.data = {"error": str(getattr(error, "detail", error))}
     return response
@@ -136,10 +136,16 @@ def _sentences(detail: Any) -> dict[str, list[str]]:
     return flat
 
 
+def _nothing(request: Any) -> str:
+    """Say that what was asked for is not there; tools ask without a request."""
+    where = f"nothing is at {request.path!r}" if request is not None else "there is nothing of this id"
+    return f"{where}, or nothing that you may look at"
+
+
 def _sent(request: Any) -> Any:
     """Give the body; {} = what was refused is not in it, and it cannot be read."""
     try:
-        return request.data
+        return {} if request is None else request.data
     except exceptions.APIException:
         return {}
 
