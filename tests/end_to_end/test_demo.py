@@ -71,6 +71,7 @@ def test_only_the_first_start_asks_a_first_question() -> None:
     assert "earlier campaigns: https://127.0.0.1:" in second
 
 
+@pytest.mark.long
 def test_a_second_start_keeps_the_data_and_the_secrets() -> None:
     folder = open_folder()
     first = RunningFleet(folder)
@@ -92,6 +93,7 @@ def test_a_second_start_keeps_the_data_and_the_secrets() -> None:
         second.stop()
 
 
+@pytest.mark.long
 def test_a_killed_demo_leaves_nothing_and_the_next_one_starts() -> None:
     folder = open_folder()
     first = RunningFleet(folder)

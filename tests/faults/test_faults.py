@@ -57,6 +57,7 @@ def test_every_answer_is_accounted_for(stage: Stage, name: str) -> None:
     assert accounts.tracebacks(stage, logs) == []
 
 
+@pytest.mark.long  # test_chaos restarts and kills the same processes in each run of the suite
 @pytest.mark.usefixtures("nobody_saw_an_error")
 def test_a_rolling_restart_of_everything_is_heard_by_no_agent(stage: Stage) -> None:
     stage.crowd.think = 6.0
