@@ -19,11 +19,11 @@ HINT_SECONDS = 60  # a hint that nobody took by then was sent again by the sweep
 
 def enqueue(task: str, *ids: int) -> None:
     """Send `task` (a name of settings.QUEUES) with `ids` once the current transaction has committed."""
-    transaction.on_commit(partial(_send, task, ids))
+    transaction.on_commit(partial(_send, task, settings.QUEUES[task], ids))
 
 
-def _send(task: str, ids: tuple[int, ...]) -> None:
+def _send(task: str, queue: str, ids: tuple[int, ...]) -> None:
     try:
-        app.send_task(task, args=ids, queue=settings.QUEUES[task], expires=HINT_SECONDS)
+        app.send_task(task, args=ids, queue=queue, expires=HINT_SECONDS)
     except Exception as error:  # whatever it is: what asked for the work is committed, and must not be told it failed
         logger.warning("task not sent task=%s ids=%s reason=%r: the sweep sends it again", task, ids, error)

@@ -3,10 +3,13 @@
 import logging
 
 import pytest
+from django.db import transaction
 from kombu.exceptions import ChannelError, OperationalError
 
 from fleet import queue
 from fleet.celery import app
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_connection_that_is_half_closed_fails_no_verb(
@@ -18,7 +21,7 @@ def test_a_connection_that_is_half_closed_fails_no_verb(
     monkeypatch.setattr(channel, "_pool", None)
 
     with caplog.at_level(logging.WARNING, "fleet.queue"):
-        queue._send("campaigns.note_worker", ())
+        queue.enqueue("campaigns.note_worker")
 
     assert "AttributeError" in caplog.text
 
@@ -32,6 +35,11 @@ def test_whatever_refuses_a_hint_fails_no_verb(
 
     monkeypatch.setattr(app, "send_task", refuse)
 
-    queue._send("campaigns.note_worker", ())
+    queue.enqueue("campaigns.note_worker")
 
     assert "the sweep sends it again" in caplog.text
+
+
+def test_a_task_that_no_queue_has_is_refused_before_anything_is_committed() -> None:
+    with pytest.raises(KeyError, match="nothing"), transaction.atomic():
+        queue.enqueue("campaigns.nothing")
