@@ -7,7 +7,7 @@ import msgspec
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, ErrorDetail, ParseError, PermissionDenied
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
@@ -18,6 +18,7 @@ from fleet import kinds
 from fleet.errors import BadInputError
 
 READING_ONLY = "this token is for reading only: it launches and changes nothing"
+NAMES_IT = {"kind", "unknown", "invalid_choice", "does_not_exist"}  # codes of sentences that name what was sent
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -135,7 +136,14 @@ def _too_deep() -> ParseError:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body whose members are all known and of the kind they are said to be: others are refused by name."""
+    """A body whose members are all known and of the kind they are said to be: others are refused by name and value."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """Validate it. Raise ValidationError, whose sentences say what was sent."""
+        try:
+            return super().run_validation(data)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError(_with_values(error.detail, data)) from error
 
     def to_internal_value(self, data: Any) -> Any:
         """Refuse unknown members and those of another kind, then validate the known ones."""
@@ -144,10 +152,12 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 allowed = [name for name, field in self.fields.items() if not field.read_only]
                 known = f"allowed are {', '.join(allowed)}" if allowed else "the body takes none"
-                raise serializers.ValidationError({name: [f"unknown member {name!r}, {known}"] for name in unknown})
+                raise serializers.ValidationError(
+                    {name: [f"unknown member {name!r}, {known}"] for name in unknown}, code="unknown"
+                )
             said = {name: kinds.objection(self.fields[name], value) for name, value in data.items()}
             if wrong := {name: [sentence] for name, sentence in said.items() if sentence}:
-                raise serializers.ValidationError(wrong)
+                raise serializers.ValidationError(wrong, code="kind")
         return super().to_internal_value(data)
 
     def get_fields(self) -> dict[str, Any]:
@@ -156,6 +166,27 @@ class StrictSerializer(serializers.Serializer[Any]):
         for field in fields.values():
             _say_what_is_allowed(field)
         return fields
+
+
+def _with_values(detail: Any, sent: Any, path: tuple[str, ...] = ()) -> Any:
+    """Put before each sentence that names no value the member that it is about, and what was sent of it."""
+    if isinstance(detail, dict):
+        return {
+            name: _with_values(inner, _within_sent(sent, name), (*path, str(name))) for name, inner in detail.items()
+        }
+    if isinstance(detail, list):
+        return [_with_values(one, sent, path) for one in detail]
+    name = ".".join(path)
+    if sent is None or detail.code in NAMES_IT or detail.startswith(name):
+        return detail
+    return ErrorDetail(f"{name} {kinds.as_sent(path[-1], sent)}: {detail}", detail.code)
+
+
+def _within_sent(sent: Any, name: Any) -> Any:
+    """Give the member or the item; None = there is none of it."""
+    if isinstance(sent, dict):
+        return sent.get(name)
+    return sent[name] if isinstance(sent, list) and isinstance(name, int) and name < len(sent) else None
 
 
 def _say_what_is_allowed(field: Any) -> None:

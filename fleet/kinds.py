@@ -6,8 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from fleet.text import shown
+
 Field = serializers.Field[Any, Any, Any, Any]
 SHOWN = 100  # characters of a value
+SECRETS = ("secret", "password", "code", "token")  # members whose value is never said again
 
 TRUTH, WHOLE, NUMBER, TEXT, LIST, NAME, ID = (
     "true or false",
@@ -30,8 +33,16 @@ def objection(field: Field, value: Any) -> str:
         return next((said for one in value if (said := objection(field.child_relation, one))), "")
     for kinds, wanted, fits in RULES:
         if isinstance(field, kinds):
-            return "" if fits(value) else f"{json.dumps(value, ensure_ascii=False)[:SHOWN]} is not {wanted}"
+            return "" if fits(value) else f"{as_sent(field.field_name, value)} is not {wanted}"
     return ""
+
+
+def as_sent(name: str | None, value: Any) -> str:
+    """Give what a member was sent, as JSON that is safe to print; of a secret nothing."""
+    if name in SECRETS:
+        return "what was sent"
+    text = json.dumps(value, ensure_ascii=False)
+    return shown(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 def _is_whole(value: Any) -> bool:

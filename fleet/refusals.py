@@ -4,9 +4,7 @@ A page says what is the matter and what to do next. That of a failure here needs
 """
 
 import logging
-from collections.abc import Mapping
 from http import HTTPStatus
-from reprlib import repr as shown
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -25,8 +23,6 @@ from fleet.outages import is_in_the_way, is_outage
 
 logger = logging.getLogger(__name__)
 
-SECRETS = ("secret", "password", "code", "token")  # members that are never said again
-
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer every refusal as `{"error": "sentence", "fields": {…}?}` with the right status."""
@@ -41,11 +37,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     if response is None:
         return None
     if isinstance(error, exceptions.ValidationError):
-        sent = _sent(context.get("request"))
-        fields = {
-            path: [_with_value(path, sentence, sent) for sentence in sentences]
-            for path, sentences in _sentences(error.detail).items()
-        }
+        fields = _sentences(error.detail)
         response.data = {"error": _first(fields), "fields": fields}
     elif isinstance(error, Http404):
         response.data = {"error": _nothing(context.get("request"))}
@@ -140,35 +132,6 @@ def _nothing(request: Any) -> str:
     """Say that what was asked for is not there; tools ask without a request."""
     where = f"nothing is at {request.path!r}" if request is not None else "there is nothing of this id"
     return f"{where}, or nothing that you may look at"
-
-
-def _sent(request: Any) -> Any:
-    """Give the body; {} = what was refused is not in it, and it cannot be read."""
-    try:
-        return {} if request is None else request.data
-    except exceptions.APIException:
-        return {}
-
-
-def _with_value(path: str, sentence: str, sent: Any) -> str:
-    """Put the member and its value before a sentence of the framework's that names neither; never a secret."""
-    name = path.split(".")[-1]
-    value = _at(path, sent)
-    if value is None or name in SECRETS or f"{name!r}" in sentence or sentence.startswith(path):
-        return sentence
-    return f"{path} {shown(value)}: {sentence}"
-
-
-def _at(path: str, sent: Any) -> Any:
-    """Give what was sent at a dotted path; None = nothing."""
-    for step in path.split("."):
-        if isinstance(sent, list) and step.isdecimal() and int(step) < len(sent):
-            sent = sent[int(step)]
-        elif isinstance(sent, Mapping):
-            sent = sent.get(step)
-        else:
-            return None
-    return sent
 
 
 def _first(fields: dict[str, list[str]]) -> str:
