@@ -177,7 +177,7 @@ def _with_values(detail: Any, sent: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(detail, list):
         return [_with_values(one, sent, path) for one in detail]
     name = ".".join(path)
-    if sent is None or detail.code in NAMES_IT or detail.startswith(name):
+    if sent is None or not path or path[-1] in kinds.SECRETS or detail.code in NAMES_IT or detail.startswith(name):
         return detail
     return ErrorDetail(f"{name} {kinds.as_sent(path[-1], sent)}: {detail}", detail.code)
 

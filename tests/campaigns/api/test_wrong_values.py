@@ -58,11 +58,11 @@ def test_a_wrong_value_is_named_with_its_member(operations: list[str]) -> None:
 
 
 def is_named(member: str, text: str, body: dict[str, Any]) -> bool:
-    """Say whether each sentence about the member names the value, unless that is a secret."""
+    """Say whether each sentence about the member names the value, or none does where it is a secret."""
     about = [
         sentence
         for path, sentences in body.get("fields", {}).items()
         for sentence in sentences
         if path.split(".")[0] == member
     ]
-    return member in SECRETS or all(text.strip("[]{}") in sentence for sentence in about)
+    return all((text.strip("[]{}") in sentence) != (member in SECRETS) for sentence in about)
