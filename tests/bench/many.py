@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from websockets.asyncio.client import connect
 from tests.bench import clocks
 from tests.bench.analysis import fill
 from tests.bench.durable import durable_servers
-from tests.bench.scale import CONNECTIONS, LUA, READ, SQL, WRITE, node_keys, send, spent, until
+from tests.bench.scale import READ, SQL, node_keys, send_all, spent, until
 from tests.bench.tiers import Tiers, tiers
 
 HOSTS = 100_000
@@ -105,32 +106,25 @@ def _check_ins(installed: Tiers, keys: Path, seconds: int) -> float:
 
 def viewers(installed: Tiers, folder: Path) -> None:
     """Let a campaign be answered before nobody, then before many: what each viewer costs the web server's CPU."""
-    nobody = asyncio.run(_watched(installed, folder, 0))
-    many = asyncio.run(_watched(installed, folder, VIEWERS))
+    keys = node_keys(range(1, VIEWED + 1))
+    nobody = asyncio.run(_watched(installed, folder, keys, 0))
+    many = asyncio.run(_watched(installed, folder, keys, VIEWERS))
     each = (many - nobody) / VIEWERS
     print(f"{VIEWED:,} answers: web {nobody:.1f} CPU-seconds before nobody, {many:.1f} before {VIEWERS} viewers:")
     print(f"    {each * 1000:.1f} ms a viewer, {each / VIEWED * 1e6:.1f} µs of them an answer", flush=True)
 
 
-async def _watched(installed: Tiers, folder: Path, many: int) -> float:
+async def _watched(installed: Tiers, folder: Path, keys: Mapping[int, str], many: int) -> float:
     """Give the CPU seconds of the web server until each of so many viewers has heard of the end."""
-    order = {"sql": SQL, "target": {"hosts": list(range(1, VIEWED + 1))}, "timeout": 600}
+    order = {"sql": SQL, "target": {"hosts": list(keys)}, "timeout": 600}
     campaign: int = installed.ask("POST", "/api/v1/campaigns/", order)["id"]
     until(lambda: installed.ask("GET", f"/api/v1/campaigns/{campaign}/")["status"] == "running")
     before = clocks.cpu_of(installed.pids["web"])
     watching = [asyncio.create_task(_watch(installed, campaign)) for _ in range(many)]
-    await asyncio.gather(asyncio.to_thread(send_answers, installed, campaign, folder), *watching)
+    sending = asyncio.to_thread(send_all, installed, campaign, keys, folder, reads=False)
+    await asyncio.gather(sending, *watching)
     until(lambda: installed.ask("GET", f"/api/v1/campaigns/{campaign}/")["status"] == "completed")
     return clocks.cpu_of(installed.pids["web"]) - before
-
-
-def send_answers(installed: Tiers, campaign: int, folder: Path) -> None:
-    """Send each viewed host's answer."""
-    keys, script = folder / "viewed", folder / "viewed.lua"
-    keys.write_text("\n".join(node_keys(range(1, VIEWED + 1)).values()))
-    filled = LUA.replace("KEYS", str(keys)).replace("READS", "false").replace("IDLE", str(4 * CONNECTIONS))
-    script.write_text(filled.replace("ID", str(campaign)))
-    send(installed.url + WRITE, script)
 
 
 async def _watch(installed: Tiers, campaign: int) -> None:

@@ -98,6 +98,26 @@ def launch(installed: Tiers, hosts: int) -> int:
 
 def answer(installed: Tiers, campaign: int, hosts: int, folder: Path, *, reads: bool) -> None:
     """Let every host answer; print when the last answer was stored and counted, and what that cost."""
+    issued = node_keys([])
+    before, began, busy = installed.cpu(), time.perf_counter(), clocks.busy_seconds()
+    rounds, client = send_all(installed, campaign, issued, folder, reads=reads)
+    taken, after = time.perf_counter() - began, installed.cpu()
+    check(campaign, hosts)
+    mine = sum(after.values()) - sum(before.values()) + client
+    others = clocks.busy_seconds() - busy - mine
+    what = "read and answered" if reads else "answered"
+    print(f"{hosts:,} hosts {what}, all stored and counted: {taken:.1f} s, {hosts / taken:,.0f}/s, {rounds} rounds")
+    print(f"    CPU: load {client:.1f}, {spent(before, after)}; all {mine:.1f} s, {mine / hosts * 1e6:.0f} µs each;")
+    print(f"    {(mine + others) / taken:.0%} of a core in use, others' {others:.1f} s", flush=True)
+
+
+def send_all(
+    installed: Tiers, campaign: int, issued: Mapping[int, str], folder: Path, *, reads: bool
+) -> tuple[int, float]:
+    """Send the answer of every host until all are stored; give the rounds and the load generator's CPU seconds.
+
+    wrk ends in the middle of what it has asked, so that the last hosts may need a round more, as agents do.
+    """
     from agents.board import keyspace, redis_client
     from campaigns.models import Target
     from campaigns.states import OPEN_STATES
@@ -110,23 +130,14 @@ def answer(installed: Tiers, campaign: int, hosts: int, folder: Path, *, reads: 
         .replace("ID", str(campaign))
     )
     script.write_text(filled)
-    issued = node_keys([])
-    before, began, busy, client = installed.cpu(), time.perf_counter(), clocks.busy_seconds(), 0.0
-    left, rounds = list(issued), 0
+    left, rounds, client = list(issued), 0, 0.0
     while left:
         keys.write_text("\n".join(issued[host] for host in left))
         client += send(installed.url + WRITE, script)
         until(lambda: not redis_client.client().xlen(keyspace.STREAM))
         open_targets = Target.objects.filter(campaign=campaign, state__in=OPEN_STATES)
         left, rounds = list(open_targets.values_list("host_id", flat=True)), rounds + 1
-    taken, after = time.perf_counter() - began, installed.cpu()
-    check(campaign, hosts)
-    mine = sum(after.values()) - sum(before.values()) + client
-    others = clocks.busy_seconds() - busy - mine
-    what = "read and answered" if reads else "answered"
-    print(f"{hosts:,} hosts {what}, all stored and counted: {taken:.1f} s, {hosts / taken:,.0f}/s, {rounds} rounds")
-    print(f"    CPU: load {client:.1f}, {spent(before, after)}; all {mine:.1f} s, {mine / hosts * 1e6:.0f} µs each;")
-    print(f"    {(mine + others) / taken:.0%} of a core in use, others' {others:.1f} s", flush=True)
+    return rounds, client
 
 
 def send(url: str, script: Path) -> float:
