@@ -43,8 +43,14 @@ class Wanted(NamedTuple):
     labels: Sequence[Label] | None = None  # hosts that bear one of them; None = all that its owner sees
     tools_may_launch: bool = False  # of language models, at /mcp
 
-    def check(self) -> None:
-        """Raise BadInputError when it says two things."""
+    def check(self, owner: User) -> None:
+        """Raise BadInputError when it says two things, or names a role that may more than who is to own it."""
+        if self.role and self.role not in (within := narrowing.roles_within(owner)):
+            allowed = f"allowed are {', '.join(within)} and none" if within else "allowed is none"
+            raise BadInputError(
+                f"role {self.role!r} may more than the token's owner: {allowed}, which is all that the owner may",
+                "role",
+            )
         if self.tools_may_launch and self.access == Access.READ:
             raise BadInputError("tools_may_launch needs a token that is good for more than reading", "tools_may_launch")
 
@@ -79,7 +85,7 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         if made_by is not None:
             wanted = wanted.within(made_by)
             life = min(life, made_by.expiry - timezone.now()) if made_by.expiry else life
-        wanted.check()
+        wanted.check(user)
         labels = wanted.labels
         kept = ("name", "access", "role", "tools_may_launch")
         fields = {"is_scoped": labels is not None, **{name: getattr(wanted, name) for name in kept}}

@@ -90,7 +90,7 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
         choices=list(ROLES),
         required=False,
         allow_blank=True,
-        help_text="no more than that role may; empty = its owner's",
+        help_text="no more than that role may, which is at most its owner's; empty = whatever the owner may",
     )
     labels = serializers.SlugRelatedField[Label](
         slug_field="name",

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Label
 from campaigns.console.access import needs, user_of
 from campaigns.console.choices import NamedMany
+from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
@@ -27,7 +29,6 @@ class TokenForm(forms.Form):
     name = forms.CharField(max_length=100, label="What it is for")
     access = forms.ChoiceField(choices=Access.choices, initial=Access.READ, label="Good for")
     role = forms.ChoiceField(
-        choices=[AS_OWNER, *((role, f"{role}: {says}") for role, says in ROLES.items())],
         required=False,
         label="No more than",
         help_text="It may what both you and the role may.",
@@ -46,14 +47,19 @@ class TokenForm(forms.Form):
     )
     days = forms.IntegerField(min_value=1, max_value=3650, label="Days it lives")
 
+    def __init__(self, user: User, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        role: Any = self.fields["role"]
+        role.choices = [AS_OWNER, *((name, f"{name}: {ROLES[name]}") for name in narrowing.roles_within(user))]
+
 
 @needs()
 @require_http_methods(["GET", "HEAD", "POST"])
 def tokens(request: HttpRequest) -> HttpResponse:
     """List one's own; POST makes one, which is shown in the answer and never again."""
     if request.method != "POST":
-        return _page(request, _new_form())
-    form = TokenForm(request.POST)
+        return _page(request, _new_form(request))
+    form = TokenForm(user_of(request), request.POST)
     if not form.is_valid():
         return _page(request, form, status=400)
     confirming.require(request)
@@ -63,7 +69,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
     except BadInputError as error:
         form.add_error(error.field, error.sentence)
         return _page(request, form, status=400)
-    return _page(request, _new_form(), token=token, status=201)
+    return _page(request, _new_form(request), token=token, status=201)
 
 
 @needs(SEE_ALL)
@@ -91,8 +97,8 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("tokens" if is_own or not gone else "all-tokens")
 
 
-def _new_form() -> TokenForm:
-    return TokenForm(initial={"days": settings.TOKEN_DAYS})
+def _new_form(request: HttpRequest) -> TokenForm:
+    return TokenForm(user_of(request), initial={"days": settings.TOKEN_DAYS})
 
 
 def _page(request: HttpRequest, form: TokenForm, status: int = 200, **more: Any) -> HttpResponse:

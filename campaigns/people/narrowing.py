@@ -45,5 +45,11 @@ def is_within(role: str, other: str) -> bool:
     return roles.chosen(known, roles.patterns_of(role)) <= roles.chosen(known, roles.patterns_of(other))
 
 
+def roles_within(user: User) -> list[str]:
+    """Name the roles that give nothing which this person does not have."""
+    known, has = roles.known_permissions(), user.get_all_permissions()
+    return [role for role in roles.ROLES if roles.chosen(known, roles.patterns_of(role)) <= has]
+
+
 def _not_saved(*args: Any, **more: Any) -> NoReturn:
     raise RuntimeError("a person narrowed by a token is not saved: he would lose what the token lacks")

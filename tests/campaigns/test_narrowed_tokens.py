@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from campaigns.people import scopes
+from campaigns.people.roles import ROLES
 from campaigns.tokens import ApiToken, Wanted
 from fleet.api import BearerAuthentication
 from fleet.audit.models import AuditEvent
@@ -59,14 +60,41 @@ def test_a_role_narrows_a_superuser_at_every_door_and_leaves_him_one(boss: User)
     assert User.objects.get(pk=boss.pk).is_superuser
 
 
-def test_a_role_gives_an_owner_nothing_that_he_lacks() -> None:
-    looker = make_person("agents.view_host")
+def test_a_role_gives_an_owner_nothing_that_he_lacks_by_now() -> None:
+    looker = make_person("agents.view_host", "agents.view_label", "campaigns.add_campaign")
+    token = ApiToken.objects.create(user=looker, role="Administrator")[1]  # as from the time when he was one
 
-    token = made(looker, role="Administrator")
+    looker.user_permissions.set(Permission.objects.filter(codename="view_host"))
 
     assert ask(token, "hosts/").status_code == 200
     assert ask(token, "labels/").status_code == 403
     assert ask(token, "campaigns/", "post", **ORDER).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("owner_is", "allowed"),
+    [
+        ("Administrator", ["Administrator", "Operator", "Observer", "Auditor"]),
+        ("Operator", ["Operator", "Observer"]),
+        ("Observer", ["Observer"]),
+        ("Auditor", ["Auditor"]),
+        (None, []),
+    ],
+)
+def test_a_tokens_role_is_at_most_its_owners_at_every_door(owner_is: str | None, allowed: list[str]) -> None:
+    kim = make_person()
+    kim.groups.set(Group.objects.filter(name=owner_is))
+    client, whole = Client(), ApiToken.objects.create(user=kim)[1]
+    client.force_login(kim)
+
+    by_api = {role: ask(whole, "tokens/", "post", name="t", role=role) for role in ROLES}
+    by_page = {role: client.post("/tokens/", {"name": "t", "access": "run", "role": role, "days": 7}) for role in ROLES}
+
+    assert [role for role, answer in by_api.items() if answer.status_code == 201] == allowed
+    assert [role for role, answer in by_page.items() if answer.status_code == 201] == allowed
+    refused = [answer.json()["error"] for answer in by_api.values() if answer.status_code == 400]
+    assert len(refused) == 4 - len(allowed)
+    assert all("may more than the token's owner" in sentence for sentence in refused)
 
 
 def test_an_operators_token_launches_as_its_owner(boss: User) -> None:
@@ -137,7 +165,8 @@ def test_what_no_token_has_is_refused_by_name(boss: User, body: Any) -> None:
 
 
 def test_administrators_look_after_everybodys_tokens(boss: User) -> None:
-    kim = make_person("agents.view_host")
+    kim = make_person()
+    kim.groups.add(Group.objects.get(name="Observer"))
     token = made(kim, name="of kim", role="Observer")
     number, client, stranger = ApiToken.objects.get().pk, Client(), Client()
     client.force_login(boss)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from campaigns.hooks.models import Delivery, Hook
@@ -68,6 +68,8 @@ def test_what_is_wrong_with_a_hook_is_named(owner: User, client: Client, body: d
 
 
 def test_a_token_for_less_than_its_owner_keeps_no_hooks(owner: User, client: Client, there: Receiver) -> None:
+    owner.groups.add(Group.objects.get(name="Observer"))
+    owner = User.objects.get(pk=owner.pk)
     for wanted in ({"role": "Observer"}, {"labels": [make_label("web")]}):
         refused = client.get("/api/v1/hooks/", **bearer(owner, **wanted))
 
