@@ -1,15 +1,16 @@
 """The archive: when a campaign ends its answers are written as Parquet to a storage that outlives this database.
 
 A dataset for Trino, Spark, ClickHouse or DuckDB: `query=…/day=…/campaign-ID-SEQ.parquet`, all runs of a query below one
-folder, each answer in exactly one file. What comes late is a further file of its own. Written once, tried again until
-it is there, and said in the campaign while it is not. Nothing here deletes: how long files are kept, the storage knows.
+folder, each answer in exactly one file. A file begins with the answer that has SEQ and ends where it is large enough, so
+that the room it takes here is bounded; what comes late is a further file. Written once, tried again until it is there,
+and said in the campaign while it is not. Nothing here deletes: how long files are kept, the storage knows.
 """
 
 import logging
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from django.conf import settings
@@ -53,7 +54,7 @@ def archive() -> None:
     if Archive.objects.filter(due_at__gt=now + AGAIN).count() >= RUNS_AT_ONCE:
         return  # so many are being written, or their writers died a while ago
     missing = Q(archive=None) | (Q(archive__up_to_seq__lt=F("last_seq")) & Q(archive__due_at__lte=now))
-    unwritten = Q(archive__up_to_seq=0, archive__written_at=None, archive__due_at__lte=now)
+    unwritten = Q(archive__written_at=None, archive__due_at__lte=now)
     ended = Campaign.objects.filter(missing | unwritten, status__in=OVER)
     for campaign in ended.order_by("ended_at")[:AT_ONCE]:
         if _taken(campaign):
@@ -69,18 +70,28 @@ def _taken(campaign: Campaign) -> bool:
 
 def _try(campaign: Campaign) -> None:
     kept = Archive.objects.get(campaign=campaign)
+    after = kept.up_to_seq
     try:
-        if campaign.last_seq > kept.up_to_seq:
-            _write(campaign, kept.up_to_seq)
+        while after < campaign.last_seq:
+            up_to = _write(campaign, after)
+            if not _noted(kept, after, up_to):
+                return
+            after = up_to
     except Exception as error:  # a storage raises what its library has; whatever it is, it is said and tried again
         logger.exception("archive failed campaign=%s", campaign.pk)
         Archive.objects.filter(pk=kept.pk).update(due_at=timezone.now() + AGAIN)
         _say(campaign.pk, f"{FAILED}{error}; it is tried again")
         return
     now = timezone.now()
-    Archive.objects.filter(pk=kept.pk).update(up_to_seq=campaign.last_seq, written_at=now, due_at=now)
+    Archive.objects.filter(pk=kept.pk).update(written_at=now, due_at=now)
     _say(campaign.pk, "")
     logger.info("archive written campaign=%s seq=%s", campaign.pk, campaign.last_seq)
+
+
+def _noted(kept: Archive, after: int, up_to: int) -> bool:
+    """Note a file that is there; False when the campaign was deleted meanwhile, or another writer took over."""
+    due_at = timezone.now() + TAKEN
+    return bool(Archive.objects.filter(pk=kept.pk, up_to_seq=after).update(up_to_seq=up_to, due_at=due_at))
 
 
 def _say(campaign_id: int, sentence: str) -> None:
@@ -96,31 +107,47 @@ def _say(campaign_id: int, sentence: str) -> None:
             campaign.save(update_fields=["warnings"])
 
 
-def name_of(campaign: Campaign) -> str:
-    """Give where its answers lie in the storage, up to its last seq."""
+def name_of(campaign: Campaign, after: int) -> str:
+    """Give where the answers after a seq lie in the storage: a try that died left a file of that name, or none."""
     day = (campaign.ended_at or timezone.now()).strftime("%Y-%m-%d")
     query = campaign.query_id or "none"
-    return f"query={query}/day={day}/campaign-{campaign.pk}-{campaign.last_seq}.parquet"
+    return f"query={query}/day={day}/campaign-{campaign.pk}-{after + 1}.parquet"
 
 
-def _write(campaign: Campaign, after: int) -> None:
-    """Write the answers after a seq as one file: it is whole here before the storage takes it."""
+def _write(campaign: Campaign, after: int) -> int:
+    """Write the answers after a seq as one file, whole before the storage takes it; give up to which seq it goes."""
     storage: Storage = storages["archive"]
-    name = name_of(campaign)
+    name = name_of(campaign, after)
     names = [*OURS, *beside(OURS, campaign.columns)]
     kinds = [*OURS.values(), *["string"] * len(campaign.columns)]
     with tempfile.TemporaryFile() as file:
-        for piece in parquet(names, kinds, _lines(campaign, after)):
+        part = _Part(campaign, after, file)
+        for piece in parquet(names, kinds, part.lines()):
             file.write(piece)
         file.seek(0)
         if storage.exists(name):  # by a try that died before it could note it
             storage.delete(name)
         storage.save(name, File(file, name))
+    return part.up_to
 
 
-def _lines(campaign: Campaign, after: int) -> Iterator[list[Any]]:
-    for item in every_item(campaign, after):
-        host, received_at = item["host"], moment_of(item["received_at"])
-        ours = [campaign.pk, item["seq"], host["id"], host["hostname"], received_at, item["late"], item["truncated"]]
-        for row in msgspec.json.decode(item["rows"]):
-            yield [*ours, *map(row.get, campaign.columns)]
+class _Part:
+    """The answers that one file takes: those after a seq, until it is large enough."""
+
+    def __init__(self, campaign: Campaign, after: int, file: IO[bytes]) -> None:
+        self.up_to = after
+        self._campaign = campaign
+        self._file = file
+
+    def lines(self) -> Iterator[list[Any]]:
+        """Walk over their rows. `up_to` is right when this has ended."""
+        campaign = self._campaign
+        for item in every_item(campaign, self.up_to):
+            host, received_at = item["host"], moment_of(item["received_at"])
+            ours = [campaign.pk, item["seq"], host["id"], host["hostname"], received_at, item["late"], item["truncated"]]
+            for row in msgspec.json.decode(item["rows"]):
+                yield [*ours, *map(row.get, campaign.columns)]
+            self.up_to = item["seq"]
+            if self._file.tell() >= settings.ARCHIVE_FILE_BYTES:
+                return
+        self.up_to = campaign.last_seq

@@ -17,6 +17,7 @@ from campaigns.models import Campaign
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside
 
 ROWS_A_GROUP = 20_000  # of Parquet, held in memory
+CHARACTERS_A_GROUP = 8 * 2**20  # of its cells: a row may have a megabyte
 PIECE = 2**18
 SHEET_ROWS = 1_048_575  # below the names; more rows go on another sheet
 SHEET_COLUMNS = 16_384
@@ -83,15 +84,29 @@ def parquet(names: Sequence[str], kinds: Sequence[str], lines: Iterable[Sequence
         "timestamp": arrow.timestamp("ms", "UTC"),
     }
     schema = arrow.schema([(name, types[kind]) for name, kind in zip(names, kinds, strict=True)])
-    sink, walk = _Pieces(), iter(lines)
+    sink = _Pieces()
     with writing.ParquetWriter(sink, schema, compression="zstd") as writer:
-        while group := list(islice(walk, ROWS_A_GROUP)):
+        for group in _groups(lines):
             arrays = [
                 arrow.array(cells, field.type) for cells, field in zip(zip(*group, strict=True), schema, strict=True)
             ]
             writer.write_batch(arrow.record_batch(arrays, schema=schema))
             yield sink.taken()
     yield sink.taken()
+
+
+def _groups(lines: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    """Put lines together, as many as are held in memory at once."""
+    group: list[Sequence[Any]] = []
+    size = 0
+    for line in lines:
+        group.append(line)
+        size += sum(len(cell) for cell in line if isinstance(cell, str))
+        if len(group) >= ROWS_A_GROUP or size >= CHARACTERS_A_GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def rows_as_xlsx(campaign: Campaign) -> Iterator[bytes]:

@@ -16,6 +16,8 @@ ARCHIVE_OPTIONS = env.json(
         "directory_permissions_mode": 0o700,
     },
 )
+# Of one file: what comes after is in the next. Two are written at once in the messenger's TMPDIR, each a little larger.
+ARCHIVE_FILE_BYTES = env.int("ARCHIVE_FILE_BYTES", default=64 * 2**20)
 # Where every answer is carried as it is stored: file:///path/of.ndjson, redis://host:port/db#stream of another Redis
 # than REDIS_URL's, https://host/path (posts of NDJSON), or nowhere.
 ANSWERS_SINK = env.str("ANSWERS_SINK", default="")

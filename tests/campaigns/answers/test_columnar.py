@@ -1,5 +1,6 @@
 """Parquet, spreadsheets and the archive: read back by other programs, every row compared."""
 
+import secrets
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -80,15 +81,13 @@ def test_a_spreadsheet_holds_every_row_and_runs_nothing(
     assert not [sheet for sheet in sheets if sheet.findall(".//s:f", space)]
 
 
+def archive_in(place: Path, settings: Any) -> None:
+    options = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(place)}}
+    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+
+
 def test_the_archive_has_every_answer_once_late_ones_too(campaign: Campaign, settings: Any, tmp_path: Path) -> None:
-    settings.ARCHIVE_ANSWERS = True
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "archive": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": str(tmp_path / "archive")},
-        },
-    }
+    archive_in(tmp_path / "archive", settings)
     Campaign.objects.filter(pk=campaign.pk).update(query=Query.objects.create(name="kept", sql="SELECT 1"))
     late = make_hosts(1)[0]
 
@@ -105,7 +104,7 @@ def test_the_archive_has_every_answer_once_late_ones_too(campaign: Campaign, set
     dataset = duckdb.read_parquet(f"{tmp_path}/archive/*/*/*.parquet", hive_partitioning=True, union_by_name=True)
     found = dataset.select('host, host_id, n, text, "row.host", late, truncated').fetchall()
     assert early == []
-    assert files == [f"campaign-{campaign.pk}-2.parquet", f"campaign-{campaign.pk}-3.parquet"]
+    assert files == [f"campaign-{campaign.pk}-1.parquet", f"campaign-{campaign.pk}-3.parquet"]
     assert sorted(map(str, found)) == sorted(map(str, expected(campaign)))
 
 
@@ -119,13 +118,9 @@ def answer_late(campaign: Campaign, host: Host) -> None:
 def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
     campaign: Campaign, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.ARCHIVE_ANSWERS = True
     place = tmp_path / "archive"
     place.write_text("a file where the folder should be")
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "archive": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(place)}},
-    }
+    archive_in(place, settings)
     monkeypatch.setattr(archive, "AGAIN", archive.timedelta(0))
     end(campaign)
 
@@ -141,8 +136,7 @@ def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
 
 
 def test_a_storage_that_hangs_keeps_a_few_runs_and_no_more(campaign: Campaign, settings: Any, tmp_path: Path) -> None:
-    options = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path)}}
-    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+    archive_in(tmp_path, settings)
     others = [end(make_campaign(*make_hosts(1))) for _ in range(archive.RUNS_AT_ONCE)]
     end(campaign)
 
@@ -155,3 +149,36 @@ def test_a_storage_that_hangs_keeps_a_few_runs_and_no_more(campaign: Campaign, s
 
     assert while_hung == []
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_a_large_campaign_is_archived_in_files_of_a_bounded_size_each_answer_once(
+    board: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "AGAIN", archive.timedelta(0))
+    monkeypatch.setattr(columnar, "CHARACTERS_A_GROUP", 50_000)
+    settings.ARCHIVE_FILE_BYTES = 96_000
+    archive_in(tmp_path, settings)
+    hosts = make_hosts(9)
+    campaign = make_campaign(*hosts)
+    for host in hosts:
+        answer(campaign, host, *({"n": str(n), "text": secrets.token_hex(500)} for n in range(60)))
+    campaign = end(Campaign.objects.get(pk=campaign.pk))
+    folder = tmp_path / archive.name_of(campaign, 0).rpartition("/")[0]
+    in_the_way = folder / f"campaign-{campaign.pk}-5.parquet" / "of somebody else"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    (folder / f"campaign-{campaign.pk}-1.parquet").write_text("of a try that died")
+
+    archive.archive()
+    told, then = Campaign.objects.get(pk=campaign.pk).warnings, sorted(path.name for path in folder.iterdir())
+    in_the_way.unlink()
+    archive.archive()
+
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    found = duckdb.read_parquet(f"{folder}/*.parquet").select("host, host_id, n, text, NULL, truncated, late")
+    assert "campaign-" in told[0]
+    assert then == [f"campaign-{campaign.pk}-{first}.parquet" for first in (1, 5)]
+    assert sorted(sizes) == [f"campaign-{campaign.pk}-{first}.parquet" for first in (1, 5, 9)]
+    assert max(sizes.values()) < settings.ARCHIVE_FILE_BYTES + 100_000
+    assert sorted(map(str, found.fetchall())) == sorted(map(str, expected(campaign)))
+    assert Campaign.objects.get(pk=campaign.pk).warnings == []
