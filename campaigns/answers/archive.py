@@ -144,7 +144,15 @@ class _Part:
         campaign = self._campaign
         for item in every_item(campaign, self.up_to):
             host, received_at = item["host"], moment_of(item["received_at"])
-            ours = [campaign.pk, item["seq"], host["id"], host["hostname"], received_at, item["late"], item["truncated"]]
+            ours = [
+                campaign.pk,
+                item["seq"],
+                host["id"],
+                host["hostname"],
+                received_at,
+                item["late"],
+                item["truncated"],
+            ]
             for row in msgspec.json.decode(item["rows"]):
                 yield [*ours, *map(row.get, campaign.columns)]
             self.up_to = item["seq"]

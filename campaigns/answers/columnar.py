@@ -7,13 +7,15 @@ for such a file does without their memory.
 
 import io
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from campaigns.answers.exports import rows_of
 from campaigns.models import Campaign
+from fleet.errors import BadInputError
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside
 
 ROWS_A_GROUP = 20_000  # of Parquet, held in memory
@@ -22,6 +24,8 @@ PIECE = 2**18
 SHEET_ROWS = 1_048_575  # below the names; more rows go on another sheet
 SHEET_COLUMNS = 16_384
 LONGEST_CELL = 32_767  # characters, of a spreadsheet
+WAS_CUT = -2  # says XlsxWriter then
+BYTES_BESIDE_A_CELL = 40  # of its XML, beside what the row has as JSON
 PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")  # what a double of a spreadsheet holds as it is
 
 
@@ -110,45 +114,70 @@ def _groups(lines: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
 
 
 def rows_as_xlsx(campaign: Campaign) -> Iterator[bytes]:
-    """Write every row as a spreadsheet. Its rows wait in files until the last one is known, then it is sent."""
+    """Write every row as a spreadsheet. Raise BadInputError when there is no room here for its rows, which wait in files.
+
+    They wait until the last one is known; then it is sent.
+    """
+    needed, free = _room_for(campaign), shutil.disk_usage(tempfile.gettempdir()).free
+    if needed > free:
+        raise BadInputError(
+            f"the spreadsheet needs {-(-needed // 2**20)} MiB of room while it is written, {free // 2**20} MiB are there"
+            " (TMPDIR of the console): export it as CSV or Parquet instead"
+        )
+    return _book(campaign)
+
+
+def _room_for(campaign: Campaign) -> int:
+    """Estimate the bytes that its rows and the packed file take together."""
+    cells = campaign.count_rows * (len(HOST_COLUMNS) + len(campaign.columns) + len(MARKS))
+    return round((campaign.stored_bytes + BYTES_BESIDE_A_CELL * cells) * 1.2)
+
+
+def _book(campaign: Campaign) -> Iterator[bytes]:
     import xlsxwriter
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
         book = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
-        _fill(book, [_cell(name) for name in names_in(campaign)][:SHEET_COLUMNS], lines_of(campaign))
+        cut = _fill(book, names_in(campaign), lines_of(campaign))
+        if cut:
+            _tell(book, cut, len(names_in(campaign)) - SHEET_COLUMNS)
         book.close()
         file.seek(0)
         while piece := file.read(PIECE):
             yield piece
 
 
-def _fill(book: Any, names: list[Any], lines: Iterable[Sequence[Any]]) -> None:
-    walk, number = iter(lines), 0
+def _fill(book: Any, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> int:
+    """Write the sheets; give how many cells are not there as they are."""
+    walk, number, cut = iter(lines), 0, 0
     while (part := list(islice(walk, 1))) or not number:
         number += 1
         sheet = book.add_worksheet(f"answers {number}" if number > 1 else "answers")
-        sheet.write_row(0, 0, names)
         sheet.freeze_panes(1, 1)
-        for place, line in enumerate(_chained(part, islice(walk, SHEET_ROWS - 1)), 1):
-            for column, value in enumerate(line[:SHEET_COLUMNS]):
-                _write(sheet, place, column, value)
+        cut += _write(sheet, 0, names)
+        for place, line in enumerate(chain(part, islice(walk, SHEET_ROWS - 1)), 1):
+            cut += _write(sheet, place, line)
+    return cut
 
 
-def _chained(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    yield from first
-    yield from rest
+def _write(sheet: Any, place: int, line: Sequence[Any]) -> int:
+    """Write a line: a text is a text, whatever a spreadsheet would make of it, but a number that it holds as it is."""
+    cut = max(0, len(line) - SHEET_COLUMNS)
+    for column, value in enumerate(line[:SHEET_COLUMNS]):
+        if isinstance(value, str) and value and not PLAIN_NUMBER.fullmatch(value):
+            cut += sheet.write_string(place, column, value) == WAS_CUT
+        elif isinstance(value, bool):
+            sheet.write_boolean(place, column, value)
+        elif value not in (None, ""):
+            sheet.write_number(place, column, float(value))
+    return cut
 
 
-def _write(sheet: Any, place: int, column: int, value: Any) -> None:
-    """Write a cell: a text is a text, whatever a spreadsheet would make of it, but a number that it holds as it is."""
-    if isinstance(value, str) and value and not PLAIN_NUMBER.fullmatch(value):
-        sheet.write_string(place, column, _cell(value))
-    elif isinstance(value, bool):
-        sheet.write_boolean(place, column, value)
-    elif value not in (None, ""):
-        sheet.write_number(place, column, float(value))
-
-
-def _cell(text: str) -> str:
-    return text[:LONGEST_CELL]
+def _tell(book: Any, cut: int, columns: int) -> None:
+    """Say on a sheet of its own that the others do not hold everything."""
+    sheet = book.add_worksheet("cut")
+    sheet.write_string(0, 0, f"{cut} cells are cut here: a spreadsheet takes {LONGEST_CELL:,} characters of each.")
+    if columns > 0:
+        sheet.write_string(1, 0, f"{columns} columns are missing: it takes {SHEET_COLUMNS:,}.")
+    sheet.write_string(2, 0, "Exports as CSV, NDJSON, JSON and Parquet have all of it.")

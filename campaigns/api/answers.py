@@ -226,7 +226,8 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         """Give every row as a spreadsheet with the columns of `export.csv`; more than 1,048,575 go on further sheets.
 
         Numbers that a spreadsheet holds as they are, are numbers; all else is text, which no spreadsheet runs. Cells
-        end after 32,767 characters, which is the most that it takes.
+        end after 32,767 characters, which is the most that it takes, and a last sheet says how many were cut. It is
+        sent when its last row is written: 400 without room for that.
         """
         pieces = columnar.rows_as_xlsx(self.get_object())
         return attachment(request, pieces, f"campaign-{pk}.xlsx", XLSX, in_pieces=True)

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -79,6 +80,29 @@ def test_a_spreadsheet_holds_every_row_and_runs_nothing(
     assert [line[2] for line in lines[:3]] == [(None, "1"), ("inlineStr", "007"), (None, "-1.5")]
     assert lines[0][3] == ("inlineStr", "=cmd()")
     assert not [sheet for sheet in sheets if sheet.findall(".//s:f", space)]
+
+
+def test_a_spreadsheet_says_what_it_cannot_hold(
+    api: Api, observer: User, board: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_hosts(1)[0]
+    campaign = make_campaign(host)
+    wide = {f"c{number:05}": "x" for number in range(columnar.SHEET_COLUMNS)}
+    answer(campaign, host, {**wide, "c00000": "é" * 32_767, "c00001": "é" * 32_768, "c00002": "𝔘" * 20_000})
+
+    book = zipfile.ZipFile(BytesIO(content(api(observer), campaign, "xlsx")))
+    told = [text for text in ElementTree.fromstring(book.read("xl/worksheets/sheet2.xml")).itertext() if text.strip()]  # noqa: S314 - ours
+    monkeypatch.setattr(columnar.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**19))
+    refused = api(observer).get(f"/api/v1/campaigns/{campaign.pk}/export.xlsx")
+
+    beyond = 2 * 4  # names and cells of four columns: ours are counted too
+    assert told[0] == f"{2 + beyond} cells are cut here: a spreadsheet takes 32,767 characters of each."
+    assert told[1] == "4 columns are missing: it takes 16,384."
+    assert refused.status_code == 400
+    assert (
+        "needs 1 MiB of room while it is written, 0 MiB are there (TMPDIR of the console): export it as CSV or Parquet"
+        in refused.json()["error"]
+    )
 
 
 def archive_in(place: Path, settings: Any) -> None:
