@@ -1,8 +1,8 @@
 """The archive: when a campaign ends its answers are written as Parquet to a storage that outlives this database.
 
 A dataset for Trino, Spark, ClickHouse or DuckDB: `query=…/day=…/campaign-ID-SEQ.parquet`, all runs of a query below one
-folder, each answer in exactly one file. A file begins with the answer that has SEQ and ends where it is large enough, so
-that the room it takes here is bounded; what comes late is a further file. Written once, tried again until it is there,
+folder, each answer in exactly one file. A file begins with the answer that has SEQ and ends where it is large enough:
+the room it takes here is bounded. What comes late is a further file. Written once, tried again until it is there,
 and said in the campaign while it is not. Nothing here deletes: how long files are kept, the storage knows.
 """
 
@@ -143,19 +143,11 @@ class _Part:
         """Walk over their rows. `up_to` is right when this has ended."""
         campaign = self._campaign
         for item in every_item(campaign, self.up_to):
-            host, received_at = item["host"], moment_of(item["received_at"])
-            ours = [
-                campaign.pk,
-                item["seq"],
-                host["id"],
-                host["hostname"],
-                received_at,
-                item["late"],
-                item["truncated"],
-            ]
+            seq, host, marks = item["seq"], item["host"], (item["late"], item["truncated"])
+            ours = [campaign.pk, seq, host["id"], host["hostname"], moment_of(item["received_at"]), *marks]
             for row in msgspec.json.decode(item["rows"]):
                 yield [*ours, *map(row.get, campaign.columns)]
-            self.up_to = item["seq"]
+            self.up_to = seq
             if self._file.tell() >= settings.ARCHIVE_FILE_BYTES:
                 return
         self.up_to = campaign.last_seq

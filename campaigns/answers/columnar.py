@@ -114,15 +114,15 @@ def _groups(lines: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
 
 
 def rows_as_xlsx(campaign: Campaign) -> Iterator[bytes]:
-    """Write every row as a spreadsheet. Raise BadInputError when there is no room here for its rows, which wait in files.
+    """Write every row as a spreadsheet. Raise BadInputError when there is no room for it here.
 
-    They wait until the last one is known; then it is sent.
+    Its rows wait in files until the last one is known; then it is sent.
     """
     needed, free = _room_for(campaign), shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
         raise BadInputError(
-            f"the spreadsheet needs {-(-needed // 2**20)} MiB of room while it is written, {free // 2**20} MiB are there"
-            " (TMPDIR of the console): export it as CSV or Parquet instead"
+            f"the spreadsheet needs {-(-needed // 2**20)} MiB of room while it is written, {free // 2**20} MiB are"
+            " there (TMPDIR of the console): export it as CSV or Parquet instead"
         )
     return _book(campaign)
 

@@ -88,7 +88,7 @@ def test_a_spreadsheet_says_what_it_cannot_hold(
     host = make_hosts(1)[0]
     campaign = make_campaign(host)
     wide = {f"c{number:05}": "x" for number in range(columnar.SHEET_COLUMNS)}
-    answer(campaign, host, {**wide, "c00000": "é" * 32_767, "c00001": "é" * 32_768, "c00002": "𝔘" * 20_000})
+    answer(campaign, host, {**wide, "c00000": "é" * 32_767, "c00001": "é" * 32_768, "c00002": "\U0001f600" * 20_000})
 
     book = zipfile.ZipFile(BytesIO(content(api(observer), campaign, "xlsx")))
     told = [text for text in ElementTree.fromstring(book.read("xl/worksheets/sheet2.xml")).itertext() if text.strip()]  # noqa: S314 - ours
@@ -99,10 +99,7 @@ def test_a_spreadsheet_says_what_it_cannot_hold(
     assert told[0] == f"{2 + beyond} cells are cut here: a spreadsheet takes 32,767 characters of each."
     assert told[1] == "4 columns are missing: it takes 16,384."
     assert refused.status_code == 400
-    assert (
-        "needs 1 MiB of room while it is written, 0 MiB are there (TMPDIR of the console): export it as CSV or Parquet"
-        in refused.json()["error"]
-    )
+    assert "needs 1 MiB of room while it is written, 0 MiB are there (TMPDIR of" in refused.json()["error"]
 
 
 def archive_in(place: Path, settings: Any) -> None:
