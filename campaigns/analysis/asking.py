@@ -29,6 +29,9 @@ GRACE_SECONDS = 2.0  # for the process to obey, after its time; then it is kille
 MOST_CAMPAIGNS = 20
 NAMED = re.compile(r"campaign_(\d{1,18})\b|\banswers_of\s*\(\s*(\d{1,18})\s*\)", re.IGNORECASE)
 MISSING = re.compile(r"Table with name campaign_(\d+) does not exist")
+NO_TABLE = re.compile(r"(Table with name .* does not exist)!( Did you mean .*)?")  # tables of the engine's own
+NO_SETTING = re.compile(r" Use \"SET .*$")
+OFFERED = "answers, targets, hosts, campaign_ID and answers_of(ID)"
 
 _at_once = BoundedSemaphore(settings.ANALYSES_AT_ONCE)
 
@@ -91,10 +94,16 @@ def check_text(sql: str) -> None:
         raise BadInputError(f"sql has {len(sql.encode())} bytes, allowed are {MOST_SQL_BYTES}", "sql")
 
 
+def named_in(sql: str) -> set[int]:
+    """Give the numbers of the campaigns that the SQL may name."""
+    return {int(first or second) for first, second in NAMED.findall(sql)}
+
+
 class Tables:
     """The tables of one question: which copies they lie in. Nothing is copied before the SQL is known to be well."""
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: Sight, offered: str = OFFERED) -> None:
+        self.offered = offered  # which tables a person may name
         self._sight = sight
         self._answers: dict[str, Campaign] = {}
         self._plain: dict[str, tuple[Campaign, str]] = {}
@@ -105,17 +114,20 @@ class Tables:
 
     def add_named(self, campaign: Campaign, sql: str, by: User | AnonymousUser) -> None:
         """Add what the SQL may mean: more than it does, since names also stand in texts and comments."""
-        ids = {int(first or second) for first, second in NAMED.findall(sql)}
-        others = Campaign.objects.visible_to(by).filter(pk__in=ids - {campaign.pk})
+        self.add_others(sql, by)
+        if campaign.pk in named_in(sql):
+            self.add_answers(f"campaign_{campaign.pk}", campaign)
+        for name in ("answers", "targets", "hosts"):
+            if re.search(rf"\b({name}|show)\b", sql, re.IGNORECASE):
+                self.add(name, campaign)
+
+    def add_others(self, sql: str, by: User | AnonymousUser) -> None:
+        """Add the campaigns that the SQL names, as far as the person may look at them."""
+        others = Campaign.objects.visible_to(by).filter(pk__in=named_in(sql))
         if len(others) > MOST_CAMPAIGNS:
             raise BadInputError(f"the SQL names {len(others)} campaigns, allowed are {MOST_CAMPAIGNS}", "sql")
         for other in others:
             self.add_answers(f"campaign_{other.pk}", other)
-        if campaign.pk in ids:
-            self.add_answers(f"campaign_{campaign.pk}", campaign)
-        for name in ("answers", "targets", "hosts"):
-            if re.search(rf"\b{name}\b", sql, re.IGNORECASE):
-                self.add(name, campaign)
 
     def add(self, table: str, campaign: Campaign) -> None:
         """Add a table under its own name."""
@@ -229,17 +241,17 @@ def _messages(worker: processes.Process, sql: list[str], tables: Tables, limits:
                 "most_bytes": limits.bytes,
             }
         )
-        _said(worker.line(), sql[0], seconds)
+        _said(worker.line(), sql[0], seconds, tables.offered)
         told = tables.copied()
         worker.extend(time.monotonic() + seconds + GRACE_SECONDS)
         worker.send(told)
-        while "done" not in (message := _said(worker.line(), sql[0], seconds)):
+        while "done" not in (message := _said(worker.line(), sql[0], seconds, tables.offered)):
             yield message
     except processes.LostError as error:
         raise _too_long(seconds) if not error.in_time else _too_much() from error
 
 
-def _said(message: Any, sql: str, seconds: float) -> Any:
+def _said(message: Any, sql: str, seconds: float, offered: str) -> Any:
     """Give what the process says. Raise what went wrong there."""
     if message is None:
         raise _too_much()  # the engine answers for what it cannot get; a process that dies had no room even for that
@@ -249,7 +261,7 @@ def _said(message: Any, sql: str, seconds: float) -> Any:
         raise _too_long(seconds)
     if message["kind"] == "memory":
         raise _too_much()
-    raise BadInputError(_sentence(message["error"], sql, message.get("position")), "sql")
+    raise BadInputError(_sentence(message["error"], sql, message.get("position"), offered), "sql")
 
 
 def _too_long(seconds: float) -> BadInputError:
@@ -264,11 +276,16 @@ def _too_much() -> BadInputError:
     )
 
 
-def _sentence(text: str, sql: str, position: int | None) -> str:
+def _sentence(text: str, sql: str, position: int | None, offered: str) -> str:
     """Give the engine's sentence with its place in the SQL."""
     sentence = " ".join(text.split())
     if missing := MISSING.search(sentence):
+        if int(missing[1]) not in named_in(sql):
+            return "answers_of takes the number of a campaign as it is written, as in answers_of(12)"
         return f"campaign {missing[1]} does not exist, or you may not look at it"
+    if no_table := NO_TABLE.fullmatch(sentence):
+        sentence = f"{no_table[1]}, there are {offered}"
+    sentence = NO_SETTING.sub("", sentence)
     if position is None or position > len(sql.encode()):
         return sentence
     before = sql.encode()[:position].decode(errors="replace")

@@ -20,7 +20,7 @@ from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
 See = Callable[[Campaign, User], Campaign]
 MOST_BYTES = 64 * 2**20  # of a page
 EXPORT_SECONDS = 600.0
-ALWAYS = 0.9  # of the hosts that answered both: a number that differs on so many says nothing
+ALWAYS = 0.9  # of the hosts that answered both: a number or a time that differs on so many says nothing
 
 ROWS = """
 CREATE TEMP TABLE {name}_rows AS
@@ -169,7 +169,8 @@ class Diff:
         sums = {
             name: ", ".join(
                 f"sum(hash(coalesce({place}, ''))::HUGEINT) AS d{at},"
-                f" bool_and({place} = '' OR TRY_CAST({place} AS DOUBLE) IS NOT NULL) AS n{at}"
+                f" bool_and({place} = '' OR TRY_CAST({place} AS DOUBLE) IS NOT NULL"
+                f" OR TRY_CAST({place} AS TIMESTAMP) IS NOT NULL) AS n{at}"
                 for at, place in enumerate(place_of(side, "", column) for column in columns)
             )
             for side, name in ((self.here, "here_sums"), (self.there, "there_sums"))

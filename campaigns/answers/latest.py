@@ -138,9 +138,10 @@ class Latest:
             values += [f"%{filters.search.translate(ESCAPED)}%"] * 2
         for given in filters.where:
             fitting = [column for column in self.columns if given.startswith(f"{column}:")]
-            column = max(fitting, key=len, default="")
             if not fitting:
-                self._check([given.partition(":")[0]], "where")
+                there = ", ".join(self.columns[:20]) or "none yet"
+                raise BadInputError(f"where {given!r} is not COLUMN:VALUE with one of {there}", "where")
+            column = max(fitting, key=len)
             texts.append(CELL)
             values += [column, given[len(column) + 1 :]]
         return " ".join(texts), values
@@ -183,7 +184,8 @@ def _item(record: tuple[Any, ...]) -> dict[str, Any]:
 
 TABLE = """
 SELECT latest.host_id, latest.hostname, host.platform, coalesce(label.names, '[]'),
-    latest.received_at AT TIME ZONE 'UTC', latest.late, latest.truncated, latest.campaign_id, item.place{cells}
+    latest.received_at AT TIME ZONE 'UTC', latest.late, latest.truncated, latest.campaign_id,
+    extract(epoch FROM now() - latest.received_at)::bigint, item.place{cells}
 FROM ({newest}) AS latest
 LEFT JOIN agents_host AS host ON host.id = latest.host_id
 LEFT JOIN LATERAL (
@@ -198,6 +200,7 @@ KINDS = {
     "late": "BOOLEAN",
     "truncated": "BOOLEAN",
     "campaign": "BIGINT",
+    "age": "BIGINT",
 }
 
 
@@ -205,6 +208,7 @@ def ask(query: Query, sql: str, by: User | AnonymousUser) -> asking.Answer:
     """Run a person's SQL over the last known answers of a query: the table `latest`. Raise BadInputError and others."""
     asking.check_text(sql)
     newest = Latest.of(query, by)
-    tables = asking.Tables(sight_of(by))
+    tables = asking.Tables(sight_of(by), "latest, campaign_ID and answers_of(ID)")
+    tables.add_others(sql, by)
     tables.add_apart("latest", newest.table(), tuple(KINDS))
     return asking.answer(sql, tables, asking.limits_of_people())

@@ -81,9 +81,9 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
 
         `change` is `added` (the host answered only here), `removed` (only there) or `changed`; `added` and `removed`
         are the rows that are only here and only there. With `groups` an item is a row that hosts gained or lost, with
-        their number, and `hosts_in_both` of them answered both. `suggested_ignore` names columns of numbers that differ
-        on almost every host, `hosts` counts them by `change`. Hosts that are still being asked here are not `removed`
-        yet.
+        their number, and `hosts_in_both` of them answered both. `suggested_ignore` names columns of numbers and times
+        that differ on almost every host, `hosts` counts them by `change`. Hosts that are still being asked here are not
+        `removed` yet.
         """
         window, compared = Window(request), self._compared()
         page = compared.page(window.one_more, window.offset, by_groups=flag_in(request, "groups") is True)

@@ -328,7 +328,7 @@ DIFF = page_of(
     hosts=ChangedHostsSerializer(help_text="hosts by how their answer changed"),
     columns=serializers.ListField(child=serializers.CharField(), help_text="columns of both campaigns"),
     suggested_ignore=serializers.ListField(
-        child=serializers.CharField(), help_text="columns of numbers that differ on almost every host"
+        child=serializers.CharField(), help_text="columns of numbers and times that differ on almost every host"
     ),
     as_of_seq=serializers.IntegerField(help_text="seq up to which answers were looked at here"),
 )

@@ -62,6 +62,17 @@ def test_answers_are_a_table_with_the_types_of_what_they_hold(
     assert whole["rows"] == [[3, ["answered", "answered", "waiting"], 3]]
 
 
+def test_each_of_many_columns_has_its_type(api: Api, observer: User, hosts: list[Host]) -> None:
+    campaign = make_campaign(*hosts)
+    answer(campaign, hosts[0], {f"c{place}": str(place / 2 if place % 2 else place) for place in range(90)})
+
+    columns = post(api(observer), campaign, "SELECT * FROM answers").json()["columns"][7:]
+    tables = post(api(observer), campaign, "SHOW TABLES").json()["rows"]
+
+    assert [column["type"] for column in columns] == ["BIGINT", "DOUBLE"] * 45
+    assert tables == [["answers"], ["hosts"], ["targets"]]
+
+
 def test_names_that_sql_does_not_have_are_made_ones_that_it_has(api: Api, observer: User, hosts: list[Host]) -> None:
     campaign = make_campaign(*hosts)
     odd = {
@@ -105,6 +116,9 @@ REFUSED = {
     "SELECT 'é',\n pid pid pid FROM answers": "(line 2, character 10)",
     "SELECT * FROM campaign_999": "campaign 999 does not exist, or you may not look at it",
     "SELECT * FROM answers_of(999)": "campaign 999 does not exist, or you may not look at it",
+    "SELECT * FROM answers_of(990 + 9)": "answers_of takes the number of a campaign as it is written",
+    "SELECT * FROM nope": "nope does not exist, there are answers, targets, hosts, campaign_ID and answers_of(ID) (",
+    f"SELECT {'(' * 2000}1{')' * 2000}": "Max expression depth limit of 1000 exceeded.",
     "SELECT repeat('x', 3000000000)": "256 MiB of memory, which is the limit",
 }
 

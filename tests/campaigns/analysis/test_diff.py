@@ -19,7 +19,7 @@ Api = Callable[[User | None], APIClient]
 
 
 def package(name: str, version: str, pid: int) -> dict[str, str]:
-    return {"name": name, "version": version, "pid": str(pid)}
+    return {"name": name, "version": version, "pid": str(pid), "at": f"2026-01-31 08:{pid // 60:02}:{pid % 60:02}"}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_each_host_whose_answer_differs_is_an_item_with_its_rows(
 ) -> None:
     before, after, hosts = runs
     client = api(observer)
-    address = f"{after.pk}/diff/?with={before.pk}&ignore=pid"
+    address = f"{after.pk}/diff/?with={before.pk}&ignore=pid&ignore=at"
 
     body = get(client, address).json()
     first = get(client, f"{address}&limit=2").json()
@@ -77,7 +77,7 @@ def test_each_host_whose_answer_differs_is_an_item_with_its_rows(
     assert items[hosts[0].pk]["added"] == [package("openssl", "3.0.19", 40)]
     assert items[hosts[0].pk]["removed"] == [package("openssl", "3.0.18", 0)]
     assert body["hosts"] == {"added": 1, "removed": 1, "changed": 2, "same": 1}  # the sixth is still asked
-    assert body["suggested_ignore"] == ["pid"]
+    assert body["suggested_ignore"] == ["pid", "at"]
     assert [*first["results"], *rest["results"]] == body["results"]
     assert (body["next"], rest["next"]) == (None, None)
 
@@ -87,7 +87,7 @@ def test_groups_count_what_hosts_gained_and_lost(
 ) -> None:
     before, after, _ = runs
 
-    groups = get(api(observer), f"{after.pk}/diff/?with={before.pk}&ignore=pid&groups=true").json()["results"]
+    groups = get(api(observer), f"{after.pk}/diff/?with={before.pk}&ignore=pid&ignore=at&groups=true").json()["results"]
 
     assert groups[0] == {
         "row": {"name": "openssl", "version": "3.0.19"},
@@ -102,7 +102,7 @@ def test_groups_count_what_hosts_gained_and_lost(
 
 def test_files_hold_what_pages_show(api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]) -> None:
     before, after, _ = runs
-    client, query = api(observer), f"with={before.pk}&ignore=pid"
+    client, query = api(observer), f"with={before.pk}&ignore=pid&ignore=at"
 
     items = get(client, f"{after.pk}/diff/?{query}").json()["results"]
     lines = [json.loads(line) for line in text(get(client, f"{after.pk}/diff.ndjson?{query}")).splitlines()]

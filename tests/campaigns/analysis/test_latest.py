@@ -47,7 +47,7 @@ def test_each_host_has_its_newest_answer_with_age_and_run(api: Api, operator: Us
     client, hosts = api(operator), list(Host.objects.order_by("pk"))
     older, newer = Campaign.objects.order_by("pk")
 
-    items = get(client, query)
+    items = sorted(get(client, query), key=lambda item: item["host"]["id"])
     oldest_first = get(client, query, "?order=received_at&limit=1")
     filtered = get(client, query, "?where=version:0.9")
     sought = get(client, query, "?search=BASH")
@@ -61,7 +61,9 @@ def test_each_host_has_its_newest_answer_with_age_and_run(api: Api, operator: Us
     assert 259_000 < items[1]["age"] < 260_000
     assert [item["host"]["id"] for item in oldest_first + filtered + sought] == [hosts[1].pk] * 3
     assert [(group["values"], group["hosts"]) for group in groups] == [({"name": "ssl"}, 3), ({"name": "bash"}, 1)]
-    assert client.get(f"/api/v1/queries/{query.pk}/latest/?where=nope:1").status_code == 400
+    for where in ("nope:1", "version", ""):
+        refused = client.get(f"/api/v1/queries/{query.pk}/latest/", {"where": where})
+        assert f"where '{where}' is not COLUMN:VALUE with one of name, version" in refused.json()["error"]
 
 
 def test_what_is_latest_follows_a_run_that_goes(api: Api, operator: User, query: Query, settings: Any) -> None:
@@ -76,14 +78,19 @@ def test_what_is_latest_follows_a_run_that_goes(api: Api, operator: User, query:
 def test_sql_over_the_last_known_answers_leaves_no_copy(
     api: Api, operator: User, stranger: User, query: Query, copies_folder: Any
 ) -> None:
-    sql = "SELECT host_id, campaign, labels, version FROM latest WHERE name = 'ssl' ORDER BY host_id"
+    older = Campaign.objects.earliest("pk")
+    sql = "SELECT host_id, campaign, labels, version, age FROM latest WHERE name = 'ssl' ORDER BY host_id"
+    beside = f"SELECT count(*) FROM latest JOIN campaign_{older.pk} USING (host_id, name, version)"  # noqa: S608 - its number
 
     found = api(operator).post(f"/api/v1/queries/{query.pk}/latest/sql/", {"sql": sql}, format="json")
+    joined = api(operator).post(f"/api/v1/queries/{query.pk}/latest/sql/", {"sql": beside}, format="json")
     refused = api(stranger).post(f"/api/v1/queries/{query.pk}/latest/sql/", {"sql": sql}, format="json")
 
     assert [row[3] for row in found.json()["rows"]] == ["2.0", "0.9", "late"]
+    assert [row[4] // 3600 for row in found.json()["rows"]] == [0, 72, 0]
+    assert joined.json()["rows"] == [[3]]
     assert refused.status_code == 403
-    assert list(copies_folder.iterdir()) == []
+    assert all(path.name.startswith(f"{older.pk}.") for path in copies_folder.iterdir())
 
 
 def test_views_are_kept_with_the_query_and_shown_by_its_next_run(
