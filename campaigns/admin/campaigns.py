@@ -254,8 +254,15 @@ class ResultAdmin(OfCampaignAdmin):
     list_display = ["hostname", "campaign", "seq", "state", "row_count", "truncated", "late", "received_at"]
     list_filter = ["state", "late", "truncated"]
     ordering = ["-campaign_id", "seq"]
-    exclude = ["rows"]
     readonly_fields = ["first_rows"]
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        """Leave out the place among everybody's answers where that would tell of hosts outside of a scope."""
+        return [name for name in self.list_display if name not in self.get_exclude(request)]
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Leave it out of the page too, and the rows, which have a place of their own there."""
+        return ["rows", "seq"] if scopes.is_limited(request.user) else ["rows"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
         """Leave the rows out of the list; the page of one result fetches its own."""

@@ -90,6 +90,7 @@ class Diff:
     ignored: Sequence[str]
     tables: Tables
     columns: list[str]  # of both, as far as the person sees them
+    as_of_seq: int  # as the person counts
 
     @property
     def compared(self) -> list[str]:
@@ -109,7 +110,7 @@ class Diff:
             "hosts": hosts,
             "columns": self.columns,
             "suggested_ignore": _suggested(shared, found[2]) if shared else [],
-            "as_of_seq": self.here.last_seq,
+            "as_of_seq": self.as_of_seq,
         }
 
     def every_item(self, *, by_groups: bool) -> Iterator[dict[str, Any]]:
@@ -197,8 +198,9 @@ def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see:
             "with",
         )
     tables = Tables(sight_of(by))
-    columns = list(dict.fromkeys([*see(here, by).columns, *see(there, by).columns]))
-    diff = Diff(here, there, ignored, tables, columns)
+    seen = see(here, by)
+    columns = list(dict.fromkeys([*seen.columns, *see(there, by).columns]))
+    diff = Diff(here, there, ignored, tables, columns, seen.last_seq)
     if unknown := [name for name in ignored if columns and name not in columns]:
         raise BadInputError(f"ignore {unknown[0]!r} is no column, there are {', '.join(columns[:20])}", "ignore")
     for name, campaign in (("here", here), ("there", there)):

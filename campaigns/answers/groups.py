@@ -16,6 +16,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import connection
 from django.db.models import F, Func, QuerySet, TextField
 
+from campaigns.answers import numbering
 from campaigns.answers.rows import check_text, names_of, pattern_of
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
@@ -169,7 +170,7 @@ def grouped(
     check_text(search)
     scope, values = scopes.condition(campaign.limits, "result.host_id")
     if up_to is not None:
-        scope, values = f"{scope} AND result.seq <= %s", [*values, up_to]
+        scope, values = f"{scope} AND result.seq <= %s", [*values, numbering.stored(campaign, up_to)]
     if not names:
         conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
         return BY_ANSWERS.format(scope=scope, conditions=conditions), [campaign.pk, *values, *params]

@@ -14,8 +14,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from agents.board.operator_verbs import RELEASED_ALL
+from campaigns.answers import numbering
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
+from campaigns.people.scopes import Limits
 
 LARGE_ITEM_BYTES = 1_000_000
 PAGE_BYTES = 8_000_000
@@ -37,7 +39,8 @@ def results_after(
 ) -> list[dict[str, Any]]:
     """Give the items after a seq, in order: at most `limit`, and as many as fit `max_bytes`, at least one.
 
-    `rows` are the stored JSON, undecoded. With `omit_large` an item above 1 MB has `rows` None and `rows_omitted`.
+    Seqs are as whoever sees the campaign so counts them. `rows` are the stored JSON, undecoded. With `omit_large` an
+    item above 1 MB has `rows` None and `rows_omitted`.
     """
     items: list[dict[str, Any]] = []
     size = 0
@@ -59,9 +62,10 @@ def results_page(request: HttpRequest, campaign: Campaign, after: int, limit: in
     return {"next": following, "previous": None, "results": items}
 
 
-def results_of_host(results: QuerySet[Result], limit: int, offset: int) -> list[dict[str, Any]]:
+def results_of_host(results: QuerySet[Result], limit: int, offset: int, limits: Limits) -> list[dict[str, Any]]:
     """Give what one host answered, newest first: at most `limit`, and as many as fit PAGE_BYTES, at least one.
 
+    `limits` are those of whoever looks: he counts what is within them.
     `rows` are the stored JSON, undecoded. They are read a few at a time: each may be large.
     """
     items: list[dict[str, Any]] = []
@@ -81,19 +85,24 @@ def results_of_host(results: QuerySet[Result], limit: int, offset: int) -> list[
                 "received_at": timestamp(received_at),
             }
         )
+    places = [(item["campaign"], item["seq"]) for item in items]
+    for item, number in zip(items, numbering.shown_in_many(places, limits), strict=True):
+        item["seq"] = number
     return items
 
 
 def _items(campaign: Campaign, after: int, limit: int, *, omit_large: bool) -> Iterator[tuple[dict[str, Any], int]]:
     scope, values = scopes.condition(campaign.limits, "host_id")
     page = PAGE.format(scope=scope)
+    shown, after = after, numbering.stored(campaign, after)
     while limit > 0:
         with connection.cursor() as cursor:
             cursor.execute(page, [campaign.pk, after, *values, min(limit, STEP)])
             records = cursor.fetchall()
         for record in records:
-            yield _item(record, omit_large=omit_large)
             after = record[0]
+            shown = shown + 1 if campaign.limits else after  # of those that are seen this is the next one
+            yield _item((shown, *record[1:]), omit_large=omit_large)
         limit = limit - STEP if len(records) == STEP else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from agents.models import Host
-from campaigns.answers import sorting
+from campaigns.answers import numbering, sorting
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from fleet.errors import BadInputError
@@ -84,8 +84,9 @@ def rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> lis
     with connection.cursor() as cursor:
         cursor.execute(text, params)
         found = cursor.fetchall()
+    numbers = numbering.shown(campaign, {seq for seq, *_ in found})
     return [
-        {"seq": seq, "host": _host(host_id, hostname), "row": json.loads(row), "truncated": truncated}
+        {"seq": numbers[seq], "host": _host(host_id, hostname), "row": json.loads(row), "truncated": truncated}
         for seq, host_id, hostname, row, truncated, *_ in found
     ]
 
@@ -101,12 +102,13 @@ def cut_rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int, cu
     with connection.cursor() as cursor:
         cursor.execute(CUT.format(page=text), [cut, cut, cut, cut, *params])
         found = cursor.fetchall()
+    numbers = numbering.shown(campaign, {seq for seq, *_ in found})
     doubted = set(
         Host.objects.filter(pk__in={row[1] for row in found}).exclude(in_doubt_since=None).values_list("pk", flat=True)
     )
     return [
         {
-            "seq": seq,
+            "seq": numbers[seq],
             "host": _host(host_id, hostname),
             "row": json.loads(row),
             "truncated": truncated,
@@ -123,7 +125,7 @@ def one_row(campaign: Campaign, seq: int, place: int) -> dict[str, str] | None:
     """Give one row whole; None when there is none."""
     with connection.cursor() as cursor:
         scope, values = scopes.condition(campaign.limits, "result.host_id")
-        cursor.execute(ONE.format(scope=scope), [campaign.pk, seq, place, *values])
+        cursor.execute(ONE.format(scope=scope), [campaign.pk, numbering.stored(campaign, seq), place, *values])
         found = cursor.fetchone()
     return None if found is None else json.loads(found[0])
 
@@ -197,7 +199,7 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
     for value in params:
         check_text(value)
     if filters.up_to is not None:
-        return " ".join([*texts, UP_TO]), [*params, filters.up_to]
+        return " ".join([*texts, UP_TO]), [*params, numbering.stored(campaign, filters.up_to)]
     return " ".join(texts), params
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.inventory import host_names
 from agents.models import BUSY, online_since
+from campaigns.answers import numbering
 from campaigns.models import Campaign, Target
 from campaigns.people import scopes
 from campaigns.people.scopes import Limits
@@ -30,7 +31,6 @@ SELECT target.state, count(*), sum(row_count), count(*) FILTER (WHERE presence.l
 FROM campaigns_target AS target LEFT JOIN agents_presence AS presence USING (host_id)
 WHERE target.campaign_id = %s AND {scope} GROUP BY 1
 """
-LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM campaigns_result AS result WHERE campaign_id = %s AND {scope}"
 COLUMNS = """
 SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS known (name, place)
 WHERE EXISTS (
@@ -58,6 +58,7 @@ def seen_within(campaign: Campaign, limits: Limits) -> Campaign:
     seen = copy(campaign)
     seen.limits = limits
     _count(seen)
+    seen.last_seq = numbering.last_of(seen, limits)
     seen.is_partial = seen.count_targeted < campaign.count_targeted
     if seen.is_partial:
         _leave_out_the_rest(seen)
@@ -96,7 +97,6 @@ def _leave_out_the_rest(seen: Campaign) -> None:
     if seen.rollout and "count" in (seen.rollout.get("canary") or {}):
         seen.rollout = {name: value for name, value in seen.rollout.items() if name != "canary"}
     seen.target = _target_within(seen.target, seen.limits)
-    seen.last_seq = _first_cell(LAST_SEQ, [seen.pk], seen.limits)
     if seen.columns:
         scope, values = scopes.condition(seen.limits, "result.host_id")
         with connection.cursor() as cursor:
@@ -109,13 +109,6 @@ def _leave_out_the_rest(seen: Campaign) -> None:
         seen.ended_reason = "a brake was pulled"
     if seen.paused_by == ROLLOUT:
         seen.paused_reason = "some hosts were asked first: widen, or stop"
-
-
-def _first_cell(text: str, values: list[Any], limits: Limits) -> int:
-    scope, more = scopes.condition(limits, "result.host_id")
-    with connection.cursor() as cursor:
-        cursor.execute(text.format(scope=scope), [*values, *more])
-        return int(cursor.fetchone()[0])
 
 
 def _count_released(seen: Campaign) -> int:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.answers import columnar, groups, rows
+from campaigns.answers import columnar, groups, numbering, rows
 from campaigns.answers.exports import found_rows_as_csv, json_array, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
 from campaigns.api.answer_serializers import (
@@ -164,12 +164,10 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
         members = groups.members(campaign.pk, groups.Key.read(key), campaign.limits)
         if search := text_in(request, "search"):
             members = members.filter(hostname__icontains=search)
-        found = members.values_list("seq", "host_id", "hostname")
+        page = members.values_list("seq", "host_id", "hostname")[window.offset : window.offset + window.one_more]
+        numbers = numbering.shown(campaign, {seq for seq, *_ in page})
         return window.page(
-            [
-                {"seq": seq, "host": {"id": host_id, "hostname": hostname}}
-                for seq, host_id, hostname in found[window.offset : window.offset + window.one_more]
-            ]
+            [{"seq": numbers[seq], "host": {"id": host_id, "hostname": hostname}} for seq, host_id, hostname in page]
         )
 
     @extend_schema(responses=PAGE_OF_RESULTS)

@@ -103,7 +103,7 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         window.stop_at(answered.aggregate(newest=Max("pk"))["newest"] or 0)
         answered = answered.filter(pk__lte=window.up_to)
         count = answered.count()
-        items = results_of_host(answered, window.limit, window.offset)
+        items = results_of_host(answered, window.limit, window.offset, scopes.limits_of(user))
         body = {"count": count, **window.body(items, more=count > window.offset + len(items) > window.offset)}
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 

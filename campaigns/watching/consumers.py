@@ -137,7 +137,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     async def _send_all(self, reader: Reader, seq: int) -> None:
         """Send until the campaign ended and everything was sent. Raise RefusedError when the rights are gone."""
         await self._send({"type": "snapshot", "campaign": reader.state})
-        pace = Pace(reader.state)
+        pace, numbering = Pace(reader.state), reader.numbering
         behind = False
         while True:
             generation, state = reader.generation, reader.state
@@ -152,7 +152,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
                 await self._send({"type": "progress", **_progress(state)})
             if page is None and not behind and state["ended_at"] is not None:
                 return await self._send_end(state)
-            if pace.rights_are_due() and await self._check_rights() != reader.limits:
+            if reader.numbering != numbering or (pace.rights_are_due() and await self._check_rights() != reader.limits):
                 raise RefusedError(NOT_ALLOWED, "which hosts you may see has changed: connect again")
             if pace.ping_is_due():
                 await self._send({"type": "ping"})

@@ -17,11 +17,10 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
-from campaigns.answers import sight
+from campaigns.answers import numbering, sight
 from campaigns.answers.results import campaign_json, results_after
 from campaigns.doorbell import group_of
 from campaigns.models import Campaign, Result
-from campaigns.people import scopes
 from campaigns.people.scopes import Limits
 from fleet.cancelling import end
 
@@ -53,6 +52,8 @@ class Reader:
         self._whole: dict[str, Any] = {}  # for those with limits: the campaign when their part was counted last
         self._part: dict[str, Any] = {}
         self._counted_at = 0.0
+        self._newest = (0, 0)  # its number and its stored seq, as of the last count
+        self.numbering = 0  # another one: hosts entered or left the part, and numbers mean other answers
         self.viewers = 0
         self.state: dict[str, Any] = {}
         self.generation = 0
@@ -102,19 +103,16 @@ class Reader:
             raise
 
     async def _read(self, seq: int) -> Page:
-        of = Campaign(pk=self.campaign_id)
-        of.limits = self.limits
-        items = await database_sync_to_async(results_after)(of, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True)
+        items = await database_sync_to_async(results_after)(self._seen, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True)
         if not items:  # the seqs up to last_seq were given to results that were not kept
             return Page("", self.last_seq)
         return Page(encode({"type": "results", "items": items}).decode(), items[-1]["seq"])
 
     async def behind(self, seq: int) -> bool:
         """Say whether more than 2,000 items follow `seq`."""
-        if self.last_seq - seq <= MOST_BEHIND:
-            return False
+        if self.last_seq - seq <= MOST_BEHIND or self.limits:
+            return self.last_seq - seq > MOST_BEHIND  # who sees a part counts without gaps
         following = Result.objects.filter(campaign_id=self.campaign_id, seq__gt=seq).order_by("seq")
-        following = scopes.within_limits(following, self.limits)
         return bool(await following[MOST_BEHIND : MOST_BEHIND + 1].acount())
 
     async def _look(self) -> None:
@@ -139,10 +137,27 @@ class Reader:
         if told != self._whole or is_old:
             self._part = campaign_json(sight.seen_within(whole, self.limits))
             self._whole = told
+            self._check_numbers()
         if is_old:
             self._pages.clear()
             self._counted_at = now
         return self._part
+
+    def _check_numbers(self) -> None:
+        """Look whether the number of the newest answer is still its number, which hosts that come or leave change."""
+        number, seq = self._newest
+        if numbering.stored(self._seen, number) != seq:
+            self.numbering += 1
+            self._pages.clear()
+        last = int(self._part["last_seq"])
+        self._newest = last, numbering.stored(self._seen, last)
+
+    @property
+    def _seen(self) -> Campaign:
+        """Give what stands for the campaign where answers are read."""
+        of = Campaign(pk=self.campaign_id)
+        of.limits = self.limits
+        return of
 
     async def _follow(self) -> None:
         """Look when rung and every two seconds, at most twice a second."""

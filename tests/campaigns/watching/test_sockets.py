@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 
-from agents.models import Host
+from agents.models import Host, Label, LabelMembership
 from campaigns import doorbell
 from campaigns.models import Campaign, Result
 from campaigns.people.scopes import Scope
@@ -207,6 +207,45 @@ async def test_a_scope_that_is_given_ends_the_view_within_ten_seconds(observer: 
     assert "which hosts you may see has changed" in viewer.reason
     assert [frame for frame in frames if frame["type"] != "ping"] == []
     assert time.monotonic() - began < 10
+
+
+@sync_to_async
+def see_every_third(observer: User, campaign: Campaign) -> Label:
+    """Put this person into a team that sees the third, the sixth … host of a campaign."""
+    label = make_label("thirds", *[target.host for target in campaign.targets.order_by("host_id")[2::3]])
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team).labels.add(label)
+    observer.groups.add(team)
+    return label
+
+
+async def test_who_sees_a_part_is_told_numbers_of_that_part(observer: User) -> None:
+    campaign = await campaign_with(9, ended=True)
+    await see_every_third(observer, campaign)
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        snapshot, *all_frames = await viewer.until(None)
+    async with looking(campaign.pk, observer, "after=2") as viewer:
+        later = await viewer.until(None)
+
+    assert (snapshot["campaign"]["last_seq"], seqs(all_frames), all_frames[-1]["last_seq"]) == (3, [1, 2, 3], 3)
+    assert seqs(later) == [3]
+
+
+async def test_a_host_that_leaves_the_part_ends_the_view_before_numbers_mean_other_answers(
+    observer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "RECOUNT_SECONDS", 0.0)
+    campaign = await campaign_with(9)
+    label = await see_every_third(observer, campaign)
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        assert seqs(await viewer.until("results")) == [1, 2, 3]
+        await (await LabelMembership.objects.filter(label=label).order_by("host_id").afirst()).adelete()
+        await viewer.until(None)
+
+    assert viewer.code == 4403
+    assert "which hosts you may see has changed" in viewer.reason
 
 
 async def test_a_token_that_is_taken_away_closes_its_sockets(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
