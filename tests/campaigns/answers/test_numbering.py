@@ -19,7 +19,7 @@ OURS = ("host-1", "host-4", "host-7")
 
 @pytest.fixture
 def campaign(db: None) -> Campaign:
-    """Give a campaign of nine hosts that answered one after the other, two rows each; those of OURS bear a label."""
+    """Give one of nine hosts that answered one after the other, two rows each; those of OURS bear a label."""
     hosts = make_hosts(9)
     for number, host in enumerate(hosts):
         host.hostname = f"host-{number}"
