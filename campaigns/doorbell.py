@@ -6,10 +6,12 @@ A lost ring delays a viewer by two seconds and loses nothing, so trouble here is
 import logging
 from functools import partial
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
+
+from agents.board import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,14 @@ def ring(campaign: int) -> None:
 
 
 def _ring(campaign: int) -> None:
-    layer = get_channel_layer()
+    """Publish what the channel layer's `group_send` would, over this process's connection.
+
+    From code that is not async, `group_send` takes a thread, an event loop and a connection for each ring: 1.7 ms of
+    CPU against 0.03, a quarter of what a worker had to do for a launch.
+    """
+    channel = f"{settings.DOORBELL_PREFIX}__group__{group_of(campaign)}"
+    message = get_channel_layer().serialize({"type": "rang", "campaign": campaign})
     try:
-        async_to_sync(layer.group_send)(group_of(campaign), {"type": "rang", "campaign": campaign})
+        redis_client.client().publish(channel, message)
     except (RedisError, OSError) as error:
         logger.warning("doorbell not rung campaign=%s reason=%s", campaign, error)

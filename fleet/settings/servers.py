@@ -49,9 +49,10 @@ _database["OPTIONS"] = {
 }
 DATABASES = {"default": _database}
 
+DOORBELL_PREFIX = "doorbell"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "doorbell"},
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": DOORBELL_PREFIX},
     }
 }

@@ -1,6 +1,7 @@
 """The collector: in order, exactly once, and one bad entry costs no other."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection, transaction
@@ -293,7 +294,8 @@ def test_results_are_stored_though_nobody_watches_and_the_doorbell_is_broken(
     host = make_host()
     campaign = make_campaign(host)
     answer(campaign, host)
-    monkeypatch.setattr("campaigns.doorbell.get_channel_layer", _BrokenLayer)
+    nobody = keyspace.connect("redis://127.0.0.1:1/0")
+    monkeypatch.setattr("campaigns.doorbell.redis_client", SimpleNamespace(client=lambda: nobody))
 
     collect()
 
