@@ -73,9 +73,9 @@ def purge() -> None:
 
 @shared_task(name="campaigns.end_sessions")
 def end_sessions() -> None:
-    """End what was of people who are deactivated, and sessions whose time is up."""
+    """End what was of people who are deactivated, and sessions and tokens whose time is up."""
     sessions.sweep()
-    ApiToken.objects.revoke_of_the_deactivated()
+    ApiToken.objects.sweep()
 
 
 @shared_task(name="hooks.tell")

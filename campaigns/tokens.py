@@ -104,9 +104,10 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         own: models.QuerySet[ApiToken] = self.living().filter(user=user, password_stamp=stamp_of(user.password))
         return own
 
-    def revoke_of_the_deactivated(self) -> int:
-        """Take away for good the tokens of people who are not active, by whatever way they became so."""
-        gone: int = self.filter(user__is_active=False).delete()[0]
+    def sweep(self) -> int:
+        """Delete tokens that have expired, and those of people who are not active, by whatever way they became so."""
+        over = models.Q(expiry__lt=timezone.now()) | models.Q(user__is_active=False)
+        gone: int = self.filter(over).delete()[0]
         return gone
 
     def follow_rehash(self, user: User, before: str) -> None:

@@ -194,7 +194,7 @@ def begin_approved(campaign: Campaign, approval: Approval) -> None:
 def _begin(campaign: Campaign, approval: Approval) -> None:
     try:
         with transaction.atomic():
-            freezing.begin(campaign)
+            freezing.begin_frozen(campaign)
     except FleetError as error:
         campaign.refresh_from_db()
         _void(campaign, approval, error.sentence)

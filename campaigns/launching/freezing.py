@@ -1,5 +1,7 @@
 """Freeze who is meant, range by range, and let a campaign over them begin: at once, or when it was approved."""
 
+from collections.abc import Sequence
+
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -29,28 +31,56 @@ def ranges_of(hosts: HostQuerySet) -> Ranges:
 
 def freeze(campaign: Campaign, ranges: Ranges) -> None:
     """Save the campaign with who is meant. Its status says whether it begins."""
-    campaign.expected = sum(map(len, ranges.values()))
-    campaign.save()
-    TargetRange.objects.bulk_create(
+    _save(campaign, ranges, _rows_of(campaign, ranges))
+
+
+def begin(campaign: Campaign, ranges: Ranges) -> None:
+    """Save the campaign with who is meant, begun: each row once. Raise BadInputError when none can run it."""
+    rows = _rows_of(campaign, ranges)
+    _make_ready(campaign, rows)
+    _save(campaign, ranges, rows)
+    _enqueue(campaign, rows)
+
+
+def begin_frozen(campaign: Campaign) -> None:
+    """Let a campaign whose hosts are frozen begin. Raise BadInputError when none can run it."""
+    rows = list(campaign.ranges.all())
+    _make_ready(campaign, rows)
+    campaign.save(update_fields=["unsupported", "warnings", "goes_alone", "status", "waits_for", *rollout.BEGUN])
+    campaign.ranges.update(sent_at=Now())
+    _enqueue(campaign, rows)
+
+
+def _rows_of(campaign: Campaign, ranges: Ranges) -> list[TargetRange]:
+    return [
         TargetRange(campaign=campaign, number=number, hosts=bitmap_of(host & (RANGE_SIZE - 1) for host in ids))
         for number, ids in ranges.items()
-    )
-    hosts = {str(number): spans(ids) for number, ids in sorted(ranges.items())}
-    subject, by = f"campaign {campaign.pk}", campaign.created_by
-    note("campaign.hosts_frozen", by=by, subject=subject, count=campaign.expected, hosts_by_range=hosts)
+    ]
 
 
-def begin(campaign: Campaign) -> None:
-    """Let a campaign whose hosts are frozen begin, and enqueue its ranges. Raise BadInputError when none can run it."""
-    ranges = list(campaign.ranges.all())
-    hosts = frozen.hosts_of(ranges)
+def _make_ready(campaign: Campaign, rows: Sequence[TargetRange]) -> None:
+    """Fix who cannot run it and who goes first. Raise BadInputError when none can run it."""
+    hosts = frozen.hosts_of(rows)
     refused, warnings = sql_support.support(campaign.sql, hosts, forced=campaign.is_forced)
     campaign.unsupported = refused
     campaign.warnings += [warning for warning in warnings if warning not in campaign.warnings]
     campaign.goes_alone = estimates.goes_alone(campaign.sql)
     campaign.status, campaign.waits_for = Status.TARGETING, ""
     rollout.begin(campaign, sql_support.able(hosts, refused))
-    campaign.save(update_fields=["unsupported", "warnings", "goes_alone", "status", "waits_for", *rollout.BEGUN])
-    campaign.ranges.update(sent_at=Now())
-    for range_ in ranges:
-        enqueue("campaigns.write_range", campaign.pk, range_.number)
+
+
+def _save(campaign: Campaign, ranges: Ranges, rows: Sequence[TargetRange]) -> None:
+    """Save campaign and rows, and note exactly who is meant."""
+    campaign.expected = sum(map(len, ranges.values()))
+    campaign.save()
+    for row in rows:
+        row.campaign_id = campaign.pk
+    TargetRange.objects.bulk_create(rows)
+    hosts = {str(number): spans(ids) for number, ids in sorted(ranges.items())}
+    subject, by = f"campaign {campaign.pk}", campaign.created_by
+    note("campaign.hosts_frozen", by=by, subject=subject, count=campaign.expected, hosts_by_range=hosts)
+
+
+def _enqueue(campaign: Campaign, rows: Sequence[TargetRange]) -> None:
+    for row in rows:
+        enqueue("campaigns.write_range", campaign.pk, row.number)

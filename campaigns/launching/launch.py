@@ -151,8 +151,7 @@ def _place(campaign: Campaign, selection: Selection, by: User) -> None:
 
 def _begin_or_ask(campaign: Campaign, ranges: freezing.Ranges, moments: Sequence[datetime]) -> None:
     if not _asked_for_approval(campaign, ranges, moments):
-        freezing.freeze(campaign, ranges)
-        freezing.begin(campaign)
+        freezing.begin(campaign, ranges)
 
 
 def _asked_for_approval(campaign: Campaign, ranges: freezing.Ranges, moments: Sequence[datetime]) -> bool:

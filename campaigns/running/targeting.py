@@ -110,7 +110,8 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
         if not campaign.ranges.filter(done_at=None).exists():
             campaign.status = Status.RUNNING
-            campaign.complete_if_over(_last_end(campaign) or armed.started_at)
+            if not campaign.open_targets:  # only then is it of interest when the last one ended
+                campaign.complete_if_over(_last_end(campaign) or armed.started_at)
         campaign.save(update_fields=["started_at", "ends_at", "status"])
         doorbell.ring(campaign_id)
     if campaign.status != Status.TARGETING:

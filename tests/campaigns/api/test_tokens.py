@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from campaigns import tasks
 from campaigns.tokens import ApiToken
 from tests.factories import make_campaign, make_host, make_user
 
@@ -104,6 +105,21 @@ def test_a_token_is_kept_as_a_digest_and_shown_to_nobody_again() -> None:
     assert token not in kept
     assert token not in listed
     assert "reports" in listed
+
+
+def test_an_expired_token_lets_nobody_in_and_the_sweep_deletes_it_and_no_other() -> None:
+    owner = make_user("owner", admin=True)
+    _, short = ApiToken.objects.create(user=owner, expiry=timedelta(days=2))
+    _, endless = ApiToken.objects.create(user=owner, expiry=None)
+    tasks.end_sessions()
+    before = works(short)
+
+    with time_machine.travel(timezone.now() + timedelta(days=3)):
+        after = [works(short), works(endless)]
+        tasks.end_sessions()
+
+    assert (before, after) == (True, [False, True])
+    assert ApiToken.objects.get().expiry is None
 
 
 def test_a_deactivated_person_s_token_lets_nobody_in() -> None:
