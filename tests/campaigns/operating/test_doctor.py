@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 
@@ -101,6 +103,36 @@ def test_a_full_redis_is_named(own_redis: Any) -> None:
     own_redis.config_set("maxmemory", own_redis.info("memory")["used_memory"])
 
     assert "give it more memory" in said(servers.redis())
+
+
+def test_a_replica_that_redis_url_points_at_is_broken(own_redis: Any) -> None:
+    own_redis.replicaof("127.0.0.1", 1)
+
+    assert "Redis is a replica: it takes no writes" in said(servers.redis(), Severity.BROKEN)
+
+
+@pytest.mark.django_db
+def test_clocks_that_differ_from_this_machine_s_are_named(board: None) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
+        found = said([*servers.postgresql(), *servers.redis()])
+
+    assert re.findall(r"the clock of (\w+) is (\d+)\.\d seconds off", found) == [
+        ("PostgreSQL", "3600"),
+        ("Redis", "3600"),
+    ]
+
+
+@pytest.mark.django_db
+def test_crowded_connections_and_transactions_near_their_end_are_named(
+    board: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "CROWDED", 0.0)
+    monkeypatch.setattr(servers, "OLD_TRANSACTIONS", 0)
+
+    found = said(servers.postgresql())
+
+    assert re.search(r"[1-9]\d* of \d+ connections are in use. raise max_connections", found)
+    assert re.search(r"the oldest transaction is [1-9]\d* transactions old", found)
 
 
 @pytest.mark.django_db
