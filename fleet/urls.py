@@ -13,6 +13,7 @@ handler403 = "fleet.refusals.forbidden"
 handler404 = "fleet.refusals.not_found"
 handler500 = "fleet.refusals.server_error"
 
+admin.autodiscover()
 urlpatterns = [
     path("", include("agents.urls")),
     path("api/v1/", include("campaigns.api.urls")),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from rest_framework.test import APIClient
@@ -22,6 +23,8 @@ from campaigns.collecting.collector import Collector
 from fleet.views import ApiView
 from tests.contract import check_response
 from tests.factories import make_user
+
+admin.autodiscover()  # tests go through its pages, some while they are collected, before anything is served
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from fleet.settings.environment import BASE_DIR, env
 INSTALLED_APPS = [
     "campaigns.console",  # for its templates, filters and static files alone; some stand for those of the next ones
     "unfold",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # its pages are loaded with the addresses: workers have none
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.postgres",
