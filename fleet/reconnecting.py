@@ -8,6 +8,17 @@ from celery.worker import consumer
 logger = logging.getLogger(__name__)
 
 
+def _say_in_a_line(record: logging.LogRecord) -> bool:
+    """Spare the reader tracebacks of what used a connection that was lost; a task not acknowledged comes again."""
+    if str(record.msg).startswith(("Couldn't ack", "Error on")):
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True
+
+
+for name in ("celery.worker.request", "celery.bootsteps"):
+    logging.getLogger(name).addFilter(_say_in_a_line)
+
+
 class Consumer(consumer.Consumer):
     """Celery's own (CELERY_WORKER_CONSUMER), but for the end of a connection.
 

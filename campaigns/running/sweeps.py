@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
@@ -76,6 +76,9 @@ def _each(ids: Iterable[int], step: Callable[[int], None]) -> bool:
             step(campaign_id)
         except RedisError:
             raise  # nothing can be done for the others either
+        except OperationalError as error:  # PostgreSQL is away, or who has the campaign's lock stands still
+            logger.warning("sweep waits step=%s campaign=%s reason=%s", step.__name__, campaign_id, error)
+            well = False
         except Exception:
             logger.exception("sweep failed step=%s campaign=%s", step.__name__, campaign_id)
             well = False

@@ -128,6 +128,7 @@ def test_redis_killed_amid_tasks_ends_no_worker(
     for queue, worker in workers.items():
         eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 60)  # type: ignore[misc]
         assert worker.process.poll() is None
+        assert "AttributeError: " not in worker.log.read_text()  # a traceback of what used the lost connection
 
 
 def send(url: str, queue: str, task: str = "campaigns.note_worker") -> None:
