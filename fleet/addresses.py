@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,11 @@ def address_of(meta: Mapping[str, Any]) -> str:
     """Give the address, "" when the server did not say; what a trusted proxy says of it is believed."""
     forwarded_for = str(meta.get("HTTP_X_FORWARDED_FOR", "")).encode("latin-1", "replace")
     return _peers().address_of(meta.get("REMOTE_ADDR") or "", forwarded_for)
+
+
+def network_of(address: str) -> str:
+    """Give the address; of IPv6 the /64, within which one machine has as many as it likes."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address and "%" not in address else address
 
 
 def is_ours(host: str) -> bool:

@@ -33,13 +33,10 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         return super().authenticate_credentials(token)
 
     def authenticate(self, request: Request) -> Any:
-        """Give the user and the token. Raise PermissionDenied when the token is for reading and this is more."""
+        """Give the user and the token, whose use is noted; None = no token is shown."""
         found = super().authenticate(request)
         if found is not None:
-            token = found[1]
-            token.note_use(request.META)
-            if token.access == "read" and not _only_reads(request):
-                raise PermissionDenied(READING_ONLY)
+            found[1].note_use(request.META)
         return found
 
     def _cleanup_token(self, auth_token: Any) -> bool:
@@ -52,6 +49,12 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         if not token.is_current:
             raise AuthenticationFailed("the password of this token's owner has changed since it was made")
         return token.narrow(user), token
+
+
+def refuse_more_than_reading(request: Request) -> None:
+    """Raise PermissionDenied when the token is for reading and this is more; who shows it is known by then."""
+    if getattr(request.auth, "access", "") == "read" and not _only_reads(request):
+        raise PermissionDenied(READING_ONLY)
 
 
 def _only_reads(request: Request) -> bool:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from ipaddress import ip_network
 from typing import Any, cast
 
 from django.conf import settings
@@ -26,7 +25,7 @@ from redis.exceptions import RedisError
 from agents.board import keyspace, redis_client
 from campaigns.tokens import ApiToken
 from fleet import audit
-from fleet.addresses import address_of
+from fleet.addresses import address_of, network_of
 from fleet.middleware import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ class Tries:
 
     def __init__(self, name: str, address: str) -> None:
         self._name, self._address = name, address
-        who, where = sha256(name.casefold().encode(errors="replace")).hexdigest()[:32], _network_of(address)
+        who, where = sha256(name.casefold().encode(errors="replace")).hexdigest()[:32], network_of(address)
         self._known = keyspace.sign_in_key("known", who, where)
         self._pair = keyspace.sign_in_key("pair", who, where)
         self._limits = {
@@ -168,8 +167,3 @@ class Tries:
         except (RedisError, OSError) as error:
             logger.warning("sign-in not remembered reason=%s", error)
         logger.info("signed in name=%r address=%s", self._name[:150], self._address)
-
-
-def _network_of(address: str) -> str:
-    """Give the address; of IPv6 the /64, within which one machine has as many as it likes."""
-    return str(ip_network(f"{address}/64", strict=False)) if ":" in address and "%" not in address else address

@@ -22,6 +22,7 @@ from campaigns.mcp.callers import IN_SCOPE
 from campaigns.throttles import count, limits_of
 from campaigns.watching.consumers import user_of_token
 from fleet.addresses import is_ours
+from fleet.audit.refusing import note_refusal
 from fleet.errors import FleetError
 from fleet.refusals import error_response
 
@@ -79,6 +80,7 @@ class Door:
             refusal = error_response(error, {})
             if refusal is None:
                 raise
+            await database_sync_to_async(note_refusal)(request, refusal.status_code, refusal.data["error"])
             return refusal
         return None
 

@@ -30,12 +30,14 @@ from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
 from fleet import second_factor, sessions
 from fleet.addresses import is_ours
 from fleet.api import BearerAuthentication
+from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.errors import TooManyError
 
 logger = logging.getLogger(__name__)
 
 BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, TOO_MANY, ENDED = 4400, 4401, 4403, 4404, 4429, 1000
+AS_OF_HTTP = 4000  # less by that, the codes of refusals are HTTP's statuses
 MOST_REASON_BYTES = 123  # a close frame holds no more
 PING_SECONDS = 20.0
 RIGHTS_SECONDS = 5.0  # so that what a right withdrawn ends has ended within ten
@@ -55,6 +57,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     async def connect(self) -> None:
         """Accept, then send until the campaign ended or the viewer left. A refusal is a close with its code."""
         self._sender: asyncio.Task[None] | None = None
+        self._viewer: User | None = None
         self._shown: ApiToken | None = None
         bearer = "bearer" in self.scope["subprotocols"]
         await self.accept("bearer" if bearer else None)
@@ -64,7 +67,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
             after = self._after()
             reader = await readers.enter(self.scope["url_route"]["kwargs"]["campaign_id"], limits)
         except RefusedError as refusal:
-            await self.close(refusal.code, refusal.reason)
+            await self._refuse(refusal)
         except Campaign.DoesNotExist:
             await self.close(NO_SUCH_CAMPAIGN)
         else:
@@ -92,6 +95,17 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         campaign_id = self.scope["url_route"]["kwargs"]["campaign_id"]
         limits: Limits = await database_sync_to_async(_limits_to_look_within)(user, campaign_id)
         return limits
+
+    async def _refuse(self, refusal: RefusedError) -> None:
+        """Close with the code. Of who is not known, or may not look, the audit is told."""
+        await database_sync_to_async(note_refusal)(self._asked(), refusal.code - AS_OF_HTTP, refusal.reason)
+        await self.close(refusal.code, refusal.reason)
+
+    def _asked(self) -> SimpleNamespace:
+        """Give who looks and from where, in the shape of a request of Django's."""
+        return SimpleNamespace(
+            user=self._viewer, auth=self._shown, META=self._meta(), path=self.scope["path"], method="GET"
+        )
 
     def _meta(self) -> dict[str, str]:
         """Give where the socket comes from, as requests of Django's say it."""
@@ -127,7 +141,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         try:
             await self._send_all(reader, reader.last_seq if after is None else after)
         except RefusedError as refusal:
-            await self.close(refusal.code, refusal.reason)
+            await self._refuse(refusal)
         except DatabaseError as error:
             logger.warning("viewer sent away campaign=%s reason=%s", reader.campaign_id, str(error).strip())
             await self.close(1012)
@@ -167,8 +181,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     def _note_read(self) -> None:
         """Note that answers are about to be given. What could not be noted is not given."""
-        asked = SimpleNamespace(user=self._viewer, auth=self._shown, META=self._meta())
-        audit.note_read(f"campaign {self.scope['url_route']['kwargs']['campaign_id']}", "socket", asked)
+        audit.note_read(f"campaign {self.scope['url_route']['kwargs']['campaign_id']}", "socket", self._asked())
 
     async def _send_end(self, state: dict[str, Any]) -> None:
         await self._send({"type": "progress", **_progress(state)})

@@ -1,0 +1,66 @@
+"""Whoever is refused for who he is (401) or for what he may (403) leaves a line, at whatever door he stood.
+
+Once a minute of one person or token and address of this server; of nobody, of one network that he comes from: lines
+are kept for good, and who is turned away can ask as often as he likes.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from channels.db import database_sync_to_async
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponseBase
+
+from fleet.addresses import network_of
+from fleet.audit import note_seldom, requests
+
+logger = logging.getLogger(__name__)
+
+STATUSES = (401, 403)
+NOTED_EVERY = timedelta(minutes=1)
+
+
+def note_refusal(request: Any, status: int, sentence: str = "") -> None:
+    """Add the line, when the status is one of a refusal. The refusal itself stands where nothing can be written."""
+    if status not in STATUSES:
+        return
+    asked = requests.origin(request)
+    subject = request.path if asked.person is not None else f"network {network_of(asked.address)}"
+    told = {"status": status, "method": request.method, "path": request.path, "sentence": sentence}
+    try:
+        note_seldom("request.refused", every=NOTED_EVERY, request=request, subject=subject, **told)
+    except DatabaseError as error:
+        logger.warning("refusal not noted path=%r status=%s reason=%s", request.path, status, str(error).strip())
+
+
+class NotedRefusals:
+    """Middleware that notes what Django refused: by the API, pages, the admin and forms of other sites."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Let what stands behind answer."""
+        if iscoroutinefunction(self):
+            return self._answer(request)
+        return _noted(request, self._get_response(request))
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        answer: HttpResponseBase = await self._get_response(request)
+        if answer.status_code not in STATUSES:
+            return answer
+        noted: HttpResponseBase = await database_sync_to_async(_noted)(request, answer)
+        return noted
+
+
+def _noted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    said = getattr(response, "data", None)  # of the API; pages have none
+    sentence = str(said.get("error", "")) if isinstance(said, dict) else ""
+    note_refusal(request, response.status_code, sentence)
+    return response
