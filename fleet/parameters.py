@@ -17,15 +17,24 @@ from fleet.text import is_text
 
 Parameters = Mapping[str, Sequence[OpenApiParameter]]  # action of a viewset, or method of a view -> what it takes
 
-LIMIT = OpenApiParameter("limit", int, description="items wanted, 1 to 1000")
-OFFSET = OpenApiParameter("offset", int, description="items that come before")
+# What values there are, as schemas of the document; `int` and `str` alone would say that any is taken.
+WHOLE = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+NAME = {"type": "string", "minLength": 1}
+MOST_SECONDS = 10**10  # three centuries
+SINCE = {
+    "anyOf": [
+        {"type": "string", "format": "date-time", "description": "RFC 3339 with a zone"},
+        {"type": "integer", "minimum": 0, "maximum": MOST_SECONDS, "description": "seconds before now"},
+    ]
+}
+LIMIT = OpenApiParameter("limit", {**WHOLE, "minimum": 1, "maximum": 1000}, description="items wanted, 1 to 1000")
+OFFSET = OpenApiParameter("offset", WHOLE, description="items that come before")
 CURSOR = OpenApiParameter("cursor", str, description="where the page lies, as `next` and `previous` say it; no offset")
 WINDOW = (LIMIT, OFFSET)
 PAGING = (*WINDOW, CURSOR)
 # Date, time and zone: without a zone nobody knows which moment is meant.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.A)
 FLAGS = {"true": True, "1": True, "false": False, "0": False}
-MOST_SECONDS = 10**10  # three centuries
 
 
 def declared_by(view: Any, method: str) -> list[OpenApiParameter]:

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from fleet.api import refuse_more_than_reading
 from fleet.confirming import NotConfirmedError
 from fleet.errors import TooLargeError
 from fleet.parameters import Parameters, declared_by, refuse_unknown
@@ -23,7 +24,17 @@ class ApiView(APIView):
         """Look at what all requests have in common. Raise what refuses it."""
         _refuse_large_body(request)
         super().initial(request, *args, **kwargs)
+        if not self._takes((request.method or "").lower()):
+            return  # for `dispatch` to say so: which parameters there are hangs on the method
         refuse_unknown(request, declared_by(self, request.method or ""))
+
+    def _takes(self, method: str) -> bool:
+        return method in self.http_method_names and hasattr(self, method)
+
+    def check_permissions(self, request: Request) -> None:
+        """Look at what the token is for, then at what its owner may. Raise PermissionDenied, or what else refuses."""
+        refuse_more_than_reading(request)
+        super().check_permissions(request)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Say it in JSON, in whatever form the view answers otherwise; browsers are sent to show who sits there."""

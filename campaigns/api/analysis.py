@@ -20,10 +20,10 @@ from campaigns.models import Campaign
 from fleet.api import StrictSerializer
 from fleet.described import file_of
 from fleet.errors import BadInputError
-from fleet.parameters import WINDOW, Parameters, flag_in, number_in
+from fleet.parameters import WHOLE, WINDOW, Parameters, flag_in, number_in
 from fleet.views import ApiView
 
-WITH = OpenApiParameter("with", int, required=True, description="id of the campaign that came before")
+WITH = OpenApiParameter("with", WHOLE, required=True, description="id of the campaign that came before")
 IGNORE = OpenApiParameter("ignore", str, many=True, description="a column that is not compared; may be repeated")
 GROUPS = OpenApiParameter("groups", bool, description="rows that hosts have in common, instead of hosts")
 

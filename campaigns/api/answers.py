@@ -26,13 +26,13 @@ from campaigns.api.downloads import BOM, attachment
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
 from fleet.described import as_bytes, file_of
-from fleet.parameters import LIMIT, WINDOW, Parameters, flag_in, number_in, text_in
+from fleet.parameters import LIMIT, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
 PARQUET = "application/vnd.apache.parquet"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-AFTER = OpenApiParameter("after", int, description="seq after which results are wanted")
-UP_TO = OpenApiParameter("up_to", int, description="seq up to which answers count: `next` holds it, while more come")
+AFTER = OpenApiParameter("after", WHOLE, description="seq after which results are wanted")
+UP_TO = OpenApiParameter("up_to", WHOLE, description="seq up to which answers count: `next` holds it, while more come")
 HOST_PART = OpenApiParameter("search", str, description="part of a hostname")
 MOST_CUT = 10_000
 LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
@@ -94,7 +94,11 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             *WINDOW,
             UP_TO,
             *FILTERS,
-            OpenApiParameter("cut", int, description="characters after which cells are cut; says more of each row"),
+            OpenApiParameter(
+                "cut",
+                {**WHOLE, "minimum": 1, "maximum": MOST_CUT},
+                description="characters after which cells are cut; tells more",
+            ),
         ),
         "groups": (
             *WINDOW,

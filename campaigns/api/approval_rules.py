@@ -25,7 +25,7 @@ from campaigns.launching.windows import DAYS
 from fleet import confirming
 from fleet.api import NoMembers, StrictSerializer, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters, text_in
+from fleet.parameters import NAME, PAGING, Parameters, text_in
 from fleet.views import ApiView
 
 HOSTS_ABOVE = "hosts above which launches wait; null = any number goes"
@@ -187,7 +187,7 @@ class ApprovalRuleViewSet(ApiView, ModelViewSet[ApprovalRule]):
     query_parameters: ClassVar[Parameters] = {
         "list": (
             *PAGING,
-            OpenApiParameter("group", str, description="name of the group that they are for"),
+            OpenApiParameter("group", NAME, description="name of the group that they are for"),
             OpenApiParameter("table", str, description="a table for which they let SQL wait, in any case"),
         )
     }

@@ -20,7 +20,7 @@ from fleet.audit import note, note_seldom
 from fleet.audit.search import Search, as_ndjson, line_of
 from fleet.described import file_of
 from fleet.errors import BadInputError
-from fleet.parameters import LIMIT, Parameters, number_in, since_in, text_in
+from fleet.parameters import LIMIT, SINCE, WHOLE, Parameters, number_in, since_in, text_in
 from fleet.views import ApiView
 
 FILTERS = (
@@ -28,8 +28,8 @@ FILTERS = (
     OpenApiParameter("action", str, description="`campaign.stopped`, or `campaign` for all of its kind"),
     OpenApiParameter("subject", str, description="the whole subject, as `campaign 12`"),
     OpenApiParameter("text", str, description="part of the subject, the name, the address, the action or the details"),
-    OpenApiParameter("since", str, description="RFC 3339 with a zone, or seconds before now"),
-    OpenApiParameter("until", str, description="RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("since", SINCE, description="RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("until", SINCE, description="RFC 3339 with a zone, or seconds before now"),
 )
 PAGE_LINES, MOST_LINES = 100, 1000
 NOTED_EVERY = timedelta(minutes=1)
@@ -46,9 +46,9 @@ class AuditView(ApiView):
     """Lines of the audit, newest first; with `after` in the order in which they were written."""
 
     permission_classes = [IsAuthenticated]
-    before = OpenApiParameter("before", int, description="number of a line: those before it, newest first")
+    before = OpenApiParameter("before", WHOLE, description="number of a line: those before it, newest first")
     after = OpenApiParameter(
-        "after", int, description="number of a line: those after it, oldest first: to follow the audit"
+        "after", WHOLE, description="number of a line: those after it, oldest first: to follow the audit"
     )
     query_parameters: ClassVar[Parameters] = {"get": (*FILTERS, before, after, LIMIT)}
 

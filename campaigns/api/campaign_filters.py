@@ -14,14 +14,14 @@ from campaigns.models import Campaign
 from campaigns.people.roles import LOOK
 from campaigns.states import Status
 from fleet.errors import BadInputError
-from fleet.parameters import choice_in, since_in, text_in
+from fleet.parameters import NAME, SINCE, choice_in, since_in, text_in
 
 PARAMETERS = (
     OpenApiParameter("status", str, enum=Status.values, description="how far they are"),
     OpenApiParameter("search", str, description="part of the name, the SQL or the reason"),
-    OpenApiParameter("created_by", str, description="name of the person who launched"),
-    OpenApiParameter("since", str, description="launched since: RFC 3339 with a zone, or seconds before now"),
-    OpenApiParameter("label", str, description="a label that the target names"),
+    OpenApiParameter("created_by", NAME, description="name of the person who launched"),
+    OpenApiParameter("since", SINCE, description="launched since: RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("label", NAME, description="a label that the target names"),
 )
 
 

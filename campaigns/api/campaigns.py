@@ -35,14 +35,14 @@ from campaigns.api.orders import (
 )
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.api.targets import TargetViews
-from campaigns.api.wait_for_end import seconds_to_wait, waiting
+from campaigns.api.wait_for_end import LONGEST_WAIT, seconds_to_wait, waiting
 from campaigns.launching import approvals, control, launch, reruns, rights
 from campaigns.models import Campaign, CampaignQuerySet
 from campaigns.people.roles import APPROVE, CHANGE, LOOK
 from fleet.api import refuse_body
 from fleet.described import refused
 from fleet.errors import BadInputError
-from fleet.parameters import PAGING, Parameters
+from fleet.parameters import PAGING, WHOLE, Parameters
 from fleet.text import is_text
 
 
@@ -77,7 +77,11 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
     permission_classes = [CampaignPermissions]
     query_parameters: ClassVar[Parameters] = {
         "list": (*PAGING, *campaign_filters.PARAMETERS),
-        "create": [OpenApiParameter("wait", int, description="seconds to wait for the end, 60 at most")],
+        "create": [
+            OpenApiParameter(
+                "wait", {**WHOLE, "maximum": LONGEST_WAIT}, description="seconds to wait for the end, 60 at most"
+            )
+        ],
     }
     lookup_value_regex = "[0-9]{1,18}"
     actions_that_read = ("estimate", "sql")  # by POST, since a target is longer than an address may be

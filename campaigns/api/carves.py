@@ -32,17 +32,17 @@ from campaigns.people.roles import LOOK
 from fleet import confirming
 from fleet.described import BYTES, file_of, refused
 from fleet.errors import ConflictError
-from fleet.parameters import PAGING, Parameters, choice_in, number_in, text_in
+from fleet.parameters import PAGING, WHOLE, Parameters, choice_in, number_in, text_in
 from fleet.views import ApiView
 
 logger = logging.getLogger(__name__)
 
 FILTERS = (
-    OpenApiParameter("host", int, description="id of the host"),
+    OpenApiParameter("host", WHOLE, description="id of the host"),
     OpenApiParameter("state", str, enum=CarveState.values, description="how far they are"),
     OpenApiParameter("search", str, description="part of the path, the hostname or the carve_id"),
 )
-CAMPAIGN = OpenApiParameter("campaign", int, description="id of the campaign whose answers named them")
+CAMPAIGN = OpenApiParameter("campaign", WHOLE, description="id of the campaign whose answers named them")
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 

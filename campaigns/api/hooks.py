@@ -21,7 +21,7 @@ from campaigns.people.roles import KEEP_HOOKS
 from fleet import confirming
 from fleet.api import NoMembers, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters, choice_in, flag_in
+from fleet.parameters import NAME, PAGING, Parameters, choice_in, flag_in
 from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
@@ -30,7 +30,7 @@ FILTERS = (
     OpenApiParameter("kind", str, enum=Hook.Kind.values, description="how they are told"),
     OpenApiParameter("event", str, enum=Event.values, description="one that they are told of, be it with all others"),
     OpenApiParameter("stopped", bool, description="those that are stopped, or those that are not"),
-    OpenApiParameter("owner", str, description="name of the person whose they are"),
+    OpenApiParameter("owner", NAME, description="name of the person whose they are"),
 )
 OF_DELIVERIES = (
     OpenApiParameter("state", str, enum=Delivery.State.values, description="how far they are"),

@@ -8,16 +8,16 @@ from rest_framework.request import Request
 
 from agents.models import HostQuerySet, Label, Platform
 from fleet.errors import BadInputError
-from fleet.parameters import choice_in, flag_in, since_in, text_in
+from fleet.parameters import NAME, SINCE, choice_in, flag_in, since_in, text_in
 
 EXACTLY = ("hostname", "uuid", "hardware_serial", "host_identifier")
 PARAMETERS = (
     OpenApiParameter("search", str, description="part of the hostname, uuid, serial, host_identifier or address"),
     OpenApiParameter("online", bool, description="whether they are online"),
     OpenApiParameter("platform", str, enum=Platform.values, description="family of the system"),
-    OpenApiParameter("label", str, description="name of a label that it is in"),
+    OpenApiParameter("label", NAME, description="name of a label that it is in"),
     OpenApiParameter("in_doubt", bool, description="whether a second machine uses its key"),
-    OpenApiParameter("seen", str, description="asked since: RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("seen", SINCE, description="asked since: RFC 3339 with a zone, or seconds before now"),
     OpenApiParameter("hostname", str, description="its hostname, in any case"),
     *(OpenApiParameter(name, str, description=f"exactly its {name}") for name in EXACTLY[1:]),
 )

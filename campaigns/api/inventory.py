@@ -45,15 +45,15 @@ from fleet.api import ModelPermissions, refuse_body
 from fleet.audit import note
 from fleet.described import refused
 from fleet.errors import ConflictError, UnavailableError
-from fleet.parameters import PAGING, WINDOW, Parameters, choice_in, since_in, text_in
+from fleet.parameters import PAGING, SINCE, WHOLE, WINDOW, Parameters, choice_in, since_in, text_in
 from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
-STORED = OpenApiParameter("up_to", int, description="number of an answer: those after it do not count; `next` holds it")
+STORED = OpenApiParameter("up_to", WHOLE, description="number of an answer: later ones do not count; `next` holds it")
 OF_HOST = (
     OpenApiParameter("state", str, enum=[state.value for state in ANSWER_STATES], description="what became of it"),
-    OpenApiParameter("since", str, description="received since: RFC 3339 with a zone, or seconds before now"),
+    OpenApiParameter("since", SINCE, description="received since: RFC 3339 with a zone, or seconds before now"),
 )
 
 

@@ -19,7 +19,7 @@ from campaigns.launching import quotas
 from campaigns.launching.models import Quota
 from fleet import confirming
 from fleet.api import StrictSerializer, refuse_body
-from fleet.parameters import PAGING, Parameters, choice_in
+from fleet.parameters import NAME, PAGING, Parameters, choice_in
 from fleet.views import ApiView
 
 
@@ -90,8 +90,8 @@ class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
 
 
 FILTERS = (
-    OpenApiParameter("group", str, description="name of the group that they are of"),
-    OpenApiParameter("person", str, description="name of the person that they are of"),
+    OpenApiParameter("group", NAME, description="name of the group that they are of"),
+    OpenApiParameter("person", NAME, description="name of the person that they are of"),
     OpenApiParameter("sets", str, enum=list(Quota.NAMES), description="a quota that they set, be it to 0, any"),
 )
 

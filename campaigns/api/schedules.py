@@ -21,11 +21,11 @@ from campaigns.recurring.models import Schedule
 from campaigns.states import Status
 from fleet.api import NoMembers, refuse_body
 from fleet.described import refused
-from fleet.parameters import PAGING, Parameters, choice_in, flag_in, number_in
+from fleet.parameters import PAGING, WHOLE, Parameters, choice_in, flag_in, number_in
 from fleet.views import ApiView
 
 SEE_ALL = "campaigns.view_schedule"
-QUERY = OpenApiParameter("query", int, description="id of the saved query")
+QUERY = OpenApiParameter("query", WHOLE, description="id of the saved query")
 ENABLED = OpenApiParameter("enabled", bool, description="those that run, or those that do not")
 OF_RUNS = (
     OpenApiParameter("status", str, enum=Status.values, description="how far they are"),

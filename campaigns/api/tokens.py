@@ -16,7 +16,7 @@ from campaigns.api.secret_serializers import ShownTokenSerializer, TokenSerializ
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
 from fleet.api import refuse_body
-from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
+from fleet.parameters import NAME, PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.views import ApiView
 
 SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
@@ -24,7 +24,7 @@ EVERYBODYS = OpenApiParameter("everybodys", bool, description=f"tokens of everyb
 FILTERS = (
     OpenApiParameter("search", str, description="part of the name"),
     OpenApiParameter("access", str, enum=Access.values, description="what they are for"),
-    OpenApiParameter("owner", str, description="name of the person whose they are; with everybodys those of others"),
+    OpenApiParameter("owner", NAME, description="name of the person whose they are; with everybodys those of others"),
     OpenApiParameter("tools_may_launch", bool, description="whether language models may launch with them"),
 )
 

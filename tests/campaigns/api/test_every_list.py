@@ -334,3 +334,41 @@ def test_who_looks_at_his_own_hooks_alone_is_told_of_no_other_person(world: Worl
 
     assert mine.json()["results"] == []
     assert theirs.json()["error"].replace("bob", "nobody") == nobodys.json()["error"]
+
+
+# --- what the document says of parameters -----------------------------------------------------------------------
+
+
+def test_a_number_is_taken_within_the_bounds_of_the_document_and_nowhere_else(world: World) -> None:
+    wrong = []
+
+    for name, (method, _, operation) in OPERATIONS.items():
+        numbers = [one for one in operation.get("parameters", []) if one["in"] == "query" and is_whole(one)]
+        for one in numbers if method == "get" else []:
+            low, high = one["schema"]["minimum"], one["schema"]["maximum"]
+            for value, refused in ((low, False), (high, False), (low - 1, True), (high + 1, True)):
+                if one["name"] == "with" and not refused:
+                    continue  # the id of a campaign that is there
+                answered = world.client.get(f"{of_list(world, name)}{one['name']}={value}")
+                if (answered.status_code == 400) != refused:
+                    wrong.append((name, one["name"], value, answered.status_code))
+
+    assert wrong == []
+
+
+def is_whole(parameter: dict[str, Any]) -> bool:
+    return bool(parameter["schema"].get("type") == "integer")
+
+
+def test_a_method_that_is_not_taken_is_refused_as_that_whatever_is_asked(world: World) -> None:
+    wrong = []
+
+    for name, (method, path, _) in OPERATIONS.items():
+        if method != "get":
+            continue
+        address = f"{place(world, name, path)}?{'&'.join(f'{one}=' for one in parameters(name))}"
+        answered = world.client.generic("TRACE", address)
+        if answered.status_code != 405 or not answered.headers.get("Allow"):
+            wrong.append((name, answered.status_code, answered.json()))
+
+    assert wrong == []

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from campaigns import tasks
 from campaigns.tokens import ApiToken
@@ -69,6 +70,17 @@ def test_a_token_for_reading_launches_and_changes_nothing() -> None:
     assert all("for reading only" in answer.json()["error"] for answer in refused)
     assert ask(reader, "campaigns/").status_code == 200
     assert ask(reader, "campaigns/estimate/", "post", **order).status_code == 200
+
+
+def test_labels_that_are_null_narrow_nothing_as_where_they_are_left_out() -> None:
+    client = APIClient()
+    client.force_authenticate(make_user("boss", admin=True))
+
+    made = client.post("/api/v1/tokens/", {"name": "all", "labels": None}, format="json")
+    empty = client.post("/api/v1/tokens/", {"name": "none", "labels": []}, format="json")
+
+    assert (made.status_code, made.json()["labels"]) == (201, None)
+    assert (empty.status_code, empty.json()["error"]) == (400, "labels is empty: leave it out, or name one at least")
 
 
 @pytest.mark.parametrize("way", ["set_password", "admin", "command"])
