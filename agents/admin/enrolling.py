@@ -133,7 +133,12 @@ class ConfigDocumentAdmin(ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow the first one only."""
-        return not ConfigDocument.objects.exists() and bool(super().has_add_permission(request))
+        may = bool(super().has_add_permission(request)) and not config_document.objection_to(request.user)
+        return may and not ConfigDocument.objects.exists()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask that this person sees every host: all of them are served it."""
+        return bool(super().has_change_permission(request, obj)) and not config_document.objection_to(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let it be emptied, not deleted."""

@@ -13,6 +13,7 @@ from agents.board import operator_verbs
 from agents.models import ConfigDocument, TableSchema
 from agents.protocol import messages
 from agents.protocol.endpoints import PREFIXES, QUICK_INTERVAL, SLOW_INTERVAL
+from fleet import sight
 from fleet.audit import note
 from fleet.errors import BadInputError
 
@@ -111,6 +112,13 @@ def unknown_options(document: dict[str, Any]) -> Iterator[str]:
         elif lacking:
             kinds = ", ".join(sorted({f"{schema.platform} {schema.osquery_version}" for schema in lacking}))
             yield f"option {name!r} is unknown to these kinds of host, which ignore it: {kinds}"
+
+
+def objection_to(by: sight.Person) -> str:
+    """Say why this person, permitted or not, writes no config: it is served to hosts out of sight; "" = nothing."""
+    if not sight.is_limited(by):
+        return ""
+    return "the config is served to every host, and your scope is some hosts only: who sees all of them writes it"
 
 
 def keep(document: dict[str, Any], by: str) -> ConfigDocument:

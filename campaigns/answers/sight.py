@@ -68,11 +68,11 @@ def seen_within(campaign: Campaign, limits: Limits) -> Campaign:
     return seen
 
 
-def target_seen_by(campaign: Campaign, user: User) -> dict[str, Any]:
-    """Give the selection as this person sees it."""
-    limits = scopes.limits_of(user)
-    target: dict[str, Any] = campaign.target
-    return _target_within(target, limits) if limits else target
+def asked_within(campaign: Campaign, limits: Limits) -> Campaign:
+    """Give what was asked, of a campaign of which these limits leave something out, whether it has begun or not."""
+    seen = copy(campaign)
+    _leave_out_what_counts(seen, limits)
+    return seen
 
 
 def _count(seen: Campaign) -> None:
@@ -93,10 +93,7 @@ def _count(seen: Campaign) -> None:
 def _leave_out_the_rest(seen: Campaign) -> None:
     """Take away what tells how much there is outside: figures, names, sentences in which the machine counts hosts."""
     seen.expected, seen.stored_bytes = seen.count_targeted, 0
-    seen.warnings, seen.unsupported = [], []
-    if seen.rollout and "count" in (seen.rollout.get("canary") or {}):
-        seen.rollout = {name: value for name, value in seen.rollout.items() if name != "canary"}
-    seen.target = _target_within(seen.target, seen.limits)
+    _leave_out_what_counts(seen, seen.limits)
     if seen.columns:
         scope, values = scopes.condition(seen.limits, "result.host_id")
         with connection.cursor() as cursor:
@@ -109,6 +106,13 @@ def _leave_out_the_rest(seen: Campaign) -> None:
         seen.ended_reason = "a brake was pulled"
     if seen.paused_by == ROLLOUT:
         seen.paused_reason = "some hosts were asked first: widen, or stop"
+
+
+def _leave_out_what_counts(seen: Campaign, limits: Limits) -> None:
+    seen.warnings, seen.unsupported = [], []
+    if seen.rollout and "count" in (seen.rollout.get("canary") or {}):
+        seen.rollout = {name: value for name, value in seen.rollout.items() if name != "canary"}
+    seen.target = _target_within(seen.target, limits)
 
 
 def _count_released(seen: Campaign) -> int:

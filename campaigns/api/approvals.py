@@ -11,7 +11,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.answers import sight
 from campaigns.api.campaign_serializers import CountedSerializer
 from campaigns.api.orders import RolloutSerializer, SelectionSerializer
 from campaigns.api.serializers import Moment
@@ -80,7 +79,9 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     limits = LimitsSerializer(source="campaign", help_text="what the approval is bound to")
     hosts = serializers.SerializerMethodField(help_text="hosts, frozen and enrolled still, of those one may see")
     more_hosts = serializers.SerializerMethodField(help_text="it is over hosts too that one may not see")
-    why = serializers.SerializerMethodField(help_text="what of the rules caught it; [] while more_hosts")
+    why = serializers.ListField(
+        child=serializers.CharField(), help_text="what of the rules caught it; [] while more_hosts"
+    )
     asked_by = serializers.CharField(
         source="campaign.created_by.username", default=None, allow_null=True, help_text="who launched; null = gone"
     )
@@ -102,7 +103,7 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
 
     says: ClassVar = {
         "state": "how far the decision is",
-        "digest": "of what is asked and of whom; send it along with a yes",
+        "digest": 'of what is asked and of whom; send it along with a yes; "" while more_hosts',
         "reason": 'what the decider said; "" = nothing',
     }
     example: ClassVar = {
@@ -135,12 +136,13 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
 
     @extend_schema_field(SelectionSerializer)
     def get_target(self, approval: Approval) -> dict[str, Any]:
-        """Give it without hosts outside of this person's scope."""
-        return sight.target_seen_by(approval.campaign, self._viewer)
+        """Give it as it is seen."""
+        target: dict[str, Any] = approval.campaign.target
+        return target
 
-    def get_why(self, approval: Approval) -> list[str]:
-        """Say it to who sees all hosts."""
-        return requests.why(approval, self._viewer)
+    def to_representation(self, instance: Approval) -> dict[str, Any]:
+        """Give it as this person sees it."""
+        return super().to_representation(requests.as_seen(instance, self._viewer))
 
     def get_hosts(self, approval: Approval) -> int:
         """Count those that this person may see."""

@@ -9,7 +9,6 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from campaigns.answers import sight
 from campaigns.console.access import needs_one_of, user_of
 from campaigns.console.lookups import page_of, question_of
 from campaigns.console.wording import limits_in_words
@@ -48,8 +47,9 @@ def approval(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _context(request: HttpRequest, found: Approval, **more: Any) -> dict[str, Any]:
-    user, campaign = user_of(request), found.campaign
-    campaign.target = sight.target_seen_by(campaign, user)
+    user = user_of(request)
+    found = requests.as_seen(found, user)
+    campaign = found.campaign
     waits = found.state == Approval.State.WAITING and bool(campaign.waits_for)
     mine = campaign.created_by_id == user.pk
     return {
@@ -61,7 +61,7 @@ def _context(request: HttpRequest, found: Approval, **more: Any) -> dict[str, An
         "refusal": _refusal(found, request) if waits else "",
         "may_withdraw": campaign.status == "scheduled" and (mine or found.decided_by_id == user.pk),
         "is_mine": mine,
-        "why": requests.why(found, user),
+        "why": found.why,
         "hosts": requests.count_seen(campaign, user),
         "more_hosts": not requests.sees_all(campaign, user),
         "estimate": {**requests.estimate(campaign, user), "has_sql": True},

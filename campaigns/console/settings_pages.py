@@ -105,6 +105,7 @@ def _context(request: HttpRequest, **forms: Any) -> dict[str, Any]:
         )
         context |= {
             "config_form": form,
+            "config_objection": config_document.objection_to(user),
             "config_warnings": [*config_document.warnings_of(kept), *config_document.warnings_of_server()],
         }
     if user.has_perm(SWITCH):
@@ -177,6 +178,8 @@ def revoke_secret(request: HttpRequest, secret_id: int) -> HttpResponse:
 @require_POST
 def keep_config(request: HttpRequest) -> HttpResponse:
     """Serve another config from now on."""
+    if objection := config_document.objection_to(user_of(request)):
+        raise PermissionDenied(objection)
     form = ConfigForm(request.POST)
     if not form.is_valid():
         return render(request, "campaigns/settings.html", _context(request, config_form=form), status=422)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
+from campaigns.answers import sight
 from campaigns.launching.approvals import LIMITS
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign, Target
@@ -40,7 +41,10 @@ def last_approved(campaign: Campaign, viewer: User) -> Campaign | None:
 
 
 def diff(campaign: Campaign, viewer: User) -> Diff | None:
-    """Compare with the last approved run; None = there is none. Hosts out of sight count for nothing."""
+    """Compare a campaign, as it is seen, with the last approved run; None = there is none.
+
+    Hosts out of sight count for nothing.
+    """
     earlier = last_approved(campaign, viewer)
     if earlier is None:
         return None
@@ -53,7 +57,7 @@ def diff(campaign: Campaign, viewer: User) -> Diff | None:
         more_hosts=now.count() - same,
         less_hosts=then.count() - same,
         same_hosts=same,
-        limits=_of_limits(earlier, campaign),
+        limits=_of_limits(sight.seen_by(earlier, viewer), campaign),
     )
 
 

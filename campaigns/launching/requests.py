@@ -1,11 +1,13 @@
 """What people see of the launches that need a second person: which, over which hosts, and what they would mean."""
 
+from copy import copy
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
 
 from agents.models import Host, HostQuerySet
+from campaigns.answers import sight
 from campaigns.launching import estimates
 from campaigns.launching.approvals import may_decide
 from campaigns.launching.models import Approval, ApprovalQuerySet
@@ -77,9 +79,17 @@ def _meant(campaign: Campaign) -> HostQuerySet:
     return hosts
 
 
-def why(approval: Approval, viewer: User) -> list[str]:
-    """Give what caught it; nothing to who sees some of its hosts only, since it says how many there are."""
-    return approval.why if sees_all(approval.campaign, viewer) else []
+def as_seen(approval: Approval, viewer: User) -> Approval:
+    """Give it as this person sees it: who sees some of its hosts only is told nothing that counts the others.
+
+    That is also what caught it, and the digest, by which a guess of the hosts could be proved.
+    """
+    if sees_all(approval.campaign, viewer):
+        return approval
+    seen = copy(approval)
+    seen.campaign = sight.asked_within(approval.campaign, scopes.limits_of(viewer))
+    seen.why, seen.digest = [], ""
+    return seen
 
 
 def estimate(campaign: Campaign, viewer: User) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client
 
@@ -127,6 +127,24 @@ def test_who_may_only_look_changes_nothing(client: Client) -> None:
     ]
 
     assert [change().status_code for change in changes] == [403] * 4
+
+
+def test_who_sees_some_hosts_only_does_not_write_the_config_of_all(client: Client) -> None:
+    person = make_person("agents.view_configdocument", "agents.add_configdocument", "agents.change_configdocument")
+    User.objects.filter(pk=person.pk).update(is_staff=True)
+    person.groups.add(Scope.objects.create(group=Group.objects.create(name="team")).group)
+    config_document.keep({"schedule": {}}, by="ann")
+    client.force_login(person)
+
+    told = client.post("/settings/config/", {"document": "{}"})
+    in_admin = client.post("/admin/agents/configdocument/1/change/", {"document": "{}"})
+    page = text_of(client.get("/settings/"))
+
+    assert (told.status_code, in_admin.status_code) == (403, 403)
+    assert "your scope is some hosts only" in text_of(told)
+    assert "your scope is some hosts only" in page
+    assert "Keep it" not in page
+    assert config_document.current() == {"schedule": {}}
 
 
 def test_who_sees_some_hosts_only_does_not_throw_the_kill_switch(client: Client) -> None:

@@ -248,6 +248,34 @@ def test_only_a_second_person_with_the_permission_and_sight_of_all_hosts_decides
     assert listed == {"operator": [], "limited": [], "bob": [campaign.pk]}
 
 
+def test_who_sees_a_part_of_a_request_is_told_nothing_that_counts_the_others(
+    api: Api, operator: User, bob: User, rule: ApprovalRule, client: Client
+) -> None:
+    hosts = make_hosts(4)
+    limited = approver("limited")
+    limited.groups.add(Group.objects.create(name="team"))
+    Scope.objects.create(group=limited.groups.get()).labels.add(make_label("some", hosts[0]))
+    earlier, campaign = (waiting(operator, rollout={"canary": {"count": n}, "then": "ask"}) for n in (2, 3))
+    approvals.approve(earlier.pk, bob)
+    write_all(earlier)
+    Campaign.objects.filter(pk=campaign.pk).update(warnings=["4 hosts are slow"])
+    client.force_login(limited)
+
+    listed = api(limited).get("/api/v1/approvals/?state=waiting").json()["results"]
+    told = api(limited).get(f"/api/v1/approvals/{campaign.pk}/").json()
+    whole = api(bob).get(f"/api/v1/approvals/{campaign.pk}/").json()
+    page = client.get(f"/approvals/{campaign.pk}/").content.decode()
+
+    for one in (*listed, told):
+        assert (one["hosts"], one["more_hosts"], one["digest"], one["why"]) == (1, True, "", [])
+        assert one["limits"]["rollout"] == {"then": "ask"}
+    assert (len(listed), told["diff"]["limits"], told["diff"]["same_hosts"]) == (1, {}, 1)
+    assert whole["digest"]
+    assert whole["diff"]["limits"]["rollout"]["now"]["canary"] == {"count": 3}
+    assert "there are more" in page
+    assert not {"4 hosts", "3 hosts", "2 hosts"} & {page[at : at + 7] for at in range(len(page))}
+
+
 VERBS: list[tuple[str, Any]] = [("approve", None), ("reject", {"reason": "no"})]
 
 
