@@ -97,6 +97,15 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["--rerun", "1", "--name", "", "--reason", "x", "--force"], "--name, --reason, --force: not with --rerun"),
         (["SELECT 1", "--all", "--states", "missed"], "--states is of --rerun ID"),
         (["SELECT 1", "--all", "--then", "ask"], "--then is of --canary"),
+        *(
+            (["SELECT 1", "--platforms", "linux", f"--{option}", " , "], f"--{option} ' , ' names nothing: names with")
+            for option in ("labels", "hosts", "exclude", "group-by")
+        ),
+        *(
+            (["SELECT 1", "--platforms", "linux", f"--{option}", " "], f"--{option} ' ' names nothing: one name is")
+            for option in ("label", "host", "platform")
+        ),
+        (["--rerun", "1", "--states", ""], "--states '' names nothing"),
         (["SELECT 1", "--all", "--silent", "/nowhere/x"], "--silent '/nowhere/x' cannot be written: No such file"),
         (["SELECT 1", "--all", "--silent", ""], "--silent '' cannot be written"),
         (["SELECT 1", "--all", "--silent", "/"], "--silent '/' cannot be written"),

@@ -119,6 +119,13 @@ def test_nobody_is_meant_by_accident(order: Any) -> None:
         verbs.body_of("SELECT 1", order)
 
 
+@pytest.mark.parametrize("name", ["labels", "platforms", "hosts", "exclude_labels"])
+def test_an_empty_list_is_sent_as_one_since_left_out_it_would_mean_everybody(name: str) -> None:
+    order: Any = {"labels": ["web"], "platforms": ["linux"], name: []}
+
+    assert verbs.body_of("SELECT 1", order)["target"][name] == []
+
+
 def test_a_list_is_followed_by_the_places_that_its_pages_name() -> None:
     pages = [
         {"results": [{"name": "a"}], "next": "https://elsewhere/x/?limit=1&cursor=abc&search=odd"},

@@ -54,11 +54,11 @@ def _target_of(order: Order) -> Json:
         values: Any = order.get(name)
         if isinstance(values, str):
             raise BadInputError(f"{name} {values!r} is one text, a list of names is meant")
-        if values:
-            target[name] = [*values]
+        if values is not None:
+            target[name] = [*values]  # an empty one selects nobody; left out, it would narrow nothing
     if order.get("all_hosts"):
         target["all"] = True
-    if not {*target} & {"all", *NAMING}:
+    if not any(target.get(name) for name in ("all", *NAMING)):
         raise BadInputError("say who is meant: all hosts, labels, platforms or hosts")
     if order.get("online"):
         target["online"] = True

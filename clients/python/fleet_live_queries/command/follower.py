@@ -10,6 +10,7 @@ from fleet_live_queries.command.interrupts import ask
 from fleet_live_queries.command.printing import Printer
 from fleet_live_queries.command.silent_file import SilentFile
 from fleet_live_queries.command.statuses import ANSWERED, FAILED, NOBODY, SILENT, LeftError
+from fleet_live_queries.command.targets import names
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.writers import WRITERS
 from fleet_live_queries.errors import FleetError
@@ -28,7 +29,7 @@ class Follower:
         self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace, silent: SilentFile | None
     ) -> None:
         self._campaign, self._terminal, self._options, self._silent = campaign, terminal, options, silent
-        by = [name.strip() for name in (options.group_by or "").split(",") if name.strip()]
+        by = names(options.group_by, "--group-by")
         writer = GroupWriter(by, options.format, terminal) if by else WRITERS[options.format]()
         self._printer = Printer(campaign, terminal, writer)
         self._counts: dict[str, int] = campaign.facts["counts"]

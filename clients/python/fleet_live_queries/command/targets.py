@@ -27,15 +27,23 @@ def target(options: argparse.Namespace) -> dict[str, Any]:
     """Give who is meant, as the client takes it."""
     found: dict[str, Any] = {"all_hosts": options.all, "online": options.online}
     for name in NAMES:
-        many: str = getattr(options, f"{name}s") or ""
-        listed = _lines(many[1:]) if name == "host" and many.startswith("@") else names(many)
-        found[f"{name}s"] = [*listed, *(getattr(options, name) or ())]
+        many: str | None = getattr(options, f"{name}s")
+        listed = _lines(many[1:]) if many and name == "host" and many.startswith("@") else names(many, f"--{name}s")
+        found[f"{name}s"] = [*listed, *_each(getattr(options, name), f"--{name}")] or None
     if not (options.all or any(found[f"{name}s"] for name in NAMES)):
         raise BadInputError("say who is meant: --all, --labels, --platforms or --hosts")
-    found["exclude_labels"] = [name for many in options.exclude for name in names(many)]
+    found["exclude_labels"] = [name for many in options.exclude for name in names(many, "--exclude")]
     if options.sample is not None:
         found["sample"] = part(options.sample, "--sample")
     return found
+
+
+def _each(given: list[str] | None, option: str) -> list[str]:
+    """Give names that were said one by one. Raise BadInputError for one that is none."""
+    for name in given or ():
+        if not name.strip():
+            raise BadInputError(f"{option} {name!r} names nothing: one name is meant")
+    return given or []
 
 
 def part(text: str, option: str) -> dict[str, float | int]:
@@ -50,9 +58,17 @@ def part(text: str, option: str) -> dict[str, float | int]:
     return {"percent": value} if percent else {"count": value}
 
 
-def names(many: str) -> list[str]:
-    """Give the names of a text with commas between."""
-    return [value.strip() for value in many.split(",") if value.strip()]
+def names(many: str | None, option: str) -> list[str]:
+    """Give the names of a text with commas between; None = not said. Raise BadInputError where it names nothing.
+
+    Otherwise a variable of a shell that is empty would mean everybody.
+    """
+    if many is None:
+        return []
+    found = [value.strip() for value in many.split(",") if value.strip()]
+    if not found:
+        raise BadInputError(f"{option} {many!r} names nothing: names with commas between are meant")
+    return found
 
 
 def _lines(file: str) -> list[str | int]:

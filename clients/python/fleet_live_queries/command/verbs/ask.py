@@ -64,6 +64,8 @@ def _check(options: argparse.Namespace) -> None:
     if len(given) != 1:
         raise BadInputError('give one question: live "SELECT …", --query NAME or --rerun ID')
     _check_what_belongs_together(options)
+    for option in ("group_by", "states"):
+        targets.names(getattr(options, option), f"--{option.replace('_', '-')}")
     if options.until not in ("all", "online"):
         read = targets.part(options.until, "--until")
         if "percent" not in read:
@@ -108,4 +110,4 @@ def _launched(context: Context) -> Campaign:
 
 
 def _states(options: argparse.Namespace) -> Sequence[str]:
-    return steps.SILENT_STATES if options.states is None else targets.names(options.states)
+    return steps.SILENT_STATES if options.states is None else targets.names(options.states, "--states")
