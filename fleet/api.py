@@ -19,6 +19,7 @@ from fleet import kinds
 from fleet.errors import BadInputError
 
 READING_ONLY = "this token is for reading only: it launches and changes nothing"
+UNKNOWN = "Invalid token: it is unknown, has expired or was revoked"
 NAMES_IT = {"kind", "unknown", "invalid_choice", "does_not_exist"}  # codes of sentences that name what was sent
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
@@ -29,8 +30,11 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
     def authenticate_credentials(self, token: bytes) -> Any:
         """Give the user and the token. Raise AuthenticationFailed, also for bytes that no token has."""
         if not token.isalnum():
-            raise AuthenticationFailed("Invalid token.")
-        return super().authenticate_credentials(token)
+            raise AuthenticationFailed(UNKNOWN)
+        try:
+            return super().authenticate_credentials(token)
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(UNKNOWN if error.detail == "Invalid token." else error.detail) from error
 
     def authenticate(self, request: Request) -> Any:
         """Give the user and the token, whose use is noted; None = no token is shown."""

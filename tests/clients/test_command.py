@@ -4,6 +4,8 @@ import argparse
 import inspect
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +17,7 @@ from typing import ClassVar
 import fleet_live_queries.command.text
 import fleet_live_queries.spreadsheets
 import pytest
-from fleet_live_queries.command import profiles, verbs
+from fleet_live_queries.command import profiles, targets, verbs
 from fleet_live_queries.command.arguments import parser_of
 from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.main import main
@@ -87,9 +89,20 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["SELECT 1", "FROM x"], "put the SQL in quotes"),
         ([], "give one question"),
         (["SELECT 1", "--rerun", "1"], "give one question"),
-        (["SELECT 1", "--all", "--until", "soon"], "--until 'soon' is neither"),
+        *(
+            (["SELECT 1", "--all", f"--until={until}"], f"--until {until!r} is none of all, online, or a part as 90%")
+            for until in ("soon", "50", "0%", "101%", "-5%", "nan%", "ALL", "")
+        ),
+        (["SELECT 1", "--all", "--sample=0"], "--sample '0' is neither a number of hosts, as 25, nor a part"),
+        (["SELECT 1", "--all", "--canary=101%"], "--canary '101%' is neither a number of hosts, as 25, nor a part"),
         (["SELECT 1", "--hosts", "@/nowhere"], "--hosts @/nowhere: the file cannot be read"),
         (["show", "x"], "'x' is not the number of a campaign"),
+        *(
+            ([word, "--limit", many], f"{many!r} is not a number from 1 on")
+            for word in ("ls", "hosts")
+            for many in "0x"
+        ),
+        (["hosts", "--limit=-1"], "'-1' is not a number from 1 on"),
         (["--rerun", "1", "--hosts", "a"], "--hosts: not with --rerun"),
         (["--rerun", "1", "--all", "--exclude", "a"], "--all, --exclude: not with --rerun"),
         (["--rerun", "1", "--canary", "5", "--then", "ask"], "--canary, --then: not with --rerun"),
@@ -127,6 +140,21 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
 
     assert sentence in capsys.readouterr().err
     assert status == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_failure_and_nothing_is_asked_that_could_be_written_nowhere(closed: str) -> None:
+    program = f"{sys.executable} -m fleet_live_queries schema"
+    place = Path(fleet_live_queries.spreadsheets.__file__).parents[1]
+    environment = {**os.environ, "FLEET_URL": "https://127.0.0.1:1", "FLEET_TOKEN": "x", "PYTHONPATH": str(place)}
+
+    left = subprocess.run(["sh", "-c", f"{program} {closed}"], env=environment, capture_output=True, text=True)
+
+    said = {
+        "<&-": "no answer from https://127.0.0.1:1: [Errno 111] Connection refused\n",
+        ">&-": "stdout is closed: what is asked for could be written nowhere\n",
+    }
+    assert (left.returncode, left.stdout, left.stderr) == (1, "", said.get(closed, ""))
 
 
 EMPTY = b'{"count": 0, "next": null, "results": []}'
@@ -278,3 +306,22 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
     assert header == "host,change,only,row.host,row.change,row.only,a"
     assert rows == ["srv-1,changed,there,x,y,z,1", "srv-1,changed,here,x,y,z,2"]
     assert capsys.readouterr().out == "row.hosts,row.rows,a,hosts,rows\n'=1,y,z,1,1\n"
+
+
+def test_counts_by_a_column_that_no_row_has_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = GroupWriter(["a", "nope"], "csv", Terminal())
+    counts.row({"seq": 1}, {"a": "1"}, ["a", "b"])
+
+    counts.end(["a", "b"])
+
+    told = capsys.readouterr()
+    assert told.out == "a,nope,hosts,rows\n1,,1,1\n"
+    assert told.err == "no row has the column 'nope', there are a, b\n"
+
+
+def test_a_file_of_hosts_may_come_from_anywhere(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.txt"
+    file.write_bytes("\ufeff# of Windows\r\nsrv-1\r\n\r\n  zürich-2  # here\r\nid:12\r\nid:x".encode())
+    options = parser_of("", "live").parse_args(["SELECT 1", "--hosts", f"@{file}"])
+
+    assert targets.target(options)["hosts"] == ["srv-1", "zürich-2", 12, "id:x"]

@@ -30,7 +30,10 @@ class GroupWriter:
             self._terminal.draw(self._table)
 
     def end(self, columns: list[str]) -> None:
-        """Write every group, most hosts first."""
+        """Write every group, most hosts first, and say of which columns no answer knows."""
+        for name in self._by:
+            if columns and name not in columns:
+                self._terminal.say(f"no row has the column {name!r}, there are {', '.join(columns)}", "yellow")
         write(self._form, self._names(), _cells(sorted(self._groups.items(), key=_most_hosts)))
 
     def _table(self) -> Table:

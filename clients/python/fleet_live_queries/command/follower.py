@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fleet_live_queries.client import Campaign
@@ -104,7 +105,12 @@ class Follower:
             return None
         if until == "online":
             return self._no_online_is_open
-        return lambda: self._final() * 100 >= float(until.removesuffix("%")) * self._counts["targeted"] > 0
+        return partial(self._are_so_many, float(until.removesuffix("%")))
+
+    def _are_so_many(self, percent: float) -> bool:
+        """Say whether such a part has ended; of all that are expected, while targets are still being written."""
+        hosts: int = max(self._counts["targeted"], self._campaign.facts["expected"])
+        return self._final() * 100 >= percent * hosts > 0
 
     def _final(self) -> int:
         return sum(self._counts[name] for name in self._counts if name not in (*BESIDE, *OPEN_STATES))
@@ -114,7 +120,7 @@ class Follower:
 
     def _no_online_is_open(self) -> bool:
         """Say whether no host that is online has still to answer; never before anybody has answered."""
-        if not self._final():
+        if not self._final() or self._campaign.refresh()["status"] == "targeting":
             return False
         path = f"campaigns/{self._campaign.id}/targets/"
         listed = (self._campaign.client.list(path, state=state) for state in OPEN_STATES)

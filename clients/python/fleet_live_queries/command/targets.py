@@ -6,6 +6,7 @@ from typing import Any
 from fleet_live_queries.errors import BadInputError
 
 NAMES = ("label", "platform", "host")
+NUMBER_OR_PART = "a number of hosts, as 25, nor a part of them, as 10%"
 OPTIONS = ("all", *(f"{name}s" for name in NAMES), *NAMES, "exclude", "sample", "online")
 
 
@@ -48,14 +49,26 @@ def _each(given: list[str] | None, option: str) -> list[str]:
 
 def part(text: str, option: str) -> dict[str, float | int]:
     """Read `25` or `10%`. Raise BadInputError."""
-    number, percent = text.removesuffix("%"), text.endswith("%")
+    if text.endswith("%"):
+        return {"percent": percent(text, f"{option} {text!r} is neither {NUMBER_OR_PART}")}
     try:
-        value = float(number) if percent else int(number)
+        count = int(text)
     except ValueError:
-        value = 0
-    if not 0 < value < (100.0001 if percent else 2**31):
-        raise BadInputError(f"{option} {text!r} is neither a number of hosts, as 25, nor a part of them, as 10%")
-    return {"percent": value} if percent else {"count": value}
+        count = 0
+    if not 0 < count < 2**31:
+        raise BadInputError(f"{option} {text!r} is neither {NUMBER_OR_PART}")
+    return {"count": count}
+
+
+def percent(text: str, otherwise: str) -> float:
+    """Read `10%`: more than nothing, all at most. Raise BadInputError with that sentence."""
+    try:
+        value = float(text.removesuffix("%")) if text.endswith("%") else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise BadInputError(otherwise)
+    return value
 
 
 def names(many: str | None, option: str) -> list[str]:
@@ -73,7 +86,7 @@ def names(many: str | None, option: str) -> list[str]:
 
 def _lines(file: str) -> list[str | int]:
     try:
-        with open(file, encoding="utf-8") as lines:
+        with open(file, encoding="utf-8-sig") as lines:
             words = [line.split("#")[0].strip() for line in lines]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

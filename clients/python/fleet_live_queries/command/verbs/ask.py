@@ -67,9 +67,7 @@ def _check(options: argparse.Namespace) -> None:
     for option in ("group_by", "states"):
         targets.names(getattr(options, option), f"--{option.replace('_', '-')}")
     if options.until not in ("all", "online"):
-        read = targets.part(options.until, "--until")
-        if "percent" not in read:
-            raise BadInputError(f"--until {options.until!r} is none of all, online, or a part as 90%")
+        targets.percent(options.until, f"--until {options.until!r} is none of all, online, or a part as 90%")
 
 
 def _check_what_belongs_together(options: argparse.Namespace) -> None:

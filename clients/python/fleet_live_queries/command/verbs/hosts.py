@@ -3,6 +3,7 @@
 import argparse
 
 from fleet_live_queries.command.context import Context
+from fleet_live_queries.command.numbers import how_many
 
 NAME, HELP = "hosts", "List hosts."
 
@@ -13,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="only those that bear this label")
     parser.add_argument("--platform", help="only those of this platform")
     parser.add_argument("--online", action="store_const", const="true", help="only those that are online")
-    parser.add_argument("--limit", type=int, help="how many at most (default: all)")
+    parser.add_argument("--limit", type=how_many, help="how many at most (default: all)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from fleet_live_queries.command.context import Context
+from fleet_live_queries.command.numbers import how_many
 
 NAME, HELP = "ls", "List campaigns, the newest first."
 
@@ -11,7 +12,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Take which of them."""
     parser.add_argument("--search", help="part of the name or the SQL")
     parser.add_argument("--status", help="only those of this status")
-    parser.add_argument("--limit", type=int, default=20, help="how many at most (default 20)")
+    parser.add_argument("--limit", type=how_many, default=20, help="how many at most (default 20)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
 
 
