@@ -57,6 +57,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponseBase:
         """Say that the account is switched off."""
+        audit.note("sign_in.failed", request=request, who=user.get_username(), reason="the account is switched off")
         return forbidden(request, PermissionDenied("your account is switched off: an administrator can switch it on"))
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:

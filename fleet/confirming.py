@@ -42,8 +42,9 @@ def _confirmed_at(request: HttpRequest) -> float:
 def require(request: HttpRequest) -> None:
     """Raise NotConfirmedError when it was too long ago."""
     if not is_recent(request):
+        minutes = settings.CONFIRM_MINUTES
         raise NotConfirmedError(
-            f"this needs your password or second factor again, given within {settings.CONFIRM_MINUTES} minutes:"
+            f"this needs your password or second factor again, given within {minutes} minute{'s'[: minutes != 1]}:"
             " show at /confirm/ that it is you, then do it again"
         )
 

@@ -131,14 +131,20 @@ class OpenIdAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allau
             return account_named(name, claims)
         except ValidationError as refusal:
             logger.warning("openid sign-in refused name=%r reason=%s", str(name)[:150], refusal.message)
+            _note_failure(request, str(refusal.message), str(name or ""))
             raise ImmediateHttpResponse(_refused(request, str(refusal.message))) from refusal
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, *args: Any, **more: Any) -> None:
         """Say that it did not work; the log says why."""
         logger.warning("openid sign-in failed error=%s reason=%s", more.get("error"), more.get("exception"))
+        _note_failure(request, str(more.get("exception") or more.get("error") or ""))
         raise ImmediateHttpResponse(
             _refused(request, "Logging in with the OpenID provider did not work, or was cancelled: begin again.")
         )
+
+
+def _note_failure(request: HttpRequest, reason: str, name: str = "") -> None:
+    audit.note("sign_in.failed", request=request, who=name, way="openid", reason=reason[:500])
 
 
 def account_named(name: Any, claims: dict[str, Any]) -> User:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from fleet.audit.models import AuditEvent
 from fleet.confirming import CONFIRMED_AT
 from tests.factories import make_user
 from tests.fleet.openid_provider import CLIENT, SECRET, Provider
@@ -110,6 +111,9 @@ def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings
 
     assert answer.status_code == 403
     assert not is_in(client)
+    line = AuditEvent.objects.get(action="sign_in.failed")
+    named = {"inactive": "kim", "name": "white space", "taken": "kim"}.get(wrong, "")
+    assert (line.who, line.address, bool(line.details["reason"])) == (named, "127.0.0.1", True)
 
 
 def test_an_account_of_that_name_is_the_same_person_where_the_setting_says_so(
