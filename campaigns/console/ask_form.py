@@ -9,6 +9,7 @@ from django import forms
 
 from campaigns.console.rollout_form import RolloutForm
 from campaigns.console.target_form import FullTargetForm
+from campaigns.console.zones import DEFAULT_ZONE, ZoneField, moment_of
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch_once
 from campaigns.models import Campaign, Query
 from fleet.errors import FleetError
@@ -58,9 +59,11 @@ class AskForm(FullTargetForm, RolloutForm):
     reason = forms.CharField(required=False, max_length=2_000, label="Reason or ticket")
     start_at = forms.DateTimeField(
         required=False,
-        label="Start later, at (UTC)",
+        label="Start later, at",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        error_messages={"invalid": "Give day and time as 2026-12-24 18:00."},
     )
+    start_zone = ZoneField(required=False, label="By the clock of")
     answer_within = forms.IntegerField(
         required=False,
         label="Seconds one host may take to answer",
@@ -104,7 +107,17 @@ class AskForm(FullTargetForm, RolloutForm):
         given = super().clean() or self.cleaned_data
         if given.get("timeout") == CUSTOM and given.get("seconds") is None and "seconds" not in self.errors:
             self.add_error("seconds", f"Give the seconds to wait, {SHORTEST_TIMEOUT} to {LONGEST_TIMEOUT}.")
+        if given.get("start_at") is not None and "start_zone" not in self.errors:
+            self._place_start(given)
         return given
+
+    def _place_start(self, given: dict[str, Any]) -> None:
+        """Read the time of the start by the clock of its zone."""
+        typed, zone = given["start_at"].replace(tzinfo=None), given["start_zone"] or DEFAULT_ZONE
+        try:
+            given["start_at"] = moment_of(typed, zone)
+        except ValueError as error:
+            self.add_error("start_at", str(error))
 
     def order(self) -> Order:
         """Give what was asked for."""

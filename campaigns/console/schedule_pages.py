@@ -1,20 +1,15 @@
 """The pages of recurring questions: when a saved query runs by itself, over whom, and what changed from run to run."""
 
-from typing import Any
-from zoneinfo import available_timezones
-
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from agents.models import Label
 from campaigns.answers.audit import note_read
-from campaigns.console.access import needs_one_of, needs_to_launch, user_of
-from campaigns.console.choices import NamedMany
+from campaigns.console.access import needs_one_of, needs_to_launch, number_of, user_of
 from campaigns.console.lookups import page_of, question_of
+from campaigns.console.schedule_form import ScheduleForm
 from campaigns.models import Query
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, SEE_QUERIES, may_launch_something
 from campaigns.recurring import keeping, running, showing
@@ -22,84 +17,6 @@ from campaigns.recurring.models import Schedule
 from fleet.errors import FleetError
 
 SEE_ALL = "campaigns.view_schedule"
-UNITS = ((1, "minutes"), (60, "hours"), (1_440, "days"))
-BY_MINUTES, BY_CRONTAB = "every", "crontab"
-ALL, LABELLED, AS_IT_IS = "all", "labels", "kept"
-
-
-class ScheduleForm(forms.Form):
-    """When a query runs, over whom, and how much of it is kept."""
-
-    how = forms.ChoiceField(choices=[(BY_MINUTES, "every so often"), (BY_CRONTAB, "by the clock")], label="It runs")
-    many = forms.IntegerField(required=False, min_value=1, max_value=527_040, label="Every", initial=1)
-    unit = forms.TypedChoiceField(choices=UNITS, coerce=int, label="Counted in", initial=60)
-    crontab = forms.CharField(
-        required=False,
-        max_length=200,
-        label="By the clock",
-        help_text="Minute, hour, day of the month, month, day of the week: 0 8 * * 1-5 is 08:00 on working days.",
-    )
-    zone = forms.CharField(max_length=64, initial="UTC", label="Time zone", help_text="As Europe/Berlin, or UTC.")
-    whom = forms.ChoiceField(choices=[(ALL, "every host"), (LABELLED, "hosts of the labels below")], label="It asks")
-    labels = NamedMany(
-        Label.objects.order_by("name"), required=False, widget=forms.CheckboxSelectMultiple, label="Labels"
-    )
-    timeout = forms.IntegerField(initial=600, label="Seconds each run may take")
-    runs_kept = forms.IntegerField(initial=30, label="Runs that are kept")
-
-    def __init__(self, data: Any = None, *, shown: Schedule | None = None) -> None:
-        initial = _initial(shown) if shown is not None else {}
-        super().__init__(data, initial=initial)
-        if initial.get("whom") == AS_IT_IS:
-            self.fields["whom"].choices = [(AS_IT_IS, "the same as now"), *self.fields["whom"].choices]  # type: ignore[attr-defined]
-        self._shown = shown
-
-    def clean_zone(self) -> str:
-        """Refuse what is no zone."""
-        zone: str = self.cleaned_data["zone"]
-        if zone not in available_timezones():
-            raise forms.ValidationError(f"{zone!r} is no time zone: give one as Europe/Berlin, or UTC")
-        return zone
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse times that are not given."""
-        how, given = self.cleaned_data.get("how"), self.cleaned_data
-        if how == BY_MINUTES and not given.get("many") and "many" not in self.errors:
-            self.add_error("many", "Say how often.")
-        if how == BY_CRONTAB and not given.get("crontab") and "crontab" not in self.errors:
-            self.add_error("crontab", "Say when.")
-        if given.get("whom") == LABELLED and not given.get("labels"):
-            self.add_error("labels", "Choose one or more.")
-        return given
-
-    def values(self) -> dict[str, Any]:
-        """Give what a schedule keeps of it."""
-        given = self.cleaned_data
-        by_minutes = given["how"] == BY_MINUTES
-        values = {
-            "every": given["many"] * given["unit"] if by_minutes else None,
-            "crontab": "" if by_minutes else given["crontab"],
-            **{name: given[name] for name in ("zone", "timeout", "runs_kept")},
-        }
-        if given["whom"] == AS_IT_IS:
-            return values
-        target = {"all": True} if given["whom"] == ALL else {"labels": [label.name for label in given["labels"]]}
-        return {**values, "target": target}
-
-
-def _initial(shown: Schedule) -> dict[str, Any]:
-    every = shown.every or 60
-    unit = max(minutes for minutes, _ in UNITS if every % minutes == 0)
-    target, labels = shown.target, shown.target.get("labels")
-    whom = ALL if target == {"all": True} else LABELLED if list(target) == ["labels"] else AS_IT_IS
-    return {
-        "how": BY_CRONTAB if shown.crontab else BY_MINUTES,
-        "many": every // unit,
-        "unit": unit,
-        "whom": whom,
-        "labels": Label.objects.filter(name__in=labels) if whom == LABELLED else (),
-        **{name: getattr(shown, name) for name in ("crontab", "zone", "timeout", "runs_kept")},
-    }
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
@@ -139,6 +56,16 @@ def _add_error(form: ScheduleForm, error: FleetError) -> None:
     places = {"every": "many", "target": "whom"}
     place = places.get(error.field, error.field)
     form.add_error(place if place in form.fields else None, error.sentence)
+
+
+@needs_to_launch()
+@require_POST
+def times_of_schedule(request: HttpRequest) -> HttpResponse:
+    """Say back, while it is filled in, when a schedule would run; `schedule` is the one that is being changed."""
+    number = request.POST.get("schedule", "")
+    shown = _found(request, number_of(number)) if number else None
+    form = ScheduleForm(request.POST, shown=shown)
+    return render(request, "campaigns/_schedule_times.html", {"form": form})
 
 
 @needs_one_of(SEE_ALL, LAUNCH, LAUNCH_FLAGGED)

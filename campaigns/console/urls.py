@@ -99,6 +99,7 @@ urlpatterns = [
     path("queries/<int:query_id>/delete/", query_pages.delete_query, name="delete-query"),
     path("queries/<int:query_id>/schedules/new/", schedule_pages.new_schedule, name="new-schedule"),
     path("schedules/", schedule_pages.schedules, name="schedules"),
+    path("schedules/times/", schedule_pages.times_of_schedule, name="schedule-times"),
     path("schedules/<int:schedule_id>/", schedule_pages.schedule, name="schedule"),
     path("schedules/<int:schedule_id>/control/", schedule_pages.control, name="control-schedule"),
     path("people/", people_pages.people, name="people"),

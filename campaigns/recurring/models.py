@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import models
@@ -71,6 +72,13 @@ class Schedule(models.Model):
         if self.every is not None:
             return times.next_by_minutes(self.every, self.created_at, moment)
         return times.next_by_crontab(self.crontab, self.zone, moment)
+
+    def coming(self, moment: datetime, many: int) -> list[datetime]:
+        """Give when it runs the next times, each by the clock of its zone."""
+        found: list[datetime] = []
+        while len(found) < many:
+            found.append(self.next_after(found[-1] if found else moment))
+        return [each.astimezone(ZoneInfo(self.zone)) for each in found]
 
 
 class ScheduledRun(models.Model):

@@ -1,6 +1,7 @@
 """When a schedule runs: every so many minutes, or by a crontab in a time zone."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -40,6 +41,25 @@ def next_by_minutes(every: int, since: datetime, after: datetime) -> datetime:
     """Give the next multiple of so many minutes since the beginning: what was missed is not made up for."""
     period = timedelta(minutes=every)
     return since + ((after - since) // period + 1) * period
+
+
+def by_the_clock(at: time, days: Iterable[int] = ()) -> str:
+    """Write as a crontab what comes at a time on days of the week, Monday being 1 and Sunday 7; none are every day."""
+    return f"{at.minute} {at.hour} * * {','.join(map(str, sorted(days))) or '*'}"
+
+
+def read_clock(crontab: str) -> tuple[time, list[int]] | None:
+    """Give the time and the days of such a crontab; None when it says more than that."""
+    parts = crontab.split()
+    if len(parts) != 5 or parts[2:4] != ["*", "*"]:
+        return None
+    read = CronSim(crontab, datetime.now(UTC))
+    if len(read.minutes) != 1 or len(read.hours) != 1:
+        return None
+    days = sorted({day or 7 for day in read.weekdays if isinstance(day, int)})
+    if any(not isinstance(day, int) for day in read.weekdays):  # as the first Monday of a month
+        return None
+    return time(min(read.hours), min(read.minutes)), [] if len(days) == 7 else days
 
 
 def in_words(every: int | None, crontab: str, zone: str) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Query
 from campaigns.running.sweeps import sweep
 from campaigns.running.targeting import write_range
 from tests.browser.conftest import write_sql
@@ -20,16 +21,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def ask_later(page: Page) -> str:
-    """Ask in two hours, as a person does; give the moment as it was typed."""
-    start = (timezone.now() + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M")
+    """Ask in two hours, as a person in Tokyo does; give the moment in UTC."""
+    start = (timezone.now() + timedelta(hours=2)).replace(second=0, microsecond=0)
+    typed = start.astimezone(ZoneInfo("Asia/Tokyo"))
     page.goto("/ask/")
     write_sql(page, "SELECT pid FROM processes")
     page.check("[name=kind][value=all]")
     page.get_by_text("Start later, and who may join").click()
-    page.get_by_label("Start later, at (UTC)").fill(start)
+    page.get_by_label("Start later, at").fill(f"{typed:%Y-%m-%dT%H:%M}")
+    expect(page.get_by_label("by the clock of")).to_have_value("Asia/Tokyo")
+    expect(page.locator("#start-said")).to_contain_text(f"{typed:%H:%M} GMT+9, in 2 hours.")
     page.get_by_role("button", name="Run").click()
     page.wait_for_url("**/campaigns/*/")
-    return start
+    return f"{start:%Y-%m-%dT%H:%M}"
 
 
 def let_it_begin(campaign: Campaign) -> None:
@@ -44,7 +48,7 @@ def test_a_start_that_is_put_off_is_told_begins_by_itself_and_can_be_stopped_bef
     page_of: Callable[..., Page], operator: User, elsewhere: Callable[..., Any]
 ) -> None:
     elsewhere(make_hosts, 3)
-    page, status = page_of(operator, at="/"), "[data-live=status]"
+    page, status = page_of(operator, at="/", timezone_id="Asia/Tokyo"), "[data-live=status]"
 
     start = ask_later(page)
     campaign = elsewhere(Campaign.objects.get)
@@ -67,3 +71,26 @@ def test_a_start_that_is_put_off_is_told_begins_by_itself_and_can_be_stopped_bef
     assert (second.status, second.started_at, second.count_targeted) == ("stopped", None, 0)
     page.goto("/campaigns/?status=stopped")
     expect(page.locator("main")).to_contain_text("processes")
+
+
+def test_a_schedule_is_filled_in_in_words_and_said_back_by_the_clock_of_who_fills_it_in(
+    page_of: Callable[..., Page], admin_user: User, elsewhere: Callable[..., Any]
+) -> None:
+    query = elsewhere(Query.objects.create, name="up", sql="SELECT days FROM uptime", created_by=admin_user)
+    page, said = page_of(admin_user, at="/", timezone_id="Asia/Tokyo"), ".schedule-times"
+    page.goto(f"/queries/{query.pk}/schedules/new/")
+
+    expect(page.locator(said)).to_contain_text("It runs at 09:00 every day in Asia/Tokyo.")
+    page.get_by_label("Time of those days").fill("18:30")
+    expect(page.locator(said)).to_contain_text(
+        "at 18:30 on Monday, Tuesday, Wednesday, Thursday, and Friday in Asia/Tokyo."
+    )
+    expect(page.locator(f"{said} li")).to_have_count(3)
+    page.get_by_role("textbox", name="Crontab").fill("0 8 * *")
+    expect(page.locator(said)).to_contain_text("has 4 fields, expected are 5")
+    page.get_by_label("How many").fill("45")
+    expect(page.locator(said)).to_contain_text("It runs every 45 minutes.")
+    assert faults_of(page) == []
+    page.get_by_role("button", name="Let it run").click()
+    page.wait_for_url("**/schedules/*/")
+    expect(page.locator("h1 + .dim")).to_have_text("every 45 minutes")

@@ -105,6 +105,7 @@ FORMS: dict[str, tuple[str, Any]] = {
     "POST /people/teams/{team}/": ("/people/teams/{team}/", {"name": "Berliners", "labels": ["{label}"]}),
 }
 NOTHING_CHANGED = {
+    "POST /schedules/times/": "says back what is being filled in",
     "POST /api/v1/campaigns/estimate/": "counts, and asks nobody",
     "POST /api/v1/approval-rules/{pk}/grant/": "superusers alone; it is noted (launching/test_rule_wishes.py)",
     "POST /api/v1/approval-rules/{pk}/refuse/": "superusers alone; it is noted (launching/test_rule_wishes.py)",

@@ -128,6 +128,12 @@ def when(moment: datetime | None, missing: str = "—") -> SafeString | str:
 
 
 @register.filter
+def at_its_clock(moment: datetime) -> str:
+    """Show a moment by the clock of the zone that it bears."""
+    return f"{moment:%a %d %b %Y, %H:%M} {moment.tzname()}"
+
+
+@register.filter
 def binary_size(number: int | None) -> str:
     """Write bytes as people count memory: 64 GiB, 1.5 GiB."""
     return wording.binary_size(number)

@@ -1,6 +1,9 @@
 """Recurring questions by the API and the pages."""
 
+from typing import Any
+
 import pytest
+import time_machine
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
@@ -116,6 +119,79 @@ def test_a_person_lets_a_query_run_by_a_form_in_plain_words(owner: User, query: 
     assert "At 08:00 on Monday through Friday" in client.get(f"/queries/{query.pk}/").content.decode()
     client.post(f"/schedules/{schedule.pk}/control/", {"to": "delete"})
     assert not Schedule.objects.exists()
+
+
+PLAIN = {"how": "weekly", "days": ["1", "3"], "weekly_at": "08:30", "daily_at": "09:00", "zone": "Europe/Berlin"}
+CRON = {"how": "crontab", "zone": "UTC"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept", "said", "coming"),
+    [
+        ({"how": "every", "many": "15", "unit": "1"}, (15, ""), "every 15 minutes", "Sat 24 Oct 2026, 12:15 UTC"),
+        ({"how": "every", "many": "2", "unit": "1440"}, (2880, ""), "every 2 days", "Mon 26 Oct 2026, 12:00 UTC"),
+        ({**PLAIN, "how": "daily"}, (None, "0 9 * * *"), "at 09:00 every day in Europe/Berlin",
+         "Sun 25 Oct 2026, 09:00 CET"),
+        ({**PLAIN, "daily_at": "00:00", "how": "daily"}, (None, "0 0 * * *"), "at 00:00 every day in Europe/Berlin",
+         "Sun 25 Oct 2026, 00:00 CEST"),
+        (PLAIN, (None, "30 8 * * 1,3"), "at 08:30 on Monday and Wednesday in Europe/Berlin",
+         "Mon 26 Oct 2026, 08:30 CET"),
+        ({**PLAIN, "days": ["7"]}, (None, "30 8 * * 7"), "at 08:30 on Sunday in Europe/Berlin",
+         "Sun 25 Oct 2026, 08:30 CET"),
+        ({**CRON, "crontab": "0 8 1 * *"}, (None, "0 8 1 * *"), "on the first day of every month in UTC",
+         "Sun 01 Nov 2026, 08:00 UTC"),
+        ({**CRON, "crontab": "0 8 * * mon#1"}, (None, "0 8 * * mon#1"), "first Monday", "Mon 02 Nov 2026, 08:00 UTC"),
+    ],
+)  # fmt: skip
+def test_what_is_chosen_in_words_is_said_back_kept_and_chosen_again(
+    owner: User, query: Query, client: Client, values: dict[str, Any], kept: tuple[Any, str], said: str, coming: str
+) -> None:
+    form = {**FORM, **values}
+
+    with time_machine.travel("2026-10-24T12:00:00Z", tick=False):
+        client.force_login(owner)
+        told = client.post("/schedules/times/", form).content.decode()
+        client.post(f"/queries/{query.pk}/schedules/new/", form)
+        schedule = Schedule.objects.get()
+        page = client.get(f"/schedules/{schedule.pk}/").content.decode()
+
+    assert said in told
+    assert coming in told
+    assert told.count("<li>") == 3
+    assert (schedule.every, schedule.crontab) == kept
+    assert f'value="{values["how"]}" checked' in page
+    assert f'<option value="{form["zone"]}" selected>' in page
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"many": ""}, "Say how often."),
+        ({"many": "0"}, "greater than or equal to 1"),
+        ({"many": "500000", "unit": "1440"}, "is not a number of minutes from 1 to 527,040"),
+        ({"how": "daily", "daily_at": ""}, "Say at what time."),
+        ({"how": "daily", "daily_at": "25:00"}, "Give a time of day as 09:00."),
+        ({"how": "weekly", "weekly_at": "09:00"}, "Choose one day or more."),
+        ({"how": "weekly", "weekly_at": "09:00", "days": ["8"]}, "8 is not one of the available choices"),
+        ({"how": "crontab", "crontab": ""}, "Say when."),
+        ({"how": "crontab", "crontab": "0 8 31 2 *"}, "or never comes"),
+        ({"how": "crontab", "crontab": "0 8 * *"}, "has 4 fields, expected are 5"),
+        ({"zone": "Mars"}, "&#x27;Mars&#x27; is no time zone"),
+        ({"how": "sometimes"}, "sometimes is not one of the available choices"),
+    ],
+)
+def test_a_time_that_is_none_is_refused_where_it_is_said_and_when_it_is_kept(
+    owner: User, query: Query, client: Client, values: dict[str, Any], sentence: str
+) -> None:
+    client.force_login(owner)
+
+    told = client.post("/schedules/times/", {**FORM, **values})
+    kept = client.post(f"/queries/{query.pk}/schedules/new/", {**FORM, **values})
+
+    assert sentence in told.content.decode()
+    assert "<li>" not in told.content.decode()
+    assert (kept.status_code, Schedule.objects.count()) == (422, 0)
+    assert kept.content.decode().count(sentence) == 1
 
 
 def test_others_look_and_do_not_run_it(owner: User, query: Query, client: Client) -> None:

@@ -5,6 +5,7 @@ import { browseSchema } from "./schema_browser";
 import { becomeEditor, nonce } from "./sql_editor";
 import { format } from "./sql_format";
 import { pickTargets } from "./target_picker";
+import { tellStart } from "./start_later";
 import { saveAs, takeOver } from "./taking_over";
 
 function the<Kind extends Element>(id: string, kind: new () => Kind): Kind {
@@ -30,29 +31,10 @@ async function layOut(): Promise<void> {
   if (trouble) said.textContent = trouble;
 }
 
-// What the time that is typed, in UTC, means here and from now.
-function tellStart(): void {
-  const field = the("id_start_at", HTMLInputElement);
-  const words = document.createElement("span");
-  words.className = "hint";
-  words.setAttribute("role", "status");
-  field.after(words);
-  const draw = () => {
-    const moment = Date.parse(`${field.value}Z`);
-    const hours = (moment - Date.now()) / 3_600_000;
-    const here = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
-    if (Number.isNaN(moment)) words.textContent = "";
-    else if (hours <= 0) words.textContent = "That is in the past.";
-    else words.textContent = `That is ${here.format(moment)} here, in ${hours < 1 ? `${Math.ceil(hours * 60)} minutes` : `${Math.round(hours)} hours`}.`;
-  };
-  field.addEventListener("input", draw);
-  draw();
-}
-
 pickTargets(form);
 takeOver(form, replace);
 saveAs(sql, form);
-tellStart();
+tellStart(the("id_start_at", HTMLInputElement), the("id_start_zone", HTMLSelectElement), the("start-said", HTMLElement));
 browseSchema(the("table-list", HTMLElement), the("find-tables", HTMLInputElement), view, replace);
 the("format", HTMLButtonElement).addEventListener("click", () => void layOut());
 form.addEventListener("keydown", (event) => {

@@ -46,6 +46,16 @@ async function copy(button) {
   setTimeout(() => (words.textContent = before), 2_000);
 }
 
+// A form about times begins with the zone of who fills it in; what is typed beside a choice is that choice.
+const here = zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+for (const field of document.querySelectorAll("[data-own-zone] select")) {
+  if ([...field.options].some((option) => option.value === here)) field.value = here;
+}
+document.addEventListener("input", (event) => {
+  const choice = event.target.closest("[data-way]")?.querySelector("input[type=radio]");
+  if (choice) choice.checked = true;
+});
+
 // --- going somewhere -------------------------------------------------------------------------------------------------
 
 const palette = document.getElementById("palette");
