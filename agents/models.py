@@ -237,7 +237,7 @@ class TableSchema(models.Model):
         ]
 
     def __str__(self) -> str:
-        return " ".join([self.platform, self.osquery_version, *self.extensions.split("\n")]).strip()
+        return " ".join([self.get_platform_display(), self.osquery_version, *self.extensions.split("\n")]).strip()
 
 
 class HousekeepingQuery(models.Model):
@@ -279,7 +279,7 @@ class HousekeepingQuery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.label.name} on {self.platform or 'all'}" if self.label else self.get_kind_display()
+        return f"{self.label.name} on {self.get_platform_display() or 'all'}" if self.label else self.get_kind_display()
 
     @property
     def board_id(self) -> int:

@@ -1,9 +1,10 @@
 """Celery's entrances to the agents' background work. Each may run twice."""
 
 from celery import shared_task
+from django.utils import timezone
 
 from agents.carving import carves, lookup
-from agents.inventory import housekeeping, presence
+from agents.inventory import housekeeping, online_curve, presence
 from agents.models import Host, HousekeepingQuery
 
 
@@ -11,6 +12,12 @@ from agents.models import Host, HousekeepingQuery
 def carry_presence() -> None:
     """Bring the presence table up to date."""
     presence.carry()
+
+
+@shared_task(name="agents.sample_online")
+def sample_online() -> None:
+    """Count who is online, for the curve over a day."""
+    online_curve.sample(timezone.now())
 
 
 @shared_task(name="agents.housekeep")

@@ -1,9 +1,24 @@
-"""What is kept for good of the SQL of labels."""
+"""What is kept for good of the SQL of labels, and for a day of how many hosts were online."""
 
 from django.db import models
 from django.utils import timezone
 
 from agents.models import Platform
+
+
+class OnlineSample(models.Model):
+    """How many hosts of a platform were online at a moment: for curves, not for decisions."""
+
+    at = models.DateTimeField()
+    platform = models.CharField(max_length=10, choices=Platform.choices)
+    hosts = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["at", "platform"], name="online_sampled_once")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hosts} online of {self.get_platform_display()} at {self.at:%Y-%m-%d %H:%M}"
 
 
 class LabelSqlRecord(models.Model):
@@ -30,4 +45,4 @@ class LabelSqlRecord(models.Model):
         verbose_name_plural = "audit records of labels' SQL"
 
     def __str__(self) -> str:
-        return f"{self.label} on {self.platform} {self.action} by {self.by or 'somebody'}"
+        return f"{self.label} on {self.get_platform_display()} {self.action} by {self.by or 'somebody'}"

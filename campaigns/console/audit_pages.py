@@ -57,6 +57,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "file_question": _in_utc(form).urlencode(),
         "older_than": shown[-1].number if len(found) > LINES_SHOWN else None,
         "is_first": not before,
+        "is_narrowed": bool(asked.keys() - {"text"}),
     }
     return render(request, "campaigns/audit.html", context)
 

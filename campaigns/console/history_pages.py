@@ -25,5 +25,6 @@ def campaigns(request: HttpRequest) -> HttpResponse:
         "page": page,
         "question": question_of(request),
         "under_way": any(not campaign.is_over for campaign in page),
+        "is_narrowed": any(request.GET.get(name) for name in form.fields if name != "search"),
     }
     return render(request, "campaigns/campaigns.html", context)

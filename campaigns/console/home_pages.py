@@ -11,8 +11,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from agents.inventory import online_curve
 from agents.models import Platform, presence_is_online
 from campaigns.answers import sight
+from campaigns.console import online_chart
 from campaigns.console.access import needs, needs_one_of, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.control_pages import may_stop
@@ -72,7 +74,19 @@ def _hosts(user: User, now: datetime) -> dict[str, Any]:
     }
     platforms = [{**counted[value], "label": label} for value, label in Platform.choices if value in counted]
     totals = {name: sum(line[name] for line in platforms) for name in ("enrolled", "online", "lately")}
-    return {"platforms": platforms, "totals": totals, "knows_hosts": True}
+    told = {"platforms": platforms, "totals": totals, "knows_hosts": True}
+    return told if scopes.is_limited(user) else {**told, **_over_a_day(platforms, totals["online"], now)}
+
+
+def _over_a_day(platforms: list[dict[str, Any]], online: int, now: datetime) -> dict[str, Any]:
+    """Draw who was online, of all and of each platform. It was counted of every host: not for who sees only some."""
+    counted = online_curve.last_day(now)
+    for line in platforms:
+        counts = counted.get(line["platform"], [])
+        line["curve"] = online_chart.draw([*counts, (now, line["online"])], now) if counts else None
+    total = online_chart.of_all(counted)
+    curve = online_chart.draw([*total, (now, online)], now) if total else None
+    return {"curve": curve, "box": online_chart, "hours": (24, 18, 12, 6), "counts_online": True}
 
 
 def _campaigns(user: User) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from agents.inventory import schemas
-from agents.models import Label
+from agents.models import Label, Platform
 from campaigns.console import wording
 from campaigns.console.access import needs, number_of, user_of
 from campaigns.console.places import places_of
@@ -78,5 +78,6 @@ def _campaigns(user: User, words: str) -> Iterator[Hit]:
 def _tables(words: str) -> Iterator[Hit]:
     """Give tables whose name has the words; going there begins a question about one."""
     for table in schemas.tables("", words)[:OF_EACH]:
+        on = ", ".join(str(Platform(name).label) for name in table["platforms"])
         sql = urlencode({"sql": f"SELECT * FROM {table['name']}"})  # noqa: S608 - put into the editor, not run
-        yield Hit("table", "terminal", table["name"], ", ".join(table["platforms"]), f"{reverse('ask')}?{sql}")
+        yield Hit("table", "terminal", table["name"], on, f"{reverse('ask')}?{sql}")

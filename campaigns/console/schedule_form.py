@@ -1,4 +1,4 @@
-"""The form of a schedule: when, in plain words or by a crontab, said back with its next runs; over whom; what is kept."""
+"""The form of a schedule: when, in words or by a crontab, said back with its next runs; over whom; what is kept."""
 
 from datetime import datetime, time
 from typing import Any

@@ -8,7 +8,7 @@ from django.db import connection
 
 from agents.inventory import sql
 from agents.inventory.schemas import KIND
-from agents.models import HostQuerySet, TableSchema
+from agents.models import HostQuerySet, Platform, TableSchema
 from campaigns.selecting.selection import sql_of
 from fleet.errors import BadInputError
 
@@ -55,7 +55,7 @@ def support(text: str, hosts: HostQuerySet, *, forced: bool = False) -> Support:
 
     When forced all of them are asked, and nothing is refused: the warnings say what spoke against it.
     """
-    return support_among(text, _kinds_of(hosts), forced=forced, not_asked="are not asked")
+    return support_among(text, _kinds_of(hosts), forced=forced, not_asked="will not be asked")
 
 
 def support_among(
@@ -74,8 +74,11 @@ def support_among(
     lacking: Counter[tuple[str, str]] = Counter()
     for one in refused:
         lacking[one.platform, one.error] += kinds[one.kind]
-    said = "are asked in spite of the check, which says" if forced else f"cannot run it and {not_asked}"
-    warnings = [f"{many} {platform} hosts {said}: {error}" for (platform, error), many in lacking.most_common()]
+    said = "will be asked in spite of the check, which says" if forced else f"cannot run it and {not_asked}"
+    warnings = [
+        f"{many} {Platform(platform).label} {'host' if many == 1 else 'hosts'} {said}: {error}"
+        for (platform, error), many in lacking.most_common()
+    ]
     able = [schema for kind, schema in schemas.items() if forced or kind not in {one.kind for one in refused}]
     return Support([] if forced else refused, warnings + _of_repeated_columns(text, able))
 

@@ -40,6 +40,7 @@ QUEUES = {
     "campaigns.carry": "hooks",  # as hooks: its destination may be slow, and keeps a thread of the messenger alone
     "hooks.send": "hooks",  # receivers may be slow, for which nothing of ours may wait
     "agents.carry_presence": "sweeps",
+    "agents.sample_online": "live",  # counting a million hosts takes a second, which no end of a campaign may wait for
     "agents.housekeep": "sweeps",
     "agents.ask_everybody": "sweeps",
     "agents.check_carves": "live",  # reading a gigabyte takes seconds, which no end of a campaign may wait for
@@ -76,6 +77,7 @@ CELERY_BEAT_SCHEDULE = {
     "refresh-online": _every(5.0, "campaigns.refresh_online"),
     "repair-board": _every(10.0, "campaigns.repair_board"),
     "carry-presence": _every(10.0, "agents.carry_presence"),
+    "sample-online": _every(60.0, "agents.sample_online"),
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "forward-audit": _every(1.0, "audit.forward"),

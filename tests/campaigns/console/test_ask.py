@@ -277,7 +277,7 @@ def test_what_a_question_costs_and_who_lacks_it_follows_the_sql(as_: As, operato
 
     assert "no such table: nowhere" in refused
     assert "tick “Ask all the same”" in refused
-    assert "are asked in spite of the check" in forced
+    assert "will be asked in spite of the check" in forced
     assert launched.status_code == 302
     assert Campaign.objects.get().is_forced
 

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+import time_machine
+from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from agents.inventory.models import OnlineSample
 from agents.models import Host, Presence
 from campaigns.console import host_console, wording
 from campaigns.console.home_pages import EXAMPLES
 from campaigns.launching import control
 from campaigns.models import Campaign
+from campaigns.people.scopes import Scope
 from campaigns.running.targeting import write_range
 from fleet.text import visible
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
@@ -52,6 +55,29 @@ def test_home_counts_who_is_there_by_platform(as_: As) -> None:
         ("Linux", 1, 2),
         ("Windows", 0, 1),
     ]
+
+
+def test_home_draws_who_was_online_over_a_day_and_no_line_where_nobody_counted(as_: As) -> None:
+    now = timezone.now()
+    seen(make_host(), 1)
+    for minutes, linux, windows in ((1_500, 90, 0), (700, 4, 2), (695, 5, 2), (300, 9, 1), (5, 3, 0)):
+        at = now - timedelta(minutes=minutes)
+        OnlineSample.objects.create(at=at, platform="linux", hosts=linux)
+        OnlineSample.objects.create(at=at, platform="windows", hosts=windows)
+    team, limited = Group.objects.create(name="team"), make_person("agents.view_host")
+    Scope.objects.create(group=team).labels.add(make_label("theirs", make_host()))
+    limited.groups.add(team)
+
+    with time_machine.travel(now, tick=False):
+        page = as_(make_user(admin=True)).get("/")
+        narrow = as_(limited).get("/")
+
+    curve = page.context["curve"]
+    assert (curve.most, curve.least, len(curve.lines)) == (10, 1, 3)
+    assert curve.lines[0].startswith("493.3,41.2 496.7,31.4")
+    assert curve.lines[2].endswith("960.0,90.2")
+    assert "The most were 10, the fewest 1, now are 1" in text_of(page)
+    assert "Online over the last day" not in text_of(narrow)
 
 
 def test_home_tells_apart_what_runs_and_what_waits_for_someone(as_: As, operator: User) -> None:

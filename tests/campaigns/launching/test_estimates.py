@@ -126,7 +126,7 @@ def test_hosts_that_cannot_run_the_sql_are_counted(api: Api, operator: User) -> 
     nobody = ask(api(operator), sql="SELECT name FROM apps", target={"platforms": ["windows"]})
 
     assert body["platforms"] == {"windows": 3, "linux": 1, "darwin": 1}
-    assert body["warnings"] == ["3 windows hosts cannot run it and would not be asked: no such table: apps"]
+    assert body["warnings"] == ["3 Windows hosts cannot run it and would not be asked: no such table: apps"]
     assert nobody.status_code == 400
     assert "is wrong on every host that is meant: no such table: apps" in nobody.json()["error"]
 

@@ -274,7 +274,7 @@ def test_forced_sql_is_sent_in_spite_of_what_was_learned(agent: Callable[[Any], 
     assert refused.status_code == 400
     assert "no such table: fresh_table" in refused.json()["error"]
     assert launched.status_code == 201
-    assert "1 linux hosts are asked in spite of the check, which says: no such table: fresh_table" in str(
+    assert "1 Linux host will be asked in spite of the check, which says: no such table: fresh_table" in str(
         launched.json()["warnings"]
     )
     estimate = admin.post(
@@ -302,4 +302,6 @@ def test_what_a_kind_lacks_while_another_is_unknown_is_a_warning(api: Api) -> No
     launched = post(api(make_user(admin=True)), sql="SELECT name FROM fresh_table")
 
     assert launched.status_code == 201
-    assert launched.json()["warnings"] == ["1 linux hosts cannot run it and are not asked: no such table: fresh_table"]
+    assert launched.json()["warnings"] == [
+        "1 Linux host cannot run it and will not be asked: no such table: fresh_table"
+    ]

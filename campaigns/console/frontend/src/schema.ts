@@ -13,6 +13,10 @@ export interface Table {
   columns: Column[];
 }
 
+// As people call them, and as `Platform` of the server does.
+const NAMES: Record<string, string> = { linux: "Linux", darwin: "macOS", windows: "Windows", freebsd: "FreeBSD" };
+export const platformNames = (platforms: string[]) => platforms.map((name) => NAMES[name] ?? name).join(", ");
+
 let known: Promise<Table[]> | undefined;
 
 // Gives [] when the server does not tell: SQL can be typed without completion.

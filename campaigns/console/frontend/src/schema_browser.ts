@@ -2,7 +2,7 @@
 // have them and the types of columns; a click asks for some rows of one, or writes a column where the cursor stands.
 
 import type { EditorView } from "@codemirror/view";
-import { tables, type Column, type Table } from "./schema";
+import { platformNames, tables, type Column, type Table } from "./schema";
 
 const SHOWN = 60; // tables at once; more are found by typing
 const ROWS_OF_A_SAMPLE = 20;
@@ -36,7 +36,7 @@ function columnLine(column: Column, table: Table, write: (text: string) => void)
   button.title = `Write ${column.name} where the cursor stands`;
   button.append(element("code", "", column.name), element("span", "dim", column.type.toLowerCase()));
   if (column.hidden) button.append(element("span", "mark", "not in *"));
-  if (column.platforms.length < table.platforms.length) button.append(element("span", "dim", column.platforms.join(", ")));
+  if (column.platforms.length < table.platforms.length) button.append(element("span", "dim", platformNames(column.platforms)));
   button.addEventListener("click", () => write(plainName(column.name)));
   item.append(button);
   return item;
@@ -52,7 +52,7 @@ export function browseSchema(panel: HTMLElement, search: HTMLInputElement, view:
   function tableLine(table: Table): HTMLElement {
     const line = element("details", "table-of");
     const title = element("summary", "");
-    title.append(element("b", "", table.name), element("span", "dim", table.platforms.join(", ")));
+    title.append(element("b", "", table.name), element("span", "dim", platformNames(table.platforms)));
     line.append(title);
     line.addEventListener("toggle", () => {
       if (!line.open || line.childElementCount > 1) return;

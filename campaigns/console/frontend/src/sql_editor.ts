@@ -10,7 +10,7 @@ import { bracketMatching, defaultHighlightStyle, HighlightStyle, LanguageSupport
 import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { tables, type Table } from "./schema";
+import { platformNames, tables, type Table } from "./schema";
 import { checking } from "./sql_check";
 
 const colours = HighlightStyle.define([
@@ -31,7 +31,7 @@ function namespaceOf(found: Table[]): SQLNamespace {
   return Object.fromEntries(
     found.map((table) => [
       table.name,
-      { self: { label: table.name, type: "class", detail: table.platforms.join(", "), boost: Math.max(1, 60 - table.name.length) }, children: all[table.name] ?? [] },
+      { self: { label: table.name, type: "class", detail: platformNames(table.platforms), boost: Math.max(1, 60 - table.name.length) }, children: all[table.name] ?? [] },
     ]),
   );
 }

@@ -1,0 +1,35 @@
+"""How many hosts were online over the last day: counted every few minutes, whatever the number of check-ins."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Count
+
+from agents.inventory.models import OnlineSample
+from agents.models import Host, presence_is_online
+
+PERIOD = timedelta(minutes=5)
+SHOWN = timedelta(days=1)
+KEPT = SHOWN + timedelta(hours=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def sample(now: datetime) -> None:
+    """Count who is online, once in a period whoever runs it and how often, and forget what no curve shows."""
+    at = now - (now - EPOCH) % PERIOD
+    if OnlineSample.objects.filter(at=at).exists():
+        return
+    online = Count("pk", filter=presence_is_online(now, "presence__"))
+    hosts = Host.objects.enrolled().order_by().values("platform").annotate(online=online)
+    samples = [OnlineSample(at=at, platform=each["platform"], hosts=each["online"]) for each in hosts]
+    OnlineSample.objects.bulk_create(samples, ignore_conflicts=True)
+    OnlineSample.objects.filter(at__lt=now - KEPT).delete()
+
+
+def last_day(now: datetime) -> dict[str, list[tuple[datetime, int]]]:
+    """Give what was counted of each platform within the last day, oldest first."""
+    counted: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
+    found = OnlineSample.objects.filter(at__gt=now - SHOWN, at__lte=now).order_by("at")
+    for platform, at, hosts in found.values_list("platform", "at", "hosts"):
+        counted[platform].append((at, hosts))
+    return counted
