@@ -26,10 +26,9 @@ def sample(now: datetime) -> None:
     OnlineSample.objects.filter(at__lt=now - KEPT).delete()
 
 
-def last_day(now: datetime) -> dict[str, list[tuple[datetime, int]]]:
-    """Give what was counted of each platform within the last day, oldest first."""
-    counted: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
-    found = OnlineSample.objects.filter(at__gt=now - SHOWN, at__lte=now).order_by("at")
-    for platform, at, hosts in found.values_list("platform", "at", "hosts"):
-        counted[platform].append((at, hosts))
-    return counted
+def last_day(now: datetime) -> dict[datetime, dict[str, int]]:
+    """Give what was counted within the last day: of each moment the hosts of each platform."""
+    counted: dict[datetime, dict[str, int]] = defaultdict(dict)
+    for each in OnlineSample.objects.filter(at__gt=now - SHOWN, at__lte=now):
+        counted[each.at][each.platform] = each.hosts
+    return dict(counted)

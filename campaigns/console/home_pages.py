@@ -75,18 +75,14 @@ def _hosts(user: User, now: datetime) -> dict[str, Any]:
     platforms = [{**counted[value], "label": label} for value, label in Platform.choices if value in counted]
     totals = {name: sum(line[name] for line in platforms) for name in ("enrolled", "online", "lately")}
     told = {"platforms": platforms, "totals": totals, "knows_hosts": True}
-    return told if scopes.is_limited(user) else {**told, **_over_a_day(platforms, totals["online"], now)}
+    return told if scopes.is_limited(user) else {**told, **_over_a_day(platforms, now)}
 
 
-def _over_a_day(platforms: list[dict[str, Any]], online: int, now: datetime) -> dict[str, Any]:
-    """Draw who was online, of all and of each platform. It was counted of every host: not for who sees only some."""
+def _over_a_day(platforms: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
+    """Draw who was online. It was counted of every host: nothing for who sees only some."""
     counted = online_curve.last_day(now)
-    for line in platforms:
-        counts = counted.get(line["platform"], [])
-        line["curve"] = online_chart.draw([*counts, (now, line["online"])], now) if counts else None
-    total = online_chart.of_all(counted)
-    curve = online_chart.draw([*total, (now, online)], now) if total else None
-    return {"curve": curve, "box": online_chart, "hours": (24, 18, 12, 6), "counts_online": True}
+    at_once = {now: {line["platform"]: line["online"] for line in platforms}} if counted else {}
+    return {"curve": online_chart.draw({**counted, **at_once}, now), "box": online_chart, "counts_online": True}
 
 
 def _campaigns(user: User) -> dict[str, Any]:

@@ -78,6 +78,6 @@ def _campaigns(user: User, words: str) -> Iterator[Hit]:
 def _tables(words: str) -> Iterator[Hit]:
     """Give tables whose name has the words; going there begins a question about one."""
     for table in schemas.tables("", words)[:OF_EACH]:
-        on = ", ".join(str(Platform(name).label) for name in table["platforms"])
+        on = ", ".join(label for value, label in Platform.choices if value in table["platforms"])
         sql = urlencode({"sql": f"SELECT * FROM {table['name']}"})  # noqa: S608 - put into the editor, not run
         yield Hit("table", "terminal", table["name"], on, f"{reverse('ask')}?{sql}")

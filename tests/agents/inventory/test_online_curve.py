@@ -41,9 +41,6 @@ def test_hosts_online_are_counted_once_in_five_minutes_and_kept_for_a_day() -> N
         ("29 12:05", "windows", 0),
     ]
     later = NOON + timedelta(hours=24, minutes=2)
-    assert online_curve.last_day(later) == {
-        "linux": [(NOON + 5 * MINUTE, 1)],
-        "windows": [(NOON + 5 * MINUTE, 0)],
-    }
+    assert online_curve.last_day(later) == {NOON + 5 * MINUTE: {"linux": 1, "windows": 0}}
     online_curve.sample(NOON + timedelta(hours=30))
     assert kept() == [("30 18:00", "linux", 0), ("30 18:00", "windows", 0)]

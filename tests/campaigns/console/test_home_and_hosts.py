@@ -73,10 +73,12 @@ def test_home_draws_who_was_online_over_a_day_and_no_line_where_nobody_counted(a
         narrow = as_(limited).get("/")
 
     curve = page.context["curve"]
-    assert (curve.most, curve.least, len(curve.lines)) == (10, 1, 3)
-    assert curve.lines[0].startswith("493.3,41.2 496.7,31.4")
-    assert curve.lines[2].endswith("960.0,90.2")
-    assert "The most were 10, the fewest 1, now are 1" in text_of(page)
+    assert (curve.most, curve.least, [layer.name for layer in curve.layers]) == (10, 1, ["Windows", "Linux"])
+    both, linux = (layer.areas for layer in curve.layers)
+    assert both[0] == "493.3,100.0 493.3,40.0 496.7,30.0 496.7,100.0"
+    assert linux[0] == "493.3,100.0 493.3,60.0 496.7,50.0 496.7,100.0"
+    assert (len(both), both[2]) == (3, "956.7,100.0 956.7,70.0 960.0,90.0 960.0,100.0")
+    assert "most 10, fewest 1, counted since" in text_of(page)
     assert "Online over the last day" not in text_of(narrow)
 
 

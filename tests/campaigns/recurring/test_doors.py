@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from agents.models import Label
 from campaigns.models import Campaign, Query
+from campaigns.people.roles import OPERATOR
 from campaigns.people.scopes import Scope
 from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.tokens import ApiToken, Wanted
@@ -90,7 +91,8 @@ def test_what_is_wrong_is_named(
 
 
 def test_a_token_for_less_than_its_owner_keeps_no_schedules(owner: User, query: Query, client: Client) -> None:
-    for wanted in ({"role": "Operator"}, {"labels": [make_label("web")]}):
+    owner.groups.add(Group.objects.get(name=OPERATOR))
+    for wanted in ({"role": OPERATOR}, {"labels": [make_label("web")]}):
         refused = client.get("/api/v1/schedules/", **bearer(owner, **wanted))
 
         assert refused.status_code == 403

@@ -15,7 +15,8 @@ export interface Table {
 
 // As people call them, and as `Platform` of the server does.
 const NAMES: Record<string, string> = { linux: "Linux", darwin: "macOS", windows: "Windows", freebsd: "FreeBSD" };
-export const platformNames = (platforms: string[]) => platforms.map((name) => NAMES[name] ?? name).join(", ");
+export const platformNames = (platforms: string[]) =>
+  platforms.map((name) => NAMES[name] ?? name).sort((one, other) => one.localeCompare(other)).join(", ");
 
 let known: Promise<Table[]> | undefined;
 
