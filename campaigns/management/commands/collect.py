@@ -12,6 +12,7 @@ from fleet import commands, metrics
 class Command(commands.Command):
     """Run one collector. Several may run: one works, the others stand by."""
 
+    requires_system_checks: list[str] = []  # they would load every page
     help = "Store what agents answer. Run as many copies as you like: one works, the others stand by."
 
     def handle(self, *args: Any, **options: Any) -> None:
