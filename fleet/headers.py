@@ -11,8 +11,7 @@ _BASE = (
 STRICT = _BASE.format(scripts="", styles="")
 # Alpine, which moves the admin, evaluates the attributes of its templates; the admin's colours are a style element.
 ADMIN = _BASE.format(scripts=" 'unsafe-eval'", styles=" 'unsafe-inline'")
-DOCS = _BASE.format(scripts="", styles=" 'unsafe-inline'")  # Swagger UI writes styles into its elements
-POLICIES = (("/admin/", ADMIN), ("/api/docs/", DOCS))
+POLICIES = (("/admin/", ADMIN),)
 NOT_NEEDED = (
     "accelerometer",
     "autoplay",

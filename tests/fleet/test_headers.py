@@ -98,6 +98,8 @@ def complaint_of(response: Any, path: str) -> str:
     lacking = [f"{name}: {part}" for name, parts in wanted.items() for part in parts if part not in has.get(name, "")]
     if "script-src 'self' 'unsafe-inline'" in has.get("Content-Security-Policy", ""):
         lacking.append("scripts inline are let in")
+    if "'unsafe-inline'" in has.get("Content-Security-Policy", "") and not path.startswith("/admin/"):
+        lacking.append("styles inline are let in outside of the admin")
     return f"{response.status_code} {path} lacks {lacking}" if lacking else ""
 
 

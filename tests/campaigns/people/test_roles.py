@@ -72,7 +72,8 @@ def test_a_group_that_was_changed_follows_the_table_again_after_a_migration() ->
     assert not group.permissions.filter(codename="switch_live_queries").exists()
 
 
-def test_the_docs_have_the_table() -> None:
-    docs = Path(__file__).parents[3] / "docs" / "people.md"
+@pytest.mark.parametrize("name", ["people.md", "security.md"])
+def test_the_docs_have_the_table(name: str) -> None:
+    docs = Path(__file__).parents[3] / "docs" / name
 
     assert f"-->\n\n{roles.as_markdown()}\n\n<!--" in docs.read_text()
