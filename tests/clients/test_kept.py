@@ -429,8 +429,9 @@ def own(query: int) -> list[tuple[int | None, str, bool]]:
 def test_ones_own_schedules_are_pulled_and_pushed_with_their_query(api: Any, scheduled: int, tmp_path: Path) -> None:
     done, again, back = pull(api, tmp_path), pull(api, tmp_path), push(api, tmp_path, prune=True)
     file = tmp_path / "schedules" / "who-listens.yml"
-    text = file.read_text()
+    text, none = file.read_text(), list(differences(Folder(tmp_path), Remote(api)))
     file.write_text(text.replace("every: 90", "every: 120"))
+    lines = list(differences(Folder(tmp_path), Remote(api)))
     wanted, changed = push(api, tmp_path, dry_run=True), push(api, tmp_path)
     after = own(scheduled)
     file.unlink()
@@ -442,6 +443,7 @@ def test_ones_own_schedules_are_pulled_and_pushed_with_their_query(api: Any, sch
         "    zone: Europe/Berlin\n    target:\n      all: true\n    timeout: 60\n    enabled: false\n"
     )
     assert (wanted, changed) == (counts(change=1, same=3), counts(change=1, same=3))
+    assert (none, {line for line in lines[2:] if line[0] in "+-"}) == ([], {"-  - every: 90", "+  - every: 120"})
     assert sorted(after, key=str) == [(120, "", True), (None, "0 8 * * 1-5", False)]
     assert (kept_without, pruned) == (counts(same=3), counts(delete=1, same=3))
     assert own(scheduled) == []

@@ -113,6 +113,9 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_multi_representer(
+    dict, _Dumper.represent_dict
+)  # what was read knows its lines, and is written all the same
 
 
 def dumped(members: dict[str, Any]) -> str:
