@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from fleet.audit.models import AuditEvent, AuditLink
+from fleet.audit.models import AuditEvent, AuditForwarding, AuditLink
 
 SLICE = 2_000
 FIRST = "0:"
@@ -77,10 +77,12 @@ def check(begins_after: Place | None = None, expected: tuple[Place, ...] = ()) -
     """Walk the chain from its first line, or from the one after `begins_after` where older lines were archived.
 
     `expected` are places that were kept elsewhere; one that the chain does not have means that its end was cut off or
-    written anew. One snapshot is looked at: lines that are added meanwhile are not.
+    written anew. So do those up to which lines were forwarded. One snapshot is looked at: lines that are added
+    meanwhile are not.
     """
     with transaction.atomic():
         _freeze()
+        expected = (*_carried(), *expected)
         finding = _walked(begins_after or Place(0, ""), {place.number: place.digest for place in expected})
         return finding if finding.trouble else _with_the_rest(finding, begins_after, expected)
 
@@ -90,6 +92,12 @@ def _freeze() -> None:
     if not connection.savepoint_ids:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _carried() -> list[Place]:
+    """Give the lines up to which somebody was told, as forwarding keeps them."""
+    rows = AuditForwarding.objects.exclude(number=0).values_list("number", "digest")
+    return [Place(number, digest) for number, digest in rows]
 
 
 def _walked(before: Place, wanted: dict[int, str]) -> Finding:
@@ -133,10 +141,19 @@ def _with_the_rest(finding: Finding, begins_after: Place | None, expected: tuple
     if end > finding.last.number:
         sentence = f"the chain ends with line {finding.last.number}, expected are {end} or more: its end was cut off"
         return Finding(finding.lines, finding.last, finding.last.number + 1, sentence)
+    if not finding.last.number and _was_written():
+        return Finding(0, finding.last, 1, "no line is left, and there were some")
     loose = AuditEvent.objects.filter(link=None).order_by("pk").values_list("pk", flat=True).first()
     if loose is not None:
         return Finding(finding.lines, finding.last, None, f"event {loose} is in no link: it came in by no transaction")
     return finding
+
+
+def _was_written() -> bool:
+    """Say whether there ever was a line, by whether numbers of events were given out."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT is_called FROM audit_auditevent_id_seq")
+        return bool(cursor.fetchone()[0])
 
 
 def head() -> Place:

@@ -3,6 +3,7 @@
 import json
 import threading
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from fleet import audit
-from fleet.audit import chain
+from fleet.audit import chain, forwarding
 from fleet.audit.models import AuditEvent, AuditLink
 from tests.factories import make_user
 
@@ -117,6 +118,31 @@ def test_an_end_that_was_cut_off_is_seen_by_who_kept_a_place() -> None:
     note(5)  # the chain grows past it with other lines
     code, found = verify("--expect", kept)
     assert (code, found["broken_at"]) == (1, 3)
+
+
+def test_an_end_that_was_cut_off_is_seen_where_lines_are_forwarded(settings: Any, tmp_path: Path) -> None:
+    settings.AUDIT_SINK = str(tmp_path / "audit.ndjson")
+    note(3)
+    forwarding.forward()
+    whole = verify()[0]
+
+    tamper("DELETE FROM audit_auditlink WHERE number = 3; DELETE FROM audit_auditevent WHERE subject = 'thing 2'")
+    cut = verify()
+    note(2)
+    written_over = verify()
+
+    assert whole == 0
+    assert (cut[0], cut[1]["broken_at"]) == (1, 3)
+    assert (written_over[0], written_over[1]["broken_at"]) == (1, 3)
+
+
+def test_an_audit_without_a_line_is_not_whole_when_there_were_some() -> None:
+    note(2)
+
+    tamper("TRUNCATE audit_auditevent, audit_auditlink")
+
+    code, found = verify()
+    assert (code, found["lines"], found["trouble"]) == (1, 0, "no line is left, and there were some")
 
 
 def test_older_lines_may_be_archived_and_the_rest_still_holds() -> None:
