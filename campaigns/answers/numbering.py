@@ -14,7 +14,8 @@ from campaigns.people.scopes import Limits
 
 BEYOND = 2**63 - 1  # after every answer
 # {scope} is the condition of `scopes`: answers of the hosts that are seen.
-HOW_MANY = "SELECT count(*) FROM campaigns_result WHERE campaign_id = %s AND {scope}"
+NEWEST = "SELECT count(*), coalesce(max(seq), 0) FROM campaigns_result WHERE campaign_id = %s AND {scope}"
+UP_TO = "SELECT count(*) FROM campaigns_result WHERE campaign_id = %s AND {scope} AND seq <= %s"
 NTH = "SELECT seq FROM campaigns_result WHERE campaign_id = %s AND {scope} ORDER BY seq LIMIT 1 OFFSET %s"
 NUMBERS = """
 SELECT seq, number FROM (
@@ -30,11 +31,22 @@ SELECT asked.campaign_id, (
 """
 
 
-def last_of(campaign: Campaign, limits: Limits) -> int:
-    """Give the number of the newest answer within these limits; 0 = there is none."""
+def newest(campaign: Campaign, limits: Limits) -> tuple[int, int]:
+    """Give the number and the stored seq of the newest answer within these limits; zeros = there is none."""
     scope, values = scopes.condition(limits, "host_id")
     with connection.cursor() as cursor:
-        cursor.execute(HOW_MANY.format(scope=scope), [campaign.pk, *values])
+        cursor.execute(NEWEST.format(scope=scope), [campaign.pk, *values])
+        number, seq = cursor.fetchone()
+        return int(number), int(seq)
+
+
+def number_at(campaign: Campaign, seq: int) -> int:
+    """Give the number of the newest answer up to this stored seq; 0 = there is none."""
+    if not campaign.limits:
+        return seq
+    scope, values = scopes.condition(campaign.limits, "host_id")
+    with connection.cursor() as cursor:
+        cursor.execute(UP_TO.format(scope=scope), [campaign.pk, *values, seq])
         return int(cursor.fetchone()[0])
 
 

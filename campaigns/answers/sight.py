@@ -58,7 +58,7 @@ def seen_within(campaign: Campaign, limits: Limits) -> Campaign:
     seen = copy(campaign)
     seen.limits = limits
     _count(seen)
-    seen.last_seq = numbering.last_of(seen, limits)
+    seen.last_seq = numbering.newest(seen, limits)[0]
     seen.is_partial = seen.count_targeted < campaign.count_targeted
     if seen.is_partial:
         _leave_out_the_rest(seen)

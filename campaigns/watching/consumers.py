@@ -139,7 +139,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def _serve(self, reader: Reader, after: int | None) -> None:
         try:
-            await self._send_all(reader, reader.last_seq if after is None else after)
+            await self._send_all(reader, await reader.place_of(after))
         except RefusedError as refusal:
             await self._refuse(refusal)
         except DatabaseError as error:
@@ -148,25 +148,27 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         finally:
             await readers.leave(reader)
 
-    async def _send_all(self, reader: Reader, seq: int) -> None:
+    async def _send_all(self, reader: Reader, place: int) -> None:
         """Send until the campaign ended and everything was sent. Raise RefusedError when the rights are gone."""
         await self._send({"type": "snapshot", "campaign": reader.state})
         pace, numbering = Pace(reader.state), reader.numbering
         behind = False
         while True:
             generation, state = reader.generation, reader.state
-            if not behind and await reader.behind(seq):
+            if not behind and await reader.behind(place):
                 behind = True  # the client pages over REST and comes back; until then it sees the counts
-                await self._send({"type": "behind", "after": seq})
-            page = None if behind else await reader.page_after(seq)
+                await self._send({"type": "behind", "after": await reader.number_at(place)})
+            page = None if behind else await reader.page_after(place)
             if page is not None:
-                seq = page.last_seq
+                place = page.place
                 await self._send_answers(page.frame, pace)
             if pace.progress_is_due(state):
                 await self._send({"type": "progress", **_progress(state)})
             if page is None and not behind and state["ended_at"] is not None:
                 return await self._send_end(state)
-            if reader.numbering != numbering or (pace.rights_are_due() and await self._check_rights() != reader.limits):
+            # Who has asked for none of the answers that there are is given no number twice.
+            is_renumbered = reader.numbering != numbering and place <= reader.newest
+            if is_renumbered or (pace.rights_are_due() and await self._check_rights() != reader.limits):
                 raise RefusedError(NOT_ALLOWED, "which hosts you may see has changed: connect again")
             if pace.ping_is_due():
                 await self._send({"type": "ping"})

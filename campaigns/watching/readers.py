@@ -21,6 +21,7 @@ from campaigns.answers import numbering, sight
 from campaigns.answers.results import campaign_json, results_after
 from campaigns.doorbell import group_of
 from campaigns.models import Campaign, Result
+from campaigns.people import scopes
 from campaigns.people.scopes import Limits
 from fleet.cancelling import end
 
@@ -38,10 +39,10 @@ encode = msgspec.json.Encoder().encode
 
 
 class Page(NamedTuple):
-    """One encoded `results` frame and the seq of its last item."""
+    """One encoded `results` frame and the place of its last item."""
 
     frame: str
-    last_seq: int
+    place: int
 
 
 class Reader:
@@ -53,7 +54,7 @@ class Reader:
         self._part: dict[str, Any] = {}
         self._counted_at = 0.0
         self._newest = (0, 0)  # its number and its stored seq, as of the last count
-        self.numbering = 0  # another one: hosts entered or left the part, and numbers mean other answers
+        self.numbering = 0  # another one: hosts left the part, and answers that come bear numbers that were given out
         self.viewers = 0
         self.state: dict[str, Any] = {}
         self.generation = 0
@@ -72,9 +73,24 @@ class Reader:
         await end(self._tasks)
 
     @property
-    def last_seq(self) -> int:
-        """Give the last seq there is, as of the last look."""
-        return int(self.state["last_seq"])
+    def newest(self) -> int:
+        """Give the place of the last answer there is, as of the last look. A place is a stored seq."""
+        return self._newest[1] if self.limits else int(self.state["last_seq"])
+
+    async def place_of(self, after: int | None) -> int:
+        """Give the place after which results are wanted by whoever has them up to this number; None = new ones only."""
+        number, newest = self._newest
+        if after is None or not self.limits:
+            return self.newest if after is None else after
+        if after >= number:
+            return newest + after - number
+        place: int = await database_sync_to_async(numbering.stored)(self._seen, after)
+        return place
+
+    async def number_at(self, place: int) -> int:
+        """Give the number up to which results are had by whoever has them up to this place."""
+        number: int = await database_sync_to_async(numbering.number_at)(self._seen, place)
+        return number
 
     @property
     def is_over(self) -> bool:
@@ -87,32 +103,36 @@ class Reader:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self.generation != generation)
 
-    async def page_after(self, seq: int) -> Page | None:
-        """Give the results after `seq` as one frame, read and encoded once for all viewers; None = nothing more."""
-        if seq >= self.last_seq:
+    async def page_after(self, place: int) -> Page | None:
+        """Give the results after a place as one frame, read and encoded once for all viewers; None = nothing more."""
+        if place >= self.newest:
             return None
-        if seq not in self._pages:
-            self._pages[seq] = asyncio.ensure_future(self._read(seq))
+        if place not in self._pages:
+            self._pages[place] = asyncio.ensure_future(database_sync_to_async(self._read)(place))
             while len(self._pages) > FRAMES_KEPT:
                 self._pages.popitem(last=False)
-        page = self._pages[seq]
+        page = self._pages[place]
         try:
             return await asyncio.shield(page)
         except DatabaseError:
-            self._pages.pop(seq, None)
+            self._pages.pop(place, None)
             raise
 
-    async def _read(self, seq: int) -> Page:
-        items = await database_sync_to_async(results_after)(self._seen, seq, FRAME_ITEMS, FRAME_BYTES, omit_large=True)
-        if not items:  # the seqs up to last_seq were given to results that were not kept
-            return Page("", self.last_seq)
-        return Page(encode({"type": "results", "items": items}).decode(), items[-1]["seq"])
+    def _read(self, place: int) -> Page:
+        number = numbering.number_at(self._seen, place)
+        items = results_after(self._seen, number, FRAME_ITEMS, FRAME_BYTES, omit_large=True)
+        if not items:  # the seqs up to the newest were given to results that were not kept
+            return Page("", self.newest)
+        frame = encode({"type": "results", "items": items}).decode()
+        last = numbering.stored(self._seen, items[-1]["seq"])
+        return Page(frame, self.newest if last == numbering.BEYOND else last)  # hosts have left this moment
 
-    async def behind(self, seq: int) -> bool:
-        """Say whether more than 2,000 items follow `seq`."""
-        if self.last_seq - seq <= MOST_BEHIND or self.limits:
-            return self.last_seq - seq > MOST_BEHIND  # who sees a part counts without gaps
-        following = Result.objects.filter(campaign_id=self.campaign_id, seq__gt=seq).order_by("seq")
+    async def behind(self, place: int) -> bool:
+        """Say whether more than 2,000 items follow a place."""
+        if self.newest - place <= MOST_BEHIND:
+            return False
+        following = Result.objects.filter(campaign_id=self.campaign_id, seq__gt=place).order_by("seq")
+        following = scopes.within_limits(following, self.limits)
         return bool(await following[MOST_BEHIND : MOST_BEHIND + 1].acount())
 
     async def _look(self) -> None:
@@ -144,13 +164,14 @@ class Reader:
         return self._part
 
     def _check_numbers(self) -> None:
-        """Look whether the number of the newest answer is still its number, which hosts that come or leave change."""
-        number, seq = self._newest
-        if numbering.stored(self._seen, number) != seq:
-            self.numbering += 1
+        """Look whether the newest answer still bears its number, which hosts that enter or leave labels change."""
+        number, place = self._newest
+        now = numbering.number_at(self._seen, place)
+        if now != number:
             self._pages.clear()
-        last = int(self._part["last_seq"])
-        self._newest = last, numbering.stored(self._seen, last)
+        if now < number:
+            self.numbering += 1
+        self._newest = numbering.newest(self._seen, self.limits)
 
     @property
     def _seen(self) -> Campaign:

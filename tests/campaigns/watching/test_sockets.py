@@ -248,6 +248,24 @@ async def test_a_host_that_leaves_the_part_ends_the_view_before_numbers_mean_oth
     assert "which hosts you may see has changed" in viewer.reason
 
 
+async def test_a_host_that_joins_the_part_leaves_views_open_and_numbers_rise(
+    observer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "RECOUNT_SECONDS", 0.0)
+    campaign = await campaign_with(8)
+    label = await see_every_third(observer, campaign)  # the last of them is still to answer
+    first = await Host.objects.order_by("pk").afirst()
+
+    async with looking(campaign.pk, observer, "after=0") as viewer, looking(campaign.pk, observer) as counting:
+        assert seqs(await viewer.until("results")) == [1, 2]
+        await LabelMembership.objects.acreate(label=label, host=first)
+        while (await viewer.until("progress"))[-1]["last_seq"] < 3:
+            pass
+        await answer_last(campaign)
+        assert seqs(await viewer.until("results")) == [4]
+        assert seqs(await counting.until("results")) == [4]
+
+
 async def test_a_token_that_is_taken_away_closes_its_sockets(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.05)
     campaign = await campaign_with(0)
