@@ -115,7 +115,7 @@ class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[Appro
     }
     example: ClassVar = {
         "id": 1,
-        "group": "Operators",
+        "group": "Operator",
         "hosts_above": 100,
         "tables": ["shadow"],
         "hours": [WindowSerializer.example],

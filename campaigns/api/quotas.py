@@ -50,7 +50,7 @@ class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
     says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
     example: ClassVar = {
         "id": 1,
-        "group": "Operators",
+        "group": "Operator",
         "person": None,
         "open_campaigns": 5,
         "hosts_per_hour": None,

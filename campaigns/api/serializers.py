@@ -317,7 +317,9 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         return label
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, {"type": "string", "minLength": 1}]}
+)
 class HostReference(serializers.Field[Any, Any, Any, Any]):
     """An id, or a hostname in any case, a uuid, a serial or a host identifier."""
 
