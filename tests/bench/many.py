@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from websockets.asyncio.client import connect
 
@@ -37,6 +37,8 @@ request = function()
   return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, '{"node_key":"' .. keys[place] .. '"}')
 end
 """
+PAUSED = "delay = function() return PAUSE end\n"  # milliseconds
+PACED = 100  # connections, each of which asks ten times a second: 10,000 hosts that ask every ten seconds
 PAGES = {  # of 1,000,000 rows; {} is another number each time
     "rows/, the first pages": "rows/?limit=100&offset={}00",
     "rows/, a page far away": "rows/?limit=100&offset={}0000",
@@ -55,14 +57,18 @@ def launches(installed: Tiers, folder: Path) -> None:
     """Launch over one host each, many at once; then again while others check in, whose rate is compared."""
     keys = folder / "others"
     keys.write_text("\n".join(node_keys(range(HOSTS - 5_000, HOSTS)).values()))
-    taken = _launch_all(installed, first=1)
-    seconds = max(2, round(taken))
-    alone = _check_ins(installed, keys, seconds)
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_check_ins, installed, keys, seconds)
-        _launch_all(installed, first=LAUNCHES + 1)
-        rate = beside.result()
-    print(f"check-ins of others, {seconds} s: {alone:,.0f}/s alone, {rate / alone:.2f} of it beside launches (aim 0.9)")
+    seconds = max(2, round(_launch_all(installed, first=1)))
+    with installed.own_gateway(folder) as gateway:
+        for agents, where in ((installed, "by the same process"), (gateway, "by a gateway of its own")):
+            for pace, (connections, pause) in {"as fast as they can": (16, 0), "1,000 a second": (PACED, 100)}.items():
+                alone = _check_ins(agents, keys, seconds, connections, pause)
+                with ThreadPoolExecutor(1) as pool:
+                    beside = pool.submit(_check_ins, agents, keys, seconds, connections, pause)
+                    _launch_all(installed, first=1)
+                    found = beside.result()
+                print(f"check-ins of others, {where}, {pace}, {seconds} s:")
+                print(f"    {alone.rate:,.0f}/s alone, {found.rate / alone.rate:.2f} of it beside launches (aim 0.9);")
+                print(f"    99 of 100 within {alone.slow} alone, {found.slow} beside", flush=True)
 
 
 def _launch_all(installed: Tiers, first: int) -> float:
@@ -90,15 +96,24 @@ def _launch_all(installed: Tiers, first: int) -> float:
     return taken
 
 
-def _check_ins(installed: Tiers, keys: Path, seconds: int) -> float:
+class CheckIns(NamedTuple):
+    """How many a second, and within what time nearly all of them were answered."""
+
+    rate: float
+    slow: str
+
+
+def _check_ins(agents: Tiers, keys: Path, seconds: int, connections: int, pause: int) -> CheckIns:
+    """Check in on so many connections, each so many milliseconds after the answer before."""
     script = keys.with_suffix(".lua")
-    script.write_text(IDLE.replace("KEYS", str(keys)))
-    command = ["wrk", "-t1", "-c16", f"-d{seconds}", "-s", str(script), installed.url + READ]
+    paused = PAUSED.replace("PAUSE", str(pause)) if pause else ""
+    script.write_text(IDLE.replace("KEYS", str(keys)) + paused)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(script), agents.url + READ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    if found is None or "Non-2xx" in said:
+    rate, slow = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+(\S+)", said)
+    if rate is None or slow is None or "Non-2xx" in said:
         sys.exit(f"wrk met refusals:\n{said}")
-    return float(found[1])
+    return CheckIns(float(rate[1]), slow[1])
 
 
 # --- viewers ----------------------------------------------------------------------------------------------------

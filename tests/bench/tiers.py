@@ -53,6 +53,16 @@ class Tiers(NamedTuple):
                     raise
             time.sleep(0.1)
 
+    @contextmanager
+    def own_gateway(self, folder: Path) -> Iterator["Tiers"]:
+        """Serve agents by one process more, as deployments do, beside the one that serves people; give its address."""
+        port = free_port()
+        command = ["-m", "fleet.serve", "gateway", "--port", str(port)]
+        with process(command, folder / "gateway.log") as pid:
+            found = self._replace(url=f"http://127.0.0.1:{port}", pids={**self.pids, "gateway": pid})
+            found.wait_until_ready()
+            yield found
+
 
 @contextmanager
 def tiers(servers: tuple[EmbeddedPostgres, EmbeddedRedis], folder: Path) -> Iterator[Tiers]:
@@ -68,7 +78,7 @@ def tiers(servers: tuple[EmbeddedPostgres, EmbeddedRedis], folder: Path) -> Iter
     with ExitStack() as running:
         commands = {"web": ["-m", "fleet.serve", "application", "--port", str(port)], **demo.background(folder)}
         for name, command in commands.items():
-            pids[name] = running.enter_context(_process(command, folder / f"{name}.log"))
+            pids[name] = running.enter_context(process(command, folder / f"{name}.log"))
         found = Tiers(f"http://127.0.0.1:{port}", token, pids)
         found.wait_until_ready()
         yield found
@@ -83,13 +93,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(command: list[str], log: Path) -> Iterator[int]:
+def process(command: list[str], log: Path) -> Iterator[int]:
+    """Run one of ours; give its id, and end it when done."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, *command], env=os.environ, stdout=output, stderr=output, preexec_fn=die_with_parent
         )
     try:
-        yield process.pid
+        yield started.pid
     finally:
-        process.terminate()
-        process.wait(30)
+        started.terminate()
+        started.wait(30)
