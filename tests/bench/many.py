@@ -28,7 +28,7 @@ from tests.bench.tiers import Tiers, tiers
 HOSTS = 100_000
 LAUNCHES, AT_ONCE = 200, 32
 VIEWERS, VIEWED = 200, 5_000  # hosts of the campaign that is looked at
-ROUNDS = 20
+ROUNDS = 100
 IDLE = r"""
 local keys, place = {}, 0
 for key in io.lines("KEYS") do keys[#keys + 1] = key end
