@@ -21,13 +21,27 @@ const colours = HighlightStyle.define([
   { tag: [tags.operator, tags.punctuation], color: "var(--dim)" },
 ]);
 
+// Names that neither SQLite nor DuckDB reads as a name unless they are quoted.
+const RESERVED = new Set(
+  (
+    "add all alter analyse analyze and any array as asc asymmetric between both case cast check collate column commit constraint create default deferrable delete desc describe " +
+    "distinct do drop else end escape except exists false fetch for foreign from group having in index insert intersect into is isnull join lambda lateral leading limit natural not " +
+    "notnull null offset on only or order pivot placing primary qualify references returning select set show some summarize symmetric table then to trailing transaction true union " +
+    "unique unpivot update using values variadic when where window with"
+  ).split(" "),
+);
+
+function written(name: string): string {
+  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(name) && !RESERVED.has(name.toLowerCase()) ? name : `"${name.replaceAll('"', '""')}"`;
+}
+
 // Tables stand before the words of SQL, short names before long ones.
 function namespaceOf(found: Table[]): SQLNamespace {
   const all: Record<string, Completion[]> = {};
   for (const table of found)
     all[table.name] = table.columns
       .filter((column) => !column.hidden)
-      .map((column) => ({ label: column.name, type: "property", detail: column.type.toLowerCase() }));
+      .map((column) => ({ label: column.name, apply: written(column.name), type: "property", detail: column.type.toLowerCase() }));
   return Object.fromEntries(
     found.map((table) => [
       table.name,
@@ -40,15 +54,15 @@ function namespaceOf(found: Table[]): SQLNamespace {
 function columnsOf(found: Table[]): (context: CompletionContext) => CompletionResult | null {
   const byName = new Map(found.map((table) => [table.name.toLowerCase(), table]));
   return (context) => {
-    const word = context.matchBefore(/\w+/);
-    if (!word || context.matchBefore(/\.\w*/)) return null;
+    const word = context.matchBefore(/[\p{L}\p{N}_]+/u);
+    if (!word || context.matchBefore(/\.[\p{L}\p{N}_]*/u)) return null;
     const named = new Set(context.state.doc.toString().toLowerCase().match(/\w+/g));
     const options = [...named].flatMap((name) =>
       (byName.get(name)?.columns ?? [])
         .filter((column) => !column.hidden)
-        .map((column) => ({ label: column.name, type: "property", detail: `${name} · ${column.type.toLowerCase()}`, boost: 70 })),
+        .map((column) => ({ label: column.name, apply: written(column.name), type: "property", detail: `${name} · ${column.type.toLowerCase()}`, boost: 70 })),
     );
-    return { from: word.from, options, validFor: /^\w*$/ };
+    return { from: word.from, options, validFor: /^[\p{L}\p{N}_]*$/u };
   };
 }
 
