@@ -126,14 +126,28 @@ class Diff:
         for item in self.every_item(by_groups=by_groups):
             yield json.dumps(item) + "\n"
 
+    def as_json(self, *, by_groups: bool) -> Iterator[str]:
+        """Write all items as one JSON array, piece by piece."""
+        between = "["
+        for item in self.every_item(by_groups=by_groups):
+            yield between + json.dumps(item)
+            between = ",\n"
+        yield "]\n" if between != "[" else "[]\n"
+
     def as_csv(self, *, by_groups: bool) -> Iterator[str]:
         """Write each row that is only here or only there as a line of a table."""
-        ours = ("change", "hosts") if by_groups else ("change", *HOST_COLUMNS, "only")
-        columns = self.compared if by_groups else self.columns
-        names = [*ours, *beside(ours, columns)]
-        return csv_lines(names, self._lines(columns, by_groups=by_groups))
+        return csv_lines(list(self.kinds(by_groups=by_groups)), self.lines(by_groups=by_groups))
 
-    def _lines(self, columns: list[str], *, by_groups: bool) -> Iterator[list[Any]]:
+    def kinds(self, *, by_groups: bool) -> dict[str, str]:
+        """Give the columns of that table, each with the type of its cells."""
+        numbers = ("hosts", HOST_COLUMNS[1])
+        ours = ("change", "hosts") if by_groups else ("change", *HOST_COLUMNS, "only")
+        names = [*ours, *beside(ours, self.compared if by_groups else self.columns)]
+        return {name: "int64" if name in ours and name in numbers else "string" for name in names}
+
+    def lines(self, *, by_groups: bool) -> Iterator[list[Any]]:
+        """Walk over its lines."""
+        columns = self.compared if by_groups else self.columns
         for item in self.every_item(by_groups=by_groups):
             if by_groups:
                 yield [item["change"], item["hosts"], *(item["row"].get(name, "") for name in columns)]

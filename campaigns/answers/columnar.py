@@ -1,4 +1,4 @@
-"""Everything hosts answered as Parquet and as a spreadsheet, a piece at a time: neither is ever held whole.
+"""Tables, such as everything hosts answered, as Parquet and as spreadsheets, piece by piece, never held whole.
 
 Cells are the texts that hosts sent, in Parquet too: a reader casts what it knows to be a number, and a column never
 changes its type from one run to the next. The libraries are imported where they are used: a console that nobody asks
@@ -118,13 +118,18 @@ def rows_as_xlsx(campaign: Campaign) -> Iterator[bytes]:
 
     Its rows wait in files until the last one is known; then it is sent.
     """
-    needed, free = _room_for(campaign), shutil.disk_usage(tempfile.gettempdir()).free
+    check_room(campaign)
+    return book(names_in(campaign), lines_of(campaign))
+
+
+def check_room(*campaigns: Campaign) -> None:
+    """Raise BadInputError when the rows of these campaigns have no room here while a spreadsheet of them is written."""
+    needed, free = sum(map(_room_for, campaigns)), shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free:
         raise BadInputError(
             f"the spreadsheet needs {-(-needed // 2**20)} MiB of room while it is written, {free // 2**20} MiB are"
             " there (TMPDIR of the console): export it as CSV or Parquet instead"
         )
-    return _book(campaign)
 
 
 def _room_for(campaign: Campaign) -> int:
@@ -133,16 +138,17 @@ def _room_for(campaign: Campaign) -> int:
     return round((campaign.stored_bytes + BYTES_BESIDE_A_CELL * cells) * 1.2)
 
 
-def _book(campaign: Campaign) -> Iterator[bytes]:
+def book(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """Write lines as a spreadsheet."""
     import xlsxwriter
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
-        book = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
-        cut = _fill(book, names_in(campaign), lines_of(campaign))
+        made = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
+        cut = _fill(made, names, lines)
         if cut:
-            _tell(book, cut, len(names_in(campaign)) - SHEET_COLUMNS)
-        book.close()
+            _tell(made, cut, len(names) - SHEET_COLUMNS)
+        made.close()
         file.seek(0)
         while piece := file.read(PIECE):
             yield piece

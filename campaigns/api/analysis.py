@@ -1,6 +1,7 @@
 """The API of analysis: SQL over the answers of a campaign, and two runs compared."""
 
-from typing import ClassVar, cast
+from collections.abc import Iterator
+from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.http import StreamingHttpResponse
@@ -12,13 +13,14 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from campaigns.analysis import asking, diff
+from campaigns.answers import columnar
 from campaigns.answers.sight import seen_by
-from campaigns.api.answer_serializers import DIFF, SqlOverCampaignSerializer
+from campaigns.api.answer_serializers import ALL_CHANGES, DIFF, SqlOverCampaignSerializer
 from campaigns.api.answers import Window
-from campaigns.api.downloads import attachment
+from campaigns.api.downloads import PARQUET, XLSX, attachment
 from campaigns.models import Campaign
 from fleet.api import StrictSerializer
-from fleet.described import file_of
+from fleet.described import as_bytes, file_of
 from fleet.errors import BadInputError
 from fleet.parameters import WHOLE, WINDOW, Parameters, flag_in, number_in
 from fleet.views import ApiView
@@ -50,7 +52,7 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         "sql": (),
         "diff": (*WINDOW, WITH, IGNORE, GROUPS),
         "diff_csv": (WITH, IGNORE, GROUPS),
-        "diff_ndjson": (WITH, IGNORE, GROUPS),
+        **dict.fromkeys(("diff_ndjson", "diff_json", "diff_parquet", "diff_xlsx"), (WITH, IGNORE, GROUPS)),
     }
     actions_that_read: ClassVar[tuple[str, ...]] = ("sql",)
     actions_for_viewers: ClassVar[tuple[str, ...]] = ("sql",)  # by POST, since SQL may be longer than an address
@@ -90,14 +92,40 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         found, more = page.pop("results"), page.pop("truncated")
         return Response({**window.body(found[: window.limit], more=more or len(found) > window.limit), **page})
 
+    def _file(self, kind: str, content: Iterator[Any], media_type: str, *, in_pieces: bool = False) -> Any:
+        return attachment(self.request, content, f"diff-{self.kwargs['pk']}.{kind}", media_type, in_pieces=in_pieces)
+
+    @property
+    def _by_groups(self) -> bool:
+        return flag_in(self.request, "groups") is True
+
     @extend_schema(responses={**file_of("text/csv", "a line for each row")})
     def diff_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every row that is only here or only there as a table; `change` says which."""
-        lines = self._compared().as_csv(by_groups=flag_in(request, "groups") is True)
-        return attachment(request, lines, f"diff-{pk}.csv", "text/csv")
+        return self._file("csv", self._compared().as_csv(by_groups=self._by_groups), "text/csv")
 
     @extend_schema(responses={**file_of("application/x-ndjson", "a line of JSON for each item")})
     def diff_ndjson(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every item of the comparison as a line of JSON."""
-        lines = self._compared().as_ndjson(by_groups=flag_in(request, "groups") is True)
-        return attachment(request, lines, f"diff-{pk}.ndjson", "application/x-ndjson")
+        return self._file("ndjson", self._compared().as_ndjson(by_groups=self._by_groups), "application/x-ndjson")
+
+    @extend_schema(responses={(200, "application/json"): ALL_CHANGES, **as_bytes()})
+    def diff_json(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give every item of the comparison as one JSON array."""
+        return self._file("json", self._compared().as_json(by_groups=self._by_groups), "application/json")
+
+    @extend_schema(responses=file_of(PARQUET, "a Parquet file"))
+    def diff_parquet(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give the table of `diff.csv` as a Parquet file; cells are texts, as hosts sent them."""
+        compared, by_groups = self._compared(), self._by_groups
+        kinds = compared.kinds(by_groups=by_groups)
+        pieces = columnar.parquet(list(kinds), list(kinds.values()), compared.lines(by_groups=by_groups))
+        return self._file("parquet", pieces, PARQUET, in_pieces=True)
+
+    @extend_schema(responses=file_of(XLSX, "a spreadsheet"))
+    def diff_xlsx(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """Give the table of `diff.csv` as a spreadsheet, as `export.xlsx` is one."""
+        compared, by_groups = self._compared(), self._by_groups
+        columnar.check_room(compared.here, compared.there)
+        pieces = columnar.book(list(compared.kinds(by_groups=by_groups)), compared.lines(by_groups=by_groups))
+        return self._file("xlsx", pieces, XLSX, in_pieces=True)

@@ -337,6 +337,7 @@ PAGE_OF_HOST_RESULTS = page_of(
 )
 # Written as they come, so that no serializer is paid for each row; a list without pages, and a row by its columns.
 ALL_RESULTS = {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}
+ALL_CHANGES = {"type": "array", "items": {"$ref": "#/components/schemas/Change"}}
 ONE_ROW = {
     "type": "object",
     "additionalProperties": {"type": "string"},

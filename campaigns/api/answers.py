@@ -22,15 +22,13 @@ from campaigns.api.answer_serializers import (
     PAGE_OF_RESULTS,
     PAGE_OF_ROWS,
 )
-from campaigns.api.downloads import BOM, attachment
+from campaigns.api.downloads import BOM, PARQUET, XLSX, attachment
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
 from fleet.described import as_bytes, file_of
 from fleet.parameters import LIMIT, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
-PARQUET = "application/vnd.apache.parquet"
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 AFTER = OpenApiParameter("after", WHOLE, description="seq after which results are wanted")
 UP_TO = OpenApiParameter("up_to", WHOLE, description="seq up to which answers count: `next` holds it, while more come")
 HOST_PART = OpenApiParameter("search", str, description="part of a hostname")

@@ -1,7 +1,7 @@
 """Files of the API: streamed in pieces, also on the event loop."""
 
 from collections.abc import AsyncIterator, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,6 +13,8 @@ from rest_framework.request import Request
 from fleet.described import BYTES
 
 LINES_A_CHUNK = 500
+PARQUET = "application/vnd.apache.parquet"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 BOM = OpenApiParameter("bom", bool, description="1: begin with a byte order mark, which old spreadsheets need")
 
 
@@ -21,9 +23,10 @@ def attachment(
 ) -> StreamingHttpResponse:
     """Send the lines as a file of that name, or pieces that are large enough already.
 
-    Who accepts plain bytes alone is given them as those, whatever they are.
+    Who accepts plain bytes alone is given them as those, whatever they are. The first piece is there before the answer
+    begins: what goes wrong until then has a status and a sentence.
     """
-    chunks: Any = content if in_pieces else _chunks(content)
+    chunks: Any = _begun(content if in_pieces else _chunks(content))
     if isinstance(request._request, ASGIRequest):
         chunks = _one_by_one(chunks)
     return StreamingHttpResponse(
@@ -35,6 +38,10 @@ def attachment(
 
 def _media_type(request: Request, own: str) -> str:
     return BYTES if request.headers.get("Accept", "").strip() == BYTES else own
+
+
+def _begun(chunks: Iterator[Any]) -> Iterator[Any]:
+    return chain(list(islice(chunks, 1)), chunks)
 
 
 def _chunks(content: Iterator[Any]) -> Iterator[Any]:

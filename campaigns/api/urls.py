@@ -41,6 +41,9 @@ FILES = {
     "export.xlsx": "export_xlsx",
     "diff.csv": "diff_csv",
     "diff.ndjson": "diff_ndjson",
+    "diff.json": "diff_json",
+    "diff.parquet": "diff_parquet",
+    "diff.xlsx": "diff_xlsx",
 }
 urlpatterns = [
     *(

@@ -24,6 +24,7 @@ FIRST_SQL = "SELECT * FROM answers LIMIT 100"
 ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}
 SHOWN = 50  # of a page
 RUNS_OFFERED = 20
+EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
 
 
 def analysis_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
@@ -61,8 +62,11 @@ def _completed(table: str, kinds: dict[str, str]) -> dict[str, Any]:
 
 
 def _earlier(request: HttpRequest, shown: Campaign) -> list[Campaign]:
-    """Give earlier runs of the same SQL, to compare with."""
-    found = Campaign.objects.visible_to(user_of(request)).filter(sql=shown.sql, pk__lt=shown.pk)
+    """Give earlier runs of the same SQL, to compare with; without such, those with the same columns."""
+    before = Campaign.objects.visible_to(user_of(request)).filter(pk__lt=shown.pk)
+    found = before.filter(sql=shown.sql)
+    if shown.columns and not found.exists():
+        found = before.filter(columns=shown.columns)
     return list(found.only("pk", "name", "created_at")[:RUNS_OFFERED])
 
 
@@ -92,7 +96,8 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
         found = page["results"]
         context |= {
             **page,
-            "there": compared.there,
+            **_beside(shown, compared, page["suggested_ignore"], asked),
+            "is_first": not offset,
             "ignored": ignored,
             "found": [_group(item, page["columns"], ignored) for item in found[:SHOWN]]
             if by_groups
@@ -100,6 +105,25 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
             "next": _next(asked, offset + SHOWN) if len(found) > SHOWN or page["truncated"] else "",
         }
     return render(request, "campaigns/compare.html", context, status=400 if "refused" in context else 200)
+
+
+def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: Any) -> dict[str, Any]:
+    """Give what stands around the differences: files of them, whether more may come, what had better be left out."""
+    left = {name: asked.getlist(name) for name in asked if name != "offset"}
+    more = [name for name in suggested if name not in compared.ignored]
+    there = {
+        "with": [compared.there.pk],
+        "ignore": compared.ignored,
+        **({"groups": ["true"]} if "groups" in asked else {}),
+    }
+    address = f"/api/v1/campaigns/{shown.pk}/diff."
+    return {
+        "there": compared.there,
+        "may_change": not (shown.is_over and compared.there.is_over),
+        "to_leave_out": more,
+        "without_them": urlencode({**left, "ignore": [*compared.ignored, *more]}, doseq=True),
+        "exports": [(kind, f"{address}{kind}?{urlencode(there, doseq=True)}") for kind in EXPORTS],
+    }
 
 
 def _side_by_side(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
@@ -162,6 +186,7 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
         "search": filters.search,
         "next": _next(asked, offset + SHOWN) if len(found) > SHOWN else "",
         "groups": [_latest_group(item, asked) for item in found[:SHOWN]] if by else [],
+        "nothing": "No answer fits." if filters.search or where or offset else "No host answered it yet.",
         "found": [] if by else [_latest_item(item, newest.columns) for item in found[:SHOWN]],
         **_analysis_of_latest(request, newest),
     }
@@ -170,7 +195,12 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
 
 def _latest_item(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
     lines = [[row.get(name, "") for name in columns] for row in item["rows"][:SHOWN]]
-    return {**item, "moment": moment_of(item["received_at"]), "lines": lines}
+    return {
+        **item,
+        "moment": moment_of(item["received_at"]),
+        "lines": lines,
+        "more": len(item["rows"]) - len(lines),
+    }
 
 
 def _latest_group(item: dict[str, Any], asked: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ on the server's side runs in another (`elsewhere`).
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -40,6 +41,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PASSWORD = "a long one for tests"
+COMPLAINT = re.compile("Security Policy|^AG Grid: (error|warning)")
 
 
 class Server:
@@ -182,7 +184,7 @@ def page_of(
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
+        page.on("console", lambda said: complaints.append(said.text) if COMPLAINT.search(said.text) else None)
         page.goto(f"/login/?next={at}")
         page.fill("#id_username", user.username)
         page.fill("#id_password", PASSWORD)

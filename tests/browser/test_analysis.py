@@ -23,7 +23,7 @@ def make_two_runs() -> tuple[Campaign, Campaign]:
         campaign = make_campaign(*hosts)
         Campaign.objects.filter(pk=campaign.pk).update(query=query)
         for host, version in zip(hosts, (newest, "3.0.18", "3.0.18"), strict=True):
-            answer(campaign, host, {"name": "openssl", "version": version, "big": "9007199254740993"})
+            answer(campaign, host, {"name": "openssl", "version": version, "big": "9007199254740993", "host": "x"})
         runs.append(end(campaign))
     return runs[0], runs[1]
 
@@ -44,6 +44,10 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     page.keyboard.insert_text("SELECT nope FROM answers")
     editor.press("Control+Enter")
     expect(said).to_contain_text('Referenced column "nope" not found', timeout=30_000)
+    editor.press("Control+a")
+    page.keyboard.type("SELECT answers.hos")
+    page.locator(".cm-tooltip-autocomplete").get_by_text("row.host", exact=True).click()
+    expect(editor).to_have_text('SELECT answers."row.host"')
     editor.press("Control+a")
     page.keyboard.insert_text(SQL)
     editor.press("Control+Enter")

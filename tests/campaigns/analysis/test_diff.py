@@ -2,9 +2,13 @@
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import duckdb
 import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
@@ -16,6 +20,7 @@ from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
+SHEET, ROW = "xl/worksheets/sheet1.xml", ".//{http://schemas.openxmlformats.org/spreadsheetml/2006/main}row"
 
 
 def package(name: str, version: str, pid: int) -> dict[str, str]:
@@ -100,16 +105,26 @@ def test_groups_count_what_hosts_gained_and_lost(
     }
 
 
-def test_files_hold_what_pages_show(api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]) -> None:
+def test_files_hold_what_pages_show(
+    api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]], tmp_path: Path
+) -> None:
     before, after, _ = runs
     client, query = api(observer), f"with={before.pk}&ignore=pid&ignore=at"
 
     items = get(client, f"{after.pk}/diff/?{query}").json()["results"]
     lines = [json.loads(line) for line in text(get(client, f"{after.pk}/diff.ndjson?{query}")).splitlines()]
     table = list(csv.DictReader(text(get(client, f"{after.pk}/diff.csv?{query}")).splitlines()))
+    array = json.loads(text(get(client, f"{after.pk}/diff.json?{query}")))
+    columnar, book = tmp_path / "diff.parquet", tmp_path / "diff.xlsx"
+    for path in (columnar, book):
+        path.write_bytes(b"".join(get(client, f"{after.pk}/{path.name}?{query}").streaming_content))
     grouped = list(csv.DictReader(text(get(client, f"{after.pk}/diff.csv?{query}&groups=true")).splitlines()))
 
-    assert lines == items
+    assert lines == array == items
+    assert [{**row, "host_id": int(row["host_id"])} for row in table] == [
+        dict(zip(table[0], cells, strict=True)) for cells in duckdb.read_parquet(str(columnar)).fetchall()
+    ]
+    assert len(ElementTree.fromstring(zipfile.ZipFile(book).read(SHEET)).findall(ROW)) == 1 + len(table)  # noqa: S314 - ours
     assert [(row["host"], row["only"]) for row in table] == [
         (item["host"]["hostname"], only)
         for item in items

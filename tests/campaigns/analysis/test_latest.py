@@ -121,7 +121,17 @@ def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query,
     refused = client.get(f"/campaigns/{newer.pk}/compare/?with=999")
     latest = client.get(f"/queries/{query.pk}/latest/?order=-received_at")
 
+    for run in (older, newer):
+        end(run)
+    ended = client.get(f"/campaigns/{newer.pk}/compare/?with={older.pk}&offset=50").content.decode()
+
     assert "<del>1.0</del> <ins>2.0</ins>" in compared.content.decode()
+    assert f"/api/v1/campaigns/{newer.pk}/diff.xlsx?with={older.pk}&amp;ignore=version&amp;groups=true" in (
+        grouped.content.decode()
+    )
+    assert '<section id="compared" hx-get' in compared.content.decode()
+    assert '<section id="compared" >' in ended
+    assert "There are no more" in ended
     assert "1 hosts changed" in compared.content.decode()
     assert grouped.status_code == 200
     assert (refused.status_code, "no campaign" in refused.content.decode()) == (400, True)
@@ -136,9 +146,14 @@ def test_the_page_of_what_is_known_groups_filters_and_links_to_hosts(
 
     grouped = client.get(f"{address}?by=name&by=version").content.decode()
     narrowed = client.get(f"{address}?where=version:0.9").content.decode()
+    nothing = client.get(f"{address}?where=version:0.8").content.decode()
+    Result.objects.filter(rows__contains=[{"version": "late"}]).update(rows=[{"version": str(n)} for n in range(60)])
+    long = client.get(address).content.decode()
     refused = client.get(f"{address}?by=nope")
 
     assert "where=name%3Assl" in grouped
+    assert "No answer fits." in nothing
+    assert "and 10 more rows" in long
     assert len(re.findall(r'<a href="/hosts/\d+/"', narrowed)) == 1
     assert (refused.status_code, "nope" in refused.content.decode() and "is no column" in refused.content.decode()) == (
         400,

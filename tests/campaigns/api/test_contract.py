@@ -162,6 +162,8 @@ def look_at_file(name: str, content: bytes) -> None:
     elif "diff.ndjson" in name:
         for line in content.splitlines():
             check_value({"$ref": "#/components/schemas/ChangedHost"}, json.loads(line), name)
+    elif "diff.json" in name:
+        check_value({"type": "array", "items": {"$ref": "#/components/schemas/ChangedHost"}}, json.loads(content), name)
     elif "export.json" in name:
         check_value({"type": "array", "items": {"$ref": "#/components/schemas/Result"}}, json.loads(content), name)
     else:

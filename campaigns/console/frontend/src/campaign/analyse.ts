@@ -2,14 +2,14 @@
 //
 // Cells are text: what hosts send is never read as HTML.
 
-import { ClientSideRowModelModule, type ColDef, createGrid, type GridApi, ModuleRegistry } from "ag-grid-community";
+import { CellStyleModule, ClientSideRowModelModule, type ColDef, createGrid, type GridApi, ModuleRegistry } from "ag-grid-community";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
 import { type Chart, drawChart, type Result, shapeOf } from "./chart";
 import { theme } from "./grid_theme";
 import { visible } from "./marks";
 
-ModuleRegistry.registerModules([ClientSideRowModelModule]);
+ModuleRegistry.registerModules([CellStyleModule, ClientSideRowModelModule]);
 
 const AWAY = "The server did not answer";
 const SHORT = 12; // rows that are shown without a window to scroll in
