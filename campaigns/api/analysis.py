@@ -92,7 +92,9 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
         found, more = page.pop("results"), page.pop("truncated")
         return Response({**window.body(found[: window.limit], more=more or len(found) > window.limit), **page})
 
-    def _file(self, kind: str, content: Iterator[Any], media_type: str, *, in_pieces: bool = False) -> Any:
+    def _file(
+        self, kind: str, content: Iterator[Any], media_type: str, *, in_pieces: bool = False
+    ) -> StreamingHttpResponse:
         return attachment(self.request, content, f"diff-{self.kwargs['pk']}.{kind}", media_type, in_pieces=in_pieces)
 
     @property

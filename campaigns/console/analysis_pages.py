@@ -111,11 +111,9 @@ def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: A
     """Give what stands around the differences: files of them, whether more may come, what had better be left out."""
     left = {name: asked.getlist(name) for name in asked if name != "offset"}
     more = [name for name in suggested if name not in compared.ignored]
-    there = {
-        "with": [compared.there.pk],
-        "ignore": compared.ignored,
-        **({"groups": ["true"]} if "groups" in asked else {}),
-    }
+    there: dict[str, Any] = {"with": [compared.there.pk], "ignore": compared.ignored}
+    if "groups" in asked:
+        there["groups"] = ["true"]
     address = f"/api/v1/campaigns/{shown.pk}/diff."
     return {
         "there": compared.there,
