@@ -143,12 +143,13 @@ def book(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[bytes
     import xlsxwriter
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
-        made = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
-        cut = _fill(made, names, lines)
-        if cut:
-            _tell(made, cut, len(names) - SHEET_COLUMNS)
-        made.close()
+    with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryDirectory() as folder:
+            made = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
+            cut = _fill(made, names, lines)
+            if cut:
+                _tell(made, cut, len(names) - SHEET_COLUMNS)
+            made.close()
         file.seek(0)
         while piece := file.read(PIECE):
             yield piece

@@ -1,7 +1,7 @@
 """Files of the API: streamed in pieces, also on the event loop."""
 
-from collections.abc import AsyncIterator, Iterator
-from itertools import chain, islice
+from collections.abc import AsyncIterator, Generator, Iterator
+from itertools import islice
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -26,7 +26,7 @@ def attachment(
     Who accepts plain bytes alone is given them as those, whatever they are. The first piece is there before the answer
     begins: what goes wrong until then has a status and a sentence.
     """
-    chunks: Any = _begun(content if in_pieces else _chunks(content))
+    chunks: Any = _Begun(content if in_pieces else _chunks(content))
     if isinstance(request._request, ASGIRequest):
         chunks = _one_by_one(chunks)
     return StreamingHttpResponse(
@@ -40,8 +40,20 @@ def _media_type(request: Request, own: str) -> str:
     return BYTES if request.headers.get("Accept", "").strip() == BYTES else own
 
 
-def _begun(chunks: Iterator[Any]) -> Iterator[Any]:
-    return chain(list(islice(chunks, 1)), chunks)
+class _Begun(Iterator[Any]):
+    """Pieces of which the first one is there; what is open for the others is closed with them."""
+
+    def __init__(self, pieces: Iterator[Any]) -> None:
+        self._first = list(islice(pieces, 1))
+        self._rest = pieces
+
+    def __next__(self) -> Any:
+        return self._first.pop() if self._first else next(self._rest)
+
+    def close(self) -> None:
+        """Close what is open, as the response does at its end."""
+        if isinstance(self._rest, Generator):
+            self._rest.close()
 
 
 def _chunks(content: Iterator[Any]) -> Iterator[Any]:
