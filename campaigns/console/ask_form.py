@@ -59,7 +59,7 @@ class AskForm(FullTargetForm, RolloutForm):
     reason = forms.CharField(required=False, max_length=2_000, label="Reason or ticket")
     start_at = forms.DateTimeField(
         required=False,
-        label="Start later, at",
+        label="Start at",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         error_messages={"invalid": "Give day and time as 2026-12-24 18:00."},
     )

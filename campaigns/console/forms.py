@@ -172,6 +172,7 @@ class QueryForm(forms.ModelForm[Query]):
         model = Query
         fields = ["name", "sql", "description", "observer_can_run"]
         labels = {"sql": "SQL", "observer_can_run": "Observers may run it, as it stands"}
+        help_texts = {"observer_can_run": ""}
         widgets = {"description": forms.Textarea({"rows": 2})}
 
     def clean_sql(self) -> str:

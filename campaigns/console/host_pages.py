@@ -39,6 +39,7 @@ def hosts(request: HttpRequest) -> HttpResponse:
         "page": page,
         "lines": [(host, host.is_online(now)) for host in page],
         "question": question_of(request),
+        "is_narrowed": any(request.GET.get(name) for name in form.fields if name != "search"),
         "enrolled": page.paginator.count if not question_of(request) else scopes.hosts_for(user).enrolled().count(),
     }
     return render(request, "campaigns/hosts.html", context)

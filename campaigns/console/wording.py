@@ -10,6 +10,7 @@ from agents.models import Platform
 from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign
 from campaigns.states import State
+from fleet.text import visible
 
 # In the order of the bar: what came back first, what is still open last.
 MEANINGS: dict[State, str] = {
@@ -160,7 +161,7 @@ def _took(campaign: Campaign) -> str:
 def title(campaign: Campaign) -> str:
     """Give the campaign's name, or else the beginning of its SQL on one line."""
     text = campaign.name or " ".join(campaign.sql.split())
-    return text if len(text) <= SQL_EXCERPT else text[: SQL_EXCERPT - 1] + "…"
+    return visible(text if len(text) <= SQL_EXCERPT else text[: SQL_EXCERPT - 1] + "…")
 
 
 def duration(seconds: float) -> str:

@@ -28,7 +28,7 @@ def ask_later(page: Page) -> str:
     write_sql(page, "SELECT pid FROM processes")
     page.check("[name=kind][value=all]")
     page.get_by_text("Start later, and who may join").click()
-    page.get_by_label("Start later, at").fill(f"{typed:%Y-%m-%dT%H:%M}")
+    page.get_by_label("Start at", exact=True).fill(f"{typed:%Y-%m-%dT%H:%M}")
     expect(page.get_by_label("by the clock of")).to_have_value("Asia/Tokyo")
     expect(page.locator("#start-said")).to_contain_text(f"{typed:%H:%M} GMT+9, in 2 hours.")
     page.get_by_role("button", name="Run").click()
