@@ -101,7 +101,9 @@ function drawStatus(campaign: Ending): void {
   const standing = `${campaign.status} ${campaign.ended_by ?? ""}`;
   if (standing !== stands) drawControls();
   stands = standing;
+  const wasOver = isOver();
   root.dataset["status"] = status = campaign.status;
+  if (isOver() && !wasOver) root.dispatchEvent(new CustomEvent("over"));
   if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
   find("status").forEach((badge) => {
     badge.textContent = status;
