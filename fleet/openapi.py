@@ -1,7 +1,8 @@
 """How views are described in the OpenAPI document: exactly what is answered, refusals too, with an example of each.
 
 A serializer with `example` shows that answer, and each of its members; `says` tells what members mean where their
-field does not; what it names in `sometimes` may be missing, all other members are in every answer.
+field does not, `bounds` between which numbers they are taken where something else than the field checks that; what it
+names in `sometimes` may be missing, all other members are in every answer. Bodies take no other members.
 """
 
 from collections.abc import Iterable
@@ -60,6 +61,10 @@ class ExactAnswers(AutoSchema):
                 properties[name]["example"] = value
         for name in getattr(made, "nullable", ()):
             properties[name]["nullable"] = True
+        if direction == "request":
+            schema["additionalProperties"] = False
+            for name, bounds in getattr(made, "bounds", {}).items():
+                properties[name] |= bounds
         if example:
             schema["example"] = {name: value for name, value in example.items() if name in properties}
         if direction == "response" and properties:

@@ -8,12 +8,18 @@ from rest_framework import serializers
 
 from agents.models import Platform
 from campaigns.api.serializers import HostReference, Moment
-from campaigns.launching.launch import DEFAULT_TIMEOUT, Order
+from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order
+from campaigns.launching.rollout import LARGEST
 from campaigns.models import Query
 from campaigns.states import FINAL_STATES, State
 from fleet.api import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 
+ID: dict[str, Any] = {"minimum": 1, "maximum": 2**63 - 1}
+COUNT: dict[str, Any] = {"minimum": 1, "maximum": 2**31 - 1}
+PERCENT: dict[str, Any] = {"minimum": 0, "maximum": 100}
+PART: dict[str, Any] = {**PERCENT, "exclusiveMinimum": True}
+SECONDS: dict[str, Any] = {"minimum": SHORTEST_TIMEOUT, "maximum": LONGEST_TIMEOUT}
 FINAL = [(state.value, state.label) for state in FINAL_STATES]
 
 
@@ -24,6 +30,7 @@ class SampleSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="number of hosts", required=False)
 
     sometimes = ("percent", "count")
+    bounds: ClassVar = {"percent": PART, "count": ID}
     shows: ClassVar = {"count": 25}
     example: ClassVar = {"percent": 10.0}
 
@@ -38,6 +45,7 @@ class EarlierSerializer(serializers.Serializer[Any]):
     group = serializers.CharField(required=False, help_text="key of a group, as `groups/` gives it")
 
     sometimes = ("states", "group")
+    bounds: ClassVar = {"id": ID}
     shows: ClassVar = {"group": "WyJwb3J0Il0.5f2c"}
     example: ClassVar = {"id": 11, "states": ["no_answer", "missed"]}
 
@@ -81,6 +89,7 @@ class CanarySerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(required=False, help_text="number of hosts")
 
     sometimes = ("percent", "count")
+    bounds: ClassVar = {"percent": PART, "count": COUNT}
     shows: ClassVar = {"percent": 5.0}
     example: ClassVar = {"count": 10}
 
@@ -95,6 +104,13 @@ class BrakesSerializer(serializers.Serializer[Any]):
     rows = serializers.FloatField(required=False, help_text="rows in all")
 
     sometimes = ("denylisted", "failed_percent", "silent_percent", "median_wall_ms", "rows")
+    bounds: ClassVar = {
+        "denylisted": COUNT,
+        "failed_percent": PERCENT,
+        "silent_percent": PERCENT,
+        "median_wall_ms": {"minimum": 0, "maximum": LARGEST},
+        "rows": {"minimum": 0, "maximum": LARGEST},
+    }
     shows: ClassVar = {"silent_percent": 30.0, "median_wall_ms": 2000.0, "rows": 1_000_000.0}
     example: ClassVar = {"denylisted": 3, "failed_percent": 20.0}
 
@@ -110,6 +126,7 @@ class RolloutSerializer(serializers.Serializer[Any]):
     stop_if = BrakesSerializer(required=False, help_text="the brakes")
 
     sometimes = ("canary", "then", "per_second", "stop_if")
+    bounds: ClassVar = {"per_second": COUNT}
     shows: ClassVar = {"per_second": 50}
     example: ClassVar = {"canary": {"count": 10}, "then": "auto", "stop_if": {"denylisted": 3}}
 
@@ -151,6 +168,7 @@ class OrderSerializer(StrictSerializer):
         required=False, default=False, help_text="ask hosts whose learned tables speak against the SQL as well"
     )
 
+    bounds: ClassVar = {"query": ID, "timeout": SECONDS, "answer_within": SECONDS}
     shows: ClassVar = {
         "query": 3,
         "answer_within": 30,
@@ -231,5 +249,6 @@ class WidthSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(required=False, help_text="number of hosts")
     all = serializers.BooleanField(required=False, help_text="true: every host")
 
+    bounds: ClassVar = {"percent": PART, "count": COUNT}
     shows: ClassVar = {"count": 100, "all": True}
     example: ClassVar = {"percent": 50.0}

@@ -5,9 +5,11 @@ from typing import Any, ClassVar, cast
 from django.contrib.auth.models import User
 from rest_framework import serializers
 
-from campaigns.api.orders import RolloutField, RolloutSerializer, SelectionSerializer, TargetField
+from campaigns.api.orders import ID, SECONDS, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
 from campaigns.api.serializers import Moment
 from campaigns.models import Query
+from campaigns.recurring import times
+from campaigns.recurring.keeping import MOST_RUNS_KEPT
 from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.states import Status
 from fleet.api import StrictSerializer
@@ -46,6 +48,13 @@ class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]
             "created_at",
         )
 
+    bounds: ClassVar = {
+        "query": ID,
+        "every": {"minimum": times.SHORTEST, "maximum": times.LONGEST},
+        "timeout": SECONDS,
+        "answer_within": SECONDS,
+        "runs_kept": {"minimum": 1, "maximum": MOST_RUNS_KEPT},
+    }
     says: ClassVar = {"id": "its number"}
     example: ClassVar = {
         "id": 2,

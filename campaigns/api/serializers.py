@@ -183,7 +183,7 @@ class QueriesField(serializers.DictField):
 class HostsOfSerializer(serializers.Serializer[Any]):
     """Hosts of a campaign: by what became of them there, by the group of their answer, or both."""
 
-    campaign = serializers.IntegerField(help_text="id of the campaign")
+    campaign = serializers.IntegerField(min_value=1, max_value=2**63 - 1, help_text="id of the campaign")
     states = serializers.ListField(
         child=serializers.ChoiceField(choices=State.choices), required=False, help_text="states they are in there"
     )

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+from rest_framework.test import APIClient
+
 from tests.contract import DOCUMENT
+from tests.factories import make_host, make_user
 
 SIZES = ("bytes", "characters", "milliseconds or bytes")
 TIMES = ("milliseconds", "seconds", "minutes", "days")
@@ -94,3 +98,78 @@ def test_every_file_has_its_media_type_and_its_name() -> None:
         assert types[path.rpartition("/")[2].rpartition(".")[2]] in answer["content"], path
         assert "Content-Disposition" in answer["headers"], path
     assert len(files) > 9
+
+
+def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every schema of what is sent, with its name."""
+    yield from ((name, one) for name, one in DOCUMENT["components"]["schemas"].items() if name.endswith("Request"))
+
+
+def wholes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give what a member says of whole numbers, as itself, in a list, or as one of several kinds."""
+    if schema.get("type") == "integer":
+        yield schema
+    for inner in (*schema.get("oneOf", ()), *([schema["items"]] if "items" in schema else [])):
+        yield from wholes(inner)
+
+
+def test_bodies_take_no_member_that_is_not_described_and_whole_numbers_within_bounds() -> None:
+    open_ended = [
+        name for name, one in bodies() if one["type"] == "object" and one["additionalProperties"] is not False
+    ]
+    unbound = [
+        f"{name}.{member}"
+        for name, one in bodies()
+        for member, inner in one.get("properties", {}).items()
+        for whole in wholes(inner)
+        if not {"minimum", "maximum"} <= set(whole)
+    ]
+
+    assert len(list(bodies())) > 30
+    assert (open_ended, unbound) == ([], [])
+
+
+# Where in the body of an estimate a number stands, and which schema has its bounds.
+NUMBERS = {
+    "OrderRequest": ((), ("timeout", "answer_within", "query")),
+    "SampleRequest": (("target", "sample"), ("percent", "count")),
+    "EarlierRequest": (("target", "campaign"), ("id",)),
+    "CanaryRequest": (("rollout", "canary"), ("percent", "count")),
+    "RolloutRequest": (("rollout",), ("per_second",)),
+    "BrakesRequest": (
+        ("rollout", "stop_if"),
+        ("denylisted", "failed_percent", "silent_percent", "median_wall_ms", "rows"),
+    ),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("board")
+def test_the_bounds_of_a_launch_are_those_that_are_held() -> None:
+    make_host()
+    client, wrong = APIClient(), []
+    client.force_authenticate(make_user("boss", admin=True))
+
+    for schema, (place, names) in NUMBERS.items():
+        for name in names:
+            bounds = DOCUMENT["components"]["schemas"][schema]["properties"][name]
+            low, high, known = bounds["minimum"], bounds["maximum"], name not in ("id", "query")
+            for value, taken in ((low, known), (high, known), (low - 1, False), (high + 1, False)):
+                answered = client.post("/api/v1/campaigns/estimate/", body(place, name, value), format="json")
+                expected = taken and not (value == low and bounds.get("exclusiveMinimum"))
+                if (answered.status_code == 200) != expected or answered.status_code not in (200, 400):
+                    wrong.append((schema, name, value, answered.status_code, answered.json()))
+
+    assert wrong == []
+
+
+def body(place: tuple[str, ...], name: str, value: float) -> dict[str, Any]:
+    """Give an estimate's body with this number in its place."""
+    made: dict[str, Any] = {"target": {"all": True}, **({} if name == "query" else {"sql": "SELECT 1"})}
+    inner = made
+    for step in place:
+        inner = inner.setdefault(step, {})
+    inner[name] = value
+    if name == "id":
+        inner["states"] = ["missed"]
+    return made
