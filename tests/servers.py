@@ -62,6 +62,8 @@ os.environ.setdefault("NODE_KEY_SECRETS", "only-for-tests")
 os.environ.setdefault("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
 os.environ.setdefault("SECURE_COOKIES", "false")
 os.environ.setdefault("LOG_LEVEL", "WARNING")
+# Copies of answers are named by campaigns' numbers, and each worker has a database with its own campaign 1.
+os.environ["ANALYSIS_DIR"] = str(open_folder() / "analysis")
 if _worker:
     _use_own_redis_database()
 else:
