@@ -77,6 +77,8 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
     assert page.title().endswith(title)
     expect(page.locator(".rows-grid img, .rows-grid b")).to_have_count(0)
     expect(page.locator(".rows-grid [col-id='host of the row'] a").last).to_have_text("⟨U+202E⟩x")
+    bar_over_the_rows = page.locator(".rows-grid .ag-scrollbar-invisible .ag-body-vertical-scroll-viewport")
+    expect(bar_over_the_rows).to_have_css("background-color", "rgba(0, 0, 0, 0)")
 
 
 def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator: User, campaign: Campaign) -> None:

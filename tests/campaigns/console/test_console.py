@@ -541,6 +541,11 @@ def test_the_kill_switch_shows_on_every_page_that_asks_or_watches(
         shown = client.get(page).content.decode()
         assert "Live queries were switched off by boss: a &lt;b&gt;bad&lt;/b&gt; query." in shown, page
     assert re.search(r'id="run"[^>]*disabled', client.get(reverse("ask")).content.decode())
+    host = client.get(f"/hosts/{campaign.targets.get().host_id}/").content.decode()
+    for page in (host, client.get("/").content.decode()):
+        buttons = re.findall(r"<button[^>]*data-launches[^>]*>", page)
+        assert buttons
+        assert all("disabled" in button for button in buttons)
     settings.LIVE_QUERIES_ENABLED = False
     assert "(LIVE_QUERIES_ENABLED)" in client.get("/campaigns/").content.decode()
 

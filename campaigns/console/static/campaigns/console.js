@@ -122,6 +122,12 @@ document.addEventListener("input", (event) => {
 });
 offerFilters();
 
+// What asks hosts waits while the kill switch is on; the banner comes and goes by itself.
+document.getElementById("switch")?.addEventListener("htmx:afterSettle", (event) => {
+  const off = event.currentTarget.querySelector("[data-off]") !== null;
+  for (const button of document.querySelectorAll("[data-launches]")) button.disabled = off;
+});
+
 const troubles = document.getElementById("troubles");
 function noAnswer(event) {
   if (event.target !== troubles) return;

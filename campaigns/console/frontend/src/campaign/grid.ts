@@ -83,7 +83,6 @@ export class RowGrid {
       maxConcurrentDatasourceRequests: 2,
       blockLoadDebounceMillis: 60,
       animateRows: false,
-      alwaysShowVerticalScroll: true, // widths are shared out before rows are there: none may lie under the bar
       ensureDomOrder: true,
       enableCellTextSelection: true,
       multiSortKey: "ctrl",
