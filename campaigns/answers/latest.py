@@ -110,14 +110,6 @@ class Latest:
             for cells, hosts, rows, oldest in found
         ]
 
-    def of_host(self, host_id: int) -> dict[str, Any] | None:
-        """Give the last known answer of one host; None when it has none."""
-        text, values = self.newest()
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM ({text}) AS latest WHERE host_id = %s", [*values, host_id])  # noqa: S608
-            found = cursor.fetchone()
-        return None if found is None else _item(found)
-
     def _read(
         self, sql: str, filters: "LatestFilter", before: list[str], limit: int, offset: int, **parts: str
     ) -> list[Any]:

@@ -11,6 +11,7 @@ from agents.models import Host
 from campaigns.answers.audit import note_read
 from campaigns.console.access import needs, needs_to_launch, user_of
 from campaigns.console.host_pages import found_host, no_such_host
+from campaigns.console.lookups import found_campaign
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
 from campaigns.people.roles import SEE_HOSTS
@@ -53,11 +54,22 @@ def answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse
     return render(request, "campaigns/_host_answer.html", context, status=status)
 
 
+@needs(SEE_HOSTS)
+@require_GET
+def last_answer(request: HttpRequest, host_id: int, campaign_id: int) -> HttpResponse:
+    """Show the rows of an answer of this host that is known still."""
+    shown, campaign = found_host(host_id, user_of(request)), found_campaign(campaign_id, user_of(request))
+    if shown is None or campaign is None:
+        return no_such_host(request, host_id)
+    note_read(f"campaign {campaign_id}", "page", request)
+    return render(request, "campaigns/_host_answer.html", {**context_of(shown, campaign), "waits": False})
+
+
 def context_of(shown: Host, campaign: Campaign) -> dict[str, Any]:
     """Give what the host answered so far, as the page shows it."""
     result = Result.objects.filter(campaign=campaign, host=shown).first()
     target = Target.objects.filter(campaign=campaign, host=shown).first()
-    if result is not None:
+    if result is not None and not campaign.limits:  # a copy for who sees a part has the columns of that
         campaign.refresh_from_db(fields=["columns"])  # committed with the result; what was read before may lack them
     rows = result.rows[:ROWS_SHOWN] if result else []
     return {

@@ -84,6 +84,7 @@ urlpatterns = [
     path("hosts/<int:host_id>/", host_pages.host, name="host"),
     path("hosts/<int:host_id>/ask/", host_console.ask, name="ask-host"),
     path("hosts/<int:host_id>/ask/<int:campaign_id>/", host_console.answer, name="answer-of-host"),
+    path("hosts/<int:host_id>/answers/<int:campaign_id>/", host_console.last_answer, name="last-answer-of-host"),
     path("hosts/<int:host_id>/revoke/", host_pages.revoke_host, name="revoke-host"),
     path("hosts/<int:host_id>/trust/", host_pages.trust, name="trust-host"),
     path("labels/", label_pages.labels, name="labels"),

@@ -282,3 +282,21 @@ def test_an_answer_that_comes_while_its_campaign_is_read_is_shown_with_its_colum
     shown = host_console.context_of(host, before)
 
     assert (shown["columns"], shown["rows"]) == (["seven"], [["7"]])
+
+
+def test_the_rows_of_a_last_answer_are_shown_on_the_page_of_its_host(as_: As) -> None:
+    host, other = make_hosts(2)
+    campaign = make_campaign(host, other)
+    answer(campaign, host, {"port": "22", "<b>": "\u202eodd"})
+    answer(campaign, other, {"port": "443"})
+    address = f"/hosts/{host.pk}/answers/{campaign.pk}/"
+    observer = make_person("agents.view_host", "campaigns.view_campaign")
+
+    page = as_(observer).get(f"/hosts/{host.pk}/").content.decode()
+    rows = as_(observer).get(address).content.decode()
+
+    assert f'hx-get="{address}"' in page
+    assert "<td>22</td>" in rows
+    assert "⟨U+202E⟩odd" in rows
+    assert "443" not in rows
+    assert as_(observer).get(f"/hosts/{host.pk}/answers/999/").status_code == 404

@@ -51,9 +51,10 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
             steps.get(path, {**asked, "offset": offset}, Patience(ASKED_FOR), steps.ANALYSIS_SECONDS)
         )
         ours = ("change", "hosts") if options.groups else ("host", "change", "only")
-        names = [*ours, *beside(ours, page["columns"])]
+        columns = [name for name in page["columns"] if not options.groups or name not in options.ignore]
+        names = [*ours, *beside(ours, columns)]
         for item in page["results"]:
-            lines += _group(item, page["columns"]) if options.groups else _host(item, page["columns"])
+            lines += _group(item, columns) if options.groups else _host(item, columns)
         offset += len(page["results"])
         if page["next"] is None:
             return names, lines, page
