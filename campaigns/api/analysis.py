@@ -38,6 +38,12 @@ class SqlSerializer(StrictSerializer):
     example: ClassVar = {"sql": "SELECT port, count(*) AS hosts FROM answers GROUP BY port ORDER BY hosts DESC"}
 
 
+class SqlOverLatestSerializer(SqlSerializer):
+    """One question over the last known answers."""
+
+    example: ClassVar = {"sql": "SELECT port, count(*) AS hosts FROM latest GROUP BY port ORDER BY hosts DESC"}
+
+
 def sql_in(request: Request) -> str:
     """Give the SQL of a body. Raise ValidationError."""
     body = SqlSerializer(data=request.data)

@@ -16,7 +16,7 @@ from rest_framework.viewsets import GenericViewSet
 from campaigns.analysis.asking import check_text
 from campaigns.answers import latest
 from campaigns.answers.models import QueryView
-from campaigns.api.analysis import SqlSerializer, sql_in
+from campaigns.api.analysis import SqlOverLatestSerializer, sql_in
 from campaigns.api.answer_serializers import PAGE_OF_LATEST, SqlAnswerSerializer
 from campaigns.api.answers import Window
 from campaigns.models import Query
@@ -81,7 +81,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
             return window.page(newest.groups(asked.getlist("by"), filters, window.one_more, window.offset))
         return window.page(newest.items(filters, window.one_more, window.offset))
 
-    @extend_schema(request=SqlSerializer, responses=SqlAnswerSerializer)
+    @extend_schema(request=SqlOverLatestSerializer, responses=SqlAnswerSerializer)
     @action(detail=True, methods=["post"], url_path="latest/sql", permission_classes=[IsAuthenticated])
     def latest_sql(self, request: Request, pk: str) -> Response:
         """Run one SELECT of DuckDB's SQL over the last known answers: the table `latest`."""

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from agents.models import Host
 from campaigns.answers import retention
 from campaigns.models import Campaign, Query, Result
-from tests.factories import answer, end, make_campaign, make_hosts
+from tests.contract import DOCUMENT
+from tests.factories import answer, end, make_campaign, make_host, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
@@ -73,6 +74,26 @@ def test_what_is_latest_follows_a_run_that_goes(api: Api, operator: User, query:
     retention.delete(end(newer, timedelta(days=2)).pk, "tester")
 
     assert [item["rows"][0]["version"] for item in get(api(operator), query)] == ["1.0", "0.9", "late"]
+
+
+def test_the_examples_of_sql_in_the_document_are_answered(
+    api: Api, operator: User, board: None, copies_folder: Any
+) -> None:
+    host, query = make_host(), Query.objects.create(name="ports", sql="SELECT 1")
+    run = make_campaign(host)
+    Campaign.objects.filter(pk=run.pk).update(query=query)
+    answer(run, host, {"port": "22"})
+    places = {
+        "SqlRequest": f"/api/v1/campaigns/{run.pk}/sql/",
+        "SqlOverLatestRequest": f"/api/v1/queries/{query.pk}/latest/sql/",
+    }
+
+    told = {
+        name: api(operator).post(place, DOCUMENT["components"]["schemas"][name]["example"], format="json").json()
+        for name, place in places.items()
+    }
+
+    assert [answered.get("rows") for answered in told.values()] == [[[22, 1]], [[22, 1]]], told
 
 
 def test_sql_over_the_last_known_answers_leaves_no_copy(
