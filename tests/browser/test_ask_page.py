@@ -87,7 +87,7 @@ def test_tables_are_looked_through_and_asked(page_of: PageOf, operator: User, ho
 
     page.fill("#find-tables", "proc")
     expect(tables).to_have_count(1)
-    expect(tables).to_contain_text("linux")
+    expect(tables).to_contain_text("Linux")
     page.click("text=Ask for 20 rows")
     expect(page.locator("#id_sql")).to_have_value(re.compile(r"^SELECT .*name.*\nFROM processes\nLIMIT 20$"))
     page.locator(".column", has_text="name").first.click()
