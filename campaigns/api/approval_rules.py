@@ -34,10 +34,13 @@ HOSTS_ABOVE = "hosts above which launches wait; null = any number goes"
 class WindowSerializer(serializers.Serializer[Any]):
     """Hours of some days; a window that ends before it begins ends on the next day."""
 
-    days = serializers.ListField(child=serializers.ChoiceField(choices=DAYS), help_text="days it begins on")
+    days = serializers.ListField(
+        child=serializers.ChoiceField(choices=DAYS), required=False, help_text="days it begins on; left out: all"
+    )
     to = serializers.CharField(help_text="HH:MM, up to 24:00")
-    zone = serializers.CharField(help_text="time zone of that clock")
+    zone = serializers.CharField(required=False, help_text="time zone of that clock; left out: UTC")
 
+    sometimes = ("days", "zone")
     example: ClassVar = {"days": ["sat", "sun"], "from": "00:00", "to": "24:00", "zone": "Europe/Berlin"}
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

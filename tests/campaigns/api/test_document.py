@@ -173,3 +173,17 @@ def body(place: tuple[str, ...], name: str, value: float) -> dict[str, Any]:
     if name == "id":
         inner["states"] = ["missed"]
     return made
+
+
+@pytest.mark.django_db
+def test_hours_of_a_rule_may_leave_out_what_the_document_does_not_require() -> None:
+    client = APIClient()
+    client.force_authenticate(make_user("boss", admin=True))
+    schemas = DOCUMENT["components"]["schemas"]
+
+    sent = {"group": "Observer", "hours": [{"from": "08:00", "to": "18:00"}]}
+    made = client.post("/api/v1/approval-rules/", sent, format="json")
+
+    assert made.status_code == 201, made.json()
+    assert set(made.json()["hours"][0]) == {"from", "to"}
+    assert [sorted(schemas[name]["required"]) for name in ("Window", "WindowRequest")] == [["from", "to"]] * 2
