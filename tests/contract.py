@@ -33,6 +33,8 @@ def strict(schema: Any) -> Any:
         made.setdefault("additionalProperties", False)
     if schema.get("format") == "date-time":
         made.setdefault("pattern", MILLISECONDS)
+    if made.pop("exclusiveMinimum", False) is True:
+        made["exclusiveMinimum"] = made.pop("minimum")
     if made.pop("nullable", False) is True:
         return {"anyOf": [made, {"type": "null"}]}
     return made

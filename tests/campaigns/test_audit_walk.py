@@ -164,7 +164,10 @@ READS: dict[str, str] = {
     "GET /api/v1/carves/{carve}/file": "/api/v1/carves/{whole_carve}/file",
     **{
         f"GET {path}": f"{path}?with={{ended}}"
-        for path in (f"/api/v1/campaigns/{{campaign}}/diff{ending}" for ending in ("/", ".csv", ".ndjson"))
+        for path in (
+            f"/api/v1/campaigns/{{campaign}}/diff{ending}"
+            for ending in ("/", ".csv", ".ndjson", ".json", ".parquet", ".xlsx")
+        )
     },
 }
 PAGES_OF_ANSWERS = (

@@ -202,6 +202,9 @@ def test_an_unknown_parameter_is_refused_by_name(boss: Boss, ids: dict[str, str]
     for address, method in EACH_METHOD:
         refused = boss.ask(f"{address.at(**ids)}?statsu=open&limti=5", method)
 
+        if refused.status_code == 405:  # looked at first: no parameter makes a method be taken
+            assert method not in refused.headers["Allow"], (method, address)
+            continue
         assert refused.status_code == 400, (method, address)
         if method != "HEAD":
             assert refused.json()["error"].startswith("unknown query parameters 'limti', 'statsu', ")

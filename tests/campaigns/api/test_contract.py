@@ -140,7 +140,8 @@ def example_of(operation: dict[str, Any]) -> Any:
     if "requestBody" not in operation:
         return None
     reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    return DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]["example"]
+    schema = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]
+    return schema["example"] if schema.get("properties") else {}
 
 
 def content_of(answered: Any) -> bytes:

@@ -32,6 +32,7 @@ WHOLE = {  # not in pages, and why
     "queries_views_list": "analyses that people kept with one query",
     "quotas_mine_list": "one's own quotas, a handful",
     "campaigns_export.json_retrieve": "a file",
+    "campaigns_diff.json_retrieve": "a file",
 }
 
 
