@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096  # connections that came while the loop was at work
 MOST_AT_ONCE = 1_000_000  # requests; the limits that matter are the gateway's own, and those of open files
-SWITCH_SECONDS = 0.0005  # the loop, which serves agents, waits so long for each thread that serves pages
 GRACE_SECONDS = 5.0  # for requests under way when the server is told to stop
 
 
@@ -124,7 +123,6 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 async def _main(options: argparse.Namespace) -> None:
     app: Application = getattr(importlib.import_module("fleet.asgi"), options.app)
-    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what was imported stays; looking through it again and again held up everybody for tenths of a second
     stop = asyncio.Event()
