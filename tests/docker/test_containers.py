@@ -182,7 +182,11 @@ def answered(installation: Installation) -> int:
         with httpx.Client(base_url=origin, headers=headers, verify=trust, timeout=30) as http:
 
             def ask(path: str, order: Any = None) -> Any:
-                answer = http.get(path) if order is None else http.post(path, json=order)
+                def asked() -> httpx.Response | None:
+                    answer = http.get(path) if order is None else http.post(path, json=order)
+                    return None if answer.status_code == 503 else answer  # the edge has not found a console yet
+
+                answer = wait_for(asked, WITHIN)
                 assert answer.is_success, answer.text
                 return answer.json()
 
