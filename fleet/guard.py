@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from allauth.core.exceptions import ReauthenticationRequired
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.models import User
@@ -18,6 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from fleet import second_factor, sessions
 from fleet.addresses import address_of
+from fleet.both_ways import BothWays
 from fleet.confirming import NotConfirmedError
 
 SETTING_UP = (  # where one without the second factor that he needs may go
@@ -30,19 +30,8 @@ SETTING_UP = (  # where one without the second factor that he needs may go
 )
 
 
-class SessionGuard:
+class SessionGuard(BothWays):
     """Innermost, so that the session and its person are known."""
-
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Let the view answer."""
-        return self._get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """End a session whose time is up; send who lacks his second factor to where it is set up."""

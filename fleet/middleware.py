@@ -12,30 +12,21 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.protocol.endpoints import PREFIXES
 from fleet import headers, refusals
+from fleet.both_ways import BothWays
 from fleet.front import PROBES
 from fleet.text import is_text
 
 RETRY_AFTER = "FLEET_RETRY_AFTER"  # in META: seconds after which a password will be looked at again
 
 
-class SafeHeaders:
+class SafeHeaders(BothWays):
     """Outermost: whatever answers, also an error, bears the headers of all answers, unless it has its own."""
 
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Let what stands behind answer, and add what is missing."""
-        if iscoroutinefunction(self):
-            return self._answer(request)
-        return _completed(request, self._get_response(request))
-
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        return _completed(request, await self._get_response(request))
+        return _completed(request, await super()._answer(request))
+
+    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+        return _completed(request, super()._answer_in_thread(request))
 
 
 def _completed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

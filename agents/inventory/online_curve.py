@@ -1,7 +1,7 @@
 """How many hosts were online over the last day: counted every few minutes, whatever the number of check-ins."""
 
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Count
 
@@ -11,13 +11,12 @@ from agents.models import Host, presence_is_online
 PERIOD = timedelta(minutes=5)
 SHOWN = timedelta(days=1)
 KEPT = SHOWN + timedelta(hours=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def sample(now: datetime) -> None:
     """Count who is online, once in a period whoever runs it and how often, and forget what no curve shows."""
-    at = now - (now - EPOCH) % PERIOD
-    if OnlineSample.objects.filter(at=at).exists():
+    at = now.replace(second=0, microsecond=0)
+    if OnlineSample.objects.filter(at__gt=at - PERIOD).exists():
         return
     online = Count("pk", filter=presence_is_online(now, "presence__"))
     hosts = Host.objects.enrolled().order_by().values("platform").annotate(online=online)

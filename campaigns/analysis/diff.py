@@ -126,14 +126,6 @@ class Diff:
         for item in self.every_item(by_groups=by_groups):
             yield json.dumps(item) + "\n"
 
-    def as_json(self, *, by_groups: bool) -> Iterator[str]:
-        """Write all items as one JSON array, piece by piece."""
-        between = "["
-        for item in self.every_item(by_groups=by_groups):
-            yield between + json.dumps(item)
-            between = ",\n"
-        yield "]\n" if between != "[" else "[]\n"
-
     def as_csv(self, *, by_groups: bool) -> Iterator[str]:
         """Write each row that is only here or only there as a line of a table."""
         return csv_lines(list(self.kinds(by_groups=by_groups)), self.lines(by_groups=by_groups))

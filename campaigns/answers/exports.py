@@ -34,15 +34,6 @@ def rows_of(campaign: Campaign) -> Iterator[tuple[dict[str, Any], dict[str, str]
             yield item, row
 
 
-def json_array(campaign: Campaign) -> Iterator[bytes]:
-    """Write all items as one JSON array, piece by piece."""
-    between = b"["
-    for item in every_item(campaign):
-        yield between + msgspec.json.encode(item)
-        between = b",\n"
-    yield b"]\n" if between != b"[" else b"[]\n"
-
-
 def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:
     """Write every row as a table: who answered, the campaign's columns, and what is to be known of the answer."""
     columns = campaign.columns

@@ -17,7 +17,7 @@ from campaigns.answers import columnar
 from campaigns.answers.sight import seen_by
 from campaigns.api.answer_serializers import ALL_CHANGES, DIFF, SqlOverCampaignSerializer
 from campaigns.api.answers import Window
-from campaigns.api.downloads import PARQUET, XLSX, attachment
+from campaigns.api.downloads import PARQUET, XLSX, attachment, json_array
 from campaigns.models import Campaign
 from fleet.api import StrictSerializer
 from fleet.described import as_bytes, file_of
@@ -120,7 +120,8 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
     @extend_schema(responses={(200, "application/json"): ALL_CHANGES, **as_bytes()})
     def diff_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give every item of the comparison as one JSON array."""
-        return self._file("json", self._compared().as_json(by_groups=self._by_groups), "application/json")
+        items = json_array(self._compared().every_item(by_groups=self._by_groups))
+        return self._file("json", items, "application/json")
 
     @extend_schema(responses=file_of(PARQUET, "a Parquet file"))
     def diff_parquet(self, request: Request, pk: int) -> StreamingHttpResponse:

@@ -12,7 +12,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
 from campaigns.answers import columnar, groups, numbering, rows
-from campaigns.answers.exports import found_rows_as_csv, json_array, rows_as_csv, rows_as_ndjson
+from campaigns.answers.exports import every_item, found_rows_as_csv, rows_as_csv, rows_as_ndjson
 from campaigns.answers.results import MOST_ITEMS, results_page
 from campaigns.api.answer_serializers import (
     ALL_RESULTS,
@@ -22,7 +22,7 @@ from campaigns.api.answer_serializers import (
     PAGE_OF_RESULTS,
     PAGE_OF_ROWS,
 )
-from campaigns.api.downloads import BOM, PARQUET, XLSX, attachment
+from campaigns.api.downloads import BOM, PARQUET, XLSX, attachment, json_array
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
 from fleet.described import as_bytes, file_of
@@ -213,7 +213,7 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
     @extend_schema(responses={(200, "application/json"): ALL_RESULTS, **as_bytes()})
     def export_json(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give everything hosts sent as one JSON array of the items that `results/` gives, `truncated` among them."""
-        return attachment(request, json_array(self.get_object()), f"campaign-{pk}.json", "application/json")
+        return attachment(request, json_array(every_item(self.get_object())), f"campaign-{pk}.json", "application/json")
 
     @extend_schema(responses=file_of(PARQUET, "a Parquet file"))
     def export_parquet(self, request: Request, pk: int) -> StreamingHttpResponse:

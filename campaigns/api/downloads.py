@@ -1,9 +1,10 @@
 """Files of the API: streamed in pieces, also on the event loop."""
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+import msgspec
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
@@ -54,6 +55,15 @@ class _Begun(Iterator[Any]):
         """Close what is open, as the response does at its end."""
         if isinstance(self._rest, Generator):
             self._rest.close()
+
+
+def json_array(items: Iterable[Any]) -> Iterator[bytes]:
+    """Write items as one JSON array, piece by piece."""
+    between = b"["
+    for item in items:
+        yield between + msgspec.json.encode(item)
+        between = b",\n"
+    yield b"]\n" if between != b"[" else b"[]\n"
 
 
 def _chunks(content: Iterator[Any]) -> Iterator[Any]:

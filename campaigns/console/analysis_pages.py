@@ -64,10 +64,9 @@ def _completed(table: str, kinds: dict[str, str]) -> dict[str, Any]:
 def _earlier(request: HttpRequest, shown: Campaign) -> list[Campaign]:
     """Give earlier runs of the same SQL, to compare with; without such, those with the same columns."""
     before = Campaign.objects.visible_to(user_of(request)).filter(pk__lt=shown.pk)
-    found = before.filter(sql=shown.sql)
-    if shown.columns and not found.exists():
-        found = before.filter(columns=shown.columns)
-    return list(found.only("pk", "name", "created_at")[:RUNS_OFFERED])
+    before = before.only("pk", "name", "created_at")
+    found = list(before.filter(sql=shown.sql)[:RUNS_OFFERED])
+    return found or (list(before.filter(columns=shown.columns)[:RUNS_OFFERED]) if shown.columns else [])
 
 
 @needs_sight()

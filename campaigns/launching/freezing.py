@@ -73,8 +73,6 @@ def _save(campaign: Campaign, ranges: Ranges, rows: Sequence[TargetRange]) -> No
     """Save campaign and rows, and note exactly who is meant."""
     campaign.expected = sum(map(len, ranges.values()))
     campaign.save()
-    for row in rows:
-        row.campaign_id = campaign.pk
     TargetRange.objects.bulk_create(rows)
     hosts = {str(number): spans(ids) for number, ids in sorted(ranges.items())}
     subject, by = f"campaign {campaign.pk}", campaign.created_by

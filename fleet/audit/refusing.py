@@ -8,13 +8,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from channels.db import database_sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
 
 from fleet.addresses import network_of
 from fleet.audit import note_seldom, requests
+from fleet.both_ways import BothWays
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +35,18 @@ def note_refusal(request: Any, status: int, sentence: str = "") -> None:
         logger.warning("refusal not noted path=%r status=%s reason=%s", request.path, status, str(error).strip())
 
 
-class NotedRefusals:
+class NotedRefusals(BothWays):
     """Middleware that notes what Django refused: by the API, pages, the admin and forms of other sites."""
 
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Let what stands behind answer."""
-        if iscoroutinefunction(self):
-            return self._answer(request)
-        return _noted(request, self._get_response(request))
-
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        answer: HttpResponseBase = await self._get_response(request)
+        answer = await super()._answer(request)
         if answer.status_code not in STATUSES:
             return answer
         noted: HttpResponseBase = await database_sync_to_async(_noted)(request, answer)
         return noted
+
+    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+        return _noted(request, super()._answer_in_thread(request))
 
 
 def _noted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
 from fleet.addresses import address_of
+from fleet.both_ways import BothWays
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -37,27 +37,16 @@ def serving(request: HttpRequest) -> Iterator[None]:
         _served.reset(token)
 
 
-class Served:
+class Served(BothWays):
     """Middleware that remembers the request while it is served."""
-
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Let what stands behind answer."""
-        if iscoroutinefunction(self):
-            return self._answer(request)
-        with serving(request):
-            return self._get_response(request)
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
         with serving(request):
-            answer: HttpResponseBase = await self._get_response(request)
-            return answer
+            return await super()._answer(request)
+
+    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+        with serving(request):
+            return super()._answer_in_thread(request)
 
 
 def origin(request: Any = None) -> Origin:
