@@ -67,12 +67,14 @@ def _hear_ctrl_c() -> None:
 
 @pytest.fixture
 def crowds(running_fleet: RunningFleet, pretend: Callable[..., Hosts]) -> dict[str, str]:
-    """Give hosts that answer, fail, and stay silent, as arguments of --hosts."""
+    """Give hosts that answer, fail, stay silent, and have gone, as arguments of --hosts."""
     made = {
         "answering": pretend(4, seed=next(SEEDS)),
         "failing": pretend(2, seed=next(SEEDS), failing=100),
         "silent": pretend(2, seed=next(SEEDS), silent=100),
+        "gone": pretend(2, seed=next(SEEDS)),
     }
+    made["gone"].stop()  # a campaign waits for them until its time is over; for silent ones some 20 seconds
     return {name: ",".join(hosts.target["hosts"]) for name, hosts in made.items()}
 
 
@@ -238,7 +240,7 @@ def test_an_interrupted_command_asks_and_keeps_its_rows(
     live: Live, crowds: dict[str, str], answer: str, status: int, last: str
 ) -> None:
     process = live(
-        SQL, "--hosts", f"{crowds['answering']},{crowds['silent']}", "--format", "csv", stdin=subprocess.PIPE
+        SQL, "--hosts", f"{crowds['answering']},{crowds['gone']}", "--format", "csv", stdin=subprocess.PIPE
     )
     said = until_told(process, "4 answered")
     process.send_signal(signal.SIGINT)
@@ -257,7 +259,7 @@ def test_an_interrupted_command_asks_and_keeps_its_rows(
 def test_who_stops_following_rows_gets_those_that_came(
     live: Live, crowds: dict[str, str], running_fleet: RunningFleet
 ) -> None:
-    hosts = f"{crowds['answering']},{crowds['silent']}".split(",")
+    hosts = f"{crowds['answering']},{crowds['gone']}".split(",")
     order = {"sql": SQL, "target": {"hosts": hosts}, "timeout": 60}
     campaign = running_fleet.http.post("/api/v1/campaigns/", json=order).raise_for_status().json()
     followers = [live("rows", str(campaign["id"]), "--follow", "--json") for _ in range(2)]
@@ -273,7 +275,7 @@ def test_who_stops_following_rows_gets_those_that_came(
 
 
 def test_it_outlives_a_restart_of_the_server(live: Live, crowds: dict[str, str], running_fleet: RunningFleet) -> None:
-    hosts = f"{crowds['answering']},{crowds['silent']}"
+    hosts = f"{crowds['answering']},{crowds['gone']}"
     process = live(SQL, "--hosts", hosts, "--timeout", "20", "--format", "ndjson")
     until_told(process, "4 answered")
     os.kill(running_fleet.facts["pids"]["web"], signal.SIGKILL)
