@@ -13,6 +13,9 @@ from django.utils.asyncio import async_unsafe
 from fleet.database import idle
 
 PLACE = ("host", "port", "dbname", "user")
+# Rows are taken out of answers by lateral joins, each of whose inputs is another answer. The planner hopes to meet some
+# twice as soon as campaigns share a table, and then keeps and compares them all: 2.6 times the time of a million rows.
+WITHOUT_MEMORY = "SET enable_memoize = off"
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -26,8 +29,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         leads_to = tuple(str(conn_params.get(name, "")) for name in PLACE)
         self._held = idle.take(leads_to)
         if self._held is None:
-            self._held = idle.Held(super().get_new_connection(conn_params), leads_to, time.monotonic())
+            self._held = idle.Held(self._connect(conn_params), leads_to, time.monotonic())
         return self._held.connection
+
+    def _connect(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        with connection.cursor() as cursor:
+            cursor.execute(WITHOUT_MEMORY)
+        connection.commit()
+        return connection
 
     def _close(self) -> None:
         if self._held is None or self._held.connection is not self.connection:

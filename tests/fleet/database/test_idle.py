@@ -117,3 +117,10 @@ def test_a_child_process_leaves_the_connections_to_its_parent() -> None:
 
     assert os.waitpid(child, 0)[1] == 0
     assert as_a_request(backend) == first
+
+
+def test_no_connection_remembers_answers_that_it_took_apart() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_memoize")
+
+        assert cursor.fetchone() == ("off",)
