@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.models import F, Func, QuerySet, TextField
 
 from campaigns.answers import numbering
-from campaigns.answers.rows import check_text, names_of, pattern_of
+from campaigns.answers.rows import names_of
+from campaigns.answers.searching import check_text, in_rows, pattern_of
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
 from campaigns.people.scopes import Limits
@@ -87,10 +88,6 @@ FROM (
     ) AS of_letters JOIN campaigns_result AS example USING (id)
 ) AS answer GROUP BY digest
 """  # noqa: S608 - put together of constants
-HOLDS = """
-AND EXISTS (SELECT FROM jsonb_array_elements(result.rows) AS row, jsonb_each_text(row) AS pair (name, text)
-            WHERE pair.text ILIKE %s)
-"""
 ONE_BY_COLUMNS = """
 SELECT cells FROM campaigns_result AS result CROSS JOIN LATERAL jsonb_array_elements(result.rows) AS row
 CROSS JOIN LATERAL (SELECT jsonb_build_array({cells}) AS cells) AS made WHERE result.id = %s AND md5(cells::text) = %s
@@ -172,15 +169,15 @@ def grouped(
     if up_to is not None:
         scope, values = f"{scope} AND result.seq <= %s", [*values, numbering.stored(campaign, up_to)]
     if not names:
-        conditions, params = (HOLDS, [pattern_of(search)]) if search else ("", [])
-        return BY_ANSWERS.format(scope=scope, conditions=conditions), [campaign.pk, *values, *params]
+        held, params = in_rows("result.rows", search) if search else ("TRUE", [])
+        return BY_ANSWERS.format(scope=scope, conditions=f"AND {held}"), [campaign.pk, *values, *params]
     if _are_alike(campaign, names):
         conditions, params = ("WHERE value ILIKE %s", [pattern_of(search)]) if search else ("", [])
         path = _path_of(names[0])
         text = BY_CELLS.format(cells=CELLS, scope=scope, conditions=conditions)
         return text, [path, campaign.pk, *values, *params]
     conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}" if search else ""
-    held = [text for name in names for text in (name, pattern_of(search))] if search else []
+    sought = [text for name in names for text in (name, pattern_of(search))] if search else []
     numbers = range(1, len(names) + 1)
     text = BY_COLUMNS.format(
         cells=", ".join(['(row ->> %s) COLLATE "C"'] * len(names)),
@@ -189,7 +186,7 @@ def grouped(
         conditions=conditions,
         scope=scope,
     )
-    return text, [*names, *held, campaign.pk, *values]
+    return text, [*names, *sought, campaign.pk, *values]
 
 
 def _are_alike(campaign: Campaign, names: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from campaigns.analysis import asking
 from campaigns.analysis.sight import sight_of
 from campaigns.analysis.tables import HOST_COLUMNS, LABELS, Table, check_size, is_text_by_name, names_of
 from campaigns.answers.results import timestamp
+from campaigns.answers.searching import in_rows, pattern_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
 from campaigns.states import State
@@ -38,13 +39,7 @@ WHERE result.campaign_id = ANY(%s) AND result.state = %s AND {seen}
 ORDER BY result.host_id, result.received_at DESC, result.id DESC
 """
 ITEMS = "SELECT * FROM ({newest}) AS latest WHERE TRUE {conditions} ORDER BY {order} LIMIT %s OFFSET %s"
-CELL = "AND EXISTS (SELECT FROM jsonb_array_elements(rows) AS item (row) WHERE item.row ->> %s = %s)"
-PART = """
-AND (hostname ILIKE %s OR EXISTS (
-    SELECT FROM jsonb_array_elements(rows) AS item (row), jsonb_each_text(item.row) AS pair (name, text)
-    WHERE pair.text ILIKE %s
-))
-"""
+CELL = "AND rows @> jsonb_build_array(jsonb_build_object(%s::text, %s::text))"
 GROUPS = """
 SELECT jsonb_build_array({cells}) AS cells, count(DISTINCT host_id) AS hosts, count(*), min(received_at)
 FROM ({newest}) AS latest CROSS JOIN LATERAL jsonb_array_elements(rows) AS item (row)
@@ -126,8 +121,9 @@ class Latest:
         texts: list[str] = []
         values: list[str] = []
         if filters.search:
-            texts.append(PART)
-            values += [f"%{filters.search.translate(ESCAPED)}%"] * 2
+            held, patterns = in_rows("rows", filters.search)
+            texts.append(f"AND (hostname ILIKE %s OR {held})")
+            values += [pattern_of(filters.search), *patterns]
         for given in filters.where:
             fitting = [column for column in self.columns if given.startswith(f"{column}:")]
             if not fitting:
@@ -144,9 +140,6 @@ class Latest:
                 raise BadInputError(
                     f"{field} {name!r} is no column, there are {', '.join(self.columns[:20]) or 'none yet'}", field
                 )
-
-
-ESCAPED = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
 @dataclass(frozen=True)
