@@ -1,7 +1,6 @@
 """Rows searched and sorted: all of it in Postgres, a page at a time, whatever their number."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,10 @@ from django.db import connection
 
 from agents.models import Host
 from campaigns.answers import numbering, sorting
+from campaigns.answers.searching import check_text, in_row_or_hostname, pattern_of
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from fleet.errors import BadInputError
-from fleet.text import is_text
 
 # {scope} is the condition of `scopes`: of the answers those of hosts that whoever asks may see.
 FITTING = """
@@ -25,6 +24,13 @@ ORDER BY {order} seq, place
 """
 ROWS = f"""
 SELECT result.seq, result.host_id, result.hostname, item.row, result.truncated, result.late, item.place {FITTING}
+"""
+# Rows are counted where they lie, so that a page far down the list takes no answers before it apart.
+START = """
+SELECT seq, before FROM (
+    SELECT seq, row_count, sum(row_count) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - row_count AS before
+    FROM campaigns_result AS result WHERE campaign_id = %s AND {scope}
+) AS counted WHERE before + row_count > %s ORDER BY seq LIMIT 1
 """
 # What is sorted is copied row by row, even if it is dropped at once: only keys are, the page's rows are fetched after.
 SORTED_PAGE = f"""
@@ -52,11 +58,8 @@ HOST_EQUALS = "AND result.hostname = %s"
 PART = "AND item.row ->> %s ILIKE %s"
 HOST_PART = "AND result.hostname ILIKE %s"
 UP_TO = "AND result.seq <= %s"
-CONTAINS = (
-    "AND (result.hostname ILIKE %s OR EXISTS"
-    " (SELECT FROM jsonb_each_text(item.row) AS pair (name, text) WHERE pair.text ILIKE %s))"
-)
 ROWS_A_STEP = 500
+FAR = 10_000  # rows; to nearer pages it is less work to take apart what is before them
 SAMPLED_ABOVE = 10 * sorting.SAMPLE  # answers; below it, the first look would cost more than it spares
 HOST = "host"  # may stand for a column in filters and order, unless a column is called so
 
@@ -147,11 +150,26 @@ def _walk(text: str, params: list[Any]) -> Iterator[tuple[str, int, dict[str, st
 def _page(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> tuple[str, list[Any]]:
     """Give the SQL of a page of what fits, in order, with its parameters."""
     if not filters.order:
-        text, params = _question(campaign, filters)
+        further, offset = _start(campaign, filters, offset)
+        text, params = _question(campaign, filters, further=further)
         return f"{text} LIMIT %s OFFSET %s", [*params, limit, offset]
     bound = _bound(campaign, filters, limit + offset)
     text, params = _question(campaign, filters, SORTED_PAGE, bound)
     return text, [*params, limit, offset]
+
+
+def _start(campaign: Campaign, filters: RowFilter, offset: int) -> tuple[tuple[str, list[Any]], int]:
+    """Give a condition that drops answers before a page of all rows, and how many rows it leaves before the page."""
+    if offset < FAR or filters.search or filters.where or filters.contains:
+        return ("", []), offset
+    scope, values = scopes.condition(campaign.limits, "result.host_id")
+    with connection.cursor() as cursor:
+        cursor.execute(START.format(scope=scope), [campaign.pk, *values, offset])
+        found = cursor.fetchone()
+    if found is None:
+        return ("AND FALSE", []), 0
+    seq, before = found
+    return ("AND result.seq >= %s", [seq]), offset - int(before)
 
 
 def _bound(campaign: Campaign, filters: RowFilter, wanted: int) -> tuple[str, list[Any]]:
@@ -193,20 +211,15 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
         column, value = _column_and_value(campaign, given, "contains")
         texts.append(HOST_PART if column is None else PART)
         params += [pattern_of(value)] if column is None else [column, pattern_of(value)]
-    if filters.search:
-        texts.append(CONTAINS)
-        params += [pattern_of(filters.search)] * 2
     for value in params:
         check_text(value)
+    if filters.search:
+        condition, held = in_row_or_hostname("result.rows", "item.row", "result.hostname", filters.search)
+        texts.append(f"AND {condition}")
+        params += held
     if filters.up_to is not None:
         return " ".join([*texts, UP_TO]), [*params, numbering.stored(campaign, filters.up_to)]
     return " ".join(texts), params
-
-
-def pattern_of(text: str) -> str:
-    """Give the pattern of what holds a text."""
-    escaped = re.sub(r"([\\%_])", r"\\\1", text)
-    return f"%{escaped}%"
 
 
 def _column_and_value(campaign: Campaign, given: str, name: str) -> tuple[str | None, str]:
@@ -237,12 +250,6 @@ def _order(campaign: Campaign, order: str) -> tuple[str, str, str]:
 
 def _host(host_id: int, hostname: str) -> dict[str, Any]:
     return {"id": host_id, "hostname": hostname}
-
-
-def check_text(value: str) -> None:
-    """Raise BadInputError for text that no answer can hold."""
-    if not is_text(value):
-        raise BadInputError(f"{value!r} holds a NUL or a lone surrogate, which no answer has")
 
 
 def names_of(campaign: Campaign) -> str:

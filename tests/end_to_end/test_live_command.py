@@ -239,9 +239,7 @@ def until_told(process: "subprocess.Popen[str]", sentence: str) -> str:
 def test_an_interrupted_command_asks_and_keeps_its_rows(
     live: Live, crowds: dict[str, str], answer: str, status: int, last: str
 ) -> None:
-    process = live(
-        SQL, "--hosts", f"{crowds['answering']},{crowds['gone']}", "--format", "csv", stdin=subprocess.PIPE
-    )
+    process = live(SQL, "--hosts", f"{crowds['answering']},{crowds['gone']}", "--format", "csv", stdin=subprocess.PIPE)
     said = until_told(process, "4 answered")
     process.send_signal(signal.SIGINT)
     until_told(process, "[s]top")

@@ -59,6 +59,16 @@ def test_rows_come_in_order_of_seq(get: Get, campaign: Campaign) -> None:
     }
 
 
+def test_pages_far_down_the_list_hold_the_same_rows(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = get("rows/").json()["results"]
+    monkeypatch.setattr(rows, "FAR", 1)
+
+    pages = [get(f"rows/?limit=2&offset={offset}&up_to=3").json()["results"] for offset in range(8)]
+
+    assert pages == [whole[offset : offset + 2] for offset in range(8)]
+    assert len(whole) == 6
+
+
 def test_numbers_sort_as_numbers_then_text_and_what_is_missing_last(get: Get) -> None:
     assert cells(get("rows/?order=mem"), "mem") == ["9", "9", "10", "10", "1e+02.0", None]
     assert cells(get("rows/?order=-mem"), "mem") == ["1e+02.0", "10", "10", "9", "9", None]
