@@ -25,13 +25,14 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    from fleet.text import show_uncaught
+    from fleet.text import show_all_uncaught, show_refusal
 
-    sys.excepthook = show_uncaught
+    show_all_uncaught()
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(f"{error}")
+        show_refusal(error)
+        sys.exit(1)
 
 
 def run() -> None:

@@ -7,12 +7,14 @@ import threading
 import time
 from typing import Any
 
-from celery import Celery, signals
+from celery import signals
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from prometheus_client import Counter, Histogram, multiprocess
 
 from fleet import alive, metrics
+from fleet.quiet_celery import QuietCelery
+from fleet.text import show_all_uncaught, show_refusal
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 os.environ.setdefault("CELERY_SKIP_CHECKS", "yes")  # Django's load every page, 35 MiB that no worker shows
@@ -20,8 +22,9 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "yes")  # Django's load every page, 
 try:
     _ = settings.DEBUG  # they are read now, so that what is wrong with them is a sentence
 except ImproperlyConfigured as error:
-    sys.exit(f"{error}")
-app = Celery("fleet")
+    show_refusal(error)
+    sys.exit(1)
+app = QuietCelery("fleet")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["agents", "campaigns", "fleet.audit"])
 
@@ -91,10 +94,18 @@ def _watch_beat(**_: Any) -> None:
     signals.before_task_publish.connect(_note_worker)  # before it: Redis may be away, beat is there
 
 
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def _watch_uncaught(**_: Any) -> None:
+    show_all_uncaught()
+
+
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _open_port(**_: Any) -> None:
     """Serve the figures of this worker, its children's included, or of this beat."""
+    for task in settings.QUEUES:
+        TASK_FAILURES.labels(task)  # there from the start, so that the first failure is an increase
     metrics.open_port(settings.METRICS_BIND, settings.METRICS_PORT)
 
 

@@ -26,6 +26,7 @@ from granian.server.embed import Server
 
 from fleet.cancelling import end
 from fleet.errors import SetupError
+from fleet.text import show_all_uncaught, show_refusal
 
 if TYPE_CHECKING:
     from fleet.asgi import Application
@@ -137,6 +138,7 @@ async def _main(options: argparse.Namespace) -> None:
 def main() -> int:
     """Serve until told to stop."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    show_all_uncaught()
     options = read_options()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each held read is an open file
@@ -145,7 +147,7 @@ def main() -> int:
     try:
         runner.run(_main(options))
     except (CannotServeError, ImproperlyConfigured, SetupError) as error:
-        sys.stderr.write(f"{error}\n")
+        show_refusal(error)
         return 1
     return 0
 

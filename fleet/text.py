@@ -5,8 +5,10 @@ What is printed is never markup and never control: `shown` is the one rule for t
 
 import json
 import logging
+import os
 import re
 import sys
+import threading
 import traceback
 import unicodedata
 from datetime import UTC, datetime
@@ -128,6 +130,38 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in shown_lines(text).split("\n"))
 
 
+def show_all_uncaught() -> None:
+    """Let what nobody catches, in any thread, be printed by `show_uncaught`."""
+    sys.excepthook = show_uncaught
+    threading.excepthook = _show_uncaught_of_thread
+
+
+def _show_uncaught_of_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None and not isinstance(told.exc_value, SystemExit):
+        show_uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
 def show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print what nobody caught, as Python does, without the controls that it may quote (a `sys.excepthook`)."""
-    sys.stderr.write(shown_lines("".join(traceback.format_exception(kind, error, trace))))
+    if _is_json():
+        _print_object("nobody caught an exception", (kind, error, trace))
+    else:
+        sys.stderr.write(shown_lines("".join(traceback.format_exception(kind, error, trace))))
+
+
+def show_refusal(error: BaseException) -> None:
+    """Print why a process does not start: the sentence, as its log would have it."""
+    if _is_json():
+        _print_object(str(error), None)
+    else:
+        sys.stderr.write(f"{error}\n")
+
+
+def _is_json() -> bool:
+    """Look at the environment: the settings may be what is wrong."""
+    return os.environ.get("LOG_FORMAT") == "json"
+
+
+def _print_object(event: str, error: tuple[type[BaseException], BaseException, TracebackType | None] | None) -> None:
+    record = logging.LogRecord("fleet", logging.CRITICAL, "", 0, event, (), error)
+    sys.stderr.write(f"{LogObject().format(record)}\n")

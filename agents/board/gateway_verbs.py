@@ -15,6 +15,7 @@ from agents.board import keyspace
 from agents.board.copy import Board, Place
 from agents.board.pipeline import Pipeline
 from agents.protocol.messages import Answer
+from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
 
@@ -225,6 +226,7 @@ class Store:
                         if await bells.get_message(ignore_subscribe_messages=True, timeout=30) is not None:
                             rung.set()
             except (RedisError, OSError) as error:
+                note_error(error)
                 logger.warning("bell lost reason=%s: the version is still looked at every second", error)
                 await asyncio.sleep(LOOK_SECONDS)
 

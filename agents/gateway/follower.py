@@ -17,6 +17,7 @@ from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.protocol.node_key import Identity
 from fleet.cancelling import end
+from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Follower:
                 await self._tell_reads()
                 away = False
             except (RedisError, OSError) as error:
+                note_error(error)
                 if not away:
                     logger.warning("board out of reach reason=%s", error)
                 away = True

@@ -15,6 +15,7 @@ from agents.gateway.asgi_types import Receive
 from agents.gateway.held_reads import Hold, Waiter
 from agents.protocol import messages
 from agents.protocol.node_key import Identity
+from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Reads:
         try:
             self._counts["given back"] += await self._store.give_back(handout.host, handout.claim.traces)
         except (NoBoardError, RedisError, OSError) as error:
+            note_error(error)
             logger.warning("deliveries not given back host=%s reason=%s", handout.host, error or "no board")
         self._hold.wake_host(handout.host)
 

@@ -1,5 +1,7 @@
 """Figures for monitors, log lines, and where the audit is carried."""
 
+import logging
+
 from django.core.exceptions import ImproperlyConfigured
 
 from fleet.settings.environment import env
@@ -21,6 +23,7 @@ AUDIT_SINK = env.str("AUDIT_SINK", default="")
 
 # Several lines a second of what beat sends and workers take, whatever is asked; what fails is an error.
 CHATTY_LOGGERS = ["celery.beat", "celery.worker.strategy", "celery.app.trace", "mcp"]
+logging.captureWarnings(True)  # they are events as well
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

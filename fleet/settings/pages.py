@@ -1,6 +1,6 @@
 """Django: its apps and middleware, its templates, the pages and how browsers are spoken to."""
 
-from fleet.settings.environment import BASE_DIR, env
+from fleet.settings.environment import env
 
 INSTALLED_APPS = [
     "campaigns.console",  # for its templates, filters and static files alone; some stand for those of the next ones
@@ -66,7 +66,6 @@ USE_TZ = True
 USE_I18N = False
 FORMAT_MODULE_PATH = "fleet.formats"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # Served from the apps themselves: nothing has to be collected before the first start.
 WHITENOISE_USE_FINDERS = True
 

@@ -28,6 +28,7 @@ NAME = "fleet.example.org"  # of docker/settings.env
 WITHIN = 60  # seconds, for what takes one or two
 FIRST = ("redis", "redis-replica")
 LAST = ("edge",)  # it waits for the others
+OURS = ("gateway-1", "gateway-2", "console", "worker", "sweeper", "messenger", "beat", "collector-1", "collector-2")
 
 
 def free_port() -> int:
@@ -156,7 +157,16 @@ def installation() -> Iterator[Installation]:
         yield found
     finally:
         found.stop()
-    assert "Traceback" not in "".join(container.log.read_text() for container in found.containers.values())
+    logs = {name: container.log.read_text() for name, container in found.containers.items()}
+    assert "Traceback" not in "".join(logs.values())
+    assert [line for name in OURS for line in logs[name].splitlines() if not is_object(line)] == []
+
+
+def is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def is_started(container: Container) -> bool:
@@ -206,7 +216,7 @@ def events_of(installation: Installation, service: str) -> list[dict[str, Any]]:
     """Give what all copies of a service logged."""
     names = [name for name in installation.containers if re.fullmatch(rf"{service}(-\d)?", name)]
     lines = [line for name in names for line in installation.containers[name].log.read_text().splitlines()]
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    return [json.loads(line) for line in lines]
 
 
 def test_every_container_is_healthy_and_an_agent_answers_through_the_edge(

@@ -127,6 +127,22 @@ def test_what_nobody_caught_is_printed_as_text() -> None:
     assert r"OSError: \x1b[2J" in ended.stderr
 
 
+def test_what_nobody_caught_in_any_thread_and_refused_settings_are_objects_where_logs_are() -> None:
+    code = (
+        "import threading; from fleet.text import show_all_uncaught, show_refusal; show_all_uncaught()\n"
+        "show_refusal(ValueError('LOG_LEVEL is wrong'))\n"
+        "thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()\n"
+        "raise OSError('\\x1b[2J')"
+    )
+    environment = {"LOG_FORMAT": "json", "PATH": ""}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    told = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert told[0]["event"] == "LOG_LEVEL is wrong"
+    assert ["ZeroDivisionError" in told[1]["exception"], "OSError" in told[2]["exception"]] == [True, True]
+    assert ended.returncode == 1
+
+
 def log_object(pattern: str, *values: object, error: Exception | None = None) -> dict[str, Any]:
     trace = None if error is None else (type(error), error, error.__traceback__)
     record = logging.LogRecord("agents.gateway", logging.WARNING, __file__, 1, pattern, values, trace)

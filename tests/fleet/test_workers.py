@@ -1,5 +1,6 @@
 """Workers whose Redis fails: real ones, each pool that deployments use, on a Redis of their own."""
 
+import json
 import os
 import re
 import socket
@@ -10,16 +11,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 import redis
+from django.conf import settings
 
 from fleet.celery import app as celery
 from fleet.embedded.redis import EmbeddedRedis
 from fleet.settings.work import _broker
 from tests.agents.wire.conftest import eventually
+from tests.campaigns.operating.test_figures import free_port, read
 
 pytestmark = pytest.mark.processes
 POOLS = {"live": ("--concurrency", "2"), "hooks": ("--pool", "threads", "--concurrency", "4")}
+ERRORS = ("fleet_server_errors_total", "redis")
 DONE = re.compile(r"Task campaigns\.note_worker\[\S+ succeeded")
 
 
@@ -28,10 +33,15 @@ class Worker(NamedTuple):
 
     process: "subprocess.Popen[bytes]"
     log: Path
+    port: int  # of its figures
 
     def says(self, words: str) -> int:
         """Count these words in its log."""
         return self.log.read_text().count(words)
+
+    def figures(self) -> dict[tuple[str, ...], float]:
+        """Give what monitors read of it."""
+        return read(httpx.get(f"http://127.0.0.1:{self.port}/metrics").content)
 
     def done(self) -> int:
         """Count what it did."""
@@ -73,16 +83,18 @@ def workers(
 
 def start(queue: str, addresses: dict[str, str], log: Path, undo: ExitStack) -> Worker:
     command = [sys.executable, "-m", "celery", "-A", "fleet", "worker", "--loglevel", "INFO", "-Q", queue]
+    port = free_port()
+    own = {"LOG_FORMAT": "json", "METRICS_PORT": str(port)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "-n", f"{queue}@%h", *POOLS[queue]],
-            env=os.environ | addresses,
+            env=os.environ | addresses | own,
             stdout=output,
             stderr=output,
         )
     undo.callback(process.wait)
     undo.callback(process.kill)
-    return Worker(process, log)
+    return Worker(process, log, port)
 
 
 def test_a_full_redis_ends_no_worker(server: EmbeddedRedis, workers: dict[str, Worker]) -> None:
@@ -111,6 +123,7 @@ def test_redis_killed_amid_tasks_ends_no_worker(
     eventually(lambda: board.hlen("unacked") == len(POOLS), 30)
 
     assert server.process is not None
+    before = {queue: worker.figures()[ERRORS] for queue, worker in workers.items()}
     server.process.kill()
     server.process.wait()
     for worker in workers.values():
@@ -129,6 +142,16 @@ def test_redis_killed_amid_tasks_ends_no_worker(
         eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 60)  # type: ignore[misc]
         assert worker.process.poll() is None
         assert "AttributeError: " not in worker.log.read_text()  # a traceback of what used the lost connection
+        assert worker.figures()[ERRORS] > before[queue]
+
+
+def test_whatever_a_worker_says_is_an_object_and_every_task_has_its_figure(workers: dict[str, Worker]) -> None:
+    for worker in workers.values():
+        told = [json.loads(line) for line in worker.log.read_text().splitlines()]
+        failures = {names[1] for names in worker.figures() if names[0] == "fleet_task_failures_total"}
+
+        assert {"level", "logger", "event", "process"} <= set.intersection(*map(set, told))
+        assert failures == set(settings.QUEUES), "a first failure is an increase"
 
 
 def send(url: str, queue: str, task: str = "campaigns.note_worker") -> None:
