@@ -27,6 +27,7 @@ from fleet import metrics, monitors
 from fleet.cancelling import end
 from fleet.errors import SetupError
 from fleet.front import BoundedSocket, Front
+from fleet.turns import Turns
 
 _django: Any = get_asgi_application()
 
@@ -78,7 +79,7 @@ class Application:
     def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
         self._gateway = gateway
         self._people = people
-        self._front = Front(_for_people, people=people)
+        self._front = Front(Turns(_for_people), people=people)
         self._metrics = monitors.Page(settings.METRICS_TOKEN, _figures_of_house if people else monitors.write)
         self._viewers: set[Send] = set()  # by which each is spoken to
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}

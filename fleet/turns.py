@@ -1,0 +1,48 @@
+"""People's requests take turns at the interpreter, so that agents and viewers, whom one event loop serves, get theirs.
+
+Each request runs in a thread, and threads that compute pass the interpreter on every 5 ms: beside 32 of them the loop
+would come to its turn six times a second. A few at a time are done as soon, since they share that interpreter anyway.
+"""
+
+import asyncio
+
+from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
+
+AT_ONCE = 8  # enough to keep PostgreSQL busy while one of them computes
+TURN_SECONDS = 0.5  # whoever takes longer waits for something, and keeps nobody else from his turn
+
+
+class Turns:
+    """Passes requests on to `app`, in the order they came."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request when it is its turn, which ends as its answer begins: who reads slowly costs nothing."""
+        await self._free.acquire()
+        turn = _Turn(self._free)
+        over = asyncio.get_running_loop().call_later(TURN_SECONDS, turn.end)
+
+        async def answer(message: Message) -> None:
+            turn.end()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            over.cancel()
+            turn.end()
+
+
+class _Turn:
+    """One of those that are under way; it ends once."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free: asyncio.Semaphore | None = free
+
+    def end(self) -> None:
+        if self._free is not None:
+            self._free.release()
+            self._free = None
