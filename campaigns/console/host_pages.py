@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Case, F, When, Window
+from django.db.models.functions import FirstValue, RowNumber
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -19,6 +20,7 @@ from campaigns.launching import rights
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS, may_launch_something
+from campaigns.states import State
 
 CHANGE_HOST = "agents.change_host"
 ANSWERS_SHOWN = 20
@@ -81,12 +83,29 @@ def no_such_host(request: HttpRequest, host_id: int) -> HttpResponse:
     return render(request, "campaigns/missing_host.html", {"host_id": host_id}, status=404)
 
 
-def _last_answers(shown: Host, by: User) -> QuerySet[Result]:
-    """Give the newest answer of this host to each question that this person may see, newest first."""
-    mine = Result.objects.filter(host=shown, campaign__in=Campaign.objects.visible_to(by))
-    newest = mine.filter(campaign__sql=OuterRef("campaign__sql")).order_by("-received_at", "-pk").values("pk")[:1]
-    found: QuerySet[Result] = mine.filter(pk=Subquery(newest)).select_related("campaign").order_by("-received_at")
-    return found[:ANSWERS_SHOWN]
+def _last_answers(shown: Host, by: User) -> list[tuple[Result, Result | None]]:
+    """Give what this host is known to answer to each question that this person may see, newest try first.
+
+    A try that failed hides no answer: it comes beside the answer before it, and alone where there is none.
+    """
+    of_question = F("campaign__sql")
+    answered = Case(When(state=State.ANSWERED, then=0), default=1)
+    newest = [F("received_at").desc(), F("pk").desc()]
+    found = (
+        Result.objects.filter(host=shown, campaign__in=Campaign.objects.visible_to(by))
+        .annotate(
+            place=Window(RowNumber(), partition_by=of_question, order_by=[answered.asc(), *newest]),
+            tried=Window(FirstValue("pk"), partition_by=of_question, order_by=newest),
+            tried_at=Window(FirstValue("received_at"), partition_by=of_question, order_by=newest),
+        )
+        .filter(place=1)
+        .order_by("-tried_at")
+        .select_related("campaign")
+        .defer("rows")[:ANSWERS_SHOWN]
+    )
+    later = {result.tried for result in found if result.tried != result.pk}
+    tries = Result.objects.defer("rows").in_bulk(later)
+    return [(result, tries.get(result.tried)) for result in found]
 
 
 @needs(CHANGE_HOST)

@@ -15,9 +15,10 @@ from agents.models import Host, Presence
 from campaigns.console import host_console, wording
 from campaigns.console.home_pages import EXAMPLES
 from campaigns.launching import control
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Result
 from campaigns.people.scopes import Scope
 from campaigns.running.targeting import write_range
+from campaigns.states import State
 from fleet.text import visible
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
@@ -300,3 +301,29 @@ def test_the_rows_of_a_last_answer_are_shown_on_the_page_of_its_host(as_: As) ->
     assert "⟨U+202E⟩odd" in rows
     assert "443" not in rows
     assert as_(observer).get(f"/hosts/{host.pk}/answers/999/").status_code == 404
+
+
+def test_a_try_that_failed_hides_no_answer_of_a_host(as_: As) -> None:
+    host, other = make_hosts(2)
+    known = make_campaign(host, sql="SELECT port FROM listening_ports", name="ports as known")
+    answer(known, host, {"port": "22"})
+    older = make_campaign(host, sql=known.sql, name="older ports")
+    Result.objects.filter(pk=answer(older, host).pk).update(received_at=timezone.now() - timedelta(days=1))
+    for state, error in ((State.FAILED, "disk <i>full</i>"), (State.DENYLISTED, "died of it")):
+        again = make_campaign(host, other, sql=known.sql, name=f"again {state}")
+        answer(again, other, {"port": "443"})
+        Result.objects.filter(pk=answer(again, host, state=state).pk).update(error=error)
+    never = make_campaign(host, sql="SELECT 1 FROM no_such", name="never known")
+    Result.objects.filter(pk=answer(never, host, state=State.FAILED).pk).update(error="no such table: no_such")
+    observer = make_person("agents.view_host", "campaigns.view_campaign")
+
+    page = text_of(as_(observer).get(f"/hosts/{host.pk}/"))
+
+    assert f'hx-get="/hosts/{host.pk}/answers/{known.pk}/"' in page
+    assert "<b>ports as known</b>" in page
+    assert "older ports" not in page
+    assert "Asked again, it refused the SQL" in page
+    assert f'died of it (<a href="/campaigns/{again.pk}/">' in page
+    assert "disk" not in page
+    assert "failed: no such table: no_such" in page
+    assert page.index("never known") < page.index("ports as known")
