@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from agents.models import Host
 from campaigns.models import Campaign
@@ -51,6 +51,34 @@ class Cut:
     def __call__(self, socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
         server.on_message(lambda message: socket.send(message) if self.works else None)
+
+
+class Outage:
+    """A server that goes away and comes back, as its page sees it: sockets close, and what is asked fails."""
+
+    def __init__(self, page: Page) -> None:
+        self.is_away = False
+        self.asked = 0
+        page.route_web_socket(SOCKETS, self._open)
+        page.route("**/api/v1/campaigns/*/", self._answer)
+
+    def begin(self) -> None:
+        self.is_away = True
+        self._socket.close(code=1011)
+
+    def _open(self, socket: WebSocketRoute) -> None:
+        if self.is_away:
+            socket.close(code=1011)
+            return
+        self._socket = socket
+        socket.connect_to_server()
+
+    def _answer(self, route: Route) -> None:
+        self.asked += self.is_away
+        if self.is_away:
+            route.abort()
+        else:
+            route.continue_()
 
 
 def says(page: Page, name: str) -> Any:
@@ -160,6 +188,43 @@ def test_while_the_server_is_away_nothing_claims_to_be_asked(
     expect(says(page, "status")).to_have_text("completed", timeout=20_000)
     assert says(page, "answered").inner_text() == "5"
     expect(rows_of(page)).to_have_count(5)
+
+
+def test_a_server_that_is_away_is_noticed_in_its_first_second_and_not_hammered_for_hours(
+    page_of: PageOf, operator: User, campaign: Campaign
+) -> None:
+    page = page_of(operator)
+    page.clock.install()
+    outage = Outage(page)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text("live")
+
+    def fail_for(seconds: int) -> int:
+        """Let time go by until somebody has just asked in vain; give how often it was asked."""
+        before = outage.asked
+        for _ in range(seconds):
+            page.clock.run_for(1_000)
+        with page.expect_event("requestfailed"):
+            for _ in range(15):
+                page.clock.run_for(1_000)
+        return outage.asked - before
+
+    for minutes in (0, 1, 3):
+        outage.begin()
+        expect(says(page, "connection")).to_have_text("reconnecting…")
+        fail_for(3)
+        page.clock.fast_forward(minutes * 60_000)
+        fail_for(1)
+
+        outage.is_away = False
+        page.clock.run_for(1_000)
+        expect(says(page, "connection")).to_have_text("live")
+
+    outage.begin()
+    fail_for(3)
+    page.clock.fast_forward(5 * 3_600_000)
+    fail_for(1)
+    assert fail_for(105) < 120 / 7 + 2
 
 
 # --- sentences about rows ------------------------------------------------------------------------------------------

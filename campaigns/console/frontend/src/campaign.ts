@@ -16,6 +16,11 @@ const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
 const POLL_MS = 2_000; // how often counts are asked for while no socket brings them
 const DEAF_MS = 1_500; // a socket that opens has this long before that begins
+const AWAY_MS = 800; // a server that is away is looked for that often, so that it is noticed in its first second
+const LONGEST_AWAY_MS = 15_000; // once it is away for hours
+const PATIENCE = 300; // what is away for so many times as long is looked for less often
+const ANSWER_MS = 5_000; // what answers no sooner is away
+const TICK_MS = 250;
 const OVER = ["completed", "expired", "stopped"];
 const CONNECTION: Record<State, [kind: string, words: string]> = {
   connecting: ["off", "connecting…"],
@@ -48,7 +53,9 @@ let asked = 0; // how often the campaign was asked for, and which answer is draw
 let drawn = 0;
 let doubtedAt = 0;
 let polls = false;
+let pollAt = 0;
 let byPolling = false;
+let awaySince = 0; // the server answers nothing, or that it failed
 
 const write = (name: string, text: string): void =>
   find(name).forEach((place) => {
@@ -144,9 +151,9 @@ function lengthOf(seconds: number): string {
 }
 
 // Ask for the campaign itself, and draw what it says; null when that is nothing new. Throws when the server fails.
-async function look(): Promise<CampaignSeen | null> {
+async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
   const number = ++asked;
-  const { body: campaign, date } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`).catch((error: unknown) => {
+  const { body: campaign, date } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`, signal).catch((error: unknown) => {
     const refusal = error instanceof RefusedError ? REFUSALS[error.status] : undefined;
     if (refusal && !live.hears) live.finish(refusal);
     throw error;
@@ -171,23 +178,39 @@ function doubtSocket(now: Counts): void {
   else doubtedAt = Date.now();
 }
 
-// While no socket brings them, counts are asked for.
+// While no socket brings them, counts are asked for. Whoever hears that the server is back opens a socket at once.
 async function poll(): Promise<void> {
-  if (document.hidden || live.over || live.hears || polls || Date.now() - live.deafSince < DEAF_MS) return;
+  if (document.hidden || live.over || live.hears || polls || Date.now() < Math.max(pollAt, live.deafSince + DEAF_MS)) return;
   polls = true;
   try {
-    const campaign = await look();
-    if (!campaign || live.over) return;
-    if (!live.hears) onState("polling");
-    if (OVER.includes(campaign.status) && !live.hears) {
-      speak(campaign.counts, campaign.counts["targeted"] ?? 0, true);
-      live.finish("ended");
-    }
-  } catch {
+    onPolled(await look(AbortSignal.timeout(ANSWER_MS)));
+  } catch (error) {
+    const refused = error instanceof RefusedError && error.status < 500;
+    awaySince = refused ? 0 : awaySince || Date.now();
     if (!live.over && !live.hears) onState("reconnecting", false);
   } finally {
     polls = false;
+    pollAt = Date.now() + pollWait();
   }
+}
+
+function onPolled(campaign: CampaignSeen | null): void {
+  const isBack = awaySince > 0;
+  awaySince = 0;
+  if (!campaign || live.over) return;
+  if (isBack) live.hurry();
+  else if (!live.hears) onState("polling");
+  if (OVER.includes(campaign.status) && !live.hears) {
+    speak(campaign.counts, campaign.counts["targeted"] ?? 0, true);
+    live.finish("ended");
+  }
+}
+
+// Viewers who lost a server at one moment come back spread over a second, and look for it less often as hours go by.
+function pollWait(): number {
+  if (!awaySince) return POLL_MS;
+  const wait = Math.max(AWAY_MS, (Date.now() - awaySince) / PATIENCE);
+  return Math.min(wait, LONGEST_AWAY_MS) * (0.5 + Math.random() / 2);
 }
 
 // --- the socket ------------------------------------------------------------------------------------------------------
@@ -199,6 +222,7 @@ function onFrame(frame: Frame): void {
     if (!isOver()) drawCounts(frame.counts); // what is late says less than the end did
     lookForColumns(frame.counts);
   } else if (frame.type === "snapshot") {
+    awaySince = pollAt = 0;
     grid.arrange(frame.campaign.columns);
     drawStatus(frame.campaign);
     drawCounts(frame.campaign.counts);
@@ -252,6 +276,6 @@ root.addEventListener("tab", (event) => {
 live.open();
 setInterval(drawTime, 1000);
 setInterval(() => isOver() || document.hidden || !live.hears || void look().catch(() => {}), LOOK_MS);
-setInterval(() => void poll(), POLL_MS);
+setInterval(() => void poll(), TICK_MS);
 
 startControls(root, () => void look().catch(() => {}));

@@ -121,8 +121,8 @@ export class Live {
     this.silence = window.setTimeout(() => this.closed(0), this.hears ? SILENCE_MS : SNAPSHOT_MS);
   }
 
-  // Somebody looks again, or the network is back: do not sit out the wait.
-  private hurry(): void {
+  // Somebody looks again, or the network or the server is back: do not sit out the wait.
+  hurry(): void {
     if (!this.over && this.socket === null) this.open();
   }
 }
