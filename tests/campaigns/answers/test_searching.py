@@ -12,7 +12,22 @@ from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 CELL = 'He said "Ümlaut" to C:\\Temp\\100%_x\n\tend\x01\x7f 🦜 </b>'
-FOUND = ['"Ümlaut"', "c:\\temp", "\\", '"', "100%_X", "%_", "\n", "\n\tEND", "\x01", "\x7f", "🦜", "</B>", CELL]
+FOUND = [
+    '"ÜMlaut"',
+    '"ümlAUT"',
+    "c:\\temp",
+    "\\",
+    '"',
+    "100%_X",
+    "%_",
+    "\n",
+    "\n\tEND",
+    "\x01",
+    "\x7f",
+    "🦜",
+    "</B>",
+    CELL,
+]
 NOT_FOUND = ["path", "\\n", "\\u0001", '\\"', "\\\\", "100_%", '": "', "}", "e_d", "%end"]
 
 
