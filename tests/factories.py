@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from agents.board.redis_client import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.inventory import installation
 from agents.models import Host, Label, LabelMembership, TableSchema
 from campaigns.launching.launch import Order, launch

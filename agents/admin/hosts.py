@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from agents.admin.memberships import MembershipInline
-from agents.board.redis_client import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.enrolling.revocation import revoke, trust
 from agents.inventory import housekeeping, labels
 from agents.models import (

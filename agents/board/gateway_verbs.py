@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from agents.board import keyspace
 from agents.board.copy import Board, Place
+from agents.board.keyspace import NoBoardError
 from agents.board.pipeline import Pipeline
 from agents.protocol.messages import Answer
 from fleet.metrics import note_error
@@ -30,10 +31,6 @@ STRANGERS_SECONDS = 60  # so long after the last one /readyz speaks of them
 HOSTS_A_CALL = 5_000
 COALESCE_SECONDS = 0.02
 LOOK_SECONDS = 1.0
-
-
-class NoBoardError(Exception):
-    """The board is not whole, or another one than the copy knows: nobody may be told that he owes nothing."""
 
 
 class Claim(NamedTuple):

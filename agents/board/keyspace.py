@@ -85,7 +85,14 @@ OLD_FORM_FIELD = -1  # of OLD_SECRETS: uses of keys that name no installation
 RANGE_BITS = 16
 RANGE_SIZE = 1 << RANGE_BITS
 
-NO_BOARD = b"no board"
+NO_BOARD = b"no board"  # what every script says without an epoch, or with another one than the copy's
+
+
+class NoBoardError(Exception):
+    """The board is not whole, or another one than the copy knows: nobody may be told that he owes nothing.
+
+    What was to be written there follows when the sweep has rebuilt it.
+    """
 
 
 def campaign_key(campaign: int) -> str:

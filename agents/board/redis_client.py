@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from redis.commands.core import Script
 
 
-class NoBoardError(Exception):
-    """The board is not whole. What was to be written follows when the sweep has rebuilt it."""
-
-
 @cache
 def client() -> Any:
     """Give this process's client."""
@@ -32,7 +28,7 @@ def call(name: str, keys: list[str], args: list[Any]) -> list[bytes]:
     """Call a script that looks at the epoch first. Raise NoBoardError."""
     answer: list[bytes] = script(name)(keys=keys, args=args)
     if answer == [keyspace.NO_BOARD]:
-        raise NoBoardError
+        raise keyspace.NoBoardError
     return answer
 
 

@@ -12,7 +12,7 @@ from django.db.models import DateTimeField, F, Q, QuerySet, Value
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from agents.board import redis_client
+from agents.board.keyspace import NoBoardError
 from agents.carving.carves import UNBEGUN, digest_in
 from agents.carving.models import Carve
 from agents.inventory import housekeeping
@@ -42,7 +42,7 @@ def ask_due() -> int:
     question = HousekeepingQuery.objects.get(kind=HousekeepingQuery.Kind.CARVES)
     try:
         housekeeping.ask(question, Host.objects.enrolled().filter(pk__in=set(due.values())))
-    except (redis_client.NoBoardError, RedisError):
+    except (NoBoardError, RedisError):
         return 0  # the next run asks
     return Carve.objects.filter(pk__in=due).update(asked_at=now)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from agents.board import clock, heartbeats
-from agents.board.redis_client import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.enrolling import wrong_secrets
 from agents.enrolling.application import FACTS, Application, EnrollmentRefusedError
 from agents.inventory import housekeeping, installation

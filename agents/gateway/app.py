@@ -19,7 +19,8 @@ from types import FrameType
 from redis.exceptions import RedisError
 
 from agents.board.copy import Board
-from agents.board.gateway_verbs import NoBoardError, Store
+from agents.board.gateway_verbs import Store
+from agents.board.keyspace import NoBoardError
 from agents.gateway.asgi_types import App, Receive, Scope, Send
 from agents.gateway.body import (
     SMALL_BODY_BYTES,

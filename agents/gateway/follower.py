@@ -12,7 +12,8 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from agents.board.copy import Board, Place
-from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, NoBoardError, Store, Used
+from agents.board.gateway_verbs import COALESCE_SECONDS, LOOK_SECONDS, Store, Used
+from agents.board.keyspace import NoBoardError
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.protocol.node_key import Identity

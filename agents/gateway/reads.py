@@ -10,7 +10,8 @@ from typing import NamedTuple
 from redis.exceptions import RedisError
 
 from agents.board.copy import Board
-from agents.board.gateway_verbs import Claim, NoBoardError, Store
+from agents.board.gateway_verbs import Claim, Store
+from agents.board.keyspace import NoBoardError
 from agents.gateway.asgi_types import Receive
 from agents.gateway.held_reads import Hold, Waiter
 from agents.protocol import messages

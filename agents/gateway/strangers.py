@@ -5,7 +5,7 @@ board that began after it came; all that come meanwhile share the look, and each
 """
 
 from agents.board.copy import Board
-from agents.board.gateway_verbs import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.gateway.follower import Follower
 from agents.gateway.identity import Identities
 from agents.protocol.node_key import Identity

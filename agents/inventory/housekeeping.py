@@ -16,7 +16,8 @@ from django.db.models import F
 from django.db.models.functions import Mod
 from redis.exceptions import RedisError
 
-from agents.board import clock, operator_verbs, redis_client
+from agents.board import clock, operator_verbs
+from agents.board.keyspace import NoBoardError
 from agents.inventory import facts, label_sql, schemas
 from agents.inventory.labels import set_membership
 from agents.models import Host, HostQuerySet, HousekeepingQuery, Label, Platform
@@ -85,7 +86,7 @@ def ask_all(host_ids: Sequence[int]) -> None:
     try:
         for query in _regular():
             ask(query, Host.objects.filter(pk__in=host_ids))
-    except (redis_client.NoBoardError, RedisError) as error:
+    except (NoBoardError, RedisError) as error:
         logger.warning("hosts not asked yet hosts=%s reason=%s", host_ids, error or "the board is not whole")
 
 
@@ -164,7 +165,7 @@ def ask_later(query: HousekeepingQuery, host_id: int) -> None:
     def ask_it() -> None:
         try:
             operator_verbs.ask(query.board_id, query.sql, [host_id])
-        except (redis_client.NoBoardError, RedisError) as error:
+        except (NoBoardError, RedisError) as error:
             logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
 
     transaction.on_commit(ask_it)

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
-from agents.board.redis_client import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.inventory import host_names, housekeeping, labels, schemas
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, Presence
 from campaigns.answers.results import results_of_host

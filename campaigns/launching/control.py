@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from agents.board import clock, operator_verbs, redis_client
+from agents.board import clock, operator_verbs
+from agents.board.keyspace import NoBoardError
 from campaigns import doorbell
 from campaigns.launching import kill_switch, rollout
 from campaigns.launching.models import Approval
@@ -29,7 +30,7 @@ def close_on_board(campaign: Campaign, at: datetime | None = None) -> bool:
     """
     try:
         closed = operator_verbs.close(campaign.pk, [number for (number,) in campaign.ranges.values_list("number")], at)
-    except (redis_client.NoBoardError, RedisError) as error:
+    except (NoBoardError, RedisError) as error:
         logger.warning("campaign not closed yet campaign=%s reason=%s", campaign.pk, error or "the board is not whole")
         return False
     campaign.closed_at = min(closed.at, campaign.closed_at or closed.at)
@@ -184,5 +185,5 @@ def _board_needed() -> Iterator[None]:
     """Turn a board that is away into a sentence: then nothing is handed out anyway."""
     try:
         yield
-    except (redis_client.NoBoardError, RedisError) as error:
+    except (NoBoardError, RedisError) as error:
         raise UnavailableError("the board cannot be reached, so nothing is handed out; try again soon") from error

@@ -14,7 +14,8 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
-from agents.board import clock, heartbeats, operator_verbs, redis_client
+from agents.board import clock, heartbeats, operator_verbs
+from agents.board.keyspace import NoBoardError
 from campaigns.launching import approvals, control, kill_switch, launch
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign, TargetRange
@@ -139,7 +140,7 @@ def widen(campaign_id: int) -> None:
     """Look at a campaign's brakes, and release more hosts if none is to be pulled."""
     try:
         pulled = releasing.advance(campaign_id)
-    except redis_client.NoBoardError:
+    except NoBoardError:
         logger.warning("campaign not widened campaign=%s: the board is not whole", campaign_id)
         return
     if pulled is not None:

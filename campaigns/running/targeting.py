@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
-from agents.board import clock, operator_verbs, redis_client
-from agents.board.keyspace import RANGE_BITS, RANGE_SIZE
+from agents.board import clock, operator_verbs
+from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, NoBoardError
 from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
@@ -99,7 +99,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
         try:
             armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
-        except redis_client.NoBoardError:
+        except NoBoardError:
             logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
             return
         if armed is None:
@@ -192,7 +192,7 @@ def add_late_joiners(campaign_id: int) -> int:
         for number in numbers:
             try:
                 operator_verbs.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
-            except redis_client.NoBoardError:
+            except NoBoardError:
                 logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
     return len(joined)
 

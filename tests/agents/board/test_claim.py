@@ -7,7 +7,8 @@ import pytest
 
 from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding, redis_client
 from agents.board.copy import Board
-from agents.board.gateway_verbs import Claim, NoBoardError, Store
+from agents.board.gateway_verbs import Claim, Store
+from agents.board.keyspace import NoBoardError
 from agents.protocol.messages import Answer
 
 HOST = 70_001  # of the second range

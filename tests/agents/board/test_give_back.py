@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.board import keyspace, rebuilding, redis_client
-from agents.board.gateway_verbs import NoBoardError
+from agents.board.keyspace import NoBoardError
 from agents.gateway.app import Gateway
 from tests.agents.board.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
 from tests.conftest import Agent, gateway_settings

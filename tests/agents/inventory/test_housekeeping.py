@@ -265,7 +265,7 @@ def test_no_board_leaves_the_minute_for_later(board: None) -> None:
     operator_verbs.note_housekept(1)
     redis_client.client().delete(keyspace.EPOCH)
 
-    with pytest.raises(redis_client.NoBoardError):
+    with pytest.raises(keyspace.NoBoardError):
         housekeeping.ask_due()
 
     assert operator_verbs.housekept() == 1
