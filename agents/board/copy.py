@@ -5,12 +5,12 @@ the union and costs no I/O, however many campaigns are open. Never writes to Red
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from agents.board.keyspace import RANGE_SIZE, Seat, seat_of
+from agents.board.bitmaps import BITMAP_BYTES, has_bit, has_host
+from agents.board.keyspace import seat_of
 from agents.protocol.node_key import OLD_FORM, TAG_BYTES, Identity
 
-PIECE_BYTES = RANGE_SIZE // 8
 Place = tuple[int, int]  # (campaign, range)
 
 
@@ -48,13 +48,12 @@ class Board:
 
     def has_work(self, host: int) -> bool:
         """Say whether some campaign may have something for this host. No I/O."""
-        union = self._union.get(host >> 16)
-        return union is not None and bool(union[(host & 0xFFFF) >> 3] & (0x80 >> (host & 7)))
+        return has_host(self._union, host)
 
     def campaigns_for(self, host: int) -> list[int]:
         """Name the campaigns whose bit is set for this host, oldest first; housekeeping, which is negative, last."""
         seat = seat_of(host)
-        found = [campaign for campaign, piece in self._pieces[seat.number].items() if _bit(piece, seat)]
+        found = [campaign for campaign, piece in self._pieces[seat.number].items() if has_bit(piece, seat.bit)]
         return sorted(found, key=lambda campaign: (campaign < 0, abs(campaign)))
 
     def changed(self, versions: Mapping[Place, bytes]) -> list[Place]:
@@ -72,15 +71,15 @@ class Board:
             touched.add(number)
         fresh: dict[int, int] = defaultdict(int)
         for (campaign, number), piece in pieces.items():
-            new = piece.ljust(PIECE_BYTES, b"\0")
+            new = piece.ljust(BITMAP_BYTES, b"\0")
             old = self._pieces[number].get(campaign, b"")
             self._pieces[number][campaign] = bytearray(new)
-            fresh[number] |= _number(new) & ~_number(bytes(old).ljust(PIECE_BYTES, b"\0"))
+            fresh[number] |= _number(new) & ~_number(bytes(old).ljust(BITMAP_BYTES, b"\0"))
         self.versions = dict(versions)
         self.generation += 1
         for number in touched:
             self._unite(number)
-        return {number: bits.to_bytes(PIECE_BYTES) for number, bits in fresh.items() if bits}
+        return {number: bits.to_bytes(BITMAP_BYTES) for number, bits in fresh.items() if bits}
 
     def clear(self, host: int, campaigns: Iterable[int], generation: int) -> None:
         """Forget the host's bits of these campaigns, unless the copy was refreshed since `generation`."""
@@ -92,7 +91,7 @@ class Board:
         for campaign in campaigns:
             if campaign in pieces:
                 pieces[campaign][seat.bit >> 3] &= ~mask
-        if seat.number in self._union and not any(_bit(piece, seat) for piece in pieces.values()):
+        if seat.number in self._union and not any(has_bit(piece, seat.bit) for piece in pieces.values()):
             self._union[seat.number][seat.bit >> 3] &= ~mask
 
     def _unite(self, number: int) -> None:
@@ -100,35 +99,9 @@ class Board:
         for piece in self._pieces[number].values():
             bits |= _number(piece)
         if bits:
-            self._union[number] = bytearray(bits.to_bytes(PIECE_BYTES))
+            self._union[number] = bytearray(bits.to_bytes(BITMAP_BYTES))
         else:
             self._union.pop(number, None)
-
-
-def hosts_in(number: int, bitmap: bytes) -> Iterator[int]:
-    """Name the hosts whose bits are set in the bitmap of a range."""
-    for place, byte in enumerate(bitmap):
-        if byte:
-            for bit in range(8):
-                if byte & (0x80 >> bit):
-                    yield number << 16 | place << 3 | bit
-
-
-def bitmap_of(bits: Iterable[int]) -> bytes:
-    """Give the bitmap, as Redis counts bits, in which these are set."""
-    bitmap = bytearray(PIECE_BYTES)
-    for bit in bits:
-        bitmap[bit >> 3] |= 0x80 >> (bit & 7)
-    return bytes(bitmap)
-
-
-def bits_of(bitmap: bytes) -> list[int]:
-    """Give the bits that are set, in order."""
-    return [place * 8 + bit for place, byte in enumerate(bitmap) if byte for bit in range(8) if byte & (0x80 >> bit)]
-
-
-def _bit(piece: bytearray, seat: Seat) -> bool:
-    return bool(piece[seat.bit >> 3] & (0x80 >> (seat.bit & 7)))
 
 
 def _number(piece: bytes | bytearray) -> int:

@@ -14,8 +14,8 @@ import redis
 from django.conf import settings
 
 from agents.board import keyspace, redis_client
+from agents.board.bitmaps import bitmap_of
 from agents.board.clock import in_ms, moment, now
-from agents.board.copy import bitmap_of
 from agents.models import BUSY
 
 RELEASED_ALL = 2**31 - 1  # no hash of a host is above it

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from agents.board import clock, keyspace, operator_verbs, redis_client
-from agents.board.copy import bitmap_of
+from agents.board.bitmaps import bitmap_of
 
 HOSTS_A_CALL = 10_000
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
+from agents.board.bitmaps import has_host
 from fleet.cancelling import end
 
 WAKE_EVERY_SECONDS = 0.02
@@ -100,7 +101,7 @@ class Hold:
 
     def wake(self, fresh: Mapping[int, bytes]) -> None:
         """Wake, at the pace, the held reads of hosts whose bit is set in these bitmaps of ranges."""
-        due = [host for host in self._waiters if _is_set(fresh, host) and host not in self._queued]
+        due = [host for host in self._waiters if has_host(fresh, host) and host not in self._queued]
         self._due.extend(due)
         self._queued.update(due)
         if self._due and self._pacer is None:
@@ -129,8 +130,3 @@ class Hold:
             await asyncio.sleep(WAKE_EVERY_SECONDS)
         if self._pacer is not None:
             await end([self._pacer])
-
-
-def _is_set(fresh: Mapping[int, bytes], host: int) -> bool:
-    bitmap = fresh.get(host >> 16)
-    return bitmap is not None and bool(bitmap[(host & 0xFFFF) >> 3] & (0x80 >> (host & 7)))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from django.db import connection
 from django.db.models.functions import Now
 
-from agents.board.copy import bitmap_of
-from agents.board.keyspace import RANGE_SIZE
+from agents.board.bitmaps import bitmap_of
+from agents.board.keyspace import RANGE_BITS, seat_of
 from agents.models import HostQuerySet
 from campaigns.launching import estimates, rollout
 from campaigns.models import Campaign, TargetRange
@@ -17,6 +17,9 @@ from fleet.audit import note
 from fleet.audit.spans import spans
 from fleet.queue import enqueue
 
+# The selected hosts' query is the ORM's own and stands in for {}; its values travel as parameters.
+BY_RANGE = f"SELECT id >> {RANGE_BITS}, array_agg(id) FROM ({{}}) AS meant (id) GROUP BY 1 ORDER BY 1"  # noqa: S608
+
 Ranges = dict[int, list[int]]  # ids of hosts by number of their range
 
 
@@ -24,8 +27,7 @@ def ranges_of(hosts: HostQuerySet) -> Ranges:
     """Name the hosts by range of ids: one question, so that whoever counts them counts those."""
     text, params = sql_of(hosts, "pk")
     with connection.cursor() as cursor:
-        # The query is the ORM's own; its values travel as parameters.
-        cursor.execute(f"SELECT id >> 16, array_agg(id) FROM ({text}) AS meant (id) GROUP BY 1 ORDER BY 1", params)  # noqa: S608
+        cursor.execute(BY_RANGE.format(text), params)
         return dict(cursor.fetchall())
 
 
@@ -53,7 +55,7 @@ def begin_frozen(campaign: Campaign) -> None:
 
 def _rows_of(campaign: Campaign, ranges: Ranges) -> list[TargetRange]:
     return [
-        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(host & (RANGE_SIZE - 1) for host in ids))
+        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
         for number, ids in ranges.items()
     ]
 

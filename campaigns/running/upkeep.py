@@ -15,6 +15,7 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from agents.board import clock, operator_verbs
+from agents.board.bitmaps import has_bit
 from agents.board.keyspace import seat_of
 from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.collecting.cursor import is_stored
@@ -79,7 +80,7 @@ def _repair_range(campaign_id: int, number: int) -> None:
         return
     offered = operator_verbs.offered(campaign_id, number)
     bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
-    lost = [bit for bit in bits if not (bit >> 3 < len(offered) and offered[bit >> 3] & (0x80 >> (bit & 7)))]
+    lost = [bit for bit in bits if not has_bit(offered, bit)]
     repaired = operator_verbs.arm_again(campaign_id, number, lost, last) if lost else 0
     if repaired > 0:
         logger.warning("bits set again campaign=%s range=%s hosts=%s", campaign_id, number, repaired)

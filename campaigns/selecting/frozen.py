@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db.models import F, Func, IntegerField, Q, Value
 from django.db.models.lookups import Exact
 
-from agents.board.copy import bits_of
+from agents.board.bitmaps import bits_of
 from agents.board.keyspace import RANGE_BITS, RANGE_SIZE
 from agents.models import Host, HostQuerySet
 from campaigns.models import TargetRange

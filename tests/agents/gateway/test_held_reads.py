@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents.board.copy import PIECE_BYTES, bitmap_of
+from agents.board.bitmaps import BITMAP_BYTES, bitmap_of
 from agents.gateway.held_reads import WAKE_EVERY_SECONDS, Hold
 
-EVERYBODY = {0: b"\xff" * PIECE_BYTES}
+EVERYBODY = {0: b"\xff" * BITMAP_BYTES}
 
 
 @pytest.fixture

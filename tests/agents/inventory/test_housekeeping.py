@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.board import clock, keyspace, operator_verbs, redis_client
-from agents.board.copy import hosts_in
+from agents.board.bitmaps import bits_of
 from agents.enrolling import config_document
 from agents.enrolling.enrollment import Application, enroll
 from agents.inventory import facts, housekeeping, schemas
@@ -129,7 +129,7 @@ def test_after_a_long_pause_everybody_is_asked_once(board: None) -> None:
 
 
 def asked_hosts(query: HousekeepingQuery) -> set[int]:
-    return set(hosts_in(0, operator_verbs.offered(query.board_id, 0)))
+    return set(bits_of(operator_verbs.offered(query.board_id, 0)))
 
 
 def test_live_work_and_housekeeping_never_share_a_read(agent: Meet, collect: Callable[[], int]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from agents.board.copy import bitmap_of
+from agents.board.bitmaps import bitmap_of
 from agents.board.keyspace import RANGE_SIZE
 from campaigns.models import TargetRange
 from campaigns.selecting import frozen

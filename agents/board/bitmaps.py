@@ -1,0 +1,31 @@
+"""Bitmaps of hosts: one for each range of host ids, with bits in the order that Redis gives them, leftmost first."""
+
+from collections.abc import Iterable, Mapping
+
+from agents.board.keyspace import RANGE_BITS, RANGE_SIZE
+
+BITMAP_BYTES = RANGE_SIZE // 8
+
+
+def bitmap_of(bits: Iterable[int]) -> bytes:
+    """Give the bitmap of a whole range in which these bits are set."""
+    bitmap = bytearray(BITMAP_BYTES)
+    for bit in bits:
+        bitmap[bit >> 3] |= 0x80 >> (bit & 7)
+    return bytes(bitmap)
+
+
+def bits_of(bitmap: bytes) -> list[int]:
+    """Give the bits that are set, in order."""
+    return [place * 8 + bit for place, byte in enumerate(bitmap) if byte for bit in range(8) if byte & (0x80 >> bit)]
+
+
+def has_bit(bitmap: bytes | bytearray, bit: int) -> bool:
+    """Say whether a bit is set. Redis stores no zeros at the end, so a bitmap may be shorter than its range."""
+    return bit >> 3 < len(bitmap) and bool(bitmap[bit >> 3] & (0x80 >> (bit & 7)))
+
+
+def has_host(bitmaps: Mapping[int, bytes | bytearray], host: int) -> bool:
+    """Say whether a host's bit is set in the bitmap of its range. Asked at every check-in, so it makes no object."""
+    bitmap = bitmaps.get(host >> RANGE_BITS)
+    return bitmap is not None and has_bit(bitmap, host & (RANGE_SIZE - 1))
