@@ -40,10 +40,6 @@ class EnrollSecretQuerySet(models.QuerySet["EnrollSecret"]):
             )
         return self.update_or_create(name=name, defaults={"digest": digest_of(secret), "revoked_at": None})[0]
 
-    def matching(self, secret: str) -> "EnrollSecret | None":
-        """Give the unrevoked secret that equals `secret`; found by digest, so the time it takes tells nothing of it."""
-        return self.filter(digest=digest_of(secret), revoked_at=None).first()
-
 
 class EnrollSecret(models.Model):
     """What a host offers to enroll."""

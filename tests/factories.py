@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents.board.keyspace import NoBoardError
 from agents.inventory import installation
-from agents.models import Host, Label, LabelMembership, TableSchema
+from agents.models import EnrollSecret, Host, Label, LabelMembership, TableSchema, digest_of
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
 from campaigns.running.targeting import write_range
@@ -39,6 +39,11 @@ def make_label(name: str, *hosts: Host) -> Label:
     label = Label.objects.create(name=name)
     LabelMembership.objects.bulk_create(LabelMembership(label=label, host=host) for host in hosts)
     return label
+
+
+def usable_secret(secret: str) -> EnrollSecret | None:
+    """Find the row of a secret that hosts can still enroll with; None when there is none."""
+    return EnrollSecret.objects.filter(digest=digest_of(secret), revoked_at=None).first()
 
 
 def learn(platform: str, *tables: str, version: str = "5.23.0") -> None:

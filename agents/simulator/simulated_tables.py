@@ -58,7 +58,7 @@ class SimulatedHost(Machine):
 
     def __init__(self, number: int, seed: int = 0) -> None:
         super().__init__()
-        self._random = chance = random.Random(seed * 1_000_003 + number)  # noqa: S311 - not a secret
+        chance = random.Random(seed * 1_000_003 + number)  # noqa: S311 - not a secret
         self.platform = chance.choices((LINUX, DARWIN, WINDOWS), (60, 20, 20))[0]
         self.version = chance.choice(("5.23.0", "5.22.1", "5.19.0"))
         self.identifier = str(uuid.UUID(int=chance.getrandbits(128), version=4))

@@ -203,11 +203,6 @@ class Approval(models.Model):
     def __str__(self) -> str:
         return f"approval of campaign {self.campaign_id}: {self.state}"
 
-    @property
-    def is_open(self) -> bool:
-        """Say whether it may still lead to a start."""
-        return self.state in self.OPEN
-
     def decide(self, state: str, by: Any, at: datetime | None, reason: str = "") -> None:
         """Note what a person said. The caller holds the campaign's lock and saves nothing else of it."""
         self.state, self.decided_by, self.decided_at, self.reason = state, by, at, reason

@@ -12,12 +12,3 @@ def spans(ids: Iterable[int]) -> str:
         else:
             found.append([one, one])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
-
-
-def ids_of(text: str) -> list[int]:
-    """Read what `spans` wrote."""
-    found: list[int] = []
-    for part in text.split(",") if text else ():
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found

@@ -63,7 +63,6 @@ TOO_SMALL = """(smallest) =>
 LOOKS = ((DESK, "light", None), (DESK, "dark", ["color-contrast"]), (PHONE, "dark", None))
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
-
 HOURS = [{"days": ["fri"], "from": "20:00", "to": "06:00", "zone": "Europe/Berlin"}]
 
 
@@ -149,16 +148,7 @@ def test_pages_without_a_session_and_of_errors_are_for_everybody(
     page = page_of(elsewhere(make_user, "boss", admin=True), at="/")
 
     faults: list[str] = []
-    for address in (
-        "/nothing/",
-        "/campaigns/9/",
-        "/hosts/9/",
-        "/settings/secrets/",
-        "/",
-        "/hosts/",
-        "/labels/",
-        "/queries/",
-    ):
+    for address in EMPTY_OR_WRONG:
         page.goto(address)
         faults += faults_of(page)
     page.context.clear_cookies()

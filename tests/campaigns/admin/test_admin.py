@@ -16,7 +16,7 @@ from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
 from campaigns.states import State
 from campaigns.tokens import ApiToken
-from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user, usable_secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -291,7 +291,7 @@ def test_a_new_enroll_secret_is_shown_once(boss: Client) -> None:
     response = boss.post("/admin/agents/enrollsecret/add/", {"name": "laptops"}, follow=True)
 
     secret = text_of(response).split("The secret is ")[1].split(" ")[0]
-    assert EnrollSecret.objects.matching(secret).name == "laptops"  # type: ignore[union-attr]
+    assert usable_secret(secret) == EnrollSecret.objects.get(name="laptops")
     assert secret not in text_of(boss.get("/admin/agents/enrollsecret/"))
 
 
@@ -300,7 +300,7 @@ def test_a_revoked_secret_lets_nobody_in(boss: Client) -> None:
 
     boss.post("/admin/agents/enrollsecret/", {"action": "revoke_secrets", "_selected_action": [offered.pk]})
 
-    assert EnrollSecret.objects.matching("s3cret-of-16-characters") is None
+    assert usable_secret("s3cret-of-16-characters") is None
     assert boss.post(f"/admin/agents/enrollsecret/{offered.pk}/delete/", {"post": "yes"}).status_code == 403
 
 

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from agents.models import EnrollSecret, Host, Label, Presence
 from campaigns.tokens import ApiToken
-from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_user, usable_secret
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -145,12 +145,12 @@ def test_an_enroll_secret_is_shown_once_and_revoked_for_good(boss: APIClient) ->
 
     shown = boss.get(f"/api/v1/enroll-secrets/{made['id']}/").json()
 
-    assert EnrollSecret.objects.matching(made["secret"]).pk == made["id"]
+    assert usable_secret(made["secret"]).pk == made["id"]
     assert "secret" not in shown
     assert made["secret"] not in str(EnrollSecret.objects.values())
     assert (shown["quota"], shown["labels"]) == (2, [label.name])
     assert boss.delete(f"/api/v1/enroll-secrets/{made['id']}/").status_code == 204
-    assert EnrollSecret.objects.matching(made["secret"]) is None
+    assert usable_secret(made["secret"]) is None
     assert boss.get(f"/api/v1/enroll-secrets/{made['id']}/").json()["revoked_at"] is not None
 
 

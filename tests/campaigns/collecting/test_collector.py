@@ -300,8 +300,3 @@ def test_results_are_stored_though_nobody_watches_and_the_doorbell_is_broken(
     collect()
 
     assert Result.objects.count() == 1
-
-
-class _BrokenLayer:
-    async def group_send(self, *_: object) -> None:
-        raise OSError("no bell")

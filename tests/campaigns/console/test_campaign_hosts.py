@@ -161,10 +161,6 @@ def again(browser: Client, campaign: Campaign, given: dict[str, Any], **more: An
     return browser.post(f"/campaigns/{campaign.pk}/hosts/again/", given, **more)
 
 
-def targets_of_newest() -> Any:
-    return Campaign.objects.latest("pk").target
-
-
 def test_chosen_hosts_are_asked_again_whatever_became_of_them(
     person: Callable[..., Client], campaign: Campaign, hosts: list[Host]
 ) -> None:

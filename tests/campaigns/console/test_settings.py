@@ -14,7 +14,7 @@ from agents.models import EnrollSecret
 from campaigns.launching import kill_switch
 from campaigns.models import Campaign
 from campaigns.people.scopes import Scope
-from tests.factories import make_campaign, make_host, make_person, make_user
+from tests.factories import make_campaign, make_host, make_person, make_user, usable_secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -35,7 +35,7 @@ def test_a_secret_is_made_and_shown_once(boss: Client) -> None:
     made = EnrollSecret.objects.get()
     once, later = text_of(boss.get("/settings/")), text_of(boss.get("/settings/"))
     secret = once.partition('id="fresh-secret">')[2].partition("<")[0]
-    assert EnrollSecret.objects.matching(secret) == made
+    assert usable_secret(secret) == made
     assert (made.name, made.quota) == ("laptops", 5)
     assert secret not in later
 
