@@ -4,14 +4,17 @@ NAME_FILE names a file that holds NAME, as container engines hand out secrets: w
 whoever may look at the process or the container.
 """
 
+import math
 import os
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+TRUE, FALSE = environ.Env.BOOLEAN_TRUE_STRINGS, ("false", "off", "n", "no", "0", "")
 BASE_DIR = Path(__file__).resolve().parents[2]
 
 
@@ -49,7 +52,58 @@ class _Variables(MutableMapping[str, str]):
 
 
 class _Environment(environ.Env):  # type: ignore[misc]  # the library has no types
+    """The library, but for what it takes silently (`ture` as false, `10s` as 10) or tells in a traceback."""
+
     ENVIRON = _Variables()
+
+    def get_value(self, var: str, *how: Any, **named: Any) -> Any:
+        """Read a variable. One that begins with $ is a value like any other, and names no second variable."""
+        if (given := self.ENVIRON.get(var, "")).startswith("$"):
+            return self.parse_value(given, how[0] if how else named.get("cast"))
+        return super().get_value(var, *how, **named)
+
+    def int(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
+        """Read a whole number. Raise ImproperlyConfigured for anything else."""
+        return self._read(var, int, default, "no whole number")
+
+    def float(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
+        """Read a number. Raise ImproperlyConfigured for anything else."""
+        return self._read(var, _number, default, "no number")
+
+    def bool(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
+        """Read a truth value; an empty one is false. Raise ImproperlyConfigured for anything else."""
+        return self._read(var, _truth, default, "neither true nor false")
+
+    def dict(self, var: str, cast: Any = dict, default: Any = environ.Env.NOTSET) -> Any:
+        """Read pairs. Raise ImproperlyConfigured for anything else."""
+        return self._read(var, cast, default, "no list like name=1;other=2")
+
+    def json(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
+        """Read JSON. Raise ImproperlyConfigured for anything else, without the value, which may hold secrets."""
+        try:
+            return super().json(var, default=default)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var} is no JSON: {error}") from error
+
+    def _read(self, var: str, cast: Any, default: Any, wrong: str) -> Any:
+        try:
+            return self.get_value(var, cast=cast, default=default)
+        except (ValueError, IndexError) as error:
+            raise ImproperlyConfigured(f"{var} {self.ENVIRON[var]!r} is {wrong}") from error
+
+
+def _number(value: str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _truth(value: str) -> bool:
+    word = value.strip().lower()
+    if word not in (*TRUE, *FALSE):
+        raise ValueError(value)
+    return word in TRUE
 
 
 env = _Environment()
