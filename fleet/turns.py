@@ -5,8 +5,11 @@ would come to its turn six times a second. A few at a time are done as soon, sin
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
 
-from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
+App = Callable[..., Awaitable[None]]  # of ASGI
 
 AT_ONCE = 8  # enough to keep PostgreSQL busy while one of them computes
 TURN_SECONDS = 0.5  # whoever takes longer waits for something, and keeps nobody else from his turn
@@ -19,13 +22,14 @@ class Turns:
         self._app = app
         self._free = asyncio.Semaphore(AT_ONCE)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request when it is its turn, which ends as its answer begins: who reads slowly costs nothing."""
         await self._free.acquire()
         turn = _Turn(self._free)
-        over = asyncio.get_running_loop().call_later(TURN_SECONDS, turn.end)
+        over = turn.loop.call_later(TURN_SECONDS, turn.end)
+        _own.set(turn)
 
-        async def answer(message: Message) -> None:
+        async def answer(message: Any) -> None:
             turn.end()
             await send(message)
 
@@ -36,13 +40,24 @@ class Turns:
             turn.end()
 
 
+def give_up() -> None:
+    """End the turn of this request, if it is one: from here on it waits for others. Any thread of it may call this."""
+    turn = _own.get()
+    if turn is not None:
+        turn.loop.call_soon_threadsafe(turn.end)
+
+
 class _Turn:
     """One of those that are under way; it ends once."""
 
     def __init__(self, free: asyncio.Semaphore) -> None:
+        self.loop = asyncio.get_running_loop()
         self._free: asyncio.Semaphore | None = free
 
     def end(self) -> None:
         if self._free is not None:
             self._free.release()
             self._free = None
+
+
+_own: ContextVar[_Turn | None] = ContextVar("turn", default=None)

@@ -22,6 +22,7 @@ from campaigns.answers.results import MOST_ITEMS, campaign_json, results_page
 from campaigns.models import Campaign
 from campaigns.people.scopes import UNLIMITED
 from campaigns.watching.readers import readers
+from fleet import turns
 from fleet.errors import BadInputError
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ async def _waited(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 async def until_over(campaign_id: int, seconds: int) -> None:
     """Return when the campaign has ended, or after so many seconds."""
+    turns.give_up()
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     reader = await readers.enter(campaign_id, UNLIMITED)  # only its end is looked at

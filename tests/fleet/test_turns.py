@@ -27,6 +27,8 @@ class Slow:
             raise ValueError
         if scope["path"] == "answers":
             await send({})
+        if scope["path"] == "waits":
+            await asyncio.to_thread(turns.give_up)
         await self.let_go.wait()
 
     async def until(self, many: int) -> None:
@@ -76,12 +78,13 @@ def test_who_takes_long_keeps_nobody_from_his_turn(monkeypatch: pytest.MonkeyPat
     asyncio.run(story())
 
 
-def test_a_turn_ends_as_the_answer_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["answers", "waits"])
+def test_a_turn_ends_as_the_answer_begins_or_when_it_is_given_up(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURN_SECONDS", 3600)
 
     async def story() -> None:
         slow = Slow()
-        tasks = ask(Turns(slow), *["answers"] * (AT_ONCE + 1))
+        tasks = ask(Turns(slow), *[what] * (AT_ONCE + 1))
         await slow.until(AT_ONCE + 1)
         slow.let_go.set()
         await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)

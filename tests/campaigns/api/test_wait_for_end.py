@@ -13,10 +13,12 @@ from rest_framework.test import APIClient
 
 from agents.models import Host
 from campaigns import doorbell
+from campaigns.api.wait_for_end import until_over
 from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
 from campaigns.watching.readers import readers
-from tests.factories import answer, end, make_host, make_hosts
+from fleet import turns
+from tests.factories import answer, end, make_campaign, make_host, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -82,6 +84,27 @@ async def test_others_are_served_while_a_launch_waits(operator: User) -> None:
     assert [answer.status_code for answer in answers] == [200] * 5
     assert all(len(answer.json()["results"]) == 2 for answer in answers)
     assert not readers._readers
+
+
+async def test_who_waits_gives_up_his_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "AT_ONCE", 2)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 3600)
+    hosts = await sync_to_async(make_hosts)(4)
+    campaigns = [(await sync_to_async(make_campaign)(host)).pk for host in hosts]
+
+    async def app(scope: Any, *_: Any) -> None:
+        await until_over(scope["campaign"], 60)
+
+    in_turn = turns.Turns(app)
+    waiting = [asyncio.create_task(in_turn({"campaign": campaign}, None, None)) for campaign in campaigns]
+    async with asyncio.timeout(20):
+        while len(readers._readers) < len(campaigns):
+            await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert all(isinstance(how, asyncio.CancelledError) for how in ended)
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "x", "1.5", "", "100000"])
