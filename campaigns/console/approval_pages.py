@@ -134,4 +134,4 @@ def _found(request: HttpRequest, campaign_id: int) -> Approval | None:
 
 
 def _no_such(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    return render(request, "campaigns/missing.html", {"campaign_id": campaign_id}, status=404)
+    return render(request, "campaigns/missing.html", {"campaign_id": campaign_id, "of_approval": True}, status=404)

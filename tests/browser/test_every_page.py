@@ -5,19 +5,21 @@ browser's console, and on a phone nothing too small for a finger.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from playwright.sync_api import Page
 
 from agents.carving.models import Carve
-from agents.models import EnrollSecret, Presence
+from agents.models import EnrollSecret, Label, Presence
 from campaigns.console import assets
 from campaigns.console.urls import urlpatterns
 from campaigns.hooks.models import Hook
@@ -25,7 +27,7 @@ from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import Query
 from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
-from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -142,7 +144,22 @@ def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Ca
     assert len(pages) >= FEWEST_PAGES
 
 
-def test_pages_without_a_session_and_of_errors_are_for_everybody(
+@contextmanager
+def broken_labels(elsewhere: Callable[..., Any]) -> Iterator[None]:
+    """Let the page of labels fail, as it does when a migration is missing."""
+
+    def rename(table: str, to: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {to}")
+
+    elsewhere(rename, Label._meta.db_table, "elsewhere")
+    try:
+        yield
+    finally:
+        elsewhere(rename, "elsewhere", Label._meta.db_table)
+
+
+def test_pages_without_a_session_or_rights_and_of_errors_are_for_everybody(
     page_of: Callable[..., Page], elsewhere: Callable[..., Any]
 ) -> None:
     page = page_of(elsewhere(make_user, "boss", admin=True), at="/")
@@ -151,9 +168,48 @@ def test_pages_without_a_session_and_of_errors_are_for_everybody(
     for address in EMPTY_OR_WRONG:
         page.goto(address)
         faults += faults_of(page)
+    with broken_labels(elsewhere):
+        answer = page.goto("/labels/")
+        faults += faults_of(page)
     page.context.clear_cookies()
-    for address in ("/login/", "/nothing/"):
+    for address in ("/login/", f"/nothing/{'x' * 300}/"):
         page.goto(address)
         faults += faults_of(page)
+    nobody = page_of(elsewhere(make_person), at="/")
+    for address in ("/", "/people/"):
+        nobody.goto(address)
+        faults += faults_of(nobody)
 
     assert faults == [], "\n".join(faults)
+    assert answer is not None
+    assert answer.status == 500
+
+
+def test_the_colours_that_are_chosen_are_those_of_every_page(
+    page_of: Callable[..., Page], elsewhere: Callable[..., Any]
+) -> None:
+    page = page_of(elsewhere(make_user, "boss", admin=True), at="/", color_scheme="dark")
+    scheme = "() => getComputedStyle(document.documentElement).colorScheme"
+    pages = ["/", "/nothing/", "/campaigns/9/", "/api/docs/", "/admin/", "/admin/nothing/"]
+
+    def choose(words: str) -> None:
+        page.goto("/hosts/?search=a%26b")
+        page.locator(".who summary").press("Enter")
+        with page.expect_navigation():
+            page.get_by_role("button", name=words, exact=True).press("Enter")
+        assert page.url.endswith("/hosts/?search=a%26b")
+
+    choose("as the system")
+    assert page.evaluate(scheme) == "light dark"
+    choose("light")
+    shown = {address: (page.goto(address), page.evaluate(scheme))[1] for address in pages}
+    with broken_labels(elsewhere):
+        page.goto("/labels/")
+        shown["a failure"] = page.evaluate(scheme)
+    page.goto("/")
+    page.locator(".who summary").press("Enter")
+    page.get_by_role("button", name="Log out").press("Enter")
+    page.wait_for_url("**/login/**")
+    shown["/login/"] = page.evaluate(scheme)
+
+    assert shown == dict.fromkeys(shown, "light")
