@@ -19,7 +19,8 @@ HOSTS_A_STATEMENT = 10_000
 # Hosts that are not in the table (enrolled in another life of the database) are left out.
 CARRY = """
 INSERT INTO agents_presence (host_id, last_seen)
-SELECT host_id, last_seen FROM unnest(%s::bigint[], %s::timestamptz[]) AS told (host_id, last_seen)
+SELECT host_id, timestamptz 'epoch' + ms * interval '1 millisecond'
+FROM unnest(%s::bigint[], %s::bigint[]) AS told (host_id, ms)
 WHERE EXISTS (SELECT FROM agents_host WHERE agents_host.id = told.host_id)
 ON CONFLICT (host_id) DO UPDATE SET last_seen = excluded.last_seen
 WHERE agents_presence.last_seen < excluded.last_seen
@@ -82,8 +83,13 @@ def carry_doubts() -> None:
             logger.warning("identity in doubt host=%s reason=%s", host, reason)
 
 
-def _write(batch: Iterable[tuple[int, datetime]]) -> int:
+def _write(batch: Iterable[tuple[int, int]]) -> int:
     latest = dict(sorted(batch))  # a host may be named twice
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CARRY, [list(latest), list(latest.values())])
+        cursor.execute(CARRY, [_array(latest), _array(latest.values())])
         return int(cursor.rowcount)
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Write an array as PostgreSQL does: it reads one text much faster than the driver's list of numbers."""
+    return f"{{{','.join(map(str, numbers))}}}"
