@@ -58,8 +58,9 @@ lint: .venv/installed-dev  ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Debian 12 has Python 3.11.2, which docs/install.md uses; it needs what later ones have themselves.
 # The embedded servers are for demo and tests only; our own client is copied into the image.
-PINS := $(BIN)/uv pip compile - --quiet --python-platform linux --python-version 3.11.9 --constraints constraints.txt
+PINS := $(BIN)/uv pip compile - --quiet --python-platform linux --python-version 3.11.2 --constraints constraints.txt
 PINS += --generate-hashes --no-annotate --no-header --no-emit-index-url
 lock: .venv/installed  ## write the image's lock files (docker/*.lock) anew, from requirements.txt and constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9

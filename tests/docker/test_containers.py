@@ -273,6 +273,7 @@ def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) 
         r"fleet@%2Fvar%2Frun%2Fpostgresql": f"fleet:{password}@{sockets}",
         r"\b6379\b": str(installation.ports["redis"]),
         r"\b443\b": str(port),
+        r"\b9470\b": str(free_port()),
         r"0\.0\.0\.0": "127.0.0.1",
     }
     spec = {
