@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 OFFER_AGAIN_MS = 5_000  # after the first further read of a host that was handed the SQL
 DELIVERIES = 3
 SWEEP_SILENT_MS = 15_000  # nothing with brakes is handed out when nobody watched them for so long
-GATEWAY_SILENT_MS = 5_000  # a gateway that told nothing for so long holds nothing
+HELD_FORGOTTEN_MS = 5_000  # of a gateway that told nothing for so long no held reads are counted
 OLDER_KEY_MS = 60_000  # so long after the first use of a newer key, an older one means a second machine
 STREAK_MS = 60_000  # a host that pauses longer begins a new streak of reads
 ANSWERS_A_CALL = 100
@@ -148,7 +148,7 @@ class Store:
 
     async def tell_held(self, held: int, limit: int) -> Held:
         """Tell how many of `limit` reads this gateway holds; give the same of all gateways. After `tell_reads`."""
-        args = [self._name, held, limit, GATEWAY_SILENT_MS]
+        args = [self._name, held, limit, HELD_FORGOTTEN_MS]
         return Held(*await self._pipeline.call("mark_held", [keyspace.HELD, keyspace.GATEWAYS], args))
 
     async def leave(self) -> None:

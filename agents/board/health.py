@@ -9,15 +9,15 @@ from django.db import DatabaseError, connection
 from redis.exceptions import RedisError, ResponseError
 
 from agents.board import keyspace
+from agents.board.gateway_verbs import SWEEP_SILENT_MS
+from agents.board.heartbeats import GATEWAY_SILENT_MS
 from fleet.audit import forwarding
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
 
-
-SWEEPER_SILENT_MS = WORKER_SILENT_MS = 15_000
-GATEWAY_SILENT_MS = 15_000
-ANSWERS_WAIT_MS = 15_000
+WORKER_SILENT_MS = 15_000  # a worker tells that it is alive every two seconds
+ANSWERS_WAIT_MS = 15_000  # for a collector that mostly stores an answer within a second
 
 
 class Health(NamedTuple):
@@ -59,7 +59,7 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
 def _processes(client: Any, now: int) -> Iterator[str]:
     """Name the kinds of processes that were silent too long; each tells Redis that it is alive."""
     swept, worked = (int(at or 0) for at in client.mget(keyspace.SWEPT, keyspace.WORKED))
-    if now - swept > SWEEPER_SILENT_MS:
+    if now - swept > SWEEP_SILENT_MS:
         yield f"nothing was swept {_since(now, swept)}: are the sweeper and beat running?"
     if now - worked > WORKER_SILENT_MS:
         yield f"no worker worked {_since(now, worked)}: are the worker and beat running?"

@@ -278,11 +278,11 @@ def has_entries_after(entry: str) -> bool:
 
 def set_config(text: str) -> None:
     """Let gateways serve this config, a JSON object, within a second."""
-    redis_client.client().pipeline().set(keyspace.CONFIG, text).incr(keyspace.VERSION).execute()
-    redis_client.client().publish(redis_client.bell(), "config")
+    pipe = redis_client.client().pipeline().set(keyspace.CONFIG, text)
+    pipe.incr(keyspace.VERSION).publish(redis_client.bell(), "config").execute()
 
 
 def set_floor(host: int, floor: int) -> None:
     """Refuse keys of a host below this epoch, on every gateway within a second."""
-    redis_client.client().pipeline().hset(keyspace.FLOORS, str(host), floor).incr(keyspace.VERSION).execute()
-    redis_client.client().publish(redis_client.bell(), "floor")
+    pipe = redis_client.client().pipeline().hset(keyspace.FLOORS, str(host), floor)
+    pipe.incr(keyspace.VERSION).publish(redis_client.bell(), "floor").execute()
