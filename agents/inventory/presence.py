@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agents.board import clock, heartbeats, keyspace, operator_verbs, redis_client
 from agents.models import BUSY, Host
+from fleet.database import locks
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ def _carry_busy() -> None:
     earliest, latest = now - BUSY, now - timedelta(seconds=settings.ONLINE_SECONDS / 2)
     busy = dict(sorted((host, at) for host, at in _in_flight() if earliest < at < latest))
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('agents.carry_busy'))")
-        if cursor.fetchone()[0]:
+        if locks.take("agents.carry_busy"):
             cursor.execute(FORGET_BUSY, [earliest])
             cursor.execute(NOTE_BUSY, [list(busy), list(busy.values())])
 

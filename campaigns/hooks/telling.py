@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from campaigns.hooks.content import Message
 from campaigns.hooks.models import Delivery, Hook, HookEvent
 from campaigns.models import Campaign
 from fleet.audit import note
+from fleet.database import locks
 from fleet.queue import enqueue
 
 logger = logging.getLogger(__name__)
@@ -40,18 +41,12 @@ def step() -> None:
 @transaction.atomic
 def _tell_some() -> bool:
     """Do it for a few events; say whether there may be more."""
-    if not _is_alone():
+    if not locks.take("campaigns.hooks"):
         return False
     events = spread()
     hand_out(timezone.now())
     forget(timezone.now())
     return events == EVENTS_AT_ONCE
-
-
-def _is_alone() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('campaigns.hooks'))")
-        return bool(cursor.fetchone()[0])
 
 
 def spread() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
@@ -27,6 +27,7 @@ from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.selecting.selection import Selection
 from campaigns.states import OVER
 from fleet.audit import note
+from fleet.database import locks
 from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, NotFoundError, TooManyError
 
 logger = logging.getLogger(__name__)
@@ -216,7 +217,7 @@ def compare(run_id: int) -> None:
 
     One is compared at a time, under a lock that no row bears: whoever deletes a run or its schedule does not wait.
     """
-    if not _is_alone():
+    if not locks.take("campaigns.recurring.compare"):
         return
     runs = ScheduledRun.objects.select_related("campaign", "schedule__owner")
     run = runs.filter(pk=run_id, compared_at=None).first()
@@ -236,12 +237,6 @@ def compare(run_id: int) -> None:
     fields = {"compared_at": timezone.now(), "before": before, "changes": told, "problem": problem}
     if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and told:
         _tell(run.campaign, before, told)
-
-
-def _is_alone() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('campaigns.recurring.compare'))")
-        return bool(cursor.fetchone()[0])
 
 
 def _answered_before(run: ScheduledRun) -> Campaign | None:

@@ -1,0 +1,10 @@
+"""Locks that belong to no row: PostgreSQL's advisory ones, which are let go when the transaction ends."""
+
+from django.db import connection
+
+
+def take(name: str) -> bool:
+    """Take the lock of this name, within the caller's transaction; False, at once, when somebody else holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext(%s))", [name])
+        return bool(cursor.fetchone()[0])
