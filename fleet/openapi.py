@@ -51,16 +51,8 @@ class ExactAnswers(AutoSchema):
         mapped = super()._map_serializer
         schema = mapped(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         made = force_instance(serializer)  # type: ignore[no-untyped-call]
-        properties = schema.get("properties", {})
-        for name, sentence in getattr(made, "says", {}).items():
-            if name in properties:
-                _describe(properties, name, sentence)
-        example = getattr(made, "example", {})
-        for name, value in {**getattr(made, "shows", {}), **example}.items():
-            if name in properties and "$ref" not in properties[name]:
-                properties[name]["example"] = value
-        for name in getattr(made, "nullable", ()):
-            properties[name]["nullable"] = True
+        properties, example = schema.get("properties", {}), getattr(made, "example", {})
+        _say_more(properties, made)
         if direction == "request":
             schema["additionalProperties"] = False
             for name, bounds in getattr(made, "bounds", {}).items():
@@ -72,6 +64,18 @@ class ExactAnswers(AutoSchema):
             schema.pop("required", None)
             schema |= {"required": always} if always else {}
         return schema
+
+
+def _say_more(properties: dict[str, Any], serializer: Any) -> None:
+    """Add what a serializer says of its members beside their types: sentences, examples, and which may be null."""
+    for name, sentence in getattr(serializer, "says", {}).items():
+        if name in properties:
+            _describe(properties, name, sentence)
+    for name, value in {**getattr(serializer, "shows", {}), **getattr(serializer, "example", {})}.items():
+        if name in properties and "$ref" not in properties[name]:
+            properties[name]["example"] = value
+    for name in getattr(serializer, "nullable", ()):
+        properties[name]["nullable"] = True
 
 
 def _describe(properties: dict[str, Any], name: str, sentence: str) -> None:

@@ -123,17 +123,15 @@ def store(told: Iterable[Told]) -> list[Told]:
         if query is None or host is None:
             continue
         if one.status:
-            _note_error(query, f"{host.hostname}: {one.message}")
-            if query.kind == HousekeepingQuery.Kind.LABEL:
-                label_sql.note_failed(query, host, one.message, one.at)
+            _note_failure(query, host, one)
         elif query.kind == HousekeepingQuery.Kind.DETAILS:
             _store_facts(host, one)
             intervals[host.pk] = host.distributed_interval or 0
+        elif query.kind == HousekeepingQuery.Kind.CARVES:
+            of_carves.append(one)
         elif query.label is not None:
             set_membership(query.label, host, is_member=bool(one.rows))
             label_sql.note_answered(query, one.at)
-        elif query.kind == HousekeepingQuery.Kind.CARVES:
-            of_carves.append(one)
         else:
             _learn(query, host, one)
     if intervals:
@@ -171,7 +169,9 @@ def ask_later(query: HousekeepingQuery, host_id: int) -> None:
     transaction.on_commit(ask_it)
 
 
-def _note_error(query: HousekeepingQuery, error: str) -> None:
-    query.last_error = error[:LONGEST_ERROR]
+def _note_failure(query: HousekeepingQuery, host: Host, told: Told) -> None:
+    query.last_error = f"{host.hostname}: {told.message}"[:LONGEST_ERROR]
     query.save(update_fields=["last_error"])
     logger.warning("housekeeping failed query=%s error=%s", query, query.last_error)
+    if query.kind == HousekeepingQuery.Kind.LABEL:
+        label_sql.note_failed(query, host, told.message, told.at)

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
@@ -13,7 +14,7 @@ from campaigns.answers.audit import note_read
 from campaigns.answers.latest import KINDS, Latest, LatestFilter
 from campaigns.answers.models import QueryView
 from campaigns.answers.sight import seen_by
-from campaigns.console.access import needs, needs_sight, user_of
+from campaigns.console.access import needs, needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
 from campaigns.people.roles import SEE_QUERIES
@@ -78,32 +79,37 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
         return no_such_campaign(request, campaign_id)
     note_read(f"campaign {campaign_id}", "page", request)
     asked = request.GET
-    ignored, by_groups = asked.getlist("ignore"), "groups" in asked
-    offset = _number(asked.get("offset", ""))
-    context: dict[str, Any] = {"campaign": shown, "with": asked.get("with", ""), "groups": by_groups}
+    context: dict[str, Any] = {"campaign": shown, "with": asked.get("with", ""), "groups": "groups" in asked}
     context["earlier"] = _earlier(request, shown)
     if not asked.get("with"):
         return render(request, "campaigns/compare.html", {**context, "asks": True})
     try:
-        compared = diff.compared(shown, _number(asked.get("with", "")), ignored, user_of(request), seen_by)
-        page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
+        context |= _differences(shown, asked, user_of(request))
     except NotFoundError:
         context["refused"] = f"There is no campaign {asked.get('with', '')!r} that you may look at."
     except FleetError as error:
         context["refused"] = error.sentence
-    else:
-        found = page["results"]
-        context |= {
-            **page,
-            **_beside(shown, compared, page["suggested_ignore"], asked),
-            "is_first": not offset,
-            "ignored": ignored,
-            "found": [_group(item, page["columns"], ignored) for item in found[:SHOWN]]
-            if by_groups
-            else [_side_by_side(item, page["columns"]) for item in found[:SHOWN]],
-            "next": _next(asked, offset + SHOWN) if len(found) > SHOWN or page["truncated"] else "",
-        }
     return render(request, "campaigns/compare.html", context, status=400 if "refused" in context else 200)
+
+
+def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
+    """Give a page of what differs, and what stands around it. Raise NotFoundError or another FleetError."""
+    ignored, by_groups, offset = asked.getlist("ignore"), "groups" in asked, number_of(asked.get("offset"))
+    compared = diff.compared(shown, number_of(asked.get("with")), ignored, by, seen_by)
+    page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
+    found, columns = page["results"], page["columns"]
+    if by_groups:
+        lines = [_group(item, columns, ignored) for item in found[:SHOWN]]
+    else:
+        lines = [_side_by_side(item, columns) for item in found[:SHOWN]]
+    return {
+        **page,
+        **_beside(shown, compared, page["suggested_ignore"], asked),
+        "is_first": not offset,
+        "ignored": ignored,
+        "found": lines,
+        "next": _next(asked, offset + SHOWN) if len(found) > SHOWN or page["truncated"] else "",
+    }
 
 
 def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: Any) -> dict[str, Any]:
@@ -151,10 +157,6 @@ def _group(item: dict[str, Any], columns: list[str], ignored: list[str]) -> dict
     return {**item, "cells": [item["row"].get(name, "") for name in columns if name not in ignored]}
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-
-
 def _next(asked: Any, offset: int) -> str:
     return urlencode({**{name: asked.getlist(name) for name in asked}, "offset": [offset]}, doseq=True)
 
@@ -168,7 +170,7 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
     asked, newest = request.GET, Latest.of(query, user_of(request))
     by, where = [name for name in asked.getlist("by") if name], [given for given in asked.getlist("where") if given]
     filters = LatestFilter(asked.get("search", "").strip(), tuple(where), asked.get("order", "host"))
-    offset = _number(asked.get("offset", ""))
+    offset = number_of(asked.get("offset"))
     try:
         found = newest.groups(by, filters, SHOWN + 1, offset) if by else newest.items(filters, SHOWN + 1, offset)
     except FleetError as error:

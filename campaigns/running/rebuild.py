@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -113,10 +114,16 @@ def _kept_campaigns() -> list[Campaign]:
     return list(Campaign.objects.locked(belonging.values_list("pk", flat=True)).values())
 
 
-def _kept(campaign: Campaign) -> rebuilding.Kept:
-    owed: dict[int, list[int]] = defaultdict(list)
-    offer: dict[int, list[int]] = defaultdict(list)
-    flight: dict[int, tuple[int, datetime]] = {}
+class _Debts(NamedTuple):
+    """What a campaign's hosts owe, as the board has it: bits by range, and deliveries by host."""
+
+    owed: dict[int, list[int]]
+    offer: dict[int, list[int]]
+    flight: dict[int, tuple[int, datetime]]
+
+
+def _debts_of(campaign: Campaign) -> _Debts:
+    debts = _Debts(defaultdict(list), defaultdict(list), {})
     targets = Target.objects.filter(campaign=campaign).exclude(state__in=[*ANSWER_STATES, State.UNSUPPORTED])
     # Who was handed it was released, also when the process that did so died before it could commit that.
     targets = targets.annotate(hash=HASH).filter(Q(hash__lte=campaign.released) | Q(delivered_at__isnull=False))
@@ -124,13 +131,18 @@ def _kept(campaign: Campaign) -> rebuilding.Kept:
         "host_id", "state", "deliveries", "delivered_at"
     ).iterator(10_000):
         seat = seat_of(host)
-        owed[seat.number].append(seat.bit)
+        debts.owed[seat.number].append(seat.bit)
         if state in OPEN_STATES:
-            offer[seat.number].append(seat.bit)
+            debts.offer[seat.number].append(seat.bit)
         if state == State.DELIVERED and delivered_at:
-            flight[host] = (deliveries, delivered_at)
+            debts.flight[host] = (deliveries, delivered_at)
+    return debts
+
+
+def _kept(campaign: Campaign) -> rebuilding.Kept:
     if campaign.started_at is None:
         raise ValueError(f"campaign {campaign.pk} was never armed")
+    debts = _debts_of(campaign)
     armed = campaign.ranges.exclude(done_at=None).values_list("number", flat=True)
     return rebuilding.Kept(
         campaign=campaign.pk,
@@ -140,11 +152,11 @@ def _kept(campaign: Campaign) -> rebuilding.Kept:
         left=campaign.left,
         brakes=brakes_of(campaign, settings.DENYLISTED_BRAKE or None),
         denylisted=campaign.count_denylisted,
-        ranges=sorted({*armed, *owed}),
+        ranges=sorted({*armed, *debts.owed}),
         closed=_closed(campaign),
-        owed=owed,
-        offer=offer,
-        flight=flight,
+        owed=debts.owed,
+        offer=debts.offer,
+        flight=debts.flight,
     )
 
 

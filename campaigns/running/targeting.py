@@ -13,7 +13,7 @@ from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from agents.board import clock, operator_verbs
-from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, NoBoardError
+from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, NoBoardError, seat_of
 from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
@@ -32,6 +32,7 @@ from fleet.audit.spans import spans
 logger = logging.getLogger(__name__)
 
 LATE_JOINERS_AT_ONCE = 10_000
+MANY = 20_000  # new targets after which the planner has to be told
 
 COUNT_ONLINE = """
 SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
@@ -60,7 +61,7 @@ def write_range(campaign_id: int, number: int) -> None:
     if written is None:
         return
     _arm_targets(campaign_id, number)
-    if written > 20_000:
+    if written > MANY:
         _analyze()  # armed first: who launched waits for that, and no answer is stored within the tenth of a second
 
 
@@ -95,7 +96,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         campaign = open_campaign(campaign_id)
         if campaign is None:
             return
-        bits = [host & (RANGE_SIZE - 1) for host in open_hosts(campaign, number)]
+        bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
         brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
         try:
             armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
@@ -105,18 +106,23 @@ def _arm_targets(campaign_id: int, number: int) -> None:
         if armed is None:
             end_as_closed(campaign)
             return
-        if campaign.started_at is None:
-            campaign.started_at, campaign.ends_at = armed
         TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
-        if not campaign.ranges.filter(done_at=None).exists():
-            campaign.status = Status.RUNNING
-            if not campaign.open_targets:  # only then is it of interest when the last one ended
-                campaign.complete_if_over(_last_end(campaign) or armed.started_at)
-        campaign.save(update_fields=["started_at", "ends_at", "status"])
-        doorbell.ring(campaign_id)
+        _note_armed(campaign, armed)
     if campaign.status != Status.TARGETING:
         count_online(campaign)
     logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
+
+
+def _note_armed(campaign: Campaign, armed: operator_verbs.Armed) -> None:
+    """Keep when the campaign began; it runs once its last range is armed, and is over if nobody can run its SQL."""
+    if campaign.started_at is None:
+        campaign.started_at, campaign.ends_at = armed
+    if not campaign.ranges.filter(done_at=None).exists():
+        campaign.status = Status.RUNNING
+        if not campaign.open_targets:  # only then is it of interest when the last one ended
+            campaign.complete_if_over(_last_end(campaign) or armed.started_at)
+    campaign.save(update_fields=["started_at", "ends_at", "status"])
+    doorbell.ring(campaign.pk)
 
 
 def count_online(campaign: Campaign) -> None:
@@ -170,31 +176,42 @@ def add_late_joiners(campaign_id: int) -> int:
     Safe to run twice. What is written and not released, because the process died between, the repair of the board
     releases. Nobody joins beyond what who launched may ask, and the campaign says so.
     """
+    joined = _write_late_joiners(campaign_id)
+    if joined:
+        _release_late_joiners(campaign_id, joined)
+    return len(joined)
+
+
+def _write_late_joiners(campaign_id: int) -> list[int]:
+    """Write and commit those who are meant and not written yet; give their ids."""
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
-            return 0
+            return []
         known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
         limits = scopes.limits_of_launch(campaign.scope, campaign.created_by)
         meant = Selection.read(campaign.target, limits).hosts(clock.now()).exclude(Exists(known))
         joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
         if not joined:
-            return 0
-        numbers = {host >> RANGE_BITS for host in joined}
-        for number in numbers:
+            return []
+        for number in {seat_of(host).number for host in joined}:
             TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
         _join(campaign, Host.objects.filter(pk__in=joined))
         note("campaign.hosts_joined", subject=f"campaign {campaign_id}", count=len(joined), hosts=spans(joined))
+    return joined
+
+
+def _release_late_joiners(campaign_id: int, joined: list[int]) -> None:
+    """Let those among them be handed the SQL whom the rollout lets."""
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         if campaign is None or campaign.status != Status.RUNNING:
-            return len(joined)
-        for number in numbers:
+            return
+        for number in {seat_of(host).number for host in joined}:
             try:
                 operator_verbs.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
             except NoBoardError:
                 logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
-    return len(joined)
 
 
 def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
