@@ -53,14 +53,14 @@ def make(hook: Hook, by: User) -> Hook:
 @transaction.atomic
 def change(hook: Hook, values: dict[str, Any], by: User) -> Hook:
     """Change its name, address, events or whose campaigns it is told of. Raise BadInputError or ForbiddenError."""
-    if hook.owner_id != by.pk:
-        raise ForbiddenError(f"hook {hook.pk} is {hook.owner.get_username()}'s: only its owner changes it")
+    _check_owner(hook, by, "changes it")
     was = _said(hook)
     for name, value in values.items():
         setattr(hook, name, value)
     if {"address", "events"} & set(values):
         check(hook.kind, hook.address, hook.events)
-    hook.save(update_fields=[*values]) if values else None
+    if values:
+        hook.save(update_fields=[*values])
     note("hook.changed", by=by, subject=f"hook {hook.pk}", was=was, to=_said(hook))
     return hook
 
@@ -72,8 +72,7 @@ def _said(hook: Hook) -> dict[str, Any]:
 @transaction.atomic
 def rotate(hook: Hook, by: User) -> str:
     """Give a new secret, to be shown once; the one before signs beside it until the next rotation."""
-    if hook.owner_id != by.pk:
-        raise ForbiddenError(f"hook {hook.pk} is {hook.owner.get_username()}'s: only its owner rotates its secret")
+    _check_owner(hook, by, "rotates its secret")
     if hook.kind != Hook.Kind.WEBHOOK:
         raise ConflictError(f"hook {hook.pk} is a notification, which is not signed: it has no secret")
     hook.previous_secret, hook.secret, hook.rotated_at = hook.secret, new_secret(), timezone.now()
@@ -94,8 +93,7 @@ def start(hook: Hook, by: User) -> None:
 
     Raise ForbiddenError for who is not its owner: it tells what the owner sees, to where the owner said.
     """
-    if hook.owner_id != by.pk:
-        raise ForbiddenError(f"hook {hook.pk} is {hook.owner.get_username()}'s: only its owner starts it")
+    _check_owner(hook, by, "starts it")
     if sentence := rights.objection(hook.owner):
         raise ConflictError(f"hook {hook.pk} cannot be started: {sentence}")
     check(hook.kind, hook.address, hook.events)
@@ -127,6 +125,11 @@ def send_again(delivery: Delivery, by: User) -> Delivery:
     delivery.save(update_fields=["state", "tries", "due_at"])
     note("hook.sent_again", by=by, subject=f"hook {delivery.hook_id}", message=delivery.message_id)
     return delivery
+
+
+def _check_owner(hook: Hook, by: User, does: str) -> None:
+    if hook.owner_id != by.pk:
+        raise ForbiddenError(f"hook {hook.pk} is {hook.owner.get_username()}'s: only its owner {does}")
 
 
 def _check_open(hook: Hook) -> None:

@@ -50,15 +50,11 @@ class HookQuerySet(models.QuerySet["Hook"]):
 
     def shown_to(self, user: Any) -> "HookQuerySet":
         """One's own, and everybody's to who may look at those and sees every host: messages count them."""
-        return self if _may_of_all(user, "campaigns.view_hook") else self.filter(owner=user.pk)
+        return self if scopes.may_with_all(user, "campaigns.view_hook") else self.filter(owner=user.pk)
 
     def kept_by(self, user: Any) -> "HookQuerySet":
         """Those that a person may stop and delete: one's own, and everybody's with the permission."""
-        return self if _may_of_all(user, "campaigns.change_hook") else self.filter(owner=user.pk)
-
-
-def _may_of_all(user: Any, permission: str) -> bool:
-    return user.has_perm(permission) and not scopes.is_limited(user)
+        return self if scopes.may_with_all(user, "campaigns.change_hook") else self.filter(owner=user.pk)
 
 
 class Hook(models.Model):

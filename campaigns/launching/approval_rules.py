@@ -7,7 +7,7 @@ asks for. Superusers are under the rules of the groups they are in, like anybody
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.inventory import sql
+from campaigns.answers.results import timestamp
 from campaigns.launching import windows
 from campaigns.launching.models import ApprovalRule
 from fleet.audit import note
@@ -144,13 +145,9 @@ def _lock(rule: ApprovalRule) -> None:
         ApprovalRule.objects.select_for_update(of=("self",)).filter(pk=rule.pk).first()
 
 
-def _moment() -> str:
-    return timezone.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _wish(rule: ApprovalRule, by: User, to: dict[str, Any] | None) -> None:
     """Remember what this superuser wants of the rule of everybody; None = that it is gone."""
-    wish = {"by": by.pk, "name": by.get_username(), "at": _moment(), "to": to}
+    wish = {"by": by.pk, "name": by.get_username(), "at": timestamp(timezone.now()), "to": to}
     ApprovalRule.objects.filter(pk=rule.pk).update(wish=wish)
     note("approval_rule.wished", by=by, subject=str(ApprovalRule.objects.get(pk=rule.pk)), to=to)
 

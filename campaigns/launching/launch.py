@@ -1,4 +1,4 @@
-"""What operators do with campaigns: launch and stop."""
+"""Launch: check what is ordered, freeze who is meant, and begin at once, later, or after a second person's yes."""
 
 import hashlib
 import json

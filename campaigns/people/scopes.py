@@ -68,6 +68,11 @@ def is_limited(user: User | AnonymousUser) -> bool:
     return limits_of(user) != UNLIMITED
 
 
+def may_with_all(user: User | AnonymousUser, permission: str) -> bool:
+    """Say whether a person has a permission and sees every host: only then it reaches what is kept by others."""
+    return user.has_perm(permission) and not is_limited(user)
+
+
 def hosts_for(user: User | AnonymousUser) -> HostQuerySet:
     """Give the hosts this person may see, revoked ones too."""
     return hosts_within(limits_of(user))

@@ -64,7 +64,7 @@ def change(schedule: Schedule, values: dict[str, Any], by: User) -> Schedule:
     The SQL of its query, and that it was stopped, are accepted by who names the query or enables it, not in passing.
     """
     schedule = _locked(schedule)
-    _check_owner(schedule, by)
+    check_owner(schedule, by)
     was = _said(schedule)
     for name, value in values.items():
         setattr(schedule, name, value)
@@ -80,7 +80,7 @@ def change(schedule: Schedule, values: dict[str, Any], by: User) -> Schedule:
 def enable(schedule: Schedule, by: User) -> Schedule:
     """Let it run again, with the query as it is now. Raise BadInputError or ForbiddenError."""
     schedule = _locked(schedule)
-    _check_owner(schedule, by)
+    check_owner(schedule, by)
     schedule.enabled = True
     check(schedule, by)
     _accept(schedule)
@@ -108,10 +108,6 @@ def drop(schedule: Schedule, by: User) -> None:
 
 def check_owner(schedule: Schedule, by: User) -> None:
     """Raise ForbiddenError for who is not its owner: it runs with the owner's rights."""
-    _check_owner(schedule, by)
-
-
-def _check_owner(schedule: Schedule, by: User) -> None:
     if schedule.owner_id != by.pk:
         raise ForbiddenError(
             f"schedule {schedule.pk} runs with the rights of {schedule.owner.get_username()}, who alone may do that"

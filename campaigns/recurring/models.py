@@ -19,15 +19,11 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
 
     def shown_to(self, user: Any) -> "ScheduleQuerySet":
         """One's own, and everybody's to who may look at those and sees every host."""
-        return self if _may_of_all(user, "campaigns.view_schedule") else self.filter(owner=user.pk)
+        return self if scopes.may_with_all(user, "campaigns.view_schedule") else self.filter(owner=user.pk)
 
     def kept_by(self, user: Any) -> "ScheduleQuerySet":
         """Those that a person may disable and delete: one's own, and all to who may stop campaigns of others."""
-        return self if _may_of_all(user, CHANGE) else self.filter(owner=user.pk)
-
-
-def _may_of_all(user: Any, permission: str) -> bool:
-    return user.has_perm(permission) and not scopes.is_limited(user)
+        return self if scopes.may_with_all(user, CHANGE) else self.filter(owner=user.pk)
 
 
 class Schedule(models.Model):
