@@ -18,7 +18,7 @@ PIECE = 2**18
 
 
 class LostError(Exception):
-    """The process ended, or was killed, before it had said all."""
+    """The process ended before it had said everything: by itself (`in_time`), or killed when its time was up."""
 
     def __init__(self, *, in_time: bool) -> None:
         super().__init__("killed: its time was up" if not in_time else "it ended by itself")
@@ -59,14 +59,6 @@ class Process:
             self.stdin.flush()
         except BrokenPipeError as error:
             raise LostError(in_time=True) from error
-
-    def lines(self) -> Iterator[Any]:
-        """Walk over what it says, to its end. Raise LostError when its time is up."""
-        while True:
-            line = self.line()
-            if line is None:
-                return
-            yield line
 
     def line(self) -> Any:
         """Give the next line, None = it has ended. Raise LostError when its time is up."""

@@ -185,7 +185,7 @@ def send_rows(connection: Any, most_rows: int, most_bytes: int) -> bool:
     """Send rows up to the limits (0 = none); give whether there are more."""
     rows, size = 0, 0
     while found := connection.fetchmany(min(ROWS_A_LINE, most_rows + 1 - rows) if most_rows else ROWS_A_LINE):
-        lines, batch = [], []
+        batch: list[Any] = []
         for row in found:
             line = plain(row)
             size += len(json.dumps(line))
@@ -196,10 +196,10 @@ def send_rows(connection: Any, most_rows: int, most_bytes: int) -> bool:
                 say(batch[:-1])
                 return True
         rows += len(found)
-        lines = batch[: len(batch) - (rows - most_rows)] if most_rows and rows > most_rows else batch
-        say(lines)
         if most_rows and rows > most_rows:
+            say(batch[: most_rows - rows])
             return True
+        say(batch)
     return False
 
 

@@ -20,6 +20,7 @@ from campaigns.people import scopes
 from campaigns.people.scopes import Limits
 
 LARGE_ITEM_BYTES = 1_000_000
+ITEM_BYTES = 200  # about what an item has beside its rows and its error
 PAGE_BYTES = 8_000_000
 MOST_ITEMS = 1000
 
@@ -73,7 +74,7 @@ def results_of_host(results: QuerySet[Result], limit: int, offset: int, limits: 
     found = results.order_by("-id").annotate(text=Cast("rows", TextField())).values(*HOST_ITEM, "text")
     for record in found[offset : offset + limit].iterator(HOST_STEP):
         text, received_at = record.pop("text"), record.pop("received_at")
-        size += len(text) + 200 + len(record["error"])
+        size += ITEM_BYTES + len(text) + len(record["error"])
         if items and size > PAGE_BYTES:
             break
         campaign_id = record.pop("campaign_id")
@@ -120,10 +121,10 @@ def _item(record: tuple[Any, ...], *, omit_large: bool) -> tuple[dict[str, Any],
         "received_at": timestamp(received_at),
         "in_doubt": in_doubt,
     }
-    size = len(rows) + 200 + len(error)
+    size = ITEM_BYTES + len(rows) + len(error)
     if omit_large and size > LARGE_ITEM_BYTES:
         item |= {"rows": None, "rows_omitted": True}
-        size = 400
+        size = ITEM_BYTES + len(error)
     return item, size
 
 
