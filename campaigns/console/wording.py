@@ -137,7 +137,7 @@ def limits_in_words(campaign: Campaign) -> list[tuple[str, str]]:
 
 
 def ending(campaign: Campaign) -> str:
-    """Say how long it took and who ended it why, or that it is ending; "" = it is open. `campaign.ts` says the same."""
+    """Say how long it took and who ended it why, or that it is ending; "" = it is open. `words.ts` says the same."""
     by = f" by {campaign.ended_by}" if campaign.ended_by else ""
     why = f": {campaign.ended_reason}" if campaign.ended_reason else ""
     if campaign.is_over:

@@ -11,6 +11,7 @@ import { type Frame, Live, type State } from "./campaign/live";
 import { drawControls, startControls } from "./campaign/controls";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
+import { type Ending, endSentence, lengthOf } from "./campaign/words";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
@@ -33,8 +34,6 @@ const CONNECTION: Record<State, [kind: string, words: string]> = {
   gone: ["lost", "this campaign was deleted"],
 };
 const REFUSALS: Record<number, State> = { 401: "signed out", 403: "not allowed", 404: "gone" }; // of the API
-
-type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
 
 const root = document.getElementById("campaign")!;
 const id = root.dataset["campaign"] ?? "";
@@ -119,35 +118,16 @@ function drawStatus(campaign: Ending): void {
   root.querySelectorAll<HTMLElement>("[data-while-open]").forEach((part) => {
     part.hidden = isOver() || (Boolean(campaign.ended_by) && part.hasAttribute("data-open-dialog"));
   });
-  const sentence = endSentence(campaign);
+  const sentence = endSentence(campaign, isOver());
   write("ending", sentence);
   find("ending").forEach((place) => (place.hidden = !sentence));
   drawTime();
-}
-
-// wording.py says the same.
-function endSentence({ ended_by: by, ended_reason: reason, started_at: start, ended_at: end }: Ending): string {
-  const whom = by ? ` by ${by}` : "";
-  const why = reason ? `: ${reason}` : "";
-  const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
-  if (isOver()) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
-  return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
 }
 
 function drawTime(): void {
   if (isOver() || !endsAt) return;
   const left = Math.round((endsAt - Date.now() - clockAhead) / 1000);
   write("left", left > 0 ? lengthOf(left) : "ending…");
-}
-
-function lengthOf(seconds: number): string {
-  const parts: string[] = [];
-  for (const [name, size] of [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]] as const) {
-    const number = Math.floor(seconds / size);
-    seconds %= size;
-    if (number) parts.push(`${number} ${name}`);
-  }
-  return parts.slice(0, 2).join(" ") || "0 s";
 }
 
 // Ask for the campaign itself, and draw what it says; null when that is nothing new. Throws when the server fails.
@@ -167,6 +147,11 @@ async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
   // The end and its counts are drawn together, whichever way they come.
   if (!live.hears || OVER.includes(campaign.status)) drawCounts(campaign.counts);
   return campaign;
+}
+
+// What cannot be had now comes with the next look, and whoever polls says that the server is away.
+function glance(): void {
+  look().catch(() => {});
 }
 
 // A socket may be dead and nobody says so: other counts in two looks, and not a word of it in between.
@@ -231,7 +216,7 @@ function onFrame(frame: Frame): void {
 
 // Progress tells no columns: the first rows bring them, later ones come with the next look.
 function lookForColumns(now: Counts): void {
-  if (now["rows"] && !grid.columnNames.length) look().catch(() => {});
+  if (now["rows"] && !grid.columnNames.length) glance();
 }
 
 function onEnded(frame: Ending & { counts: Counts }): void {
@@ -275,7 +260,7 @@ root.addEventListener("tab", (event) => {
 });
 live.open();
 setInterval(drawTime, 1000);
-setInterval(() => isOver() || document.hidden || !live.hears || void look().catch(() => {}), LOOK_MS);
+setInterval(() => isOver() || document.hidden || !live.hears || glance(), LOOK_MS);
 setInterval(() => void poll(), TICK_MS);
 
-startControls(root, () => void look().catch(() => {}));
+startControls(root, glance);

@@ -12,7 +12,7 @@ import { LINE, theme } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
-import { keepWidth, widthsOf } from "./widths";
+import { keepWidth, widthFor, widthsOf } from "./widths";
 
 ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
 
@@ -20,6 +20,7 @@ const HOST_WIDTH = 190; // px
 const PAGE = 100; // rows fetched at a time
 const CELLS = 20_000; // of a page, at most: wide rows are fetched fewer at a time
 const FEWEST = 20;
+const SAMPLE = 40; // first rows, which tell how wide columns are and which hold numbers
 const PAGES_KEPT = 10;
 const CELL = 300; // characters of a cell in the grid
 const HEADING = 120; // characters of a column's name in the grid
@@ -221,12 +222,9 @@ export class RowGrid {
   private size(rows: Row[]): void {
     if (this.sized || !rows.length) return;
     this.sized = true;
-    const sample = rows.slice(0, 40);
+    const sample = rows.slice(0, SAMPLE);
     this.numbers = new Set(this.columns.filter((name) => sample.every((row) => NUMBER.test(shownCell(row, name) || "0"))));
-    const wants = this.shownColumns().map((name) => {
-      const longest = Math.max(name.length + 5, ...sample.map((row) => shownCell(row, name).length));
-      return { colId: idOf(name), width: Math.floor(Math.min(420, Math.max(90, 7.6 * longest + 28))) };
-    });
+    const wants = this.shownColumns().map((name) => ({ colId: idOf(name), width: widthFor(name, sample.map((row) => shownCell(row, name))) }));
     const isRoom = wants.reduce((sum, { width }) => sum + width, HOST_WIDTH) < this.place.clientWidth;
     const chosen = widthsOf(this.campaign);
     // What is left they share by what they want; the grid knows how much that is beside its scrollbar.

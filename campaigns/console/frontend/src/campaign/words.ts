@@ -1,0 +1,25 @@
+// How a campaign ended, and how long something takes, in words. wording.py says the same.
+
+import type { CampaignSeen } from "./api";
+
+export type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
+
+// "" while nothing has ended it.
+export function endSentence({ status, ended_by: by, ended_reason: reason, started_at: start, ended_at: end }: Ending, isOver: boolean): string {
+  const whom = by ? ` by ${by}` : "";
+  const why = reason ? `: ${reason}` : "";
+  const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
+  if (isOver) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
+  return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
+}
+
+// The two largest units of so many seconds, as 1 h 5 min.
+export function lengthOf(seconds: number): string {
+  const parts: string[] = [];
+  for (const [name, size] of [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]] as const) {
+    const number = Math.floor(seconds / size);
+    seconds %= size;
+    if (number) parts.push(`${number} ${name}`);
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
+}
