@@ -55,6 +55,7 @@ class _Turn:
         self._free: asyncio.Semaphore | None = free
 
     def end(self) -> None:
+        """Let the next request have its turn."""
         if self._free is not None:
             self._free.release()
             self._free = None

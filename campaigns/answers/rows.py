@@ -253,5 +253,6 @@ def _host(host_id: int, hostname: str) -> dict[str, Any]:
 
 
 def names_of(campaign: Campaign) -> str:
+    """Name the campaign's columns for a sentence, the first twenty of many."""
     shown = ", ".join(campaign.columns[:20])
     return f"{shown}, …" if len(campaign.columns) > 20 else shown

@@ -79,6 +79,7 @@ def _changed(request: HttpRequest, shown: Campaign, sentence: str) -> HttpRespon
 
 
 def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
+    """Give what the buttons and notices of a campaign's page need: what this person may do to it now."""
     asked = Approval.objects.filter(campaign=shown).first()
     reruns_seen = Campaign.objects.visible_to(user_of(request)).filter(parent=shown.pk).order_by("pk")
     return {

@@ -14,6 +14,7 @@ PER_PAGE = 50
 
 
 def page_of(rows: Any, request: HttpRequest, count: int | None = None) -> "Page[Any]":
+    """Give the page of a list that the address names, the first or last for a number beyond; `count` spares a count."""
     paginator = Paginator(rows, PER_PAGE)
     if count is not None:
         paginator.count = count  # known already: not counted again
@@ -41,4 +42,5 @@ def whole_campaign(campaign_id: int, user: User) -> Campaign | None:
 
 
 def no_such_campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    """Answer 404 for a campaign that there is not, or that this person may not see: which, is not told."""
     return render(request, "campaigns/missing.html", {"campaign_id": campaign_id}, status=404)

@@ -114,6 +114,7 @@ def raise_goal(campaign: Campaign, hosts: int, step: int) -> None:
 
 
 def nth(text: str, params: list[Any]) -> int:
+    """Give the hash that this SQL finds, RELEASED_ALL when it finds none."""
     with connection.cursor() as cursor:
         cursor.execute(text, params)
         row = cursor.fetchone()

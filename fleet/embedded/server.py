@@ -107,11 +107,13 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def write_private(path: Path, text: str) -> None:
+    """Write a file anew that its owner alone may read."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
 
 
 def private_folder(path: Path) -> None:
+    """Make a folder, and those above it, that its owner alone may enter. Raise EmbeddedError when it cannot be made."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -121,6 +123,7 @@ def private_folder(path: Path) -> None:
 
 
 def wheel(package: str) -> Path:
+    """Find the folder of an installed package that brings a server along. Raise EmbeddedError when it is missing."""
     found = find_spec(package)
     if found is None or found.origin is None:
         raise EmbeddedError(f"the package {package} is not installed: pip install -r requirements.txt")
