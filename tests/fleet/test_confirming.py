@@ -14,23 +14,10 @@ from agents.models import EnrollSecret
 from campaigns.launching import kill_switch
 from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.tokens import ApiToken
-from tests.factories import make_host, make_user
+from tests.factories import make_host
+from tests.fleet.signing_in import PASSWORD
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
-PASSWORD = "a long one for tests"
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def kim() -> User:
-    kim = make_user("kim", admin=True)
-    kim.set_password(PASSWORD)
-    kim.save()
-    return kim
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board", "quick_passwords")]
 
 
 @pytest.fixture

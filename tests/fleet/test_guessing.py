@@ -16,6 +16,7 @@ from django.db import connection
 from fleet.demo.certificates import Certificates
 from tests.agents.wire.conftest import key_of, received, reply, request
 from tests.factories import make_campaign, make_host, make_user
+from tests.fleet.signing_in import PASSWORD
 from tests.fleet.tiers import MiB, Tier, everything, frame, memory_of, upgraded
 
 pytestmark = [
@@ -23,7 +24,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("board"),
 ]
-PASSWORD = "a long one for tests"
 AT_ONCE = 40  # guesses; 2 of them are checked at a time, and 8 wait for their turn
 ELSEWHERE = "127.0.0.2"
 

@@ -15,6 +15,7 @@ from fleet.audit.models import AuditEvent
 from fleet.confirming import CONFIRMED_AT
 from tests.factories import make_user
 from tests.fleet.openid_provider import CLIENT, SECRET, Provider
+from tests.fleet.signing_in import PASSWORD, is_in
 
 pytestmark = pytest.mark.django_db
 
@@ -37,10 +38,6 @@ def sign_in(client: Client, query: str = "?next=/labels/") -> Any:
     assert sent.status_code == 302, sent.content
     back = urlsplit(httpx.get(sent["Location"]).headers["Location"])
     return client.get(f"{back.path}?{back.query}")
-
-
-def is_in(client: Client) -> bool:
-    return bool(client.get("/account/").status_code == 200)
 
 
 def test_who_comes_first_gets_an_account_and_comes_back_to_it(provider: Provider) -> None:
@@ -140,14 +137,11 @@ def test_a_provider_that_is_away_is_said_and_where_is_none_there_is_no_door(prov
 def test_passwords_may_be_switched_off(provider: Provider, settings: Any) -> None:
     settings.LOCAL_PASSWORDS = False
     kim = make_user("kim")
-    kim.set_password("a long one for tests")
+    kim.set_password(PASSWORD)
     kim.save()
     client = Client()
 
-    answers = [
-        client.post(door, {"username": "kim", "password": "a long one for tests"})
-        for door in ("/login/", "/admin/login/")
-    ]
+    answers = [client.post(door, {"username": "kim", "password": PASSWORD}) for door in ("/login/", "/admin/login/")]
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert not is_in(client)

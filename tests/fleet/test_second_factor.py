@@ -15,24 +15,15 @@ from django.core.cache import cache
 from django.test import Client
 
 from tests.factories import make_user
+from tests.fleet.signing_in import PASSWORD, is_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
-PASSWORD = "a long one for tests"
 DOORS = ("/login/", "/admin/login/")
 
 
 @pytest.fixture(autouse=True)
-def _quick(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def _few_tries(quick_passwords: None, settings: Any) -> None:
     settings.WRONG_PASSWORDS_OF_NAME_AT_ADDRESS = 3
-
-
-@pytest.fixture
-def kim() -> User:
-    kim = make_user("kim", admin=True)
-    kim.set_password(PASSWORD)
-    kim.save()
-    return kim
 
 
 def code_of(secret: str, step: int = 0) -> str:
@@ -57,10 +48,6 @@ def set_up(client: Client) -> tuple[str, list[str]]:
     assert answer["Location"] == "/account/codes/"
     shown = client.get("/account/codes/").content.decode()
     return secret[1], re.findall(r"^\d{8}$", shown.replace('codes">', 'codes">\n'), re.MULTILINE)
-
-
-def is_in(client: Client) -> bool:
-    return bool(client.get("/account/").status_code == 200)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -13,22 +13,9 @@ from django.utils import timezone
 from campaigns import tasks
 from campaigns.tokens import ApiToken
 from tests.factories import make_person, make_user
+from tests.fleet.signing_in import PASSWORD, is_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
-PASSWORD = "a long one for tests"
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def kim() -> User:
-    kim = make_user("kim", admin=True)
-    kim.set_password(PASSWORD)
-    kim.save()
-    return kim
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "quick_passwords")]
 
 
 def sign_in(name: str = "kim", address: str = "192.0.2.1", browser: str = "Browser A") -> Client:
@@ -38,10 +25,6 @@ def sign_in(name: str = "kim", address: str = "192.0.2.1", browser: str = "Brows
     assert answer.status_code == 302
     assert "sessionid" not in before
     return client
-
-
-def is_in(client: Client) -> bool:
-    return bool(client.get("/account/").status_code == 200)
 
 
 def test_one_sees_where_one_is_signed_in_and_ends_one_or_all(kim: User) -> None:

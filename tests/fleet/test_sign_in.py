@@ -10,9 +10,9 @@ from django.test import Client
 from agents.board import redis_client
 from fleet import sign_in
 from tests.factories import make_user
+from tests.fleet.signing_in import PASSWORD
 
 pytestmark = pytest.mark.django_db
-PASSWORD = "a long one for tests"
 WRONG = "wrong"
 DOORS = ("/login/", "/admin/login/")
 
