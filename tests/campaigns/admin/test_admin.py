@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -17,6 +16,7 @@ from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, Ta
 from campaigns.states import State
 from campaigns.tokens import ApiToken
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user, usable_secret
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -50,10 +50,6 @@ ADDRESSES = (
     "1_00/stop/",
 )
 QUESTIONS = ("?q=%00", "?q=abc", "?q=99999999999999999999", "?id=abc", "?id__exact=%00", "?p=abc", "?o=abc", "?all=%00")
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
 
 
 @pytest.fixture

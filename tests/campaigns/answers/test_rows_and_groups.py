@@ -194,7 +194,10 @@ def test_whole_answers_are_alike_whatever_the_order_of_their_rows(get: Get) -> N
 
 @pytest.mark.parametrize("by", ["", "by=name", "by=name,mem"])
 def test_a_key_finds_its_hosts_again(get: Get, by: str) -> None:
-    for group in get(f"groups/?{by}").json()["results"]:
+    found = get(f"groups/?{by}").json()["results"]
+
+    assert found
+    for group in found:
         hosts = get(f"groups/{group['key']}/hosts/").json()["results"]
 
         assert len(hosts) == group["hosts"]

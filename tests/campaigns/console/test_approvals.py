@@ -1,11 +1,9 @@
 """The console's approvals: what waits for whom, what a second person looks at, yes, no and taking back."""
 
-import html
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.http import HttpResponse
 from django.test import Client
 
 from campaigns.launching import approvals
@@ -13,13 +11,10 @@ from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import ApprovalRule
 from campaigns.models import Campaign
 from tests.factories import make_hosts, make_person
+from tests.pages import words_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 FORM = {"sql": "SELECT 1", "kind": "all", "timeout": "600", "page": "p"}
-
-
-def text_of(response: HttpResponse) -> str:
-    return html.unescape(" ".join(response.content.decode().split()))
 
 
 def browser_of(user: User) -> Client:
@@ -45,15 +40,15 @@ def bob(db: None) -> User:
 
 
 def test_the_ask_page_says_before_that_it_will_wait_and_the_campaign_page_says_it_waits(asking: Client) -> None:
-    before = text_of(asking.post("/ask/estimate/", FORM))
-    after = text_of(asking.post("/ask/", FORM, follow=True))
+    before = words_of(asking.post("/ask/estimate/", FORM))
+    after = words_of(asking.post("/ask/", FORM, follow=True))
 
     assert "Needs a second person: more than 2 hosts" in before
     assert "Waits for a second person" in after
     assert "more than 2 hosts" in after
-    assert "waits for approval" in text_of(asking.get("/campaigns/"))
-    assert "waits for a second person" in text_of(asking.get("/"))
-    mine = text_of(asking.get("/approvals/"))
+    assert "waits for approval" in words_of(asking.get("/campaigns/"))
+    assert "waits for a second person" in words_of(asking.get("/"))
+    mine = words_of(asking.get("/approvals/"))
     assert "waits for a second person, expires" in mine
     assert "Waiting for you" not in mine
 
@@ -62,7 +57,7 @@ def test_one_host_s_console_waits_too(asking: Client, operator: User) -> None:
     ApprovalRule.objects.update(hosts_above=0)
     host = make_hosts(1)[0]
 
-    told = text_of(asking.post(f"/hosts/{host.pk}/ask/", {"sql": "SELECT 1"}))
+    told = words_of(asking.post(f"/hosts/{host.pk}/ask/", {"sql": "SELECT 1"}))
 
     assert "waits for a second person's approval" in told
 
@@ -71,8 +66,8 @@ def test_a_second_person_finds_it_looks_at_it_and_says_yes(asking: Client, opera
     campaign = launch(Order("SELECT 1", {"all": True}, 60, reason="ticket <7>"), operator)
     browser = browser_of(bob)
 
-    listed = text_of(browser.get("/approvals/"))
-    page = text_of(browser.get(f"/approvals/{campaign.pk}/"))
+    listed = words_of(browser.get("/approvals/"))
+    page = words_of(browser.get(f"/approvals/{campaign.pk}/"))
 
     assert '<span class="waiting-mark">1<span class="unseen"> waiting for you</span></span>' in listed
     assert f'href="/approvals/{campaign.pk}/"' in listed
@@ -81,12 +76,12 @@ def test_a_second_person_finds_it_looks_at_it_and_says_yes(asking: Client, opera
     assert "Nothing like it was approved before" in page
     digest = page.partition('name="digest" value="')[2].partition('"')[0]
 
-    said = text_of(browser.post(f"/approvals/{campaign.pk}/approve/", {"digest": digest}, follow=True))
+    said = words_of(browser.post(f"/approvals/{campaign.pk}/approve/", {"digest": digest}, follow=True))
 
     campaign.refresh_from_db()
     assert campaign.status == "targeting"
     assert "approved by" in said
-    assert "waiting-mark" not in text_of(browser.get("/approvals/"))
+    assert "waiting-mark" not in words_of(browser.get("/approvals/"))
 
 
 def test_a_no_needs_its_reason_and_who_asked_reads_it(asking: Client, operator: User, bob: User) -> None:
@@ -95,13 +90,13 @@ def test_a_no_needs_its_reason_and_who_asked_reads_it(asking: Client, operator: 
 
     empty = browser.post(f"/approvals/{campaign.pk}/reject/", {"reason": " "})
     browser.post(f"/approvals/{campaign.pk}/reject/", {"reason": "too <b>many</b>"})
-    late = text_of(browser.post(f"/approvals/{campaign.pk}/approve/", follow=True))
+    late = words_of(browser.post(f"/approvals/{campaign.pk}/approve/", follow=True))
 
-    assert (empty.status_code, "Reason is empty" in text_of(empty)) == (422, True)
+    assert (empty.status_code, "Reason is empty" in words_of(empty)) == (422, True)
     assert f"campaign {campaign.pk} was rejected" in late
     page = asking.get(f"/campaigns/{campaign.pk}/").content.decode()
     assert "rejected: too &lt;b&gt;many&lt;/b&gt;" in page
-    assert "rejected by" in text_of(asking.get("/approvals/"))
+    assert "rejected by" in words_of(asking.get("/approvals/"))
 
 
 def test_who_asked_may_not_approve_but_withdraw_and_others_see_nothing_of_it(
@@ -120,7 +115,7 @@ def test_who_asked_may_not_approve_but_withdraw_and_others_see_nothing_of_it(
     }
 
     assert said == {"own yes": 403, "colleague": 404, "colleague takes back": 404, "stranger": 403, "unknown": 404}
-    assert 'id="approve"' not in text_of(asking.get(page))
+    assert 'id="approve"' not in words_of(asking.get(page))
     asking.post(f"{page}withdraw/")
     assert Campaign.objects.get(pk=campaign.pk).status == "stopped"
 
@@ -129,9 +124,9 @@ def test_home_shows_a_second_person_what_waits(asking: Client, operator: User) -
     bob = make_person("campaigns.approve_campaign", "campaigns.view_campaign")
     campaign = launch(Order("SELECT 1", {"all": True}, name="all of them"), operator)
 
-    page = text_of(browser_of(bob).get("/"))
+    page = words_of(browser_of(bob).get("/"))
 
     assert "Waiting for someone" in page
     assert f'<a class="button quiet" href="/approvals/{campaign.pk}/">Decide</a>' in page
     approvals.reject(campaign.pk, bob, "no")
-    assert "Waiting for someone" not in text_of(browser_of(bob).get("/"))
+    assert "Waiting for someone" not in words_of(browser_of(bob).get("/"))

@@ -1,6 +1,5 @@
 """The page to ask from: what it begins with, whom it can mean, what it says while one types, what it keeps."""
 
-import html
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from agents.models import Label, Presence
 from campaigns.console.target_form import FullTargetForm
 from campaigns.models import Campaign, PinnedQuery, Query
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
+from tests.pages import words_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -19,19 +19,6 @@ As = Callable[[User], Client]
 ORDER = {"sql": "SELECT pid FROM processes", "kind": "all", "timeout": "600", "page": "a page"}
 DIGEST = "0" * 32
 BY_NAME = f"WyJuYW1lIl0.{DIGEST}"  # the key of a group made by name
-
-
-def text_of(response: Any) -> str:
-    return html.unescape(" ".join(response.content.decode().split()))
-
-
-@pytest.fixture
-def as_(client: Client) -> As:
-    def log_in(user: User) -> Client:
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 # --- who is meant ----------------------------------------------------------------------------------------------
@@ -91,7 +78,7 @@ def test_a_selection_that_no_kind_expresses_is_said_and_launched_as_it_is(as_: A
     kept = page.context["form"]["kept"].value()
     as_(operator).post("/ask/", {**ORDER, "kind": "kept", "kept": kept})
 
-    assert "hosts labelled db and host web-1" in text_of(page)
+    assert "hosts labelled db and host web-1" in words_of(page)
     again = Campaign.objects.latest("pk")
     assert again.target == {"labels": ["db"], "hosts": ["web-1"]}
     assert again.expected == 2
@@ -130,7 +117,7 @@ def test_ask_again_of_a_campaign_one_may_not_see_takes_nothing_over(as_: As, ope
     stranger.user_permissions.add(Permission.objects.get(codename="add_campaign"))
     campaign = make_campaign(make_host(), by=operator, sql="SELECT 'secret'")
 
-    assert "secret" not in text_of(as_(stranger).get(f"/ask/?campaign={campaign.pk}"))
+    assert "secret" not in words_of(as_(stranger).get(f"/ask/?campaign={campaign.pk}"))
 
 
 def test_a_question_and_whom_it_is_for_come_from_two_places(as_: As, operator: User) -> None:
@@ -170,7 +157,7 @@ def test_what_is_wrong_with_target_or_rollout_is_said(
     response = as_(operator).post("/ask/", {**ORDER, **changes})
 
     assert response.status_code == 422
-    assert sentence in text_of(response)
+    assert sentence in words_of(response)
     assert not Campaign.objects.exists()
 
 
@@ -191,8 +178,8 @@ def test_a_sample_without_some_labels_is_asked(as_: As, operator: User) -> None:
 def test_thousands_of_hosts_are_pasted(as_: As, operator: User) -> None:
     names = [host.hostname for host in make_hosts(3000)]
 
-    counted = text_of(as_(operator).post("/ask/estimate/", {"kind": "hosts", "hosts": "\r\n".join(names * 2)}))
-    unknown = text_of(
+    counted = words_of(as_(operator).post("/ask/estimate/", {"kind": "hosts", "hosts": "\r\n".join(names * 2)}))
+    unknown = words_of(
         as_(operator).post("/ask/estimate/", {"kind": "hosts", "hosts": ",".join(f"no-{n}" for n in range(3000))})
     )
 
@@ -206,8 +193,8 @@ def test_hundreds_of_labels_are_found_not_listed(as_: As, operator: User) -> Non
     for number in range(300):
         make_label(f"label {number:03}")
 
-    page = text_of(as_(operator).get("/ask/"))
-    found = text_of(as_(operator).post("/ask/labels/?for=labels", {"find_labels": "ZEB", "labels": ["label 299"]}))
+    page = words_of(as_(operator).get("/ask/"))
+    found = words_of(as_(operator).post("/ask/labels/?for=labels", {"find_labels": "ZEB", "labels": ["label 299"]}))
 
     assert page.count('name="labels"') == 40
     assert f"{Label.objects.count() - 40} more: type a part of the name" in page
@@ -222,7 +209,7 @@ def test_the_search_finds_platforms_labels_and_hosts_with_their_counts(as_: As, 
     alone = make_host(hostname="linux-2")
     gone = make_host(hostname="linux-gone", revoked_at="2026-01-01T00:00Z")
 
-    found = text_of(as_(operator).get("/ask/find/?find=LinuX"))
+    found = words_of(as_(operator).get("/ask/find/?find=LinuX"))
 
     assert "platform, 5 hosts" in found
     assert "label, 2 hosts" in found
@@ -233,7 +220,7 @@ def test_the_search_finds_platforms_labels_and_hosts_with_their_counts(as_: As, 
     assert "never seen" in found
     assert gone.hostname not in found
     assert alone.hostname in found
-    assert "No host, label or platform is like" in text_of(as_(operator).get("/ask/find/?find=nothing+like+it"))
+    assert "No host, label or platform is like" in words_of(as_(operator).get("/ask/find/?find=nothing+like+it"))
 
 
 def test_hosts_are_found_by_those_alone_who_may_see_them(as_: As) -> None:
@@ -241,15 +228,15 @@ def test_hosts_are_found_by_those_alone_who_may_see_them(as_: As) -> None:
     user = make_user("launcher")
     user.user_permissions.add(Permission.objects.get(codename="add_campaign"))
 
-    assert "web-1" not in text_of(as_(user).get("/ask/find/?find=web"))
-    assert "web-1" not in text_of(as_(user).post("/ask/estimate/", {"kind": "hosts", "hosts": "web-1"}))
+    assert "web-1" not in words_of(as_(user).get("/ask/find/?find=web"))
+    assert "web-1" not in words_of(as_(user).post("/ask/estimate/", {"kind": "hosts", "hosts": "web-1"}))
 
 
 def test_two_hosts_of_one_name_are_told_apart(as_: As, operator: User) -> None:
     one, two = make_host(hostname="twin", os_name="Debian"), make_host(hostname="TWIN", os_name="Fedora")
     Presence.objects.create(host=one, last_seen="2026-01-02T03:04:05Z")
 
-    page = text_of(as_(operator).post("/ask/estimate/", {"kind": "hosts", "hosts": "twin"}))
+    page = words_of(as_(operator).post("/ask/estimate/", {"kind": "hosts", "hosts": "twin"}))
 
     assert 'data-targeted="2"' in page
     for words in (f"#{one.pk}, Debian", f"#{two.pk}, Fedora", "2026-01-02 03:04:05 UTC", "never seen"):
@@ -271,8 +258,8 @@ def test_what_a_question_costs_and_who_lacks_it_follows_the_sql(as_: As, operato
     learn("linux", "processes")
     asked = {"kind": "all", "sql": "SELECT 1 FROM nowhere"}
 
-    refused = text_of(as_(operator).post("/ask/estimate/", asked))
-    forced = text_of(as_(operator).post("/ask/estimate/", {**asked, "force": "on"}))
+    refused = words_of(as_(operator).post("/ask/estimate/", asked))
+    forced = words_of(as_(operator).post("/ask/estimate/", {**asked, "force": "on"}))
     launched = as_(operator).post("/ask/", {**ORDER, **asked, "force": "on"})
 
     assert "no such table: nowhere" in refused
@@ -357,11 +344,11 @@ def test_sql_is_saved_from_the_page(as_: As) -> None:
 
     query = Query.objects.get()
     assert (query.name, query.sql, query.description, query.created_by) == ("one", "SELECT 1", "the first", boss)
-    assert "This field is required" in text_of(nameless)
-    assert "syntax error" in text_of(wrong)
-    assert f"/queries/{query.pk}/" in text_of(saved)
+    assert "This field is required" in words_of(nameless)
+    assert "syntax error" in words_of(wrong)
+    assert f"/queries/{query.pk}/" in words_of(saved)
     assert saved["HX-Trigger"] == "query-saved"
-    assert "already exists" in text_of(again)
+    assert "already exists" in words_of(again)
 
 
 def test_saving_needs_the_permission(as_: As, observer: User) -> None:
@@ -377,14 +364,14 @@ def test_queries_and_questions_are_found(as_: As, operator: User) -> None:
         make_campaign(make_host(), by=operator, sql=("SELECT 0", "SELECT 1")[number % 2])
     make_campaign(make_host(), by=make_user("other"), sql="SELECT 'of another'")
 
-    everything = text_of(as_(operator).get("/ask/history/"))
+    everything = words_of(as_(operator).get("/ask/history/"))
 
-    assert "Ports" in text_of(as_(operator).get("/ask/queries/?find=LISTENS"))
-    assert "No query is like" in text_of(as_(operator).get("/ask/queries/?find=zzz"))
+    assert "Ports" in words_of(as_(operator).get("/ask/queries/?find=LISTENS"))
+    assert "No query is like" in words_of(as_(operator).get("/ask/queries/?find=zzz"))
     assert everything.count("data-pick-query") == 2
     assert "of another" not in everything
-    assert "SELECT 1" not in text_of(as_(operator).get("/ask/history/?find=select+0"))
-    assert "You asked nothing like" in text_of(as_(operator).get("/ask/history/?find=zzz"))
+    assert "SELECT 1" not in words_of(as_(operator).get("/ask/history/?find=select+0"))
+    assert "You asked nothing like" in words_of(as_(operator).get("/ask/history/?find=zzz"))
 
 
 def test_the_page_asks_the_database_as_often_for_many_as_for_few(

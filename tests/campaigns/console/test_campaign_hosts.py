@@ -18,16 +18,13 @@ from campaigns.people.scopes import Scope
 from campaigns.selecting import selection
 from campaigns.states import State
 from tests.factories import answer, end, make_campaign, make_hosts, make_label, make_person
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 ERROR = "no such table: <b>x</b> & y"
 DIGEST = md5(ERROR.encode(), usedforsecurity=False).hexdigest()
 SCRIPT = {"HTTP_HX_REQUEST": "true"}
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -22,25 +21,11 @@ from campaigns.running.targeting import write_range
 from campaigns.states import State, Status
 from fleet.errors import ConflictError
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 ORDER = {"sql": "SELECT pid FROM processes", "kind": "all", "timeout": "600", "page": "p1"}
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
-
-
-@pytest.fixture
-def as_(client: Client) -> Callable[[User], Client]:
-    """Give a browser in which this person is logged in."""
-
-    def log_in(user: User) -> Client:
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 def answer(campaign: Campaign, host: Host, state: State, rows: list[dict[str, str]], error: str = "") -> None:

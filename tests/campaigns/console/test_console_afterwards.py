@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -13,24 +12,10 @@ from agents.models import Host, TableSchema
 from campaigns.models import Campaign
 from campaigns.states import State
 from tests.factories import answer, end, make_campaign, make_hosts
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 As = Callable[[User], Client]
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
-
-
-@pytest.fixture
-def as_(client: Client) -> As:
-    """Give a browser in which this person is logged in."""
-
-    def log_in(user: User) -> Client:
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.http import HttpResponse
 from django.test import Client
 
 from campaigns.answers import costs
@@ -16,14 +15,11 @@ from campaigns.running import brakes, releasing
 from campaigns.states import State
 from fleet import audit
 from tests.factories import answer, end, make_campaign, make_hosts, make_label, make_person, make_user
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 HOSTS = 20
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
 
 
 @pytest.fixture

@@ -6,32 +6,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 
 from agents.models import Host, Label
 from campaigns.answers.groups import groups
 from campaigns.models import Campaign
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 As = Callable[[User], Client]
 SQL = "SELECT name, version FROM os_version"
-
-
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
-
-
-@pytest.fixture
-def as_(client: Client) -> As:
-    """Give a browser in which this person is logged in."""
-
-    def log_in(user: User) -> Client:
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.contrib.auth.models import Group, User
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -21,27 +20,15 @@ from campaigns.running.targeting import write_range
 from campaigns.states import State
 from fleet.text import visible
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
+from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 As = Callable[[User], Client]
 
 
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
-
-
 def seen(host: Host, seconds_ago: int) -> None:
     Presence.objects.create(host=host, last_seen=timezone.now() - timedelta(seconds=seconds_ago))
-
-
-@pytest.fixture
-def as_(client: Client) -> As:
-    def log_in(user: User) -> Client:
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 def test_home_counts_who_is_there_by_platform(as_: As) -> None:

@@ -12,12 +12,9 @@ from django.test import Client
 from agents.models import Label
 from campaigns.models import Query
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_person, make_user
+from tests.pages import words_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
-
-
-def text_of(response: HttpResponse) -> str:
-    return html.unescape(" ".join(response.content.decode().split()))
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ def test_a_label_is_made_by_sql_and_shows_it(boss: Client) -> None:
     boss.post("/labels/new/", {"name": "big", "sql_linux": "SELECT 1 FROM system_info"})
 
     label = Label.objects.get(name="big")
-    page = text_of(boss.get(f"/labels/{label.pk}/"))
+    page = words_of(boss.get(f"/labels/{label.pk}/"))
     assert "SELECT 1 FROM system_info" in page
     assert "hosts come by SQL" in page
 
@@ -67,7 +64,7 @@ def test_a_wrong_label_is_refused_with_what_was_typed(boss: Client, typed: dict[
 
     response = boss.post("/labels/new/", typed)
 
-    assert (response.status_code, sentence in text_of(response)) == (422, True)
+    assert (response.status_code, sentence in words_of(response)) == (422, True)
     assert Label.objects.count() == before
 
 
@@ -80,7 +77,7 @@ def test_hosts_are_put_in_and_taken_out(boss: Client) -> None:
     boss.post(f"/labels/{label.pk}/hosts/{one.pk}/remove/")
 
     assert members(label) == ["b"]
-    assert "b" in text_of(boss.get(f"/labels/{label.pk}/")), two
+    assert "b" in words_of(boss.get(f"/labels/{label.pk}/")), two
 
 
 def test_labels_that_are_not_kept_by_hand_lose_no_host_by_hand(boss: Client) -> None:
@@ -88,7 +85,7 @@ def test_labels_that_are_not_kept_by_hand_lose_no_host_by_hand(boss: Client) -> 
     label = make_label("web", host)
     label.queries.create(platform="linux", kind="label", sql="SELECT 1")
 
-    page = text_of(boss.post(f"/labels/{label.pk}/hosts/{host.pk}/remove/", follow=True))
+    page = words_of(boss.post(f"/labels/{label.pk}/hosts/{host.pk}/remove/", follow=True))
 
     assert "has SQL" in page
     assert members(label) == ["a"]
@@ -107,7 +104,7 @@ def test_a_label_is_deleted_and_its_hosts_stay(boss: Client) -> None:
     host = make_host()
     label = make_label("web", host)
 
-    page = text_of(boss.post(f"/labels/{label.pk}/delete/", follow=True))
+    page = words_of(boss.post(f"/labels/{label.pk}/delete/", follow=True))
 
     assert "The label web is deleted" in page
     host.refresh_from_db()
@@ -117,7 +114,7 @@ def test_who_may_look_at_labels_and_not_at_hosts_sees_no_names(client: Client) -
     label = make_label("web", make_host(hostname="secret-name"))
     client.force_login(make_person("agents.view_label"))
 
-    page = text_of(client.get(f"/labels/{label.pk}/"))
+    page = words_of(client.get(f"/labels/{label.pk}/"))
 
     assert "secret-name" not in page
     assert "agents.view_host" in page
@@ -139,18 +136,21 @@ def test_a_query_is_saved_changed_and_asked(boss: Client) -> None:
     query.refresh_from_db()
     run = make_campaign(make_host(), query=query, sql="SELECT 2")
 
-    page, everything = text_of(boss.get(f"/queries/{query.pk}/")), text_of(boss.get("/queries/?search=TWO"))
+    page, everything = (
+        words_of(boss.get(f"/queries/{query.pk}/")),
+        words_of(boss.get("/queries/?search=TWO")),
+    )
 
     assert (query.sql, query.description, query.created_by is None) == ("SELECT 2", "two", False)
     assert f"#{run.pk}" in page
     assert "pids" in everything
-    assert "No query is like this" in text_of(boss.get("/queries/?search=nothing"))
+    assert "No query is like this" in words_of(boss.get("/queries/?search=nothing"))
 
 
 def test_wrong_sql_is_not_saved(boss: Client) -> None:
     response = boss.post("/queries/new/", {"name": "bad", "sql": "NOT SQL AT ALL"})
 
-    assert (response.status_code, "syntax error" in text_of(response)) == (422, True)
+    assert (response.status_code, "syntax error" in words_of(response)) == (422, True)
     assert not Query.objects.exists()
 
 
@@ -201,5 +201,5 @@ def test_what_is_no_text_is_no_name_of_a_label(boss: Client) -> None:
     ]
 
     assert [answer.status_code for answer in told] == [400, 400, 422, 200]
-    assert "is no name of a label" in text_of(told[3])
+    assert "is no name of a label" in words_of(told[3])
     assert Label.objects.count() == before

@@ -1,6 +1,5 @@
 """The settings: enroll secrets and how machines join, the config of agents, the kill switch."""
 
-import html
 import json
 from collections.abc import Callable
 
@@ -15,12 +14,9 @@ from campaigns.launching import kill_switch
 from campaigns.models import Campaign
 from campaigns.people.scopes import Scope
 from tests.factories import make_campaign, make_host, make_person, make_user, usable_secret
+from tests.pages import words_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
-
-
-def text_of(response: HttpResponse) -> str:
-    return html.unescape(" ".join(response.content.decode().split()))
 
 
 @pytest.fixture
@@ -33,7 +29,7 @@ def test_a_secret_is_made_and_shown_once(boss: Client) -> None:
     boss.post("/settings/secrets/", {"name": "laptops", "quota": "5"})
 
     made = EnrollSecret.objects.get()
-    once, later = text_of(boss.get("/settings/")), text_of(boss.get("/settings/"))
+    once, later = words_of(boss.get("/settings/")), words_of(boss.get("/settings/"))
     secret = once.partition('id="fresh-secret">')[2].partition("<")[0]
     assert usable_secret(secret) == made
     assert (made.name, made.quota) == ("laptops", 5)
@@ -44,7 +40,7 @@ def test_a_secret_is_made_and_shown_once(boss: Client) -> None:
 def test_a_wrong_secret_is_refused_with_a_sentence(boss: Client, wrong: dict[str, str]) -> None:
     response = boss.post("/settings/secrets/", wrong)
 
-    assert (response.status_code, 'role="alert"' in text_of(response)) == (422, True)
+    assert (response.status_code, 'role="alert"' in words_of(response)) == (422, True)
     assert not EnrollSecret.objects.exists()
 
 
@@ -56,11 +52,11 @@ def test_a_secret_is_revoked_once(boss: Client) -> None:
 
     secret.refresh_from_db()
     assert secret.revoked_at is not None
-    assert "revoked" in text_of(boss.get("/settings/"))
+    assert "revoked" in words_of(boss.get("/settings/"))
 
 
 def test_the_flagfile_stands_there_for_each_platform(boss: Client) -> None:
-    page = text_of(boss.get("/settings/", headers={"host": "testserver"}))
+    page = words_of(boss.get("/settings/", headers={"host": "testserver"}))
 
     assert page.count("--tls_hostname=testserver") == 3
     assert "--enroll_secret_path=/private/var/osquery/fleet-secret" in page
@@ -73,15 +69,19 @@ def test_a_config_is_kept_or_refused_with_what_was_typed(boss: Client) -> None:
     unfit = boss.post("/settings/config/", {"document": '{"node_invalid": true}'})
 
     assert config_document.current() == {"options": {"pack_delimiter": "/"}}
-    assert (refused.status_code, "{nope" in text_of(refused), "no JSON" in text_of(refused)) == (422, True, True)
-    assert "agents would refuse all of it" in text_of(unfit)
-    assert json.dumps({"pack_delimiter": "/"})[1:-1] in text_of(boss.get("/settings/"))
+    assert (refused.status_code, "{nope" in words_of(refused), "no JSON" in words_of(refused)) == (
+        422,
+        True,
+        True,
+    )
+    assert "agents would refuse all of it" in words_of(unfit)
+    assert json.dumps({"pack_delimiter": "/"})[1:-1] in words_of(boss.get("/settings/"))
 
 
 def test_the_kill_switch_is_thrown_and_lifted(boss: Client) -> None:
     campaign = make_campaign(make_host())
 
-    thrown = text_of(boss.post("/settings/live-queries/", {"to": "off", "reason": "an incident"}, follow=True))
+    thrown = words_of(boss.post("/settings/live-queries/", {"to": "off", "reason": "an incident"}, follow=True))
     assert "1 campaigns were stopped" in thrown
     assert "an incident" in thrown
     assert not kill_switch.is_on()
@@ -108,7 +108,7 @@ def test_the_kill_switch_takes_on_and_off_alone(boss: Client, to: str) -> None:
 def test_each_sees_what_is_his(client: Client, permission: str, shown: set[str]) -> None:
     client.force_login(make_person(permission))
 
-    page = text_of(client.get("/settings/"))
+    page = words_of(client.get("/settings/"))
 
     parts = {"Enroll secrets", "Config that agents are served", "all live queries off"}
     found = {part for part in parts if part.replace("Live queries", "all live queries") in page or part in page}
@@ -138,10 +138,10 @@ def test_who_sees_some_hosts_only_does_not_write_the_config_of_all(client: Clien
 
     told = client.post("/settings/config/", {"document": "{}"})
     in_admin = client.post("/admin/agents/configdocument/1/change/", {"document": "{}"})
-    page = text_of(client.get("/settings/"))
+    page = words_of(client.get("/settings/"))
 
     assert (told.status_code, in_admin.status_code) == (403, 403)
-    assert "your scope is some hosts only" in text_of(told)
+    assert "your scope is some hosts only" in words_of(told)
     assert "your scope is some hosts only" in page
     assert "Keep it" not in page
     assert config_document.current() == {"schedule": {}}
@@ -157,10 +157,10 @@ def test_who_sees_some_hosts_only_does_not_throw_the_kill_switch(client: Client)
         client.post("/settings/live-queries/", {"to": "off", "reason": "mine"}),
         client.post("/api/v1/live-queries/disable/", {"reason": "mine"}, "application/json"),
     ]
-    page = text_of(client.get("/settings/"))
+    page = words_of(client.get("/settings/"))
 
     assert [answer.status_code for answer in told] == [403, 403]
-    assert all("you see some hosts only" in text_of(answer) for answer in told)
+    assert all("you see some hosts only" in words_of(answer) for answer in told)
     assert "you see some hosts only" in page
     assert "Switch all live queries off" not in page
     assert kill_switch.is_on()
