@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -24,6 +25,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from campaigns.console.access import needs, signed_in, user_of
 from campaigns.launching import quotas
+from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor, sessions
 from fleet.text import is_text
 
@@ -45,6 +47,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "is_needed": second_factor.is_missing(user),
         "sessions": sessions.of(user),
         "here": request.session.session_key,
+        "tokens": ApiToken.objects.of(user).count(),
         "quotas": [standing.as_json() for standing in quotas.standings(user)],
     }
     return render(request, "campaigns/account.html", context)
@@ -77,7 +80,10 @@ def end_everywhere(request: HttpRequest) -> HttpResponse:
 def everybodys(request: HttpRequest) -> HttpResponse:
     """Show who is signed in where, latest first; `of` is part of a name."""
     sought = request.GET.get("of", "").strip()
-    rows = UserSession.objects.select_related("user").order_by("-last_seen_at")
+    tokens = ApiToken.objects.living().filter(user=OuterRef("user")).order_by().values("user")
+    many = Subquery(tokens.annotate(many=Count("pk")).values("many"))
+    rows = UserSession.objects.select_related("user").annotate(tokens=many)
+    rows = rows.order_by("-last_seen_at")
     if sought:
         rows = rows.filter(user__username__icontains=sought)
     context = {"sessions": rows[:MOST_SHOWN], "sought": sought, "here": request.session.session_key}
@@ -91,7 +97,10 @@ def end_sessions_of(request: HttpRequest, user_id: int) -> HttpResponse:
     person = get_object_or_404(User, pk=user_id)
     many = sessions.end_all(person)
     audit.note("session.ended_everywhere", request=request, subject=f"person {person.pk}", sessions=many)
-    messages.success(request, f"{person.get_username()} is signed out everywhere: {many} sessions have ended.")
+    messages.success(
+        request,
+        f"{person.get_username()} is signed out everywhere: {many} sessions have ended. Tokens of the API stay.",
+    )
     return redirect("sessions")
 
 

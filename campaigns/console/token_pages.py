@@ -6,8 +6,9 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Label
@@ -16,10 +17,10 @@ from campaigns.console.choices import NamedMany
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
-from fleet import confirming
+from fleet import audit, confirming
 from fleet.errors import BadInputError
 
-SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
+SEE_ALL, REVOKE_ALL, SEE_PEOPLE = "campaigns.view_apitoken", "campaigns.delete_apitoken", "auth.view_user"
 AS_OWNER = ("", "whatever I may")
 
 
@@ -95,6 +96,30 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
         token.delete()
     messages.success(request, "The token is revoked: it opens nothing any more." if gone else "It was revoked before.")
     return redirect("tokens" if is_own or not gone else "all-tokens")
+
+
+@needs()
+@require_POST
+def revoke_own(request: HttpRequest) -> HttpResponse:
+    """Take away all of one's own: beside signing out everywhere, which leaves them."""
+    messages.success(request, f"{_revoke_all(request, user_of(request))}.")
+    return redirect("account")
+
+
+@needs(REVOKE_ALL)
+@require_POST
+def revoke_of(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Take away all of a person's."""
+    person = get_object_or_404(User, pk=user_id)
+    messages.success(request, f"{_revoke_all(request, person)} of {person.get_username()}.")
+    return redirect("sessions" if user_of(request).has_perm(SEE_PEOPLE) else "all-tokens")
+
+
+@transaction.atomic
+def _revoke_all(request: HttpRequest, owner: User) -> str:
+    many = ApiToken.objects.revoke_all(owner)
+    audit.note("token.revoked_all", request=request, subject=f"person {owner.pk}", tokens=many)
+    return f"Revoked: {many} token{'' if many == 1 else 's'}"
 
 
 def _new_form(request: HttpRequest) -> TokenForm:

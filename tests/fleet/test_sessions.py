@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from campaigns import tasks
 from campaigns.tokens import ApiToken
+from fleet.audit.models import AuditEvent
 from tests.factories import make_person, make_user
 from tests.fleet.signing_in import PASSWORD, is_in
 
@@ -40,10 +41,37 @@ def test_one_sees_where_one_is_signed_in_and_ends_one_or_all(kim: User) -> None:
     assert "Browser A" in page
     assert "Browser &lt;B&gt;" in page
     assert "2001:db8::7" in page
-    assert page.count("this one") == 1
+    assert page.count("this one<") == 1
     assert states == [True, False]
     assert [is_in(here), is_in(there)] == [False, False]
     assert not UserSession.objects.exists()
+
+
+def test_signing_out_everywhere_leaves_tokens_which_are_revoked_beside_it(kim: User) -> None:
+    for name in ("backup", "chat"):
+        ApiToken.objects.create(user=kim, name=name)
+    other = ApiToken.objects.create(user=make_user("lee"), name="other")[0]
+    here = sign_in()
+    page, of_all = here.get("/account/").content.decode(), here.get("/sessions/").content.decode()
+
+    here.post("/account/sessions/end/")
+    left = ApiToken.objects.filter(user=kim).count()
+    here = sign_in()
+    said = here.post("/tokens/revoke/", follow=True).content.decode()
+    of_other = here.post(f"/tokens/of/{other.user_id}/revoke/", follow=True).content.decode()
+    lines = AuditEvent.objects.filter(action="token.deleted").order_by("id")
+
+    assert "your 2 <a" in page
+    assert 'data-asks="Revoke all your 2 tokens?' in page
+    assert "Revoke 2 tokens" in of_all
+    assert left == 2
+    assert "Revoked: 2 tokens." in said
+    assert "You have no token of the API" in said
+    assert "Revoked: 1 token of lee." in of_other
+    assert [(line.who, line.details["name"]) for line in lines] == [
+        ("kim", name) for name in ("chat", "backup", "other")
+    ]
+    assert not ApiToken.objects.exists()
 
 
 def test_nobody_ends_sessions_of_others_but_who_may_change_people(kim: User) -> None:
@@ -53,12 +81,13 @@ def test_nobody_ends_sessions_of_others_but_who_may_change_people(kim: User) -> 
     client.force_login(make_user("stranger"))
     client.post(f"/account/sessions/{row.pk}/end/")
     refused = [client.get("/sessions/").status_code, client.post(f"/sessions/of/{kim.pk}/end/").status_code]
+    refused.append(client.post(f"/tokens/of/{kim.pk}/revoke/").status_code)
     after = UserSession.objects.filter(user=kim).count()
     client.force_login(make_person("auth.view_user", "auth.change_user"))
     page = client.get("/sessions/?of=ki").content.decode()
     client.post(f"/sessions/of/{kim.pk}/end/")
 
-    assert refused == [403, 403]
+    assert refused == [403, 403, 403]
     assert after == 1
     assert ">kim" in page
     assert not UserSession.objects.filter(user=kim).exists()
