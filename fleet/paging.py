@@ -124,11 +124,26 @@ def _place_in(request: Request) -> Place | None:
 
 
 def _ordered(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[str]]:
-    """Give it in an order that no two items share, and the names that it is ordered by; none of them may be null."""
+    """Give it in an order that no two items share, and the names that it is ordered by; none of them may be null.
+
+    The key of a row tells how many rows there are, of others too: it is added only where nothing else is unique.
+    """
     names = [str(name) for name in queryset.query.order_by or queryset.model._meta.ordering]
-    if not {"id", "-id", "pk", "-pk"} & set(names):
+    if not _are_unique(queryset.model, {name.lstrip("-") for name in names}):
         names.append("pk")
     return queryset.order_by(*names), names
+
+
+def _are_unique(model: type[Model], names: set[str]) -> bool:
+    """Say whether no two rows have the same values under these names."""
+    facts = model._meta
+    fields = {facts.get_field(name) for name in names - {"pk"} if "__" not in name}
+    several = [{facts.get_field(name) for name in one.fields} for one in facts.total_unique_constraints]
+    return (
+        "pk" in names
+        or any(getattr(field, "unique", False) for field in fields)
+        or any(one <= fields for one in several)
+    )
 
 
 def _counted(ordered: QuerySet[Any], offset: int, limit: int) -> _Page:

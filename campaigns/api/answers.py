@@ -1,5 +1,6 @@
 """The API of what hosts answered, row by row and in groups. Pages have no count: counting costs as much as reading."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,6 +34,8 @@ AFTER = OpenApiParameter("after", WHOLE, description="seq after which results ar
 UP_TO = OpenApiParameter("up_to", WHOLE, description="seq up to which answers count: `next` holds it, while more come")
 HOST_PART = OpenApiParameter("search", str, description="part of a hostname")
 MOST_CUT = 10_000
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+MOST_MICROSECONDS = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
 FILTERS = (
     OpenApiParameter("search", str, description="part of a value or a hostname"),
@@ -54,6 +57,15 @@ class Window:
     def stop_at(self, last_seq: int) -> None:
         """Take no answers after that of the address, else after this one: the pages that follow are of the same."""
         self.up_to = number_in(self._request, "up_to", last_seq)
+
+    def stop_at_moment(self, last: datetime | None) -> None:
+        """Take none that came after the moment of the address, else after this one; None = there is none at all."""
+        self.up_to = number_in(self._request, "up_to", (last - EPOCH) // MICROSECOND if last is not None else 0)
+
+    @property
+    def last_moment(self) -> datetime:
+        """Give the moment after which answers do not count."""
+        return EPOCH + min(self.up_to or 0, MOST_MICROSECONDS) * MICROSECOND
 
     @property
     def one_more(self) -> int:

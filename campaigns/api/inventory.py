@@ -50,7 +50,9 @@ from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")
-STORED = OpenApiParameter("up_to", WHOLE, description="number of an answer: later ones do not count; `next` holds it")
+RECEIVED = OpenApiParameter(
+    "up_to", WHOLE, description="microseconds since 1970: what was received later does not count; `next` holds it"
+)
 OF_HOST = (
     OpenApiParameter("state", str, enum=[state.value for state in ANSWER_STATES], description="what became of it"),
     OpenApiParameter("since", SINCE, description="received since: RFC 3339 with a zone, or seconds before now"),
@@ -74,7 +76,7 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
     lookup_value_regex = IDS
     query_parameters: ClassVar[Parameters] = {
         "list": (*PAGING, *host_filters.PARAMETERS),
-        "results": (*WINDOW, STORED, *OF_HOST),
+        "results": (*WINDOW, RECEIVED, *OF_HOST),
     }
 
     def get_queryset(self) -> QuerySet[Host]:
@@ -100,8 +102,8 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         if since := since_in(request, "since", timezone.now()):
             answered = answered.filter(received_at__gte=since)
         window = Window(request)
-        window.stop_at(answered.aggregate(newest=Max("pk"))["newest"] or 0)
-        answered = answered.filter(pk__lte=window.up_to)
+        window.stop_at_moment(answered.aggregate(newest=Max("received_at"))["newest"])
+        answered = answered.filter(received_at__lte=window.last_moment)
         count = answered.count()
         items = results_of_host(answered, window.limit, window.offset, scopes.limits_of(user))
         body = {"count": count, **window.body(items, more=count > window.offset + len(items) > window.offset)}

@@ -46,7 +46,8 @@ class TargetViews(NotedReads, GenericViewSet[Campaign]):
         campaign, request = self.get_object(), self.request
         online = Presence.objects.online(timezone.now()).filter(host_id=OuterRef("host_id"))
         cut = Result.objects.filter(campaign=campaign.pk, host_id=OuterRef("host_id"), truncated=True)
-        targets = scopes.within_limits(Target.objects.filter(campaign=campaign.pk), campaign.limits).order_by("host_id")
+        targets = scopes.within_limits(Target.objects.filter(campaign=campaign.pk), campaign.limits)
+        targets = targets.order_by("campaign_id", "host_id")  # together they are unique
         targets = targets.annotate(online=Exists(online), truncated=Exists(cut))
         state, delivered = choice_in(request, "state", State.values), flag_in(request, "delivered")
         if state is not None:

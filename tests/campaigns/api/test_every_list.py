@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from django.contrib.auth.models import Group
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 
 from agents.carving.models import EMPTY_ARCHIVE, Carve, CarveState
@@ -14,10 +15,11 @@ from agents.models import EnrollSecret
 from campaigns.hooks import keeping
 from campaigns.hooks.models import Event, Hook
 from campaigns.launching.models import ApprovalRule, Quota
-from campaigns.models import Campaign, Query, Target
+from campaigns.models import Campaign, Query, Result, Target
 from campaigns.recurring.models import ScheduledRun
 from campaigns.states import State
 from campaigns.tokens import ApiToken, Wanted
+from fleet.paging import Place
 from tests.campaigns.api.world import OPERATIONS, World, place, schedule
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person
 
@@ -157,6 +159,40 @@ def test_a_list_that_grows_is_walked_without_a_gap_or_a_repetition(world: World)
 
         assert [item for item in walked if item in before] == before, name
         assert len(walked) == len({repr(item) for item in walked}), name
+
+
+def numbers_in(found: Any) -> set[Any]:
+    """Give every value that stands in it, and moments as microseconds too."""
+    if isinstance(found, dict | list):
+        return {one for inner in (found.values() if isinstance(found, dict) else found) for one in numbers_in(inner)}
+    return {found, *microseconds_of(found)}
+
+
+def microseconds_of(found: Any) -> set[int]:
+    moment = parse_datetime(found) if isinstance(found, str) and found.endswith("Z") else None
+    return {round(moment.timestamp() * 1000) * 1000} if moment is not None else set()
+
+
+def test_no_link_tells_more_than_the_page_that_bears_it(world: World) -> None:
+    rich(world)
+    others = make_campaign(*make_hosts(30), by=world.bob)  # whose rows shift the keys of all that comes after
+    for target in others.targets.select_related("host"):
+        answer(others, target.host, {"pid": "1"})
+    world.ended_now, told, seen = world.ended({"pid": "1", "port": "22"}, {"pid": "2", "port": "4444"}), [], set()
+    whole_milliseconds = timezone.now().replace(microsecond=0)  # as collected answers are
+    Result.objects.filter(host=world.hosts[0]).update(received_at=whole_milliseconds)
+
+    for name in LISTS:
+        page = get(world, f"{of_list(world, name)}{SORTED.get(name, '')}limit=1")
+        link = dict(parse_qsl(urlsplit(page["next"] or "").query))
+        places = [*Place.read(link["cursor"]).values] if "cursor" in link else []
+        places += [int(value) for member, value in link.items() if member in ("up_to", "after", "before")]
+        shown = numbers_in(page["results"]) | {world.ended_now.pk, world.ended_now.last_seq}
+        told += [f"{name} tells {one}" for one in places if one not in shown]
+        seen |= {name} if places else set()
+
+    assert told == []
+    assert {"campaigns_targets_list", "hosts_results_retrieve", "carves_list", "campaigns_groups_retrieve"} <= seen
 
 
 def test_links_lead_there_and_back(world: World) -> None:
