@@ -71,7 +71,7 @@ class PerPersonAndToken(BaseThrottle):
     """What REST framework asks before each view of the API; who did not sign in is refused anyway."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        """Count it. Raise TooManyError."""
+        """Count a request. Raise TooManyError when there were too many within the minute."""
         if request.user is not None and request.user.is_authenticated:
             count(limits_of(request.user, request.auth, "request"))
         return True

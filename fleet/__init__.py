@@ -1,1 +1,4 @@
-"""The joints of Fleet Live Queries: settings, addresses, the queue, Redis' keys. Decides nothing about campaigns."""
+"""The joints of Fleet Live Queries: settings, addresses, the queue. And the ground of all apps: errors, texts, audit.
+
+Decides nothing about campaigns.
+"""

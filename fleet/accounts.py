@@ -61,7 +61,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         return forbidden(request, PermissionDenied("your account is switched off: an administrator can switch it on"))
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
-        """Go home."""
+        """Lead to the console's first page."""
         return reverse("home")
 
     def add_message(self, request: HttpRequest, level: int, template: str = "", *args: Any, **more: Any) -> None:

@@ -28,7 +28,7 @@ class AsksAgain(admin.ModelAdmin[Any]):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
-        """Ask."""
+        """Ask before what is shown is deleted."""
         confirming.require(request)
         return super().delete_view(request, object_id, extra_context)
 

@@ -94,16 +94,16 @@ class _Timed(httpcore.NetworkStream):
         self._stream, self._until = stream, until
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what is there."""
+        """Read what is there, up to so many bytes."""
         return self._stream.read(max_bytes, _left(self._until, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send."""
+        """Send all of it, a piece at a time, as long as there is time."""
         for begin in range(0, len(buffer), PIECE_BYTES):
             self._stream.write(buffer[begin : begin + PIECE_BYTES], _left(self._until, timeout))
 
     def close(self) -> None:
-        """End it."""
+        """Close the stream."""
         self._stream.close()
 
     def start_tls(

@@ -26,7 +26,7 @@ class OnlineFilter(admin.SimpleListFilter):
     parameter_name = "online"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer both."""
+        """Offer hosts that are online, and those that are not."""
         return [("yes", "online"), ("no", "offline")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Host]) -> QuerySet[Host]:

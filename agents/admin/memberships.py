@@ -37,9 +37,9 @@ class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold has no ty
         return self.has_view_permission(request, obj) and bool(request.user.has_perm("agents.change_label"))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the same."""
+        """Ask for what adding a membership asks for."""
         return self.has_add_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the same."""
+        """Ask for what adding a membership asks for."""
         return self.has_add_permission(request, obj)

@@ -33,11 +33,11 @@ class Figures:
         self._counts, self._hold, self._board, self._store, self._most = counts, hold, board, store, most
 
     def show(self) -> None:
-        """Show them from now on."""
+        """Let monitors see these figures from now on."""
         REGISTRY.register(self)
 
     def hide(self) -> None:
-        """Show them no more."""
+        """Take these figures away from monitors."""
         REGISTRY.unregister(self)
 
     def describe(self) -> Iterator[Metric]:

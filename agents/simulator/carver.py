@@ -54,7 +54,7 @@ class Carve:
         return packed.getvalue()
 
     def row(self) -> dict[str, Any]:
-        """Give its row."""
+        """Give the row that the table `carves` has of this carve."""
         return {
             "time": self.time,
             "sha256": self.sha256,

@@ -216,7 +216,7 @@ class SimulatedHost(Machine):
         yield {"interface": "eth0", "address": self.address, "mask": "255.0.0.0", "broadcast": "10.255.255.255"}
 
     def table_interface_details(self) -> Rows:
-        """Give the one card."""
+        """Give the one network interface of a simulated host."""
         mac = ":".join(self.serial[place : place + 2].lower() for place in range(0, 10, 2))
         yield {"interface": "eth0", "mac": f"02:{mac}", "type": 1, "mtu": 1500}
 
@@ -229,7 +229,7 @@ class SimulatedHost(Machine):
         yield {"address": "127.0.0.1", "hostnames": f"localhost {self.hostname}"}
 
     def table_mounts(self) -> Rows:
-        """Give the one disk."""
+        """Give the one file system of a simulated host."""
         yield {
             "device": "/dev/sda1",
             "path": "/",

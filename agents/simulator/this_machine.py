@@ -50,7 +50,7 @@ class ThisMachine(Machine):
         return found
 
     def agent_pid(self) -> int:
-        """Give this process."""
+        """Give the pid of the process that stands for osqueryd."""
         return psutil.Process().pid
 
     def table_processes(self) -> Rows:
@@ -225,7 +225,7 @@ class ThisMachine(Machine):
         }
 
     def table_etc_hosts(self) -> Rows:
-        """Give /etc/hosts."""
+        """Give the lines of /etc/hosts."""
         for line in _read("/etc/hosts").splitlines():
             address, *names = line.partition("#")[0].split() or [""]
             if address:

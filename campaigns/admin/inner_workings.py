@@ -95,7 +95,7 @@ class LiveQueriesAdmin(AsksAgain, ModelAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: LiveQueries, form: Any, change: bool) -> None:
-        """Switch."""
+        """Turn the kill switch, as the API does."""
         obj.pk = 1
         by = cast(User, request.user)
         if obj.enabled:

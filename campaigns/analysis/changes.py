@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say it."""
+        """Say the change in words: how many hosts gave what newly, or no longer."""
         verb = "newly gave" if self.gained else "no longer gave"
         return f"{self.hosts} host{'' if self.hosts == 1 else 's'} {verb} {self.what}"
 

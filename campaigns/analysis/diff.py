@@ -94,7 +94,7 @@ class Diff:
 
     @property
     def compared(self) -> list[str]:
-        """Give those that count."""
+        """Give the columns that are compared: all but the ignored ones."""
         return [column for column in self.columns if column not in self.ignored]
 
     def page(self, limit: int, offset: int, *, by_groups: bool) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Diff:
         return {name: "int64" if name in ours and name in numbers else "string" for name in names}
 
     def lines(self, *, by_groups: bool) -> Iterator[list[Any]]:
-        """Walk over its lines."""
+        """Walk over the lines of that table, cells in the order of `kinds`."""
         columns = self.compared if by_groups else self.columns
         for item in self.every_item(by_groups=by_groups):
             if by_groups:

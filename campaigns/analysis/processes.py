@@ -45,11 +45,11 @@ class Process:
 
     @property
     def stdin(self) -> Any:
-        """Give what it reads."""
+        """Give the stream that the process reads from."""
         return self._popen.stdin
 
     def extend(self, deadline: float) -> None:
-        """Give it until then."""
+        """Move the deadline, by the monotonic clock; after it the process is killed."""
         self._deadline = deadline
 
     def send(self, message: Any) -> None:

@@ -38,7 +38,7 @@ class _Pieces(io.RawIOBase):
         self._size = 0
 
     def writable(self) -> bool:
-        """Say so."""
+        """Say that it can be written to: libraries ask before they write."""
         return True
 
     def write(self, piece: Any) -> int:

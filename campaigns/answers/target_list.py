@@ -60,7 +60,7 @@ class ErrorGroup:
 
     @property
     def state_in_words(self) -> str:
-        """Say how they ended."""
+        """Give the state in which these hosts ended, as people read it."""
         return str(State(self.state).label)
 
 

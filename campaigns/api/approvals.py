@@ -196,7 +196,7 @@ class DiffSerializer(serializers.Serializer[approval_diff.Diff]):
 
     @extend_schema_field(serializers.DictField(child=ThenAndNowSerializer()))
     def get_limits(self, found: approval_diff.Diff) -> dict[str, dict[str, Any]]:
-        """Give both values."""
+        """Give each limit that differs: its value then and its value now."""
         names = {"is_forced": "force"}
         return {names.get(name, name): {"then": then, "now": now} for name, (then, now) in found.limits.items()}
 

@@ -52,7 +52,7 @@ class MayDownload(BasePermission):
     message = "downloading a carve needs agents.download_carve"
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Ask for it."""
+        """Ask for the permission to download carves."""
         return bool(request.user and request.user.has_perm("agents.download_carve"))
 
 

@@ -114,7 +114,7 @@ class LabelPermissions(ModelPermissions):
     """Django's permissions of labels; putting hosts in and taking them out both change the label."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Ask for it."""
+        """Ask for the permission to change labels where hosts are put in or taken out."""
         if view.action in ("add_hosts", "remove_hosts"):
             return bool(request.user and request.user.has_perms(["agents.view_label", "agents.change_label"]))
         return super().has_permission(request, view)

@@ -25,7 +25,7 @@ class Moment(serializers.DateTimeField):
     """RFC 3339: given in UTC with milliseconds; taken with a date, a time and a zone, of which none is guessed."""
 
     def to_internal_value(self, value: Any) -> datetime:
-        """Read it. Raise ValidationError."""
+        """Read a moment. Raise ValidationError for what is none, or leaves its zone to be guessed."""
         moment = moment_of(value) if isinstance(value, str) else None
         if moment is None:
             raise serializers.ValidationError(
@@ -34,7 +34,7 @@ class Moment(serializers.DateTimeField):
         return moment
 
     def to_representation(self, value: Any) -> str:
-        """Write it."""
+        """Write a moment."""
         return timestamp(value) or ""
 
 
@@ -176,7 +176,7 @@ class QueriesField(serializers.DictField):
     child = serializers.CharField()
 
     def to_representation(self, value: Any) -> dict[str, str]:
-        """Write it."""
+        """Give the SQL of each platform."""
         return {query.platform: query.sql for query in value.all()}
 
 

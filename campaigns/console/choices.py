@@ -8,18 +8,18 @@ from fleet.text import visible
 
 
 class Named(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """One row."""
+    """A choice of one row."""
 
     def label_from_instance(self, obj: Any) -> str:
-        """Give its name."""
+        """Give the name of a row."""
         return visible(str(obj))
 
 
 class NamedMany(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """Some rows, each to be ticked."""
+    """A choice of several rows, each with a box to tick."""
 
     widget = forms.CheckboxSelectMultiple
 
     def label_from_instance(self, obj: Any) -> str:
-        """Give its name."""
+        """Give the name of a row."""
         return visible(str(obj))

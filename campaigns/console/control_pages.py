@@ -134,7 +134,7 @@ def pause(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @needs_sight()
 @require_POST
 def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Go on."""
+    """Resume a paused campaign."""
     return _change(request, campaign_id, control.resume, "Resumed: hosts are handed the SQL again.")
 
 

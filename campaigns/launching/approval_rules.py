@@ -122,14 +122,17 @@ def drop(rule: ApprovalRule, by: User) -> bool:
 
 
 def save(rule: ApprovalRule, by: User, **more: str) -> None:
-    """Write it, whoever may; what somebody wished of it before is void: it was about the rule as it stood."""
+    """Save a rule. Whether this person may is the caller's question; `keep` asks it.
+
+    What somebody wished of the rule before is void: it was about the rule as it stood.
+    """
     rule.changed_by, rule.wish = by.get_username(), None
     rule.save()
     note("approval_rule.kept", by=by, subject=str(rule), **rule.as_json(), **more)
 
 
 def delete(rule: ApprovalRule, by: User, **more: str) -> None:
-    """Delete it, whoever may."""
+    """Delete a rule. Whether this person may is the caller's question; `drop` asks it."""
     note("approval_rule.deleted", by=by, subject=str(rule), **rule.as_json(), **more)
     rule.delete()
 

@@ -47,7 +47,7 @@ def waiting_for(user: User) -> list[Approval]:
 
 
 def count_waiting_for(user: User | AnonymousUser) -> int:
-    """Count them."""
+    """Count the requests that this person may decide now."""
     if not user.is_authenticated or not user.has_perm(APPROVE):
         return 0
     if scopes.is_limited(user):
@@ -61,7 +61,7 @@ def seen_hosts(campaign: Campaign, viewer: User) -> HostQuerySet:
 
 
 def count_seen(campaign: Campaign, viewer: User) -> int:
-    """Count them."""
+    """Count the hosts that `seen_hosts` gives; who is not limited sees as many as were expected."""
     return seen_hosts(campaign, viewer).count() if scopes.is_limited(viewer) else campaign.expected
 
 

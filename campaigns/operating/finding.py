@@ -22,7 +22,7 @@ class Finding:
     advice: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Give it for programs."""
+        """Give the finding as a JSON object, for programs."""
         severity = self.severity.name.lower()
         return {"about": self.about, "severity": severity, "sentence": self.sentence, "advice": self.advice}
 

@@ -60,7 +60,7 @@ class Schedule(models.Model):
 
     @property
     def when(self) -> str:
-        """Say when it runs."""
+        """Say in words when the schedule runs."""
         return times.in_words(self.every, self.crontab, self.zone)
 
     def next_after(self, moment: datetime) -> datetime:

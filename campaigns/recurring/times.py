@@ -63,7 +63,7 @@ def read_clock(crontab: str) -> tuple[time, list[int]] | None:
 
 
 def in_words(every: int | None, crontab: str, zone: str) -> str:
-    """Say when it runs."""
+    """Say in words when a schedule of these times runs."""
     if every is None:
         return f"{CronSim(crontab, datetime.now(UTC)).explain()}, {zone}"
     for unit, minutes in (("day", 1_440), ("hour", 60), ("minute", 1)):

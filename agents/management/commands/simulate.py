@@ -38,7 +38,7 @@ class Command(commands.Command):
         parser.add_argument("--slow-seconds", type=float, default=5.0)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run."""
+        """Run the simulated hosts until the process is told to stop."""
         if not options["url"] or not options["ca"]:
             raise CommandError("say where the server is and whom to trust: --url https://host:port --ca FILE")
         if bool(options["client_cert"]) != bool(options["client_key"]):

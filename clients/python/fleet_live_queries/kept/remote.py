@@ -45,7 +45,7 @@ class Remote:
         return {name: Known(0, members) for name, members in self._schedules.known().items()}
 
     def create(self, kind: Kind, name: str, members: Members) -> None:
-        """Make one. Raise FleetError."""
+        """Make what is kept under this name on the server. Raise FleetError."""
         if kind is SCHEDULES:
             self._make_so(name, members["schedules"])
             return
@@ -54,14 +54,14 @@ class Remote:
             self._numbers[name] = made["id"]
 
     def change(self, kind: Kind, name: str, members: Members) -> None:
-        """Change one. Raise FleetError."""
+        """Change what the server has under this name. Raise FleetError."""
         if kind is SCHEDULES:
             self._make_so(name, members["schedules"])
         else:
             self._api.order("PATCH", f"{kind.address}{self.known[kind][name].number}/", members)
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Delete one. Raise FleetError."""
+        """Delete what the server has under this name. Raise FleetError."""
         if kind is SCHEDULES:
             self._make_so(name, [])
         else:

@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """Print it."""
+    """Print the script that lets a shell complete the command line."""
     sys.stdout.write({"bash": _bash, "zsh": _zsh, "fish": _fish}[context.options.shell](_words()))
     return 0
 

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """Compare them."""
+    """Print what differs between two campaigns."""
     options = context.options
     names, lines, page = _compared(context)
     write(options.format, names, lines)

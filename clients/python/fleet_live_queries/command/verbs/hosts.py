@@ -9,7 +9,7 @@ NAME, HELP = "hosts", "List hosts."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which of them."""
+    """Take which hosts are listed."""
     parser.add_argument("--search", help="part of what is known of a host")
     parser.add_argument("--label", help="only those that bear this label")
     parser.add_argument("--platform", help="only those of this platform")
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """List them."""
+    """List hosts."""
     asked = {name: getattr(context.options, name) for name in ("search", "label", "platform", "online")}
     items = context.client.list("hosts/", most=context.options.limit, **asked)
     columns = {

@@ -8,13 +8,13 @@ NAME, HELP = "labels", "List labels, and how many hosts bear each."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which of them."""
+    """Take which labels are listed."""
     parser.add_argument("--search", help="part of the name")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
 
 
 def run(context: Context) -> int:
-    """List them."""
+    """List labels."""
     items = context.client.list("labels/", search=context.options.search)
     columns = {
         "id": lambda found: found["id"],

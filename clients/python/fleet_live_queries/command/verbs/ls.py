@@ -9,7 +9,7 @@ NAME, HELP = "ls", "List campaigns, the newest first."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which of them."""
+    """Take which campaigns are listed."""
     parser.add_argument("--search", help="part of the name or the SQL")
     parser.add_argument("--status", help="only those of this status")
     parser.add_argument("--limit", type=how_many, default=20, help="how many at most (default 20)")
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """List them."""
+    """List campaigns."""
     options = context.options
     items = context.client.list("campaigns/", most=options.limit, search=options.search, status=options.status)
     columns = {

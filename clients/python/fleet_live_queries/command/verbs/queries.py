@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """Do it."""
+    """Do with saved queries what was asked for."""
     options = context.options
     if options.what != "import" and len(options.paths) > 1:
         raise BadInputError(f"{options.what} takes one folder, not {len(options.paths)}")

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """Print them."""
+    """Print the rows of a campaign."""
     options = context.options
     campaign = context.client.campaign(options.id)
     printer = Printer(campaign, context.terminal, WRITERS[options.format]())

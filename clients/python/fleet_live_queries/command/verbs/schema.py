@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """List them."""
+    """List the tables of osquery that hosts told of."""
     options = context.options
     tables = context.client.get("schema/", platform=options.platform, search=options.table)["results"]
     if options.table is None:

@@ -11,13 +11,13 @@ SHOWN = ("id", "name", "sql", "status", "ended_reason", "created_by", "created_a
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which one."""
+    """Take which campaign is shown."""
     numbers.for_campaign(parser)
     parser.add_argument("--json", action="store_true", help="the whole campaign as JSON")
 
 
 def run(context: Context) -> int:
-    """Show it."""
+    """Show a campaign."""
     facts = context.client.campaign(context.options.id).facts
     if context.options.json:
         context.terminal.json(facts)

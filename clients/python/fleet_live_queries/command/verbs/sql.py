@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context) -> int:
-    """Run it."""
+    """Run SQL over the answers of a campaign, and print what comes of it."""
     answer = context.client.campaign(context.options.id).sql(context.options.sql)
     names = [column["name"] for column in answer["columns"]]
     write(context.options.format, names, answer["rows"])

@@ -9,7 +9,7 @@ NAME, HELP = "stop", "Stop a campaign; what has come is kept."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which one."""
+    """Take which campaign is stopped."""
     numbers.for_campaign(parser)
     parser.add_argument("--json", action="store_true", help="the campaign as JSON")
 
