@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
@@ -17,6 +18,7 @@ from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
 from prometheus_client import Gauge
 
@@ -24,6 +26,7 @@ from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
 from agents.protocol.endpoints import verb_of
 from fleet import metrics, monitors
+from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.errors import SetupError
 from fleet.front import BoundedSocket, Front
@@ -55,6 +58,10 @@ async def _figures_of_house() -> bytes:
     return text
 
 
+async def _note_refusal(scope: Scope, sentence: str) -> None:
+    await database_sync_to_async(note_refusal)(ASGIRequest(scope, BytesIO()), 401, sentence)
+
+
 _tools = door.Door()
 
 
@@ -80,7 +87,8 @@ class Application:
         self._gateway = gateway
         self._people = people
         self._front = Front(Turns(_for_people), people=people)
-        self._metrics = monitors.Page(settings.METRICS_TOKEN, _figures_of_house if people else monitors.write)
+        figures_of = (_figures_of_house, _note_refusal) if people else (monitors.write, None)  # gateways write no audit
+        self._metrics = monitors.Page(settings.METRICS_TOKEN, *figures_of)
         self._viewers: set[Send] = set()  # by which each is spoken to
         self._secrets = {name for name, needed in (("NODE_KEY_SECRETS", gateway), ("SECRET_KEY", people)) if needed}
 

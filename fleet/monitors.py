@@ -10,13 +10,18 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from fleet import headers, metrics
 
 PATH = "/metrics"
+UNKNOWN = "figures are for who bears METRICS_TOKEN: Authorization: Bearer TOKEN"
+Refused = Callable[[Any, str], Awaitable[None]]  # what was asked, and the sentence
 
 
 class Page:
-    """`/metrics` of a tier, for who bears the token; without a token nobody does. `write` gives the text."""
+    """`/metrics` of a tier, for who bears the token; without a token nobody does. `write` gives the text.
 
-    def __init__(self, token: str, write: Callable[[], Awaitable[bytes]]) -> None:
-        self._token, self._write = token, write
+    `refused` is told of who does not bear it, with the sentence; None = nobody is.
+    """
+
+    def __init__(self, token: str, write: Callable[[], Awaitable[bytes]], refused: Refused | None = None) -> None:
+        self._token, self._write, self._refused = token, write, refused
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request (a raw ASGI app)."""
@@ -36,7 +41,9 @@ class Page:
         if not self._token:
             return 404, b"no figures are served here: METRICS_TOKEN is not set\n"
         if not self._is_shown(dict(scope["headers"]).get(b"authorization", b"")):
-            return 401, b"figures are for who bears METRICS_TOKEN: Authorization: Bearer TOKEN\n"
+            if self._refused is not None:
+                await self._refused(scope, UNKNOWN)
+            return 401, f"{UNKNOWN}\n".encode()
         return 200, await self._write()
 
     def _is_shown(self, shown: bytes) -> bool:

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.test import AsyncClient
 
 from campaigns.tokens import Access, ApiToken, Wanted
-from fleet.asgi import console
+from fleet.asgi import Application, console
 from fleet.audit import refusing
 from fleet.audit.models import AuditEvent
 from tests.campaigns.watching.test_sockets import refused_with
@@ -58,6 +58,16 @@ class Doors:
         """Send a form that bears no token of a session."""
         return int((await AsyncClient(enforce_csrf_checks=True).post("/login/", {"username": "a"})).status_code)
 
+    async def figures(self) -> int:
+        """Ask for what is for monitors."""
+        asked = ApplicationCommunicator(
+            Application(None, people=True),
+            {"type": "http", "method": "GET", "path": "/metrics", "query_string": b"", "http_version": "1.1",
+             "headers": [(b"authorization", b"Bearer wrong")], "client": ("127.0.0.1", 5), "scheme": "https"},
+        )  # fmt: skip
+        await asked.send_input({"type": "http.request", "body": b""})
+        return int((await asked.receive_output(timeout=10))["status"])
+
     async def tools(self, shown: str = "", origin: str = "") -> int:
         """Knock where language models do."""
         named = {"host": "testserver", "origin": origin, "authorization": f"Bearer {self.tokens.get(shown, '')}"}
@@ -93,6 +103,7 @@ REFUSED: dict[str, tuple[Knock, tuple[int, str, str]]] = {
     "tools, no token": (lambda to: to.tools(), (401, "", NOBODY)),
     "tools, a wrong token": (lambda to: to.tools("wrong"), (401, "", NOBODY)),
     "tools, from elsewhere": (lambda to: to.tools("observer", "https://elsewhere.example"), (403, "", NOBODY)),
+    "figures, a wrong token": (lambda to: to.figures(), (401, "", NOBODY)),
     "a socket, a wrong token": (lambda to: to.socket(), (401, "", "network ")),
     "a socket, no right": (lambda to: to.socket("stranger"), (403, "stranger", "/ws/campaigns/{campaign}/")),
 }
@@ -103,7 +114,8 @@ def lines() -> list[AuditEvent]:
     return list(AuditEvent.objects.filter(action="request.refused").order_by("id"))
 
 
-async def test_every_door_notes_whom_it_refuses_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_door_notes_whom_it_refuses_and_why(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.METRICS_TOKEN = "only-for-monitors"
     monkeypatch.setattr(refusing, "NOTED_EVERY", timedelta(0))
     doors = await sync_to_async(Doors)()
     wrong = {}
