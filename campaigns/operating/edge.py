@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
@@ -30,6 +31,14 @@ AGENTS_WAIT = 16.0  # seconds; osqueryd's own, it cannot be set
 SOON_DAYS = 30
 SHORTEST_HOLD = 0.8  # of HOLD_SECONDS
 MOST_APART = 2.0  # seconds between two clocks
+# What something before the gateway answers that does not cut a held read, and what is the matter then.
+ADVICE_BY_STATUS = {
+    403: "does it ask hosts for certificates (mutual TLS)? Give one with --client-cert and --client-key",
+    404: "let it lead /api/osquery/ and /api/v1/osquery/ to the gateways: docs/proxies.md",
+    413: "let it take bodies of MAX_BODY_BYTES: docs/proxies.md",
+    502: "no gateway answers it: is one running, and does it look at the right port?",
+    503: "no gateway answers it: is one running, and is its health check /livez?",
+}
 HOSTNAME_MISMATCH = 62  # X509_V_ERR_HOSTNAME_MISMATCH of OpenSSL
 
 
@@ -42,22 +51,43 @@ class Edge:
     is_secure: bool
     ca: Path | None
     name: str
+    shown: tuple[Path, Path] | None = None  # a host's certificate and its key, where the edge asks for one
 
     @classmethod
-    def at(cls, url: str, ca: Path | None, name: str) -> "Edge":
-        """Read an address like https://fleet.example.org:8443. Raise ValueError."""
+    def at(cls, url: str, ca: Path | None, name: str, shown: tuple[Path, Path] | None = None) -> "Edge":
+        """Read an address like https://fleet.example.org:8443, and see whether the files are what they should be.
+
+        Raise ValueError.
+        """
         parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{url!r} is no address like https://fleet.example.org: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no address like https://fleet.example.org")
         is_secure = parts.scheme == "https"
-        return cls(parts.hostname, parts.port or (443 if is_secure else 80), is_secure, ca, name or parts.hostname)
+        found = cls(parts.hostname, port or (443 if is_secure else 80), is_secure, ca, name or parts.hostname, shown)
+        try:
+            found.context()
+        except OSError as error:
+            files = " and ".join(str(file) for file in (ca, *(shown or ())) if file)
+            raise ValueError(f"{files} cannot be used, files in PEM are wanted: {error}") from error
+        return found
+
+    def context(self) -> ssl.SSLContext:
+        """Make what a connection is checked by, and with. Raise OSError for files that cannot be used."""
+        made = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        if self.shown is not None:
+            made.load_cert_chain(*self.shown, password=lambda: "")  # it would ask the terminal for a key's
+        return made
 
     def connect(self, wait: float = AGENTS_WAIT, *, checked: bool = True) -> socket.socket:
         """Open a connection as an agent does. Raise OSError."""
         plain = socket.create_connection((self.host, self.port), wait)
         if not self.is_secure:
             return plain
-        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        context = self.context()
         if not checked:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
@@ -79,11 +109,16 @@ def edge(at: Edge) -> Iterator[Finding]:
                 "does the proxy lead to a gateway or console?",
             )
         yield from _clock(headers)
+        yield from _names(at)
         yield from _held_read(at)
     except (OSError, HTTPException) as error:
-        yield broken(
-            "edge", f"{at.host}:{at.port} cannot be reached: {error}", "see PUBLIC_URL, the proxy, and the firewall"
-        )
+        yield broken("edge", f"{at.host}:{at.port} cannot be reached: {error}", _advice_when_unreachable(error))
+
+
+def _advice_when_unreachable(error: Exception) -> str:
+    if "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
+        return "it asks hosts for certificates (mutual TLS): give one with --client-cert and --client-key"
+    return "see PUBLIC_URL, the proxy, and the firewall"
 
 
 def _certificate(at: Edge) -> Iterator[Finding]:
@@ -111,6 +146,16 @@ def _advice_of(at: Edge, error: ssl.SSLCertVerificationError) -> str:
         return f"its names must have {at.name}, which is the tls_hostname of the flagfile"
     trusted = at.ca or "this machine's certificates"
     return f"it is checked against {trusted}: give the CA of the flagfile's tls_server_certs with --ca, or renew it"
+
+
+def _names(at: Edge) -> Iterator[Finding]:
+    """Look whether people are let in by this address: agents are served under any name."""
+    status = 0
+    with suppress(OSError, HTTPException):  # whoever cuts it cuts the held read as well, which is told
+        status, _, _ = _asked(at, "GET", "/login/")
+    if status == 400:
+        said = f"consoles refuse people who come to {at.name}"
+        yield warning("edge", said, f"add {at.name} to ALLOWED_HOSTS, and its origin to CSRF_TRUSTED_ORIGINS")
 
 
 def _clock(headers: Message) -> Iterator[Finding]:
@@ -155,7 +200,7 @@ def _cannot_ask() -> str:
 def _verdict(status: int, answer: bytes, seconds: float) -> Finding:
     if status != 200:
         said = f"something before the gateway answered a held read with {status} after {seconds:.1f} seconds"
-        return broken("edge", said, _longer())
+        return broken("edge", said, ADVICE_BY_STATUS.get(status) or _longer())
     if b"node_invalid" in answer:
         said = "the gateway does not know keys of these NODE_KEY_SECRETS and this database"
         return broken("edge", said, "gateways and this machine need the same NODE_KEY_SECRETS and DATABASE_URL")

@@ -1,5 +1,6 @@
 """What the doctor sees of this machine and of the settings here: disks, open files, versions, Django's checks."""
 
+import os
 import platform
 import resource
 import shutil
@@ -28,12 +29,11 @@ def machine() -> Iterator[Finding]:
 
 
 def _rooms() -> Iterator[Finding]:
-    folders = {"CARVES_DIR": Path(settings.CARVES_DIR), "temporary files": Path(tempfile.gettempdir())}
-    sink = urlsplit(settings.LOG_SINK)
-    if sink.scheme == "file":
-        folders["LOG_SINK"] = Path(unquote(sink.path)).parent
-    for name, folder in folders.items():
+    for name, folder in _folders().items():
         there = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+        if not os.access(there, os.W_OK | os.X_OK):
+            said = f"this user ({os.geteuid()}) may not write into {there}, which {name} ({folder}) needs"
+            yield warning("machine", said, "give it to the user of the server, and run the doctor as that user")
         free = shutil.disk_usage(there).free
         said = f"{free / 2**30:.1f} GiB are free for {name} ({folder})"
         if free < NO_ROOM:
@@ -42,6 +42,20 @@ def _rooms() -> Iterator[Finding]:
             yield warning("machine", said, "make room, or lower CAMPAIGN_RETENTION_DAYS")
         else:
             yield well("machine", said)
+
+
+def _folders() -> dict[str, Path]:
+    """Name what is written, by the setting that says where."""
+    folders = {
+        "CARVES_DIR": Path(settings.CARVES_DIR),
+        "ANALYSIS_DIR": Path(settings.ANALYSIS_DIR),
+        "temporary files": Path(tempfile.gettempdir()),
+    }
+    for name in ("LOG_SINK", "AUDIT_SINK", "ANSWERS_SINK"):
+        address = urlsplit(getattr(settings, name))
+        if address.scheme == "file" or (name == "AUDIT_SINK" and address.path and not address.scheme):
+            folders[name] = Path(unquote(address.path)).parent
+    return folders
 
 
 def _files() -> Iterator[Finding]:

@@ -36,12 +36,17 @@ class Command(commands.Command):
         parser.add_argument(
             "--tls-hostname", default="", help="the name in agents' flagfiles, when it is not the address'"
         )
+        parser.add_argument("--client-cert", type=Path, help="a host's certificate, where the edge asks for one, PEM")
+        parser.add_argument("--client-key", type=Path, help="its key, PEM")
         parser.add_argument("--json", action="store_true", help="for programs")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look at everything; each part by itself, so that what is broken hides nothing."""
         found: list[Finding] = []
-        for look in _parts(options["url"], options["ca"], options["tls_hostname"]):
+        shown = options["client_cert"], options["client_key"]
+        if (shown[0] is None) != (shown[1] is None):
+            raise CommandError("--client-cert and --client-key belong together")
+        for look in list(_parts(options["url"], options["ca"], options["tls_hostname"], shown if shown[0] else None)):
             for finding in look():
                 found.append(finding)
                 if not options["json"]:
@@ -61,11 +66,13 @@ class Command(commands.Command):
             self.stdout.write(f"        → {finding.advice}")
 
 
-def _parts(url: str, ca: Path | None, name: str) -> Iterable[Callable[[], Iterable[Finding]]]:
+def _parts(
+    url: str, ca: Path | None, name: str, shown: tuple[Path, Path] | None
+) -> Iterable[Callable[[], Iterable[Finding]]]:
     yield from (postgresql, redis, processes)
     if url:
         try:
-            yield partial(edge, Edge.at(url, ca, name))
+            yield partial(edge, Edge.at(url, ca, name, shown))
         except ValueError as error:
             raise CommandError(str(error)) from error
     else:

@@ -29,6 +29,7 @@ from agents.simulator.agent import Agent
 from agents.simulator.response import BrokenError
 from agents.simulator.simulated_tables import SimulatedHost
 from agents.simulator.wire import Endpoint, Wire
+from campaigns.operating.edge import Edge, edge
 from fleet.demo.certificates import Certificates
 from tests.end_to_end.conftest import wait_for
 from tests.factories import make_campaign
@@ -120,6 +121,15 @@ def test_with_mutual_tls_only_a_host_with_a_certificate_is_served(
 
         with pytest.raises(BrokenError):
             config_of(Endpoint(url, certificates.ca))
+
+        refused, served = (
+            [finding for finding in edge(Edge.at(url, certificates.ca, "localhost", shown)) if finding.severity == 2]
+            for shown in (None, client_files)
+        )
+        assert served == []
+        assert [finding.advice for finding in refused] == [
+            "it asks hosts for certificates (mutual TLS): give one with --client-cert and --client-key"
+        ]
 
 
 def test_a_certificate_of_another_ca_is_refused(

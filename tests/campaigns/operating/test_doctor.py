@@ -171,6 +171,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
+def one_host(board: None, db: None, settings: Any) -> None:
+    """Know secrets and a host, so that a held read is tried."""
+    settings.MISSING_SECRETS = set()
+    make_host()
+
+
+@pytest.fixture
 def tier(
     board: None, transactional_db: None, settings: Any, tmp_path: Path, certificates: Certificates
 ) -> Iterator[GatewayProcess]:
@@ -195,18 +202,19 @@ def test_a_read_is_held_through_the_public_address(tier: GatewayProcess, certifi
     assert any("a read was held" in finding.sentence for finding in found)
 
 
-@pytest.mark.processes
+@pytest.mark.usefixtures("one_host")
 @pytest.mark.parametrize(
     ("behind", "sentence"),
     [
         (b"", "a held read was cut after"),
         (b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n", "answered a held read with 504"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "does it ask hosts for certificates"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "let it lead /api/osquery/ and"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "is one running"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "a read is answered with b'hello'"),
     ],
 )
-def test_who_cuts_a_held_read_is_told(
-    tier: GatewayProcess, certificates: Certificates, behind: bytes, sentence: str
-) -> None:
+def test_who_cuts_a_held_read_is_told(certificates: Certificates, behind: bytes, sentence: str) -> None:
     port = proxy(certificates, behind)
 
     assert sentence in said(edges.edge(at(port, certificates)), Severity.BROKEN)
@@ -255,7 +263,32 @@ def test_an_address_nobody_listens_at_is_broken(certificates: Certificates) -> N
     assert "cannot be reached" in found
 
 
-@pytest.mark.parametrize("url", ["fleet.example.org", "ftp://fleet.example.org", "https://"])
+@pytest.mark.django_db
+def test_a_name_that_consoles_do_not_know_is_told(certificates: Certificates) -> None:
+    port = proxy(certificates, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    found = said(edges.edge(at(port, certificates)))
+
+    assert "consoles refuse people who come to localhost. add localhost to ALLOWED_HOSTS" in found
+
+
+def test_files_that_are_none_are_refused_and_named(tmp_path: Path, certificates: Certificates) -> None:
+    (tmp_path / "nothing.pem").write_text("nothing")
+
+    nothing = tmp_path / "nothing.pem"
+
+    for given in (
+        {"ca": tmp_path / "away.pem"},
+        {"ca": nothing},
+        {"client_cert": nothing, "client_key": certificates.server_key},
+    ):
+        with pytest.raises(CommandError, match=r"(away|nothing)\.pem.* cannot be used, files in PEM are wanted"):
+            call_command("doctor", url="https://localhost", **given)
+    with pytest.raises(CommandError, match="belong together"):
+        call_command("doctor", url="https://localhost", client_cert=certificates.server)
+
+
+@pytest.mark.parametrize("url", ["https://localhost:99999", "fleet.example.org", "ftp://fleet.example.org", "https://"])
 def test_what_is_no_address_is_refused_and_named(url: str, board: None, db: None) -> None:
     with pytest.raises(CommandError, match=repr(url) if url else ""):
         call_command("doctor", url=url)
@@ -265,9 +298,12 @@ def test_little_room_and_few_files_are_named(settings: Any, monkeypatch: pytest.
     settings.MAX_HELD_READS = 10**9
     monkeypatch.setattr(machine, "LITTLE_ROOM", 2**60)
 
+    settings.ANSWERS_SINK, settings.AUDIT_SINK = "file:///proc/answers.ndjson", "/proc/audit.ndjson"
+
     found = said(machine.machine())
 
-    assert "GiB are free for CARVES_DIR" in found
+    for name in ("CARVES_DIR", "ANALYSIS_DIR", "ANSWERS_SINK", "AUDIT_SINK"):
+        assert f"GiB are free for {name}" in found
     assert "may open" in found
 
 
