@@ -2,6 +2,7 @@
 
 from agents.board.bitmaps import bitmap_of, bits_of
 from agents.board.copy import Board
+from agents.protocol.node_key import TAG_BYTES, Enrolled, Identity
 
 BOTH = {(1, 0): b"1", (2, 0): b"1"}
 
@@ -60,3 +61,33 @@ def test_a_refresh_names_the_hosts_that_are_new() -> None:
     fresh = board.replace(BOTH | {(1, 0): b"2"}, {(1, 0): bitmap_of([5, 6])})
 
     assert bits_of(fresh[0]) == [6]
+
+
+def test_clearing_one_host_leaves_every_other_its_work() -> None:
+    board = board_with(first=[12, 13, 20, 65535], second=[])
+
+    board.clear(13, [1], board.generation)
+
+    assert [host for host in range(65536) if board.has_work(host)] == [12, 20, 65535]
+
+
+def test_campaigns_come_in_their_order_and_housekeeping_last() -> None:
+    board = Board()
+    places = [(-1, 0), (10, 0), (-2, 0), (9, 0)]
+    board.replace(dict.fromkeys(places, b"1"), dict.fromkeys(places, bitmap_of([5])))
+
+    assert board.campaigns_for(5) == [9, 10, -1, -2]
+
+
+def test_a_key_is_known_by_its_installation_and_the_tag_of_its_host() -> None:
+    board, tag = Board(), b"\1\2\3\4"
+    key = Identity(7, 1, 0, Enrolled("here", tag))
+    before_the_board_is_seen = board.is_stranger(key)
+    board.installation, board.old_keys_up_to, board.hosts = "here", 7, {0: bytes(7 * TAG_BYTES) + tag}
+
+    others = [key._replace(host=8), key._replace(enrolled=Enrolled("there", tag))]
+    others += [key._replace(enrolled=Enrolled("here", b"\1\2\3\5")), Identity(8, 1, 0), Identity(6, 1, 0)]
+
+    assert not before_the_board_is_seen
+    assert [board.is_stranger(known) for known in (key, Identity(7, 1, 0))] == [False, False]
+    assert [board.is_stranger(other) for other in others] == [True] * len(others)
