@@ -169,13 +169,19 @@ def test_after_a_loss_every_key_is_invalid_and_old_work_is_nobodys(agent: Meet, 
     assert not Result.objects.exists()
 
 
+async def until_held(host: Any) -> None:
+    async with asyncio.timeout(10):
+        while not len(host.gateway.hold):
+            await asyncio.sleep(0)
+
+
 def test_a_held_read_of_a_host_that_was_lost_ends(agent: Meet, collect: Collect) -> None:
     backup = dump()
     late = machine(agent, "late")
     assert is_served(late)
     late.gateway._reads._hold_seconds = 30.0
     held = late._loop.create_task(late.posting("distributed/read", {"node_key": late.key}))
-    late._loop.run_until_complete(asyncio.sleep(0.05))
+    late._loop.run_until_complete(until_held(late))
     restore(backup)
     mended(collect)
 
