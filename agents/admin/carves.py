@@ -7,9 +7,9 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
-from agents.admin.read_only import ReadOnlyAdmin
 from agents.carving import carves
 from agents.carving.models import Carve, CarveState
+from fleet.admin import ReadOnlyAdmin
 
 
 @admin.register(Carve)

@@ -2,13 +2,13 @@
 
 from django.contrib import admin
 
-from agents.admin.read_only import ReadOnlyAdmin
 from agents.inventory.models import LabelSqlRecord
 from agents.models import (
     HousekeepingQuery,
     Presence,
     TableSchema,
 )
+from fleet.admin import ReadOnlyAdmin
 
 
 @admin.register(Presence)

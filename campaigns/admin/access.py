@@ -18,14 +18,13 @@ from django.http import HttpRequest
 from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.launching.models import ApprovalRule
 from campaigns.people import scopes
 from campaigns.people.giving import groups_within, may_touch, own
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor
-from fleet.admin import AsksAgain, ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
 
 admin.site.unregister([User, Group])  # Django registered its own
 # django-allauth's: sessions and second factors have their pages in the console, the provider is set by the environment.

@@ -9,10 +9,9 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.launching import approval_rules, quotas
 from campaigns.launching.models import Approval, ApprovalRule, Quota
-from fleet.admin import AsksAgain, ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
 from fleet.errors import BadInputError
 
 

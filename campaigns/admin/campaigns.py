@@ -20,7 +20,6 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.answers import sight
 from campaigns.console import wording
 from campaigns.console.access import number_of
@@ -30,7 +29,7 @@ from campaigns.console.forms import LaunchForm
 from campaigns.launching import control, launch, rights
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
-from fleet.admin import ModelAdmin
+from fleet.admin import ModelAdmin, ReadOnlyAdmin
 from fleet.errors import FleetError
 
 ROWS_SHOWN = 20  # of one host's result

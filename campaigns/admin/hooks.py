@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.hooks.models import Delivery, Hook
+from fleet.admin import ReadOnlyAdmin
 
 
 @admin.register(Hook)

@@ -8,13 +8,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.launching import control, kill_switch
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
-from fleet.admin import AsksAgain, ModelAdmin
+from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
 
 
 @admin.register(TargetRange)

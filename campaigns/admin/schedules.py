@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from agents.admin.read_only import ReadOnlyAdmin
 from campaigns.recurring.models import Schedule, ScheduledRun
+from fleet.admin import ReadOnlyAdmin
 
 
 @admin.register(Schedule)

@@ -11,7 +11,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents.admin.read_only import ReadOnlyAdmin
 from agents.carving.models import Carve
 from agents.inventory.models import LabelSqlRecord
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Presence, TableSchema
@@ -23,6 +22,7 @@ from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import IdempotencyKey, Query
 from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.tokens import ApiToken
+from fleet.admin import ReadOnlyAdmin
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
