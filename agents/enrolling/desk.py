@@ -74,7 +74,7 @@ class Desk:
             together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
             try:
                 answers = await loop.run_in_executor(self._thread, keep, [sent for sent, _ in together])
-            except Exception as error:
+            except Exception as error:  # whatever it is, nobody may be left waiting, and the next batch is tried
                 for _, answer in together:
                     if not answer.done():
                         answer.set_exception(error)

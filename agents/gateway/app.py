@@ -109,13 +109,7 @@ class Gateway:
             "distributed/read": self._read,
             "distributed/write": self._write,
         }
-        max_body = settings.max_body_bytes
-        self._keepers: dict[str, Callable[[], Keeper]] = {
-            "config": partial(Whole, SMALL_BODY_BYTES),
-            "log": partial(Whole, min(max_body, settings.log_max_bytes)),
-            "distributed/read": partial(Whole, SMALL_BODY_BYTES),
-            "distributed/write": partial(Cutter, settings.max_result_bytes, max_body),
-        }
+        self._keepers = _keepers(settings)
 
     def _cold_endpoints(self, app: App) -> dict[str, Cold]:
         block = self._settings.carve_max_block_bytes * 2 + ENVELOPE_BYTES  # base64 makes four bytes of three
@@ -322,6 +316,17 @@ class Gateway:
         taken = [answer.campaign for answer, verdict in zip(answers, verdicts, strict=True) if verdict == b"stored"]
         self.board.clear(identity.host, taken, generation)
         return messages.NOTHING
+
+
+def _keepers(settings: GatewaySettings) -> dict[str, Callable[[], Keeper]]:
+    """Give what keeps a large body, by verb: writes are cut to whole rows, all else is taken whole or not at all."""
+    most = settings.max_body_bytes
+    return {
+        "config": partial(Whole, SMALL_BODY_BYTES),
+        "log": partial(Whole, min(most, settings.log_max_bytes)),
+        "distributed/read": partial(Whole, SMALL_BODY_BYTES),
+        "distributed/write": partial(Cutter, settings.max_result_bytes, most),
+    }
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

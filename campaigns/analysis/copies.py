@@ -227,7 +227,7 @@ def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool)
 def _files() -> Iterator[tuple[Path, re.Match[str], os.stat_result]]:
     for path in folder().iterdir():
         found = NAME.match(path.name)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # another process deleted it since the folder was read
             if found:
                 yield path, found, path.stat()
 

@@ -1,9 +1,8 @@
 """The demo's secrets, each in a file of mode 0600."""
 
-import os
 from pathlib import Path
 
-from fleet.embedded.server import secret_file
+from fleet.embedded.server import secret_file, write_private
 
 
 def read(folder: Path, name: str) -> str:
@@ -13,5 +12,4 @@ def read(folder: Path, name: str) -> str:
 
 def write(folder: Path, name: str, value: str) -> None:
     """Keep a secret that was made elsewhere."""
-    with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(value)
+    write_private(folder / name, value)
