@@ -1,12 +1,18 @@
 """What container engines ask: `python -m fleet.healthy`, and the file that processes touch."""
 
 import os
+import socket
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fleet import alive, healthy
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -46,6 +52,38 @@ def test_the_file_is_touched_once_a_second_at_most(file: Path) -> None:
 def test_an_address_where_nobody_listens_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert healthy.main(["http://127.0.0.1:9/livez"]) == 1
     assert "does not answer as it should" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", 1),
+        (b"no HTTP\r\n\r\n", 1),
+        (b"", 1),
+    ],
+)
+def test_a_process_is_asked_past_the_machine_s_proxy(answer: bytes, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(_answer_once, server, answer)
+        asked = subprocess.run(
+            [sys.executable, "-m", "fleet.healthy", f"http://127.0.0.1:{server.getsockname()[1]}/livez"],
+            env={"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    assert asked.returncode == status, asked.stderr
+    assert ("does not answer as it should" in asked.stderr) == bool(status)
+    assert "Traceback" not in asked.stderr
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(2**16)
+        connection.sendall(answer)
 
 
 def test_nothing_to_look_at_is_a_mistake_of_the_command() -> None:
