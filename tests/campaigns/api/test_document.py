@@ -10,7 +10,7 @@ from tests.contract import DOCUMENT
 from tests.factories import make_host, make_user
 
 SIZES = ("bytes", "characters", "milliseconds or bytes")
-TIMES = ("milliseconds", "seconds", "minutes", "days")
+TIMES = ("microseconds", "milliseconds", "seconds", "minutes", "days")
 COUNTED = (
     *("hosts", "rows", "campaigns", "answers", "results", "items", "lines", "runs", "tables", "tries", "times"),
     *("blocks", "gateways", "reads", "percent", "campaigns, hosts or rows"),
