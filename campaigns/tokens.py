@@ -90,9 +90,9 @@ class ApiTokens(AuthTokenManager):  # type: ignore[misc]  # knox has no types
         kept = ("name", "access", "role", "tools_may_launch")
         fields = {"is_scoped": labels is not None, **{name: getattr(wanted, name) for name in kept}}
         with transaction.atomic(), in_one_line():
-            made, token = self.create(user, expiry=life, **fields)
-            made.labels.set(labels or ())
-        return made, token
+            token_row, token = self.create(user, expiry=life, **fields)
+            token_row.labels.set(labels or ())
+        return token_row, token
 
     def living(self) -> "models.QuerySet[ApiToken]":
         """Give everybody's tokens that have not expired."""

@@ -50,17 +50,17 @@ class ExactAnswers(AutoSchema):
     def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
         mapped = super()._map_serializer
         schema = mapped(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
-        made = force_instance(serializer)  # type: ignore[no-untyped-call]
-        properties, example = schema.get("properties", {}), getattr(made, "example", {})
-        _say_more(properties, made)
+        instance = force_instance(serializer)  # type: ignore[no-untyped-call]
+        properties, example = schema.get("properties", {}), getattr(instance, "example", {})
+        _say_more(properties, instance)
         if direction == "request":
             schema["additionalProperties"] = False
-            for name, bounds in getattr(made, "bounds", {}).items():
+            for name, bounds in getattr(instance, "bounds", {}).items():
                 properties[name] |= bounds
         if example:
             schema["example"] = {name: value for name, value in example.items() if name in properties}
         if direction == "response" and properties:
-            always = sorted(set(properties) - set(getattr(made, "sometimes", ())))
+            always = sorted(set(properties) - set(getattr(instance, "sometimes", ())))
             schema.pop("required", None)
             schema |= {"required": always} if always else {}
         return schema

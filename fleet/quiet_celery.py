@@ -16,12 +16,12 @@ SPEAK_OF_REDIS = ("celery.worker.consumer.consumer", BEAT)
 
 def _count_trouble(record: logging.LogRecord) -> bool:
     """Count what Celery tells of Redis and goes on from by itself; of beat spare the reader how it came there."""
-    told = record.args if isinstance(record.args, tuple) else ()
-    for error in told:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    for error in arguments:
         if isinstance(error, BaseException):
             metrics.note_error(error)
-    if record.name == BEAT and len(told) == 2 and record.exc_info:
-        record.msg, record.args = "what is due was not sent reason=%s", told[:1]
+    if record.name == BEAT and len(arguments) == 2 and record.exc_info:
+        record.msg, record.args = "what is due was not sent reason=%s", arguments[:1]
     return True
 
 

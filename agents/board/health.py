@@ -63,9 +63,9 @@ def _processes(client: Any, now: int) -> Iterator[str]:
         yield f"nothing was swept {_since(now, swept)}: are the sweeper and beat running?"
     if now - worked > WORKER_SILENT_MS:
         yield f"no worker worked {_since(now, worked)}: are the worker and beat running?"
-    told = max(map(int, client.hvals(keyspace.GATEWAYS)), default=0)
-    if now - told > GATEWAY_SILENT_MS:
-        yield f"no gateway told of itself {_since(now, told)}: is one running?"
+    last_told = max(map(int, client.hvals(keyspace.GATEWAYS)), default=0)
+    if now - last_told > GATEWAY_SILENT_MS:
+        yield f"no gateway told of itself {_since(now, last_told)}: is one running?"
 
 
 def _since(now: int, then: int) -> str:

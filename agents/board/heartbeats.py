@@ -32,8 +32,8 @@ class Reads(NamedTuple):
 def all_told_since(when: datetime) -> bool:
     """Say whether every living gateway has told since `when` which hosts asked it."""
     current, since = clock.in_ms(clock.now()), clock.in_ms(when)
-    told = [int(at) for at in redis_client.client().hvals(keyspace.GATEWAYS)]
-    return all(at > since for at in told if at > current - GATEWAY_SILENT_MS)
+    told_at = [int(at) for at in redis_client.client().hvals(keyspace.GATEWAYS)]
+    return all(at > since for at in told_at if at > current - GATEWAY_SILENT_MS)
 
 
 def note_sweep() -> None:
@@ -62,8 +62,8 @@ def load() -> Load:
     pipe = redis_client.client().pipeline(transaction=False)
     pipe.hvals(keyspace.HELD).xlen(keyspace.STREAM).memory_usage(keyspace.STREAM, samples=100)
     pipe.xrange(keyspace.STREAM, count=1).time()
-    told, answers, size, oldest, (seconds, micros) = pipe.execute()
-    held = [[int(number) for number in value.split()[:2]] for value in told]
+    holding, answers, size, oldest, (seconds, micros) = pipe.execute()
+    held = [[int(number) for number in value.split()[:2]] for value in holding]
     now = seconds * 1000 + micros // 1000
     wait = max(0, now - keyspace.entry_ms(oldest[0][0].decode())) if oldest else 0
     reads, most = (sum(each[place] for each in held) for place in (0, 1))
@@ -82,8 +82,8 @@ def reads_of(hosts: list[int]) -> dict[int, Reads]:
     """Give when these hosts asked; hosts that never did are left out."""
     if not hosts:
         return {}
-    told = redis_client.client().hmget(keyspace.READS, [str(host) for host in hosts])
-    return {host: _reads(value) for host, value in zip(hosts, told, strict=True) if value}
+    values = redis_client.client().hmget(keyspace.READS, [str(host) for host in hosts])
+    return {host: _reads(value) for host, value in zip(hosts, values, strict=True) if value}
 
 
 class Use(NamedTuple):
@@ -97,8 +97,8 @@ def last_uses_of(hosts: list[int]) -> dict[int, Use]:
     """Give when and from where a key of these hosts was used last, as gateways told; who used none is left out."""
     if not hosts:
         return {}
-    told = redis_client.client().hmget(keyspace.ADDRESSES, [str(host) for host in hosts])
-    return {host: _use(value.decode()) for host, value in zip(hosts, told, strict=True) if value}
+    values = redis_client.client().hmget(keyspace.ADDRESSES, [str(host) for host in hosts])
+    return {host: _use(value.decode()) for host, value in zip(hosts, values, strict=True) if value}
 
 
 def _use(told: str) -> Use:

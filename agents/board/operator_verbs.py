@@ -90,8 +90,10 @@ def released_to(campaign: int, ranges: Iterable[int]) -> dict[int, int]:
     """Give how far each range is released on the board; ranges that were never released by steps are left out."""
     numbers = list(ranges)
     fields = [f"released:{number}" for number in numbers]
-    told = redis_client.client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
-    return {number: int(threshold) for number, threshold in zip(numbers, told, strict=True) if threshold is not None}
+    thresholds = redis_client.client().hmget(keyspace.campaign_key(campaign), fields) if fields else []
+    return {
+        number: int(threshold) for number, threshold in zip(numbers, thresholds, strict=True) if threshold is not None
+    }
 
 
 def pause(campaign: int, ranges: list[int]) -> timedelta | None:

@@ -56,10 +56,10 @@ def _due(now: datetime) -> QuerySet[Carve]:
 
 def store(told: Iterable[housekeeping.Told]) -> None:
     """Write down what hosts said of carves that are here. Other carves in their tables are none of ours."""
-    said = {(one.host_id, row.get("carve_guid", "")): row for one in told for row in one.rows}
-    hosts = {host for host, _ in said}
+    rows = {(one.host_id, row.get("carve_guid", "")): row for one in told for row in one.rows}
+    hosts = {host for host, _ in rows}
     for carve in Carve.objects.select_for_update().filter(host_id__in=hosts, completed_at__isnull=False).order_by("pk"):
-        row = said.get((carve.host_id, carve.carve_id))
+        row = rows.get((carve.host_id, carve.carve_id))
         if row is None:
             continue
         carve.host_status = row.get("status", "")[:40] or carve.host_status

@@ -102,12 +102,12 @@ def warnings_of_server() -> list[str]:
 
 def unknown_options(document: dict[str, Any]) -> Iterator[str]:
     """Name the options that hosts have no flag for, as they told; silent while nobody told its flags."""
-    told = list(TableSchema.objects.exclude(flags=[]))
+    schemas = list(TableSchema.objects.exclude(flags=[]))
     for name in sorted(document.get("options", {})):
-        if name.startswith(CUSTOM_PREFIX) or not told:
+        if name.startswith(CUSTOM_PREFIX) or not schemas:
             continue
-        lacking = [schema for schema in told if name not in schema.flags]
-        if len(lacking) == len(told):
+        lacking = [schema for schema in schemas if name not in schema.flags]
+        if len(lacking) == len(schemas):
             yield f"option {name!r} is unknown to every kind of host that told its flags: they ignore it"
         elif lacking:
             kinds = ", ".join(sorted({f"{schema.platform} {schema.osquery_version}" for schema in lacking}))

@@ -94,8 +94,8 @@ def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
         enrolled = _keep(admitted) if admitted else {}
     for application, one in zip(applications, decided, strict=True):
         if isinstance(one, Host):
-            told = one.pk, one.epoch, one.epoch == 1, application.certificate
-            logger.info("host enrolled host=%s epoch=%s new=%s certificate=%r", *told)
+            facts = one.pk, one.epoch, one.epoch == 1, application.certificate
+            logger.info("host enrolled host=%s epoch=%s new=%s certificate=%r", *facts)
     return [(one, enrolled[one.pk]) if isinstance(one, Host) else one for one in decided]
 
 

@@ -80,12 +80,12 @@ class Identities:
         self._forget()
         doubts, old, strangers = self._doubts, self._old_secrets, self._strangers
         self._doubts, self._old_secrets, self._strangers = {}, Counter(), 0
-        told = False
+        is_told = False
         try:
             await store.tell_doubts(doubts, old, strangers)
-            told = True
+            is_told = True
         finally:
-            if not told:
+            if not is_told:
                 self._doubts = {**doubts, **self._doubts}
                 self._old_secrets.update(old)
                 self._strangers += strangers

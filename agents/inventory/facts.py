@@ -42,13 +42,13 @@ def contradiction(platform: str, os_platform: str, os_name: str) -> str:
 
     os_version names a distribution on Linux, and elsewhere the platform itself.
     """
-    told = os_platform.strip().lower()
-    of_os = told if told in OF_ITS_OWN_NAME else (Platform.LINUX if told else "")
+    named = os_platform.strip().lower()
+    of_os = named if named in OF_ITS_OWN_NAME else (Platform.LINUX if named else "")
     for platform_named, words in OS_NAMES.items():
         of_os = of_os or (platform_named if os_name.lower().startswith(words) else "")
     if not of_os or platform in (Platform.OTHER, of_os):
         return ""
-    shown = " ".join(filter(None, [os_name.strip(), told and f"({told})"]))[:150]
+    shown = " ".join(filter(None, [os_name.strip(), named and f"({named})"]))[:150]
     return f"platform_type says {platform}, os_version says {shown}, which is {of_os}"
 
 

@@ -79,18 +79,18 @@ def learn(host: Host, rows: list[dict[str, str]], at: datetime) -> None:
 
 def learn_functions(host: Host, rows: Iterable[dict[str, str]]) -> None:
     """Keep the functions one host told, for all of its kind."""
-    told = sorted(
+    functions = sorted(
         {(row["name"], _whole(row.get("arguments", "")), row.get("kind", "")) for row in rows if row.get("name")}
     )
-    if told:
-        _keep(host, functions=told)
+    if functions:
+        _keep(host, functions=functions)
 
 
 def learn_flags(host: Host, rows: Iterable[dict[str, str]]) -> None:
     """Keep the names of flags one host told, for all of its kind."""
-    told = sorted({row["name"] for row in rows if row.get("name")})
-    if told:
-        _keep(host, flags=told)
+    flags = sorted({row["name"] for row in rows if row.get("name")})
+    if flags:
+        _keep(host, flags=flags)
 
 
 def _keep(host: Host, **told: list[Any]) -> None:

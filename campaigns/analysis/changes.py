@@ -58,9 +58,9 @@ def sentences(now: Campaign, before: Campaign, by: User, see: diff.See) -> list[
     found = [change for name, some in of_columns.items() if name not in noise for change in some]
     if not of_columns:
         found = _by_row(both)
-    told = [change.sentence for change in sorted(found, key=lambda one: (-one.hosts, not one.gained, one.what))]
-    more = len(told) - MOST_SENTENCES
-    return [*told[:MOST_SENTENCES], *([f"and {more} more changes"] if more > 0 else [])]
+    said = [change.sentence for change in sorted(found, key=lambda one: (-one.hosts, not one.gained, one.what))]
+    more = len(said) - MOST_SENTENCES
+    return [*said[:MOST_SENTENCES], *([f"and {more} more changes"] if more > 0 else [])]
 
 
 def _is_noise(some: Sequence[Change], hosts: int) -> bool:

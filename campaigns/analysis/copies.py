@@ -194,7 +194,7 @@ def _write(path: Path, table: Table, part: Path, *, extends: bool = False) -> No
 
 
 def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool) -> None:
-    told = {
+    order = {
         "path": str(part),
         "extends": extends,
         "columns": table.columns,
@@ -205,7 +205,7 @@ def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool)
         "memory": settings.ANALYSIS_MEMORY_BYTES,
         "threads": settings.ANALYSIS_THREADS,
     }
-    content = json.dumps(told).encode()
+    content = json.dumps(order).encode()
     complaint = ""
     try:
         loader.stdin.write(b"%010d" % len(content) + content)

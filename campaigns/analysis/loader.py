@@ -58,11 +58,11 @@ def _narrow(connection: Any, table: str, candidates: dict[str, list[str]]) -> No
         fits: dict[tuple[str, str], bool | None] = {}
         for first in range(0, len(checks), AT_A_TIME * len(TYPES)):
             part = checks[first : first + AT_A_TIME * len(TYPES)]
-            told = ", ".join(
+            verdicts = ", ".join(
                 f"bool_and(coalesce({TYPES[kind].format(_quoted(place))}, false)) FILTER ({_quoted(place)} <> '')"
                 for place, kind in part
             )
-            fits |= zip(part, connection.execute(f"SELECT {told} FROM {source}").fetchone(), strict=True)  # noqa: S608
+            fits |= zip(part, connection.execute(f"SELECT {verdicts} FROM {source}").fetchone(), strict=True)  # noqa: S608
         for place, kinds in candidates.items():
             candidates[place] = [kind for kind in kinds if fits[place, kind] is not False]
 
@@ -109,18 +109,22 @@ def _describe(connection: Any, told: dict[str, Any], shown: set[str], kinds: dic
 
 def main() -> None:
     """Write the copy, or what came since to one that is there."""
-    told = json.loads(_read(int(_read(10))))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (told["most_bytes"],) * 2)
-    settings = {"threads": str(told["threads"]), "memory_limit": f"{told['memory'] // 2**20}MiB", "temp_directory": ""}
-    connection = duckdb.connect(told["path"], config={**settings, "preserve_insertion_order": "false"})
-    table = "fresh" if told["extends"] else "cells"
-    _load(connection, table, told["columns"], told["shown"])
-    kinds = _candidates(connection, told)
+    order = json.loads(_read(int(_read(10))))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_bytes"],) * 2)
+    settings = {
+        "threads": str(order["threads"]),
+        "memory_limit": f"{order['memory'] // 2**20}MiB",
+        "temp_directory": "",
+    }
+    connection = duckdb.connect(order["path"], config={**settings, "preserve_insertion_order": "false"})
+    table = "fresh" if order["extends"] else "cells"
+    _load(connection, table, order["columns"], order["shown"])
+    kinds = _candidates(connection, order)
     _narrow(connection, table, kinds)
-    shown = _with_cells(connection, table, [place for place, _ in told["answers"]])
-    if told["extends"]:
-        shown |= _join(connection, told["columns"])
-    _describe(connection, told, shown, kinds)
+    shown = _with_cells(connection, table, [place for place, _ in order["answers"]])
+    if order["extends"]:
+        shown |= _join(connection, order["columns"])
+    _describe(connection, order, shown, kinds)
     connection.close()
 
 

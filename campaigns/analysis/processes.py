@@ -84,8 +84,8 @@ class Process:
     def complaint(self) -> str:
         """Give the last line of what it said on stderr, once it has ended."""
         self._popen.kill()
-        told = self._popen.stderr.read(PIECE).decode(errors="replace")  # type: ignore[union-attr]  # as above
-        return told.strip().rpartition("\n")[2]
+        stderr = self._popen.stderr.read(PIECE).decode(errors="replace")  # type: ignore[union-attr]  # as above
+        return stderr.strip().rpartition("\n")[2]
 
     def end(self) -> None:
         """Kill it, if it is there still."""

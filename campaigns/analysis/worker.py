@@ -235,12 +235,12 @@ def failure(error: BaseException) -> dict[str, Any]:
         return {"error": "files and the network are out of reach of this SQL: it reads answers alone", "kind": "input"}
     text = str(error)
     try:
-        told = json.loads(text[text.index("{") :])
+        details = json.loads(text[text.index("{") :])
     except ValueError:
-        told = {}
-    position = told.get("position")
+        details = {}
+    position = details.get("position")
     return {
-        "error": told.get("exception_message", text),
+        "error": details.get("exception_message", text),
         "kind": "input",
         "position": int(position) if str(position or "").isdecimal() else None,
     }

@@ -66,8 +66,8 @@ def _outcome(campaign: Campaign) -> dict[str, Any]:
 def note_decision(campaign: Campaign, what: str, by: str, reason: str = "") -> None:
     """Add to a campaign's record who asked for its approval, gave it or refused. The caller holds its lock."""
     record = AuditRecord.objects.get(campaign_id=campaign.pk)
-    said = {"what": what, "by": by, "at": timezone.now().isoformat(), "reason": reason}
-    record.approvals = [*record.approvals, said]
+    decision = {"what": what, "by": by, "at": timezone.now().isoformat(), "reason": reason}
+    record.approvals = [*record.approvals, decision]
     record.save(update_fields=["approvals"])
 
 
@@ -94,8 +94,8 @@ def _note_end(campaign: Campaign) -> None:
     """Note what came of it, with the digest of which host ended how: the record itself can be changed."""
     record = AuditRecord.objects.get(campaign_id=campaign.pk)
     digest = sha256(json.dumps(record.hosts, sort_keys=True).encode()).hexdigest()
-    said = {name: getattr(record, name) for name in ("status", "ended_at", "ended_by", "ended_reason", "counts")}
-    note("campaign.settled", subject=f"campaign {campaign.pk}", hosts_by_state=digest, **said)
+    outcome = {name: getattr(record, name) for name in ("status", "ended_at", "ended_by", "ended_reason", "counts")}
+    note("campaign.settled", subject=f"campaign {campaign.pk}", hosts_by_state=digest, **outcome)
 
 
 def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Stage) -> None:

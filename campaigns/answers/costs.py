@@ -70,28 +70,32 @@ class Step:
 
 def costs(campaign: Campaign, by: User) -> list[Cost]:
     """Give the measures that at least one host told."""
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, value in MEASURES.items():
-        told |= {f"{name}_hosts": Count(value), f"{name}_most": Max(value), f"{name}_at": Percentiles(value, FRACTIONS)}
-    found = seen_by(campaign, by).aggregate(**told)
-    made = []
+        figures |= {
+            f"{name}_hosts": Count(value),
+            f"{name}_most": Max(value),
+            f"{name}_at": Percentiles(value, FRACTIONS),
+        }
+    found = seen_by(campaign, by).aggregate(**figures)
+    measured = []
     for name in (name for name in MEASURES if found[f"{name}_hosts"]):
         p50, p90, p99 = found[f"{name}_at"]
-        made.append(Cost(name, found[f"{name}_hosts"], p50, p90, p99, found[f"{name}_most"]))
-    return made
+        measured.append(Cost(name, found[f"{name}_hosts"], p50, p90, p99, found[f"{name}_most"]))
+    return measured
 
 
 def spread(campaign: Campaign, by: User, measure: str) -> list[Step]:
     """Count the hosts in equal steps from the least to the most; one step when all cost the same, [] when none told."""
-    told = _told(campaign, by, measure)
-    least, most = told.aggregate(least=Min("cost"), most=Max("cost")).values()
+    targets = _told(campaign, by, measure)
+    least, most = targets.aggregate(least=Min("cost"), most=Max("cost")).values()
     if least is None:
         return []
     if least == most:
-        return [Step(least, most, told.count())]
+        return [Step(least, most, targets.count())]
     bounds = (Value(least, BigIntegerField()), Value(most, BigIntegerField()), Value(STEPS))
     step = Func(F("cost"), *bounds, function="width_bucket", output_field=IntegerField())
-    counted = dict(told.annotate(step=step).order_by().values_list("step").annotate(Count("pk")))
+    counted = dict(targets.annotate(step=step).order_by().values_list("step").annotate(Count("pk")))
     counted[STEPS] = counted.get(STEPS, 0) + counted.get(STEPS + 1, 0)  # the most itself lies beyond the last bound
     width = (most - least) / STEPS
     return [Step(least + width * at, least + width * (at + 1), counted.get(at + 1, 0)) for at in range(STEPS)]

@@ -30,24 +30,24 @@ def message_of(event: HookEvent, hook: Hook, campaign: Campaign) -> Message:
     bare.columns = []  # no message names them, and to find those of a part reads every row
     seen = sight.seen_by(bare, hook.owner)
     facts = _facts(event, seen)
-    told = {"event": event.pk, "sentence": _sentence(event.kind, seen, facts), "campaign": _campaign(seen, facts)}
+    data = {"event": event.pk, "sentence": _sentence(event.kind, seen, facts), "campaign": _campaign(seen, facts)}
     if event.kind == Event.CHANGED:
-        told |= {"before": event.facts.get("before"), "changes": [] if seen.is_partial else event.facts["changes"]}
+        data |= {"before": event.facts.get("before"), "changes": [] if seen.is_partial else event.facts["changes"]}
     return Message(
-        _as_json(event.kind, event.at, told),
-        f"{told['sentence']}\n{_link(campaign)}",
+        _as_json(event.kind, event.at, data),
+        f"{data['sentence']}\n{_link(campaign)}",
         scopes.as_json(scopes.limits_of(hook.owner)),
     )
 
 
 def written_anew(delivery: Delivery, campaign: Campaign) -> Message:
     """Write a message again, for an owner whose scope is another one by now."""
-    told = json.loads(delivery.body)
-    data, kept = told["data"], ("status", "waits_for", "ended_by", "ended_reason")
+    body = json.loads(delivery.body)
+    data, kept = body["data"], ("status", "waits_for", "ended_by", "ended_reason")
     facts = {name: data["campaign"][name] or "" for name in kept}
     facts |= {name: data[name] for name in ("before", "changes") if name in data}
     event = HookEvent(pk=data["event"], kind=delivery.kind, campaign_id=campaign.pk, facts=facts)
-    event.at = datetime.fromisoformat(told["timestamp"])
+    event.at = datetime.fromisoformat(body["timestamp"])
     return message_of(event, delivery.hook, campaign)
 
 

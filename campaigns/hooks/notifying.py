@@ -38,9 +38,9 @@ def check(address: str) -> None:
         raise BadInputError(
             f"address names the service {service[:40]!r}, allowed are {allowed} (NOTIFICATION_SERVICES)", "address"
         )
-    told = _child({"do": "check", "address": address})
-    if told.error:
-        raise BadInputError(told.error, "address")
+    outcome = _child({"do": "check", "address": address})
+    if outcome.error:
+        raise BadInputError(outcome.error, "address")
 
 
 def notify(address: str, title: str, text: str) -> Outcome:

@@ -267,10 +267,10 @@ def _waiting(campaign_id: int, by: User, doing: str) -> Iterator[tuple[Campaign,
 
 def outcome(campaign: Campaign, approval: Approval) -> str:
     """Say what became of a request, for who comes too late."""
-    said = f"was {approval.state}" + (f" by {approval.decided_by_name}" if approval.decided_by_name else "")
+    decided = f"was {approval.state}" + (f" by {approval.decided_by_name}" if approval.decided_by_name else "")
     if approval.state == Approval.State.APPROVED:
-        return f"campaign {campaign.pk} {said} already and is {campaign.status}"
-    return f"campaign {campaign.pk} {said}: {campaign.ended_reason}"
+        return f"campaign {campaign.pk} {decided} already and is {campaign.status}"
+    return f"campaign {campaign.pk} {decided}: {campaign.ended_reason}"
 
 
 def _asker(campaign: Campaign) -> str:

@@ -65,8 +65,8 @@ def estimate(order: Order, by: User) -> dict[str, Any]:
     """Say what a launch would mean; its SQL may be "" = not known yet. Raise BadInputError as the launch would."""
     _check_shape(order)
     found = estimates.estimate(order.target, by, order.sql, forced=order.force, start_at=order.start_at)
-    told = [{**standing, "frees_at": timestamp(standing["frees_at"])} for standing in found["quotas"]]
-    return {**found, "quotas": told}
+    standings = [{**standing, "frees_at": timestamp(standing["frees_at"])} for standing in found["quotas"]]
+    return {**found, "quotas": standings}
 
 
 def launch(order: Order, by: User) -> Campaign:
@@ -106,8 +106,8 @@ def launch(order: Order, by: User) -> Campaign:
 
 def _note(campaign: Campaign, by: User) -> None:
     asked = ("name", "sql", "target", "reason", "timeout", "answer_within", "start_at", "rollout", "is_forced")
-    said = {name: getattr(campaign, name) for name in (*asked, "include_late_joiners", "expected", "query_id")}
-    note("campaign.launched", by=by, subject=f"campaign {campaign.pk}", status=str(campaign.status), **said)
+    order = {name: getattr(campaign, name) for name in (*asked, "include_late_joiners", "expected", "query_id")}
+    note("campaign.launched", by=by, subject=f"campaign {campaign.pk}", status=str(campaign.status), **order)
 
 
 def _check_shape(order: Order) -> None:

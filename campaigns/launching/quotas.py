@@ -97,8 +97,8 @@ def _limit(name: str, rows: Iterable[Quota]) -> int:
 
 def sentence(full: Standing, by: User, now: datetime) -> str:
     """Say that a quota is used up, of whom, how much, and when there is room again."""
-    told = f"{WORDS[full.name]} of {by.get_username()}: {full.used}, allowed are {full.limit} without the permission"
-    return f"{told} {LAUNCH_UNLIMITED}: {WAYS_OUT[full.name]}{_when(full.frees_at)}"
+    used_up = f"{WORDS[full.name]} of {by.get_username()}: {full.used}, allowed are {full.limit} without the permission"
+    return f"{used_up} {LAUNCH_UNLIMITED}: {WAYS_OUT[full.name]}{_when(full.frees_at)}"
 
 
 WORDS = {

@@ -98,8 +98,8 @@ async def _note(caller: Caller, action: str, params: CallToolRequestParams, **mo
     """Note a call before it is made: what cannot be noted is not done."""
     campaign = (params.arguments or {}).get("campaign")
     subject = f"campaign {campaign}" if isinstance(campaign, int) else f"tool {params.name}"
-    told = {"tool": shortened(params.name, MOST_NAME), **more}
-    await database_sync_to_async(note)(action, by=caller.user, subject=subject, request=caller.request, **told)
+    details = {"tool": shortened(params.name, MOST_NAME), **more}
+    await database_sync_to_async(note)(action, by=caller.user, subject=subject, request=caller.request, **details)
 
 
 def _kept(arguments: dict[str, Any]) -> Any:

@@ -125,10 +125,10 @@ def schema_of(shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
 
 
 def _schema_of(field: Any) -> dict[str, Any]:
-    told = {"description": str(field.help_text)} if field.help_text else {}
+    more = {"description": str(field.help_text)} if field.help_text else {}
     if field.default is not empty and field.default not in ("", list):
-        told["default"] = field.default
-    return {**_kind_of(field), **told}
+        more["default"] = field.default
+    return {**_kind_of(field), **more}
 
 
 def _kind_of(field: Any) -> dict[str, Any]:

@@ -224,19 +224,19 @@ def compare(run_id: int) -> None:
     if run is None:
         return
     before = _answered_before(run)
-    told, problem = [], ""
+    changed, problem = [], ""
     if before is not None and run.schedule is not None and run.campaign.count_answered:
         try:
-            told = changes.sentences(run.campaign, before, run.schedule.owner, sight.seen_by)
+            changed = changes.sentences(run.campaign, before, run.schedule.owner, sight.seen_by)
         except TooManyError:
             return  # others ask now: the next step tries again
         except NotFoundError:
             problem = "its owner may not look at both runs"
         except FleetError as error:
             problem = error.sentence
-    fields = {"compared_at": timezone.now(), "before": before, "changes": told, "problem": problem}
-    if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and told:
-        _tell(run.campaign, before, told)
+    fields = {"compared_at": timezone.now(), "before": before, "changes": changed, "problem": problem}
+    if ScheduledRun.objects.filter(pk=run_id, compared_at=None).update(**fields) and changed:
+        _tell(run.campaign, before, changed)
 
 
 def _answered_before(run: ScheduledRun) -> Campaign | None:

@@ -51,9 +51,9 @@ class Finding:
 
 def digest_of(link: AuditLink, event: AuditEvent) -> str:
     """Give the digest that a line has to have."""
-    said = [link.number, event.pk, in_words(event.at), event.person_id, event.who, event.token_id, event.address]
-    said += [event.action, event.subject, event.details]
-    return sha256(f"{link.previous}\n{_as_postgres_writes(said)}".encode()).hexdigest()
+    parts = [link.number, event.pk, in_words(event.at), event.person_id, event.who, event.token_id, event.address]
+    parts += [event.action, event.subject, event.details]
+    return sha256(f"{link.previous}\n{_as_postgres_writes(parts)}".encode()).hexdigest()
 
 
 def in_words(at: datetime) -> str:

@@ -28,9 +28,9 @@ def note_refusal(request: Any, status: int, sentence: str = "") -> None:
         return
     asked = requests.origin(request)
     subject = request.path if asked.person is not None else f"network {network_of(asked.address)}"
-    told = {"status": status, "method": request.method, "path": request.path, "sentence": sentence}
+    details = {"status": status, "method": request.method, "path": request.path, "sentence": sentence}
     try:
-        note_seldom("request.refused", every=NOTED_EVERY, request=request, subject=subject, **told)
+        note_seldom("request.refused", every=NOTED_EVERY, request=request, subject=subject, **details)
     except DatabaseError as error:
         logger.warning("refusal not noted path=%r status=%s reason=%s", request.path, status, str(error).strip())
 
@@ -50,7 +50,7 @@ class NotedRefusals(BothWays):
 
 
 def _noted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    said = getattr(response, "data", None)  # of the API; pages have none
-    sentence = str(said.get("error", "")) if isinstance(said, dict) else ""
+    body = getattr(response, "data", None)  # of the API; pages have none
+    sentence = str(body.get("error", "")) if isinstance(body, dict) else ""
     note_refusal(request, response.status_code, sentence)
     return response
