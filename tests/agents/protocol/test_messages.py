@@ -165,6 +165,43 @@ def test_stats_may_be_strings_missing_or_nonsense() -> None:
     assert messages.stats_of(b"[]") == messages.stats_of(b"{") == (None, None, None, None)
 
 
+@pytest.mark.parametrize(("status", "message"), [(0, messages.DENYLISTED), (1, "no such table: x"), (0, "")])
+def test_neither_a_success_nor_another_error_is_a_refusal_to_run_it_again(status: int, message: str) -> None:
+    assert not messages.Answer(1, status, message, b"{}", b"[]").is_denylisted
+    assert messages.Answer(1, 1, f"Error: {messages.DENYLISTED}", b"{}", b"[]").is_denylisted
+
+
+def test_what_is_larger_than_a_megabyte_is_not_repaired() -> None:
+    small, large = (b'{"a":"\\ud800%s"}' % (b"x" * size) for size in (1, messages.MOST_REPAIRED))
+
+    assert messages.members_of(small) is not None
+    assert messages.members_of(large) is None
+
+
+def test_the_node_key_is_found_in_a_body_that_only_begins_as_an_object() -> None:
+    found = messages.node_key_in(b'{"queries":{"c1":[}},"node_key" : "here.7.1.key"')
+
+    assert messages.node_key_of(found, b"") == "here.7.1.key"
+    assert messages.node_key_in(b'[{"node_key":"here.7.1.key"}') == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "batch"),
+    [
+        (b'{"log_type":"result","data":[{"a": 1},2]}', ("result", [b'{"a": 1}', b"2"])),
+        (b'{"log_type":"status","data":[]}', ("status", [])),
+        (b'{"log_type":"string","data":[{}]}', None),
+        (b'{"log_type":"result","data":{}}', None),
+        (b'{"log_type":"result"}', None),
+    ],
+)
+def test_a_log_batch_is_of_results_or_of_status_lines(sent: bytes, batch: object) -> None:
+    members = messages.members_of(sent)
+    assert members is not None
+
+    assert messages.log_lines_of(members) == batch
+
+
 def test_work_and_errors_are_objects_agents_understand() -> None:
     assert json.loads(messages.work([(7, "SELECT 1")])) == {"queries": {"c7": "SELECT 1"}}
     assert json.loads(messages.work([(7, "SELECT 1")], 60))["accelerate"] == 60
