@@ -104,6 +104,12 @@ def api() -> Callable[[User | None], APIClient]:
 
 
 @pytest.fixture
+def boss(db: None, api: Callable[[User | None], APIClient]) -> APIClient:
+    """Give a client of the API for somebody who may do everything."""
+    return api(make_user(admin=True))
+
+
+@pytest.fixture
 def collect(transactional_db: None) -> Callable[[], int]:
     """Collect everything that is in the stream; give how many entries there were."""
 

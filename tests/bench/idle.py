@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.bench.clocks import cpu_of
-from tests.bench.tiers import free_port
+from tests.ports import free_port
 
 SETTLE_SECONDS, SECONDS = 60, 60
 REPOSITORY = Path(__file__).parents[2]

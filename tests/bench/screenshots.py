@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from tests.bench.tiers import free_port
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOSTS = 120

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.embedded.redis import EmbeddedRedis
 from fleet.embedded.server import die_with_parent
 from tests.bench import clocks
+from tests.ports import free_port
 
 READY_SECONDS = 180  # a board of a million hosts is written meanwhile
 
@@ -95,14 +95,6 @@ def _lower(pid: int) -> None:
     for each in (pid, *map(int, children)):
         for thread in os.listdir(f"/proc/{each}/task"):
             os.setpriority(os.PRIO_PROCESS, int(thread), 9)
-
-
-def free_port() -> int:
-    """Give a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from agents.board import keyspace, redis_client
 from campaigns.console import assets
+from tests.factories import make_user
 
 Answer = TypeVar("Answer")
 READY_SECONDS = 30
@@ -164,6 +165,13 @@ def elsewhere(_server_side: ThreadPoolExecutor) -> Callable[..., Any]:
         return _server_side.submit(function, *args, **kwargs).result()
 
     return run
+
+
+@pytest.fixture
+def boss(server: Server, elsewhere: Callable[..., Any]) -> User:
+    """Give somebody who may do everything."""
+    made: User = elsewhere(make_user, "boss", admin=True)
+    return made
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from campaigns.launching import control
 from campaigns.models import Campaign
 from tests.browser.conftest import Server
 from tests.browser.test_every_page import DESK, PHONE
-from tests.factories import answer, make_campaign, make_hosts, make_user
+from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -29,13 +29,6 @@ MOVES = """() => {
   new MutationObserver(() => places() !== before && window.moved.push(places()))
     .observe(document.querySelector(".campaign-head"), {subtree: true, childList: true, attributes: true});
 }"""
-
-
-@pytest.fixture
-def boss(server: Server, elsewhere: Elsewhere) -> User:
-    """Give somebody who may everything."""
-    made: User = elsewhere(make_user, "boss", admin=True)
-    return made
 
 
 def make_begun(boss: User) -> Campaign:

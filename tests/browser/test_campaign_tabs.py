@@ -11,20 +11,13 @@ from agents.models import Host, Label
 from campaigns.models import Campaign
 from campaigns.states import State
 from tests.browser.conftest import Server
-from tests.factories import answer, end, make_campaign, make_hosts, make_label, make_user
+from tests.factories import answer, end, make_campaign, make_hosts, make_label
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PageOf = Callable[..., Page]
 Elsewhere = Callable[..., Any]
 MANY, FAILED = 120, 60
-
-
-@pytest.fixture
-def boss(server: Server, elsewhere: Elsewhere) -> User:
-    """Give somebody who may everything."""
-    made: User = elsewhere(make_user, "boss", admin=True)
-    return made
 
 
 def make_ended() -> Campaign:

@@ -29,13 +29,6 @@ def answer(campaign: Campaign, hosts: list[Host], version: str) -> None:
 
 
 @pytest.fixture
-def boss(server: Server, elsewhere: Elsewhere) -> User:
-    """Give somebody who may do everything."""
-    made: User = elsewhere(factories.make_user, "boss", admin=True)
-    return made
-
-
-@pytest.fixture
 def hosts(server: Server, elsewhere: Elsewhere) -> list[Host]:
     """Give 130 hosts: more than a page of a group holds."""
 

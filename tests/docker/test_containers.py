@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from fleet.demo.certificates import Certificates
 from fleet.embedded.postgres import EmbeddedPostgres
 from tests.docker.containers import DOCKER, ROOT, Container, read_compose, read_env_file, read_unit, services_of
 from tests.end_to_end.conftest import wait_for
+from tests.ports import free_port
 from tests.servers import open_folder
 
 pytestmark = pytest.mark.processes
@@ -29,12 +29,6 @@ WITHIN = 60  # seconds, for what takes one or two
 FIRST = ("redis", "redis-replica")
 LAST = ("edge",)  # it waits for the others
 OURS = ("gateway-1", "gateway-2", "console", "worker", "sweeper", "messenger", "beat", "collector-1", "collector-2")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Installation:

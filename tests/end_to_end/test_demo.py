@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import TEST_ENVIRONMENT, RunningFleet, wait_for
+from tests.ports import free_port
 from tests.servers import open_folder
 
 pytestmark = pytest.mark.processes
@@ -35,16 +36,10 @@ def refused(*arguments: str) -> str:
     return ended.stderr
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 def shown(folder: Path, *arguments: str) -> str:
     """Give what a demo shows at the terminal until it is at its end."""
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
-    command = [sys.executable, "-m", "fleet.demo", "--port", free_port(), "--data-dir", str(folder), *arguments]
+    command = [sys.executable, "-m", "fleet.demo", "--port", str(free_port()), "--data-dir", str(folder), *arguments]
     with subprocess.Popen(command, env=bare, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = []
@@ -119,7 +114,17 @@ def test_a_killed_demo_leaves_nothing_and_the_next_one_starts() -> None:
 def test_an_interrupted_first_start_is_not_in_the_way_of_the_next() -> None:
     folder = open_folder()
     bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
-    command = [sys.executable, "-m", "fleet.demo", "--hosts", "0", "--port", free_port(), "--data-dir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "fleet.demo",
+        "--hosts",
+        "0",
+        "--port",
+        str(free_port()),
+        "--data-dir",
+        str(folder),
+    ]
     first = subprocess.Popen(command, env=bare, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(folder.glob("postgres/data*/PG_VERSION")), 20)
     first.send_signal(signal.SIGTERM)

@@ -9,7 +9,6 @@ import os
 import resource
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from fleet.embedded.redis import EmbeddedRedis
 from fleet.embedded.server import die_with_parent, open_log
 from tests.faults.agents import Crowd, Manner
 from tests.faults.link import Link
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 90.0
@@ -369,10 +369,3 @@ def wait_for(condition: Callable[[], Any], what: str, within: float = READY_SECO
         assert time.monotonic() < deadline, f"not within {within:.0f} seconds: {what}"
         time.sleep(0.1)
     return value
-
-
-def free_port() -> int:
-    """Give a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

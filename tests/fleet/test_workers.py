@@ -20,7 +20,8 @@ from fleet.celery import app as celery
 from fleet.embedded.redis import EmbeddedRedis
 from fleet.settings.work import _broker
 from tests.agents.wire.conftest import eventually
-from tests.campaigns.operating.test_figures import free_port, read
+from tests.campaigns.operating.test_figures import read
+from tests.ports import free_port
 
 pytestmark = pytest.mark.processes
 POOLS = {"live": ("--concurrency", "2"), "hooks": ("--pool", "threads", "--concurrency", "4")}

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from agents.inventory import schemas
 from campaigns.models import Campaign
-from tests.factories import answer, make_campaign, make_host, make_label, make_user
+from tests.factories import answer, make_campaign, make_host, make_label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -63,12 +63,6 @@ NOT_JSON = [
     b'{"name": ' + b"9" * 6000 + b"}",
     b"{",
 ]
-
-
-@pytest.fixture
-def boss(api: Api) -> APIClient:
-    """Give a client that may everything."""
-    return api(make_user(admin=True))
 
 
 def refused(answer: Any, status: int = 400) -> str:

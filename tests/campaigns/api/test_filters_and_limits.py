@@ -21,12 +21,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 Api = Callable[[User | None], APIClient]
 
 
-@pytest.fixture
-def boss(api: Api) -> APIClient:
-    """Give a client that may everything."""
-    return api(make_user(admin=True))
-
-
 def names(client: APIClient, path: str, question: str, field: str = "name") -> list[str]:
     answered = client.get(f"/api/v1/{path}/?{question}")
     assert answered.status_code == 200, answered.json()

@@ -19,12 +19,6 @@ Api = Callable[[User | None], APIClient]
 LISTS = ("hosts", "labels", "queries", "enroll-secrets")
 
 
-@pytest.fixture
-def boss(api: Api) -> APIClient:
-    """Give a client that may everything."""
-    return api(make_user(admin=True))
-
-
 def post(client: APIClient, path: str, **body: Any) -> Any:
     return client.post(f"/api/v1/{path}", body, format="json")
 

@@ -1,7 +1,6 @@
 """`/metrics`: what monitors read of every kind of process, as Prometheus' own parser reads it."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from fleet import metrics
 from fleet.celery import app as celery
 from tests.agents.wire.conftest import GatewayProcess, eventually
 from tests.factories import make_campaign, make_hosts, make_user
+from tests.ports import free_port
 
 TOKEN = "only-for-monitors"
 Figures = dict[tuple[str, ...], float]
@@ -38,13 +38,6 @@ def read(text: bytes) -> Figures:
 
 def of_house() -> Figures:
     return read(metrics.text(figures.House()))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("tier", ["gateway", "console"])

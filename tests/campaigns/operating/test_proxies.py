@@ -27,9 +27,9 @@ from fleet.demo.certificates import Certificates
 from fleet.peers import Peers
 from tests.agents.wire.conftest import GatewayProcess, Server, eventually
 from tests.campaigns.operating.test_doctor import HOLD, at, said
-from tests.campaigns.operating.test_figures import free_port
 from tests.factories import make_host
 from tests.fleet.tiers import Tier, client_certificate, upgraded
+from tests.ports import free_port
 
 DOCS = Path(__file__).parents[3] / "docs" / "proxies.md"
 COMMANDS = {

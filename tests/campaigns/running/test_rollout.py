@@ -36,12 +36,6 @@ def _swept(board: None) -> None:
     heartbeats.note_sweep()
 
 
-@pytest.fixture
-def boss(api: Api) -> APIClient:
-    """Give the API for somebody who may do everything."""
-    return api(make_user(admin=True))
-
-
 def act(api: APIClient, campaign: Campaign, verb: str, **body: Any) -> Any:
     return api.post(f"/api/v1/campaigns/{campaign.pk}/{verb}/", body, format="json")
 

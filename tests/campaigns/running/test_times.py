@@ -17,16 +17,10 @@ from campaigns.running import upkeep
 from campaigns.running.sweeps import sweep
 from campaigns.running.targeting import write_range
 from tests.conftest import Agent
-from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
+from tests.factories import learn, make_campaign, make_host, make_hosts, make_label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
-
-
-@pytest.fixture
-def boss(api: Callable[[User | None], APIClient]) -> APIClient:
-    """Give the API for somebody who may do everything."""
-    return api(make_user(admin=True))
 
 
 def launch(boss: APIClient, **body: Any) -> Any:
