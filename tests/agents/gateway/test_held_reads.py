@@ -74,6 +74,16 @@ async def test_fifteen_thousand_are_woken_without_blocking_the_loop(hold: Hold) 
     assert longest < 0.05
 
 
+async def test_a_read_that_leaves_makes_room_and_takes_no_newer_one_off(hold: Hold) -> None:
+    older, newer = hold.enter(7), hold.enter(7)
+
+    hold.leave(7, older)
+    while_the_newer_is_held = len(hold)
+    hold.leave(7, newer)
+
+    assert (while_the_newer_is_held, len(hold)) == (1, 0)
+
+
 async def test_the_newest_read_of_a_host_stays_and_the_older_is_told_that_nobody_waits(hold: Hold) -> None:
     older = hold.enter(7)
     newer = hold.enter(7)
