@@ -61,22 +61,8 @@ def mark_stream(after: str) -> str:
 
 def restore(kept: Kept) -> None:
     """Write one campaign. Ranges count as armed, so that a task that comes late does not arm them again."""
-    key = keyspace.campaign_key(kept.campaign)
-    fields: dict[str, Any] = {
-        "open": "0" if kept.closed else "1",
-        "sql": kept.sql,
-        "started_at": clock.in_ms(kept.started_at),
-        "denylisted": kept.denylisted,
-        **{f"range:{number}": "1" for number in kept.ranges},
-        **{f"released:{number}": kept.brakes.released for number in kept.ranges},
-    }
-    fields |= _held_back(kept)
-    if kept.closed:
-        closed_at = clock.in_ms(kept.closed.at)
-        forget_at = closed_at + settings.LATE_ANSWER_SECONDS * 1000
-        fields |= {"closed_at": closed_at, "closed_entry": kept.closed.entry, "forget_at": forget_at}
     pipe = redis_client.client().pipeline()
-    pipe.hset(key, mapping=fields).sadd(keyspace.CAMPAIGNS, kept.campaign)
+    pipe.hset(keyspace.campaign_key(kept.campaign), mapping=_fields(kept)).sadd(keyspace.CAMPAIGNS, kept.campaign)
     version = redis_client.client().incr(keyspace.VERSION)
     for number, bits in kept.owed.items():
         pipe.set(keyspace.owed_key(kept.campaign, number), bitmap_of(bits))
@@ -88,6 +74,24 @@ def restore(kept: Kept) -> None:
         at = clock.in_ms(delivered_at)
         pipe.hset(keyspace.flight_key(kept.campaign), str(host), f"{deliveries} {at} 0 0")
     pipe.execute()
+
+
+def _fields(kept: Kept) -> dict[str, Any]:
+    """Give the hash of a campaign, as arming and closing would have left it."""
+    fields: dict[str, Any] = {
+        "open": "0" if kept.closed else "1",
+        "sql": kept.sql,
+        "started_at": clock.in_ms(kept.started_at),
+        "denylisted": kept.denylisted,
+        **{f"range:{number}": "1" for number in kept.ranges},
+        **{f"released:{number}": kept.brakes.released for number in kept.ranges},
+        **_held_back(kept),
+    }
+    if kept.closed:
+        closed_at = clock.in_ms(kept.closed.at)
+        forget_at = closed_at + settings.LATE_ANSWER_SECONDS * 1000
+        fields |= {"closed_at": closed_at, "closed_entry": kept.closed.entry, "forget_at": forget_at}
+    return fields
 
 
 def _held_back(kept: Kept) -> dict[str, Any]:

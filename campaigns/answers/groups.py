@@ -173,11 +173,18 @@ def grouped(
         return BY_ANSWERS.format(scope=scope, conditions=f"AND {held}"), [campaign.pk, *values, *params]
     if _are_alike(campaign, names):
         conditions, params = ("WHERE value ILIKE %s", [pattern_of(search)]) if search else ("", [])
-        path = _path_of(names[0])
         text = BY_CELLS.format(cells=CELLS, scope=scope, conditions=conditions)
-        return text, [path, campaign.pk, *values, *params]
-    conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}" if search else ""
-    sought = [text for name in names for text in (name, pattern_of(search))] if search else []
+        return text, [_path_of(names[0]), campaign.pk, *values, *params]
+    text, params = _by_columns(names, search, scope)
+    return text, [*params, campaign.pk, *values]
+
+
+def _by_columns(names: Sequence[str], search: str, scope: str) -> tuple[str, list[str]]:
+    """Give the question for groups by these columns, with the parameters that stand before the campaign's."""
+    conditions, sought = "", []
+    if search:
+        conditions = f"WHERE {' OR '.join(['row ->> %s ILIKE %s'] * len(names))}"
+        sought = [text for name in names for text in (name, pattern_of(search))]
     numbers = range(1, len(names) + 1)
     text = BY_COLUMNS.format(
         cells=", ".join(['(row ->> %s) COLLATE "C"'] * len(names)),
@@ -186,7 +193,7 @@ def grouped(
         conditions=conditions,
         scope=scope,
     )
-    return text, [*names, *sought, campaign.pk, *values]
+    return text, [*names, *sought]
 
 
 def _are_alike(campaign: Campaign, names: Sequence[str]) -> bool:

@@ -183,16 +183,7 @@ class _Object(dict[str, Any]):
 
 def _json(path: Path, text: str) -> Any:
     r"""Read JSON with osquery's comments, and lines that go on behind a `\`. Raise FileError with the file's line."""
-    lines: list[tuple[int, str]] = []
-    goes_on = False
-    for number, line in enumerate(text.splitlines(), 1):
-        content = line.removesuffix("\\")
-        if goes_on:
-            lines[-1] = (lines[-1][0], lines[-1][1] + content)
-        else:
-            lines.append((number, content))
-        goes_on = content != line
-    joined, starts = "\n".join(content for _, content in lines), [number for number, _ in lines]
+    joined, starts = _joined(text)
     plain = TEXT_OR_COMMENT.sub(_without_comment, joined)
 
     def made(pairs: list[tuple[str, Any]]) -> _Object:
@@ -211,6 +202,20 @@ def _json(path: Path, text: str) -> Any:
         raise FileError(path, place, f"this is no JSON: {error.msg}") from error
     except RecursionError as error:
         raise FileError(path, 0, "it is nested too deeply") from error
+
+
+def _joined(text: str) -> tuple[str, list[int]]:
+    r"""Join lines that end in a `\` with the next; give the text, and for each of its lines where it began before."""
+    lines: list[tuple[int, str]] = []
+    goes_on = False
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.removesuffix("\\")
+        if goes_on:
+            lines[-1] = (lines[-1][0], lines[-1][1] + content)
+        else:
+            lines.append((number, content))
+        goes_on = content != line
+    return "\n".join(content for _, content in lines), [number for number, _ in lines]
 
 
 def _without_comment(found: re.Match[str]) -> str:
