@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from fleet.counting import counted
 from fleet.errors import BadInputError
 
 SHORTEST_SECRET = 16  # characters of a new enroll secret
@@ -36,7 +37,7 @@ class EnrollSecretQuerySet(models.QuerySet["EnrollSecret"]):
         length = len(secret.strip())
         if length < SHORTEST_SECRET and not self.filter(name=name, digest=digest_of(secret), revoked_at=None).exists():
             raise BadInputError(
-                f"the enroll secret has {length} characters, allowed are {SHORTEST_SECRET} or more", "secret"
+                f"the enroll secret has {counted(length, 'character')}, allowed are {SHORTEST_SECRET} or more", "secret"
             )
         return self.update_or_create(name=name, defaults={"digest": digest_of(secret), "revoked_at": None})[0]
 

@@ -24,6 +24,7 @@ from campaigns.people import scopes
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
 from campaigns.people.scopes import Limits
 from campaigns.states import ANSWER_STATES, OVER, State, Status, WaitsFor
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -373,7 +374,7 @@ class Result(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.row_count} rows of {self.hostname} in campaign {self.campaign_id}"
+        return f"{counted(self.row_count, 'row')} of {self.hostname} in campaign {self.campaign_id}"
 
 
 class IdempotencyKey(models.Model):

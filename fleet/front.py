@@ -16,6 +16,7 @@ from django.utils.datastructures import CaseInsensitiveMapping
 from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
 from agents.gateway.body import BodyRefusedError, Budget, Whole
 from fleet import headers
+from fleet.counting import counted, plural
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ class Front:
                     keeper.feed(piece)
                     share.grow_to(keeper.held)
         except TimeoutError:
-            sentence = f"the body did not arrive within {settings.BODY_SECONDS:g} seconds"
+            sentence = (
+                f"the body did not arrive within {settings.BODY_SECONDS:g} {plural(settings.BODY_SECONDS, 'second')}"
+            )
             raise RefusedError(408, sentence) from None
         except BodyRefusedError as error:
             raise RefusedError(503, str(error), retry_after="5") from error
@@ -133,7 +136,7 @@ class _Share:
 
 
 def _too_large(scope: Scope, limit: int) -> RefusedError:
-    allowed = f"a body of at most {limit} bytes is" if limit else "no body is"
+    allowed = f"a body of at most {counted(limit, 'byte')} is" if limit else "no body is"
     return RefusedError(413, f"the body is too large: {allowed} taken at {scope['path'][:200]}")
 
 

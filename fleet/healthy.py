@@ -11,6 +11,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
+from fleet.counting import counted
+
 ANSWERS_WITHIN = 5  # seconds
 # Engines hand containers the machine's HTTP_PROXY, which has no business with a process of the same container.
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -35,7 +37,7 @@ def _trouble_of_file(file: Path) -> str:
         age = time.time() - file.stat().st_mtime
     except OSError as error:
         return f"{file} was never touched: {error.strerror}"
-    return f"{file} was touched {age:.0f} seconds ago, the last time" if age > TOUCHED_WITHIN else ""
+    return f"{file} was touched {counted(round(age), 'second')} ago, the last time" if age > TOUCHED_WITHIN else ""
 
 
 def main(arguments: list[str]) -> int:

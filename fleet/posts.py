@@ -15,6 +15,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from fleet.counting import plural
+
 MOST_ANSWER_BYTES = 4_096
 PIECE_BYTES = 16_384  # written at once: within a piece the time is not looked at
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, UnicodeError)
@@ -39,7 +41,7 @@ def look_up(host: str, port: int, seconds: float) -> list[str]:
     try:
         places = found.get(timeout=seconds)
     except Empty:
-        raise TimeoutError(f"no answer within {seconds:.3g} seconds") from None
+        raise TimeoutError(f"no answer within {seconds:.3g} {plural(seconds, 'second')}") from None
     if isinstance(places, Exception):
         raise places
     return list(dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in places))

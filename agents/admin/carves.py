@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from agents.carving import carves
 from agents.carving.models import Carve, CarveState
 from fleet.admin import ReadOnlyAdmin
+from fleet.counting import plural
 
 
 @admin.register(Carve)
@@ -32,7 +33,8 @@ class CarveAdmin(ReadOnlyAdmin):
         """Give the state, and how many blocks are here while some are missing."""
         if carve.block_count is None or carve.received_blocks == carve.block_count:
             return carve.state.label
-        return f"{carve.state.label}, {carve.received_blocks:,} of {carve.block_count:,} blocks"
+        blocks = f"{carve.block_count:,} {plural(carve.block_count, 'block')}"
+        return f"{carve.state.label}, {carve.received_blocks:,} of {blocks}"
 
     @admin.display(ordering="carve_size")
     def size(self, carve: Carve) -> str:

@@ -17,6 +17,7 @@ from agents.models import (
     Presence,
 )
 from fleet.admin import ModelAdmin
+from fleet.counting import counted
 
 
 class OnlineFilter(admin.SimpleListFilter):
@@ -139,7 +140,7 @@ class HostAdmin(ModelAdmin):
         for host in hosts.exclude(in_doubt_since=None):
             self.log_change(request, host, f"cleared the mark: {host.in_doubt_reason}")
         number = trust(Host.objects.filter(pk__in=hosts.values("pk")))
-        messages.success(request, f"Cleared the mark of {number} hosts.")
+        messages.success(request, f"Cleared the mark of {counted(number, 'host')}.")
 
     @admin.action(description="Learn tables again", permissions=["change"])
     def learn_again(self, request: HttpRequest, hosts: QuerySet[Host]) -> None:
@@ -156,4 +157,6 @@ class HostAdmin(ModelAdmin):
         """Send the chosen hosts away."""
         names = [revoke(host).hostname for host in hosts]
         shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
-        messages.success(request, f"Revoked {len(names)} hosts: {shown}. Gateways refuse them within a second.")
+        messages.success(
+            request, f"Revoked {counted(len(names), 'host')}: {shown}. Gateways refuse them within a second."
+        )

@@ -12,6 +12,7 @@ from agents.board import keyspace
 from agents.board.gateway_verbs import SWEEP_SILENT_MS
 from agents.board.heartbeats import GATEWAY_SILENT_MS
 from fleet.audit import forwarding
+from fleet.counting import counted
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
@@ -69,17 +70,17 @@ def _processes(client: Any, now: int) -> Iterator[str]:
 
 
 def _since(now: int, then: int) -> str:
-    return f"for {(now - then) // 1000} seconds" if then else "yet"
+    return f"for {counted((now - then) // 1000, 'second')}" if then else "yet"
 
 
 def _stream(client: Any, now: int) -> Iterator[str]:
     oldest = client.xrange(keyspace.STREAM, count=1)
     waits = now - keyspace.entry_ms(oldest[0][0].decode()) if oldest else 0
     if waits > ANSWERS_WAIT_MS:
-        yield f"answers have waited {waits // 1000} seconds to be stored: is the collector running?"
+        yield f"answers have waited {counted(waits // 1000, 'second')} to be stored: is the collector running?"
     size = client.memory_usage(keyspace.STREAM, samples=100) or 0
     if size > settings.STREAM_MAX_BYTES:
-        yield f"{size} bytes of answers wait to be stored, so no new work is handed out"
+        yield f"{counted(size, 'byte')} of answers wait to be stored, so no new work is handed out"
 
 
 def _old_secrets(client: Any) -> Iterator[str]:

@@ -26,6 +26,7 @@ from django.utils.module_loading import import_string
 from agents.carving import store
 from agents.carving.models import EMPTY_ARCHIVE, Carve, CarveBlock
 from agents.models import Host
+from fleet.counting import counted, plural
 
 logger = logging.getLogger(__name__)
 
@@ -148,13 +149,16 @@ class Start:
     def objection(self) -> str:
         """Say why it cannot be taken, "" when it can."""
         if self.carve_size > settings.CARVE_MAX_BYTES:
-            return f"carve_size {self.carve_size} is above the limit of {settings.CARVE_MAX_BYTES} bytes"
+            return f"carve_size {self.carve_size} is above the limit of {counted(settings.CARVE_MAX_BYTES, 'byte')}"
         if self.block_size > settings.CARVE_MAX_BLOCK_BYTES:
-            return f"block_size {self.block_size} is above the limit of {settings.CARVE_MAX_BLOCK_BYTES} bytes"
+            limit = counted(settings.CARVE_MAX_BLOCK_BYTES, "byte")
+            return f"block_size {self.block_size} is above the limit of {limit}"
         if self.block_count > MOST_BLOCKS:
             return f"block_count {self.block_count} is above the limit of {MOST_BLOCKS}: choose larger blocks"
         if not (self.block_count - 1) * self.block_size <= self.carve_size <= self.block_count * self.block_size:
-            return f"{self.block_count} blocks of {self.block_size} bytes do not make {self.carve_size} bytes"
+            blocks, size = counted(self.block_count, "block"), counted(self.block_size, "byte")
+            do = plural(self.block_count, "does", "do")
+            return f"{blocks} of {size} {do} not make {counted(self.carve_size, 'byte')}"
         return ""
 
     def is_that_of(self, carve: Carve) -> bool:
@@ -221,7 +225,8 @@ def session(session_id: Any) -> Carve:
     if carve is None or carve.host.revoked_at is not None:
         raise CarveRefusedError("the session is unknown")
     if carve.completed_at is None and carve.is_expired(timezone.now()):
-        raise CarveRefusedError(f"the session is over: nothing came for {settings.CARVE_SESSION_SECONDS} seconds")
+        silence = counted(settings.CARVE_SESSION_SECONDS, "second")
+        raise CarveRefusedError(f"the session is over: nothing came for {silence}")
     return carve
 
 
@@ -232,7 +237,7 @@ def take(carve: Carve, body: dict[str, Any]) -> None:
         raise CarveRefusedError(f"block_id {number} is not below the block_count of {carve.block_count}")
     announced = _size_of_block(carve, number)
     if len(data) != announced:
-        raise CarveRefusedError(f"block {number} has {len(data)} bytes, announced were {announced}")
+        raise CarveRefusedError(f"block {number} has {counted(len(data), 'byte')}, announced were {announced}")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(KEEP_ALIVE, [carve.pk])  # a purge waits for blocks under way; announcements do not
         if not cursor.rowcount:

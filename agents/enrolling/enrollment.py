@@ -20,6 +20,7 @@ from agents.inventory import housekeeping, installation
 from agents.inventory.labels import follow_platforms, put_into
 from agents.models import EnrollSecret, Host, Presence, digest_of, online_since
 from agents.protocol.node_key import Enrolled
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,9 @@ def _decide(application: Application, host: Host | None, secrets: "_Secrets", us
 
 def _check_name(identifier: str) -> None:
     if not 0 < len(identifier) <= LONGEST_IDENTIFIER:
-        raise EnrollmentRefusedError(f"host_identifier has {len(identifier)} characters, allowed are 1 to 255")
+        raise EnrollmentRefusedError(
+            f"host_identifier has {counted(len(identifier), 'character')}, allowed are 1 to 255"
+        )
     if not any(letter.isprintable() and not letter.isspace() for letter in identifier):
         raise EnrollmentRefusedError(f"host_identifier {identifier!r} is blank: it names no host")
 
@@ -192,7 +195,9 @@ class _Secrets:
         """Count a host that now has this secret instead of another one or none."""
         quota = self._quotas.get(secret.pk)
         if quota is not None and self._hosts[secret.pk] >= quota:
-            raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is spent: its quota is {quota} hosts")
+            raise EnrollmentRefusedError(
+                f"the enroll secret {secret.name!r} is spent: its quota is {counted(quota, 'host')}"
+            )
         self._hosts[secret.pk] += 1
         self._hosts[before] -= 1
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from agents.gateway.asgi_types import App, Message, Receive, Scope
 from agents.gateway.body import Arrivals, Body, BodyRefusedError, Budget, Whole
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Cold:
             with Body(self._budget, self._arrivals, self._limit, self._limit) as body:
                 content = await body.read(receive, partial(Whole, self._limit))
                 if body.arrived > self._limit:
-                    return self._trouble(f"the request has {body.arrived} bytes, allowed are {self._limit}")
+                    return self._trouble(f"the request has {counted(body.arrived, 'byte')}, allowed are {self._limit}")
                 return await self._run(scope, bytes(content))
         except BodyRefusedError as error:
             return self._trouble(str(error))

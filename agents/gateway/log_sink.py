@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from redis.exceptions import RedisError
 
 from agents.board import keyspace
+from fleet.counting import counted, plural
 
 SEEN_SECONDS = 3600  # of one set of digests; the one before it is looked at as well
 MOST_SEEN = 1_000_000  # digests of one set, about 64 bytes each: lines above that may be there twice
@@ -87,7 +88,10 @@ class LogSink:
             if new:
                 await self._write_claimed([_entry(host, kind, digests[digest]) for digest in new], new, bucket)
         if others:
-            raise LinesUnderWayError(f"{others} of {len(digests)} log lines are being written by another gateway")
+            raise LinesUnderWayError(
+                f"{others} of {counted(len(digests), 'log line')} {plural(others, 'is', 'are')} being written by"
+                " another gateway"
+            )
         return len(new)
 
     async def close(self) -> None:
@@ -199,7 +203,7 @@ def _rotate(path: Path, kept: int) -> None:
 def _write_whole(file: int, content: bytes) -> None:
     written = os.write(file, content)
     if written != len(content):
-        raise OSError(f"only {written} of {len(content)} bytes of log lines were written")
+        raise OSError(f"only {written} of {counted(len(content), 'byte')} of log lines were written")
     os.fdatasync(file)
 
 

@@ -14,6 +14,7 @@ from agents.inventory.models import LabelSqlRecord
 from agents.models import Host, HousekeepingQuery
 from agents.protocol import messages
 from fleet.audit import note
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,9 @@ def note_failed(query: HousekeepingQuery, host: Host, message: str, at: datetime
     limit = settings.DENYLISTED_BRAKE
     if limit and len(query.denylisted_by) >= limit and query.stopped_at is None:
         _stop(
-            query, at, f"{len(query.denylisted_by)} hosts denylisted it (limit {limit}): osquery died there running it"
+            query,
+            at,
+            f"{counted(len(query.denylisted_by), 'host')} denylisted it (limit {limit}): osquery died there running it",
         )
 
 

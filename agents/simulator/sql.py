@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from agents.simulator.functions import add_functions
 from agents.simulator.machine import Machine
 from agents.simulator.schema import SCHEMAS
+from fleet.counting import plural
 
 _READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
 _READ_PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "function_list", "index_list", "database_list"})
@@ -143,7 +144,7 @@ class _Run:
         kept = frozenset(names)
         for values in cursor:
             if len(rows) >= self._limits.rows:
-                raise StoppedError(f"interrupted: more than {self._limits.rows:,} rows")
+                raise StoppedError(f"interrupted: more than {self._limits.rows:,} {plural(self._limits.rows, 'row')}")
             rows.append({name: _cell(value) for name, value in zip(found, values, strict=True) if name in kept})
 
     def _authorize(self, action: int, first: str | None, second: str | None, _schema: Any, _trigger: Any) -> int:
@@ -161,7 +162,7 @@ class _Run:
         if self._steps_left < 0:
             self._stopped = f"interrupted: more than {self._limits.steps:,} steps"
         elif time.monotonic() > self._ends:
-            self._stopped = f"interrupted: more than {self._limits.seconds:g} seconds"
+            self._stopped = f"interrupted: more than {self._limits.seconds:g} {plural(self._limits.seconds, 'second')}"
         return bool(self._stopped)
 
 

@@ -25,6 +25,7 @@ from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor
 from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
+from fleet.counting import counted
 
 admin.site.unregister([User, Group])  # Django registered its own
 # django-allauth's: sessions and second factors have their pages in the console, the provider is set by the environment.
@@ -138,7 +139,9 @@ class GroupForm(ModelForm[Group]):
         quota = settings.TARGETS_PER_CAMPAIGN_BY_GROUP.get(name)
         if quota is None or name == self.instance.name or self.editor.is_superuser:
             return name
-        raise ValidationError(f"a group named {name!r} has a quota of {quota} hosts: only a superuser makes it")
+        raise ValidationError(
+            f"a group named {name!r} has a quota of {counted(quota, 'host')}: only a superuser makes it"
+        )
 
 
 class ScopeInline(StackedInline):  # type: ignore[misc]  # unfold has no types

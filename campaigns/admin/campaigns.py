@@ -30,6 +30,7 @@ from campaigns.launching import control, launch, rights
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
 from fleet.admin import ModelAdmin, ReadOnlyAdmin
+from fleet.counting import counted
 from fleet.errors import FleetError
 
 ROWS_SHOWN = 20  # of one host's result
@@ -153,7 +154,7 @@ class CampaignAdmin(ModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Campaign, post_url_continue: str | None = None) -> HttpResponse:
         """Go to the launched campaign's page."""
-        messages.success(request, f"Launched over {obj.expected} hosts.")
+        messages.success(request, f"Launched over {counted(obj.expected, 'host')}.")
         return redirect("admin:campaigns_campaign_change", obj.pk)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> Any:

@@ -14,6 +14,7 @@ from campaigns.launching import control, kill_switch
 from campaigns.launching.models import LiveQueries
 from campaigns.models import IdempotencyKey, TargetRange
 from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
+from fleet.counting import counted, plural
 
 
 @admin.register(TargetRange)
@@ -102,4 +103,5 @@ class LiveQueriesAdmin(AsksAgain, ModelAdmin):
             messages.success(request, "Live queries are enabled.")
         else:
             stopped = control.disable_live_queries(by, obj.reason)
-            messages.warning(request, f"Live queries are switched off, {stopped} campaigns were stopped.")
+            were_stopped = f"{counted(stopped, 'campaign')} {plural(stopped, 'was', 'were')} stopped"
+            messages.warning(request, f"Live queries are switched off, {were_stopped}.")

@@ -18,6 +18,7 @@ from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.states import OVER
 from campaigns.tokens import ApiToken
+from fleet.counting import plural
 
 
 class Figure(NamedTuple):
@@ -73,7 +74,8 @@ def _campaigns(address: str, user: User) -> Iterator[Figure]:
     yield Figure("Campaigns under way", f"{counted['open']:,}", f"of {counted['all']:,} kept", address)
     if scopes.is_limited(user):
         return  # answers of all hosts are counted, not those of some
-    yield Figure("Answers kept", f"{counted['answers'] or 0:,}", f"{counted['rows'] or 0:,} rows", address)
+    rows = f"{counted['rows'] or 0:,} {plural(counted['rows'], 'row')}"
+    yield Figure("Answers kept", f"{counted['answers'] or 0:,}", rows, address)
 
 
 def _switch(address: str, user: User) -> Iterator[Figure]:
@@ -86,7 +88,8 @@ def _people(address: str, user: User) -> Iterator[Figure]:
         active=Count("pk", filter=Q(is_active=True)),
         above=Count("pk", filter=Q(is_active=True, is_superuser=True)),
     )
-    yield Figure("People", f"{counted['active']:,}", f"{counted['above']:,} of them superusers", address)
+    above = f"{counted['above']:,} of them {plural(counted['above'], 'a superuser', 'superusers')}"
+    yield Figure("People", f"{counted['active']:,}", above, address)
 
 
 def _tokens(address: str, user: User) -> Iterator[Figure]:

@@ -18,6 +18,7 @@ from campaigns.analysis.copies import Source, written_apart
 from campaigns.analysis.sight import Sight, sight_of
 from campaigns.analysis.tables import Table
 from campaigns.models import Campaign
+from fleet.counting import plural
 from fleet.errors import BadInputError, TooManyError
 from fleet.text import is_text
 
@@ -265,7 +266,9 @@ def _said(message: Any, sql: str, seconds: float, offered: str) -> Any:
 
 
 def _too_long(seconds: float) -> BadInputError:
-    return BadInputError(f"the SQL ran longer than {seconds:g} seconds, which is the limit (ANALYSIS_SECONDS)", "sql")
+    return BadInputError(
+        f"the SQL ran longer than {seconds:g} {plural(seconds, 'second')}, which is the limit (ANALYSIS_SECONDS)", "sql"
+    )
 
 
 def _too_much() -> BadInputError:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from campaigns.analysis import diff
 from campaigns.analysis.asking import Limits, answers
 from campaigns.models import Campaign
+from fleet.counting import counted
 from fleet.text import is_text
 
 MOST_SENTENCES = 5
@@ -43,7 +44,7 @@ class Change(NamedTuple):
     def sentence(self) -> str:
         """Say the change in words: how many hosts gave what newly, or no longer."""
         verb = "newly gave" if self.gained else "no longer gave"
-        return f"{self.hosts} host{'' if self.hosts == 1 else 's'} {verb} {self.what}"
+        return f"{counted(self.hosts, 'host')} {verb} {self.what}"
 
 
 def sentences(now: Campaign, before: Campaign, by: User, see: diff.See) -> list[str]:
@@ -60,7 +61,7 @@ def sentences(now: Campaign, before: Campaign, by: User, see: diff.See) -> list[
         found = _by_row(both)
     said = [change.sentence for change in sorted(found, key=lambda one: (-one.hosts, not one.gained, one.what))]
     more = len(said) - MOST_SENTENCES
-    return [*said[:MOST_SENTENCES], *([f"and {more} more changes"] if more > 0 else [])]
+    return [*said[:MOST_SENTENCES], *([f"and {counted(more, 'more change')}"] if more > 0 else [])]
 
 
 def _is_noise(some: Sequence[Change], hosts: int) -> bool:

@@ -32,6 +32,7 @@ from campaigns.analysis import processes
 from campaigns.analysis.sight import Sight
 from campaigns.analysis.tables import Table, answers_table, hosts_table, targets_table
 from campaigns.models import Campaign, Result
+from fleet.counting import counted
 from fleet.errors import BadInputError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -185,7 +186,8 @@ def _write(path: Path, table: Table, part: Path, *, extends: bool = False) -> No
         if error.in_time:
             raise
         raise UnavailableError(
-            f"copying the answers took longer than {settings.ANALYSIS_COPY_SECONDS} seconds (ANALYSIS_COPY_SECONDS)"
+            f"copying the answers took longer than {counted(settings.ANALYSIS_COPY_SECONDS, 'second')}"
+            " (ANALYSIS_COPY_SECONDS)"
         ) from error
     finally:
         part.unlink(missing_ok=True)

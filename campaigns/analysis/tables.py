@@ -9,6 +9,7 @@ from django.conf import settings
 from campaigns.analysis.sight import Sight
 from campaigns.models import Campaign
 from campaigns.states import State
+from fleet.counting import counted
 from fleet.errors import BadInputError
 
 OURS = ("host_id", "host", "platform", "labels", "received_at", "late", "truncated")  # beside what was answered
@@ -131,8 +132,8 @@ def check_size(whose: str, columns: Sequence[str], stored_bytes: int) -> None:
         raise BadInputError(f"{whose} has {len(columns)} columns, {MOST_COLUMNS} are the most that can be analysed")
     if stored_bytes > settings.ANALYSIS_COPY_BYTES:
         raise BadInputError(
-            f"{whose} has {stored_bytes} bytes of answers, {settings.ANALYSIS_COPY_BYTES} are the most that can be"
-            " analysed (ANALYSIS_COPY_BYTES): export them instead"
+            f"{whose} has {counted(stored_bytes, 'byte')} of answers, {settings.ANALYSIS_COPY_BYTES} are the most"
+            " that can be analysed (ANALYSIS_COPY_BYTES): export them instead"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from campaigns.answers.exports import rows_of
 from campaigns.models import Campaign
+from fleet.counting import counted, plural
 from fleet.errors import BadInputError
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside
 
@@ -184,7 +185,9 @@ def _write(sheet: Any, place: int, line: Sequence[Any]) -> int:
 def _tell(book: Any, cut: int, columns: int) -> None:
     """Say on a sheet of its own that the others do not hold everything."""
     sheet = book.add_worksheet("cut")
-    sheet.write_string(0, 0, f"{cut} cells are cut here: a spreadsheet takes {LONGEST_CELL:,} characters of each.")
+    cells = f"{counted(cut, 'cell')} {plural(cut, 'is', 'are')}"
+    sheet.write_string(0, 0, f"{cells} cut here: a spreadsheet takes {LONGEST_CELL:,} characters of each.")
     if columns > 0:
-        sheet.write_string(1, 0, f"{columns} columns are missing: it takes {SHEET_COLUMNS:,}.")
+        missing = f"{counted(columns, 'column')} {plural(columns, 'is', 'are')} missing"
+        sheet.write_string(1, 0, f"{missing}: it takes {SHEET_COLUMNS:,}.")
     sheet.write_string(2, 0, "Exports as CSV, NDJSON, JSON and Parquet have all of it.")

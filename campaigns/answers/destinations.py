@@ -13,6 +13,7 @@ from django.conf import settings
 
 from agents.board import keyspace
 from fleet import posts
+from fleet.counting import plural
 from fleet.whole_lines import appended
 
 Send = Callable[[Sequence[bytes]], None]
@@ -63,7 +64,8 @@ def _stream(sink: str, key: str) -> Iterator[Send]:
     def send(lines: Sequence[bytes]) -> None:
         entries: Any = client.xlen(key)
         if entries >= MOST_ENTRIES:
-            raise SinkError(f"the stream {key} has {entries:,} entries, which nobody takes: answers wait here")
+            many = f"{entries:,} {plural(entries, 'entry', 'entries')}"
+            raise SinkError(f"the stream {key} has {many}, which nobody takes: answers wait here")
         pipe = client.pipeline(transaction=True)
         for line in lines:
             pipe.xadd(key, {"answer": line})

@@ -26,6 +26,7 @@ from campaigns.collecting.models import DeadLetter
 from campaigns.models import Campaign, IdempotencyKey
 from campaigns.states import OVER
 from fleet.audit import note
+from fleet.counting import counted
 from fleet.errors import ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def _check(campaign: Campaign) -> None:
     if settled_at >= clock.now():
         raise ConflictError(
             f"campaign {campaign.pk} takes late answers until {settled_at:%Y-%m-%d %H:%M:%S} UTC"
-            f" ({settings.LATE_ANSWER_SECONDS} seconds after its end): it can be deleted then"
+            f" ({counted(settings.LATE_ANSWER_SECONDS, 'second')} after its end): it can be deleted then"
         )
     if settled_at >= stored_until():
         raise ConflictError(f"campaign {campaign.pk} stays until the answers that were sent are stored: try again")
@@ -157,7 +158,7 @@ def _delete_old(until: float) -> None:
     old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before).order_by("ended_at")
     for campaign_id in old.values_list("pk", flat=True)[:CAMPAIGNS]:
         try:
-            delete(campaign_id, f"retention of {settings.CAMPAIGN_RETENTION_DAYS} days")
+            delete(campaign_id, f"retention of {counted(settings.CAMPAIGN_RETENTION_DAYS, 'day')}")
         except ConflictError as error:
             logger.info("campaign kept campaign=%s reason=%s", campaign_id, error.sentence)
         if time.monotonic() > until:

@@ -30,6 +30,7 @@ from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
 from fleet import confirming
+from fleet.counting import counted, plural
 from fleet.described import BYTES, file_of, refused
 from fleet.errors import ConflictError
 from fleet.parameters import PAGING, WHOLE, Parameters, choice_in, number_in, text_in
@@ -133,7 +134,8 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
             raise ConflictError(f"carve {pk} is an {carve.trouble} {carve.path!r} on {carve.host.hostname}")
         if carve.state != CarveState.COMPLETE:
             missing = (carve.block_count or 0) - carve.received_blocks
-            raise ConflictError(f"carve {pk} is {carve.state}: {missing} of {carve.block_count} blocks are missing")
+            blocks = f"{missing} of {counted(carve.block_count or 0, 'block')} {plural(missing, 'is', 'are')} missing"
+            raise ConflictError(f"carve {pk} is {carve.state}: {blocks}")
         logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
         chunks: Any = store.pieces(carve)
         if isinstance(request._request, ASGIRequest):

@@ -7,6 +7,7 @@ import msgspec
 from django.conf import settings
 
 from campaigns.models import Campaign
+from fleet.counting import plural
 
 Rows = list[dict[str, str]]
 _encode = msgspec.json.Encoder().encode
@@ -53,9 +54,8 @@ def _json(content: Rows | dict[str, str]) -> bytes:
 
 def warn_of_cut(campaign: Campaign) -> None:
     """Let the campaign say that answers were cut."""
-    warning = (
-        f"answers were cut and are marked as truncated: a campaign keeps {settings.CAMPAIGN_MAX_ROWS:,} rows and"
-        f" {settings.CAMPAIGN_MAX_BYTES:,} bytes (0 = no limit)"
-    )
+    rows = f"{settings.CAMPAIGN_MAX_ROWS:,} {plural(settings.CAMPAIGN_MAX_ROWS, 'row')}"
+    size = f"{settings.CAMPAIGN_MAX_BYTES:,} {plural(settings.CAMPAIGN_MAX_BYTES, 'byte')}"
+    warning = f"answers were cut and are marked as truncated: a campaign keeps {rows} and {size} (0 = no limit)"
     if warning not in campaign.warnings:
         campaign.warnings.append(warning)

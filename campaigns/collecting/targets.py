@@ -15,6 +15,7 @@ from agents.protocol import messages
 from campaigns.collecting.entry import Entry
 from campaigns.models import Campaign
 from campaigns.states import ANSWER_STATES, OPEN_STATES, State
+from fleet.counting import counted
 
 LONGEST_ERROR = 10_000  # characters
 SETTLED = frozenset((*ANSWER_STATES, State.UNSUPPORTED))  # no answer changes these
@@ -81,7 +82,7 @@ class TargetRow(msgspec.Struct, gc=False):
         """Note that it was handed out as often as allowed and nothing came back."""
         if self.state in OPEN_STATES:
             self.state, self.ended_at = State.NO_ANSWER, entry.at
-            self.error = f"handed out {self.deliveries} times, nothing came back"
+            self.error = f"handed out {counted(self.deliveries, 'time')}, nothing came back"
 
     def is_owed(self) -> bool:
         """Say whether an answer counts: the first one stands, and what cannot run the SQL was never asked."""

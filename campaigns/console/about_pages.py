@@ -22,6 +22,7 @@ from campaigns.launching.rollout import Rollout
 from campaigns.models import Campaign
 from campaigns.running import brakes
 from fleet.audit.models import AuditEvent
+from fleet.counting import plural
 
 LINES_SHOWN = 200
 MACHINE = "the machine"
@@ -82,12 +83,14 @@ def _rollout(shown: Campaign) -> str:
     words = []
     if ordered.has_canary:
         first = (
-            f"{ordered.canary_count:,} hosts" if ordered.canary_count else f"{ordered.canary_percent:g} % of the hosts"
+            f"{ordered.canary_count:,} {plural(ordered.canary_count, 'host')}"
+            if ordered.canary_count
+            else f"{ordered.canary_percent:g} % of the hosts"
         )
         then = "pauses and asks" if ordered.then == "ask" else "goes on by itself, four times as many each step"
         words.append(f"It asks {first} first; when those have answered it {then}.")
     if ordered.per_second is not None:
-        words.append(f"It asks at most {ordered.per_second:,} hosts a second.")
+        words.append(f"It asks at most {ordered.per_second:,} {plural(ordered.per_second, 'host')} a second.")
     return " ".join(words) or "All hosts may be asked at once."
 
 
@@ -98,7 +101,7 @@ def _steps(shown: Campaign) -> list[Line]:
         return []
     begun = shown.started_at or shown.chosen_at
     first = ordered.canary_of(shown.able_targets)
-    steps = [Line(begun, MACHINE, f"{first:,} hosts first")] if ordered.has_canary else []
+    steps = [Line(begun, MACHINE, f"{first:,} {plural(first, 'host')} first")] if ordered.has_canary else []
     widened = AuditEvent.objects.filter(subject=f"campaign {shown.pk}", action="campaign.widened").order_by("id")
     found = widened[:LINES_SHOWN]
     return steps + [Line(event.at, event.who or MACHINE, "widened", _in_words(event.details)) for event in found]
@@ -122,7 +125,13 @@ def _limits(shown: Campaign) -> list[tuple[str, str]]:
     )
     joining = "yes, while it runs" if shown.include_late_joiners else "no: only who was meant at the beginning"
     days = settings.CAMPAIGN_RETENTION_DAYS
-    kept = "for ever: it is pinned" if shown.pinned else f"{days:,} days after the end" if days else "for ever"
+    kept = (
+        "for ever: it is pinned"
+        if shown.pinned
+        else f"{days:,} {plural(days, 'day')} after the end"
+        if days
+        else "for ever"
+    )
     return [
         ("Waits for answers", wording.duration(shown.timeout)),
         ("One host may take", within),

@@ -21,6 +21,7 @@ from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.people.roles import CHANGE, may_launch_something
 from campaigns.states import FINAL_STATES, State
+from fleet.counting import plural
 from fleet.errors import FleetError, ForbiddenError
 
 
@@ -148,7 +149,8 @@ def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
         if "all" in request.POST
         else {"count": int(typed) if typed.isdecimal() and len(typed) < 19 else typed}
     )
-    done = "Released to all hosts." if "all" in goal else f"Widened: {typed} hosts in all may be asked."
+    hosts = plural(1 if goal.get("count") == 1 else None, "host")
+    done = "Released to all hosts." if "all" in goal else f"Widened: {typed} {hosts} in all may be asked."
     return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done)
 
 

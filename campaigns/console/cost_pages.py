@@ -11,6 +11,7 @@ from campaigns.console import wording
 from campaigns.console.access import needs_sight, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign
+from fleet.counting import plural
 
 NAMES = {"wall": "wall time", "user": "user CPU", "system": "system CPU", "memory": "memory"}
 HEIGHT = 64  # of the drawing of the distribution, in its own units
@@ -67,7 +68,7 @@ def _bars(steps: list[costs.Step], measure: str) -> list[Bar]:
     bars = []
     for at, step in enumerate(steps):
         height = max(LEAST, HEIGHT * step.hosts / most) if step.hosts else 0
-        hosts = f"{step.hosts:,} host{'' if step.hosts == 1 else 's'}"
+        hosts = f"{step.hosts:,} {plural(step.hosts, 'host')}"
         words = f"{wording.cost(step.least, measure)} to {wording.cost(step.most, measure)}: {hosts}"
         bars.append(Bar(at + 0.05, HEIGHT - height, 0.9, height, words))
     return bars

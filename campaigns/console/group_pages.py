@@ -22,6 +22,7 @@ from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS, may_launch_something
 from campaigns.selecting.earlier_targets import Earlier
+from fleet.counting import plural
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 
@@ -233,7 +234,7 @@ def put_into_label(name: str, hosts: HostQuerySet, request: HttpRequest) -> dict
     before = label.hosts.count()
     labels.add(label, hosts)
     added = label.hosts.count() - before
-    counted = f"{added:,} host{'' if added == 1 else 's'}"
+    counted = f"{added:,} {plural(added, 'host')}"
     put = f"{counted} put into {'the new label' if is_new else 'the label'} {visible(label.name)}"
     more = "." if is_new or added else ": all of them were in it already."
     return {"label": label, "sentence": f"{put}{more}"}

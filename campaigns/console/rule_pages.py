@@ -18,6 +18,7 @@ from campaigns.console.choices import Named
 from campaigns.launching import approval_rules, rule_wishes, windows
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, ApprovalRule
 from campaigns.people.roles import SEE_RULES
+from fleet.counting import plural
 from fleet.errors import FleetError
 
 ADD, CHANGE, DELETE = (f"campaigns.{verb}_approvalrule" for verb in ("add", "change", "delete"))
@@ -67,7 +68,8 @@ class RuleForm(forms.Form):
         if given.get("many") and given.get("unit"):
             wait = given["many"] * given["unit"]
             if not SHORTEST_WAIT <= wait <= LONGEST_WAIT:
-                self.add_error("many", f"{wait:,} seconds are too few or too many: allowed are 1 minute to 30 days")
+                seconds = f"{wait:,} {plural(wait, 'second is', 'seconds are')}"
+                self.add_error("many", f"{seconds} too few or too many: allowed are 1 minute to 30 days")
         return given
 
     def apply_to(self, rule: ApprovalRule) -> bool:

@@ -25,6 +25,7 @@ from campaigns.people import scopes
 from campaigns.people.roles import KEEP_HOOKS, SEE_CONFIG, SEE_SECRETS, SWITCH
 from fleet import confirming
 from fleet.audit import note
+from fleet.counting import counted, plural
 from fleet.errors import BadInputError, FleetError
 
 ADD_SECRET, CHANGE_SECRET, CHANGE_CONFIG = (
@@ -204,7 +205,8 @@ def switch(request: HttpRequest) -> HttpResponse:
             messages.success(request, "Live queries are on. Campaigns that were stopped stay so.")
         else:
             stopped = control.disable_live_queries(user, form.cleaned_data["reason"])
-            messages.warning(request, f"Live queries are off: {stopped} campaigns were stopped, none can be launched.")
+            were_stopped = f"{counted(stopped, 'campaign')} {plural(stopped, 'was', 'were')} stopped"
+            messages.warning(request, f"Live queries are off: {were_stopped}, none can be launched.")
     except FleetError as error:
         messages.error(request, error.sentence)
     return redirect("settings")

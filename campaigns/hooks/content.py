@@ -13,6 +13,7 @@ from campaigns.answers.results import timestamp
 from campaigns.hooks.models import TEST, Delivery, Event, Hook, HookEvent
 from campaigns.models import Campaign
 from campaigns.people import scopes
+from fleet.counting import counted
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _campaign(seen: Campaign, facts: dict[str, Any]) -> dict[str, Any]:
 
 def _sentence(kind: str, seen: Campaign, facts: dict[str, Any]) -> str:
     named = f"campaign {seen.pk}" + (f" ({seen.name})" if seen.name else "")
-    hosts = f"{seen.expected} host{'' if seen.expected == 1 else 's'}"
+    hosts = counted(seen.expected, "host")
     if kind == Event.STARTED:
         return f"{named} started over {hosts}"
     if kind == Event.WAITING:
@@ -105,7 +106,7 @@ def _sentence(kind: str, seen: Campaign, facts: dict[str, Any]) -> str:
         return f"{named} over {hosts} waits for a second person's approval"
     if kind == Event.CHANGED:
         return f"{named} is answered differently than {facts.get('before')}: {_changes(seen, facts)}"
-    counts = f"{seen.count_answered} of {seen.count_targeted} answered, {seen.count_rows} rows"
+    counts = f"{seen.count_answered} of {seen.count_targeted} answered, {counted(seen.count_rows, 'row')}"
     return f"{named} is {facts['status']}: {counts}; {facts['ended_reason']}".rstrip("; ")
 
 

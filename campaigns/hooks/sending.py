@@ -18,6 +18,7 @@ from campaigns.hooks.models import TEST, Delivery, Hook
 from campaigns.hooks.posting import Outcome, post
 from campaigns.models import Campaign
 from campaigns.people import scopes
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,10 @@ def _note(delivery: Delivery, outcome: Outcome) -> None:
     if outcome.is_taken:
         fields["state"] = Delivery.State.DELIVERED
     elif tries > len(WAITS):
-        fields |= {"state": Delivery.State.DEAD, "error": f"given up after {tries} tries. {outcome.error}".strip()}
+        fields |= {
+            "state": Delivery.State.DEAD,
+            "error": f"given up after {counted(tries, 'try', 'tries')}. {outcome.error}".strip(),
+        }
     else:
         fields["due_at"] = now + timedelta(seconds=WAITS[tries - 1])
     with transaction.atomic():

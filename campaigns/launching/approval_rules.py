@@ -20,6 +20,7 @@ from campaigns.answers.results import timestamp
 from campaigns.launching import windows
 from campaigns.launching.models import ApprovalRule
 from fleet.audit import note
+from fleet.counting import plural
 from fleet.errors import ForbiddenError
 
 
@@ -185,7 +186,7 @@ def _by_hosts(rules: Iterable[ApprovalRule], hosts: int) -> list[str]:
     limit = min(_limits(rules), default=None)
     if limit is None or hosts <= limit:
         return []
-    return [f"more than {limit:,} host{'' if limit == 1 else 's'}" if limit else "any host at all"]
+    return [f"more than {limit:,} {plural(limit, 'host')}" if limit else "any host at all"]
 
 
 def _by_tables(rules: Iterable[ApprovalRule], text: str) -> list[str]:

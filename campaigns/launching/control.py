@@ -18,6 +18,7 @@ from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
 from fleet.audit import note
+from fleet.counting import counted
 from fleet.errors import BadInputError, ConflictError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -132,10 +133,14 @@ def widen(campaign_id: int, by: str, goal_asked: Any) -> Campaign:
             raise ConflictError(f"campaign {campaign_id} is {_state_of(campaign)}: it cannot be widened")
         goal = operator_verbs.RELEASED_ALL if campaign.rollout is None else campaign.release_goal or 0
         if operator_verbs.RELEASED_ALL in (goal, campaign.released):
-            raise ConflictError(f"campaign {campaign_id} is released to all {campaign.able_targets} hosts already")
+            raise ConflictError(
+                f"campaign {campaign_id} is released to all of its {counted(campaign.able_targets, 'host')} already"
+            )
         hosts = rollout.wanted_hosts(goal_asked, campaign.able_targets)
         if hosts <= goal:
-            raise BadInputError(f"{hosts} hosts is not more than the {goal} it is released to", next(iter(goal_asked)))
+            raise BadInputError(
+                f"{counted(hosts, 'host')} is not more than the {goal} it is released to", next(iter(goal_asked))
+            )
         rollout.raise_goal(campaign, hosts, step=max(0, min(hosts, campaign.able_targets) - goal))
         if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
             with _board_needed():

@@ -14,6 +14,7 @@ from django.utils import timezone
 from campaigns.launching import windows
 from campaigns.models import Campaign
 from campaigns.states import WaitsFor
+from fleet.counting import plural
 from fleet.errors import BadInputError
 from fleet.text import is_text
 
@@ -141,7 +142,7 @@ class Quota(models.Model):
 
 
 def _over(hosts: int) -> str:
-    return f"launches over more than {hosts:,} host{'' if hosts == 1 else 's'}" if hosts else "every launch"
+    return f"launches over more than {hosts:,} {plural(hosts, 'host')}" if hosts else "every launch"
 
 
 def _tables(value: Any) -> list[str]:

@@ -21,6 +21,7 @@ from campaigns.models import Campaign
 from campaigns.people.roles import LAUNCH_UNLIMITED
 from campaigns.states import OVER, Status
 from fleet.audit import note
+from fleet.counting import counted
 from fleet.errors import FleetError, ForbiddenError, TooManyError
 
 HOUR = timedelta(hours=1)
@@ -236,10 +237,11 @@ def beyond_quota(by: User, targets: int) -> str:
     if by.has_perm(LAUNCH_UNLIMITED):
         return ""
     limit, hourly = _most_targets(by), limits_of(by)["hosts_per_hour"]
+    selected = f"target selects {counted(targets, 'host')}"
     if limit and targets > limit:
-        return f"target selects {targets} hosts, allowed are {limit}: more need the permission {LAUNCH_UNLIMITED}"
+        return f"{selected}, allowed are {limit}: more need the permission {LAUNCH_UNLIMITED}"
     if hourly and targets > hourly:
-        return f"target selects {targets} hosts, allowed are {hourly} within an hour: more need {LAUNCH_UNLIMITED}"
+        return f"{selected}, allowed are {hourly} within an hour: more need {LAUNCH_UNLIMITED}"
     return ""
 
 

@@ -15,6 +15,7 @@ from campaigns.selecting.earlier_targets import states_in
 from campaigns.selecting.selection import MOST_HOSTS
 from campaigns.states import FINAL_STATES, State
 from fleet.audit import note
+from fleet.counting import plural
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
 
 
@@ -100,7 +101,8 @@ def _checked(parent: Campaign, states: list[str]) -> list[str]:
 
 
 def _of_denylisted(hosts: int) -> str:
+    refuse = plural(hosts, "refuses", "refuse")
     return (
-        f"{hosts} of these hosts refuse this exact SQL for a day after it died there (denylisted) and"
+        f"{hosts} of these hosts {refuse} this exact SQL for a day after it died there (denylisted) and"
         " will do so again: to ask them, once it is safe there, launch it with altered text; a comment is enough"
     )

@@ -12,6 +12,7 @@ from campaigns.launching.rollout import Rollout
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.selecting.selection import Selection
+from fleet.counting import counted, plural
 from fleet.errors import BadInputError, ConflictError
 
 
@@ -31,8 +32,10 @@ def launched(order: launch.Order, by: User) -> tuple[Campaign, list[str]]:
     with_canary = {"then": "ask", **(order.rollout or {}), "canary": {"count": most}}
     campaign = launch.launch(dataclasses.replace(order, rollout=with_canary), by)
     then = "others follow once they answered" if with_canary["then"] == "auto" else "then a person widens or stops it"
-    sentence = f"a canary was added, since over more than {most} hosts (MCP_CANARY_ABOVE) tools launch only so"
-    return campaign, [f"{sentence}: {most} hosts are asked first, {then}"]
+    sentence = (
+        f"a canary was added, since over more than {counted(most, 'host')} (MCP_CANARY_ABOVE) tools launch only so"
+    )
+    return campaign, [f"{sentence}: {counted(most, 'host')} {plural(most, 'is', 'are')} asked first, {then}"]
 
 
 def _count(order: launch.Order, by: User) -> int:
@@ -48,7 +51,7 @@ def _check_canary(rollout: Rollout, hosts: int | None, most: int) -> None:
         raise BadInputError(f"rollout.canary needs a count, {most} at most, where hosts may still join", "rollout")
     first = rollout.canary_count if hosts is None else rollout.canary_of(hosts)
     if first is not None and first > most:
-        sentence = f"rollout.canary means {first} hosts: tools ask {most} first at most (MCP_CANARY_ABOVE)"
+        sentence = f"rollout.canary means {counted(first, 'host')}: tools ask {most} first at most (MCP_CANARY_ABOVE)"
         raise BadInputError(sentence, "rollout")
 
 
@@ -57,5 +60,7 @@ def _launched_over_few(order: launch.Order, by: User, most: int) -> Campaign:
     with transaction.atomic():
         campaign = launch.launch(order, by)
         if campaign.expected > most:
-            raise ConflictError(f"target means {campaign.expected} hosts now, {most} at most before: launch again")
+            raise ConflictError(
+                f"target means {counted(campaign.expected, 'host')} now, {most} at most before: launch again"
+            )
     return campaign

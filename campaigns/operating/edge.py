@@ -26,6 +26,7 @@ from agents.models import Host
 from agents.protocol.endpoints import PREFIXES
 from agents.protocol.node_key import NodeKeys, nobody
 from campaigns.operating.finding import Finding, broken, warning, well
+from fleet.counting import counted
 
 AGENTS_WAIT = 16.0  # seconds; osqueryd's own, it cannot be set
 SOON_DAYS = 30
@@ -134,7 +135,7 @@ def _certificate(at: Edge) -> Iterator[Finding]:
         version = connection.version()  # type: ignore[attr-defined]
     certificate = x509.load_der_x509_certificate(der)
     left = (certificate.not_valid_after_utc - datetime.now(UTC)).days
-    said = f"the certificate of {at.name} is good for {left} more days, over {version}"
+    said = f"the certificate of {at.name} is good for {counted(left, 'more day')}, over {version}"
     if 0 <= left < SOON_DAYS:
         yield warning("edge", said, "renew it: agents that do not trust it are silent, and say so nowhere")
     elif left >= SOON_DAYS:
@@ -164,7 +165,9 @@ def _clock(headers: Message) -> Iterator[Finding]:
     apart = abs((parsedate_to_datetime(headers["date"]) - datetime.now(UTC)).total_seconds()) - 1  # whole seconds
     if apart > MOST_APART:
         yield warning(
-            "edge", f"the clock at the public address is {apart:.0f} seconds off", "let all machines follow one NTP"
+            "edge",
+            f"the clock at the public address is {counted(round(apart), 'second')} off",
+            "let all machines follow one NTP",
         )
 
 
@@ -215,7 +218,7 @@ def _verdict(status: int, answer: bytes, seconds: float) -> Finding:
 
 
 def _longer() -> str:
-    return f"let every proxy wait longer than HOLD_SECONDS, {settings.HOLD_SECONDS:g} seconds: docs/proxies.md"
+    return f"let every proxy wait longer than HOLD_SECONDS, {settings.HOLD_SECONDS:g} s: docs/proxies.md"
 
 
 def _asked(at: Edge, method: str, path: str, body: str | None = None) -> tuple[int, Message, bytes]:

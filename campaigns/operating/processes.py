@@ -11,6 +11,7 @@ from campaigns.answers import carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
+from fleet.counting import counted, plural
 
 OLD_MESSAGE_SECONDS = 15.0
 CROWDED = 0.8
@@ -35,7 +36,9 @@ def processes() -> Iterator[Finding]:
 
 def _load() -> Iterator[Finding]:
     load = heartbeats.load()
-    said = f"{load.gateways} gateways hold {load.held_reads} reads; {load.answers_waiting} answers wait to be stored"
+    gateways = f"{counted(load.gateways, 'gateway')} {plural(load.gateways, 'holds', 'hold')}"
+    waiting = f"{counted(load.answers_waiting, 'answer')} {plural(load.answers_waiting, 'waits', 'wait')}"
+    said = f"{gateways} {counted(load.held_reads, 'read')}; {waiting} to be stored"
     if load.held_reads > CROWDED * load.most_held_reads:
         yield warning(
             "processes", said, f"they can hold {load.most_held_reads}: start another gateway (docs/capacity.md)"
@@ -48,14 +51,16 @@ def _queues() -> Iterator[Finding]:
     for queue, waiting in queues().items():
         if waiting.seconds > OLD_MESSAGE_SECONDS:
             said = (
-                f"a message has waited {waiting.seconds:.0f} seconds in the queue {queue} ({waiting.messages} messages)"
+                f"a message has waited {counted(round(waiting.seconds), 'second')} in the queue {queue}"
+                f" ({counted(waiting.messages, 'message')})"
             )
             yield broken("processes", said, f"start a worker with -Q {queue}, or see why it is busy")
 
 
 def _dead_letters() -> Iterator[Finding]:
     if number := DeadLetter.objects.count():
-        said = f"{number} answers could not be stored and are kept as dead letters"
+        letters = plural(number, "is kept as a dead letter", "are kept as dead letters")
+        said = f"{counted(number, 'answer')} could not be stored and {letters}"
         yield warning("processes", said, "see them in the admin, Inner workings, with the reason of each")
 
 
@@ -67,7 +72,7 @@ def _sink() -> Iterator[Finding]:
         said = f"ANSWERS_SINK takes no answers since {lag.failing_since:%Y-%m-%d %H:%M:%S} UTC: {lag.error}"
         yield broken("processes", said, "mend the destination: they are kept and carried then")
     elif lag.seconds > BEHIND_SECONDS:
-        said = f"ANSWERS_SINK is {lag.seconds:.0f} seconds behind"
+        said = f"ANSWERS_SINK is {counted(round(lag.seconds), 'second')} behind"
         yield warning("processes", said, "is beat alive, and a worker with -Q hooks?")
     else:
         yield well("processes", "ANSWERS_SINK has every answer that is stored")

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from agents.board import keyspace
 from agents.board.health import weak_settings
 from campaigns.operating.finding import Finding, broken, warning, well
+from fleet.counting import counted, plural
 
 OLDEST_POSTGRESQL, OLDEST_REDIS = (14, 0), (6, 2)
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
@@ -123,7 +124,9 @@ def _redis_version(told: dict[str, Any]) -> Iterator[Finding]:
     if numbers < OLDEST_REDIS:
         yield broken("redis", f"Redis is {version}", f"at least {'.'.join(map(str, OLDEST_REDIS))} is needed")
     else:
-        yield well("redis", f"Redis {version} answers, {told.get('connected_slaves', 0)} replicas follow it")
+        replicas = int(told.get("connected_slaves", 0))
+        follow = f"{counted(replicas, 'replica')} {plural(replicas, 'follows', 'follow')} it"
+        yield well("redis", f"Redis {version} answers, {follow}")
 
 
 def _persistence(client: Any, told: dict[str, Any]) -> Iterator[Finding]:

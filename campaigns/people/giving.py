@@ -17,6 +17,7 @@ from campaigns.people import roles, scopes
 from campaigns.people.scopes import Scope
 from fleet.audit import note
 from fleet.audit.gathering import told_by_verb
+from fleet.counting import counted
 from fleet.errors import ConflictError, ForbiddenError
 
 
@@ -169,7 +170,8 @@ def drop_team(team: Group, by: User) -> None:
     members = team.user_set.count()
     if members:
         raise ConflictError(
-            f"the team {team.name!r} has {members} members, who would see every host without it: put them elsewhere"
+            f"the team {team.name!r} has {counted(members, 'member')}, who would see every host without it:"
+            " put them elsewhere"
         )
     if team.approval_rules.exists():  # of a room above, that no rule is lifted by the way
         raise ConflictError(f"the team {team.name!r} has a rule of approval, which would go with it: delete that first")

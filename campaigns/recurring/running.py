@@ -27,6 +27,7 @@ from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.selecting.selection import Selection
 from campaigns.states import OVER
 from fleet.audit import note
+from fleet.counting import counted
 from fleet.database import locks
 from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError, NotFoundError, TooManyError
 
@@ -262,7 +263,7 @@ def let_go_of(schedule_id: int) -> None:
     beyond = list(old.values_list("campaign_id", flat=True)[schedule.runs_kept :])
     for campaign_id in beyond[::-1][:GONE_AT_ONCE]:
         try:
-            retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {schedule.runs_kept} runs")
+            retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {counted(schedule.runs_kept, 'run')}")
         except FleetError as error:
             logger.debug("run kept campaign=%s reason=%s", campaign_id, error.sentence)
             return  # the younger ones are no older

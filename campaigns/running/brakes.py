@@ -10,6 +10,7 @@ from agents.board import heartbeats
 from campaigns.launching.rollout import Rollout
 from campaigns.models import Campaign, Target
 from campaigns.states import State
+from fleet.counting import counted
 
 SILENT_AFTER = timedelta(seconds=15)  # a host that asked again so long after its delivery has nothing to say
 MEDIAN = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wall_ms) FROM campaigns_target WHERE campaign_id = %s"
@@ -47,12 +48,12 @@ def readings(campaign: Campaign) -> list[tuple[Reading, float]]:
 def _failed(campaign: Campaign) -> Reading:
     failed = campaign.count_failed + campaign.count_denylisted
     answers = campaign.count_answered + failed
-    words = f"{failed} of {answers} answers failed, the limit is {{limit}} %"
+    words = f"{failed} of {counted(answers, 'answer')} failed, the limit is {{limit}} %"
     return Reading("failed_percent", failed, answers, words)
 
 
 def _rows(campaign: Campaign) -> Reading:
-    return Reading("rows", campaign.count_rows, None, f"{campaign.count_rows} rows, the limit is {{limit}}")
+    return Reading("rows", campaign.count_rows, None, f"{counted(campaign.count_rows, 'row')}, the limit is {{limit}}")
 
 
 def _median(campaign: Campaign) -> Reading:
@@ -71,7 +72,7 @@ def _silent(campaign: Campaign) -> Reading:
     reads = heartbeats.reads_of(list(due))
     silent = campaign.count_no_answer + sum(read.last > due[host] for host, read in reads.items())
     asked = handed.count()
-    words = f"{silent} of {asked} hosts were asked and stay silent, the limit is {{limit}} %"
+    words = f"{silent} of {counted(asked, 'host')} were asked and stay silent, the limit is {{limit}} %"
     return Reading("silent_percent", silent, asked, words)
 
 
@@ -80,7 +81,7 @@ def _denylisted(campaign: Campaign) -> Reading:
 
 
 def _of_denylisted(hosts: int) -> Reading:
-    words = f"{hosts} hosts died running this SQL before, the limit is {{limit}}"
+    words = f"{counted(hosts, 'host')} died running this SQL before, the limit is {{limit}}"
     return Reading("denylisted", hosts, None, words, reaches=True)
 
 

@@ -18,6 +18,7 @@ from campaigns.launching.control import close_on_board
 from campaigns.models import Campaign, Target
 from campaigns.running.releasing import HASH
 from campaigns.states import OPEN_STATES, State, Status
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _end(campaign: Campaign) -> None:
     if campaign.ended_by:
         campaign.status = Status.STOPPED
     else:
-        campaign.status, campaign.ended_reason = Status.EXPIRED, f"its {campaign.timeout} seconds were over"
+        campaign.status, campaign.ended_reason = Status.EXPIRED, f"its {counted(campaign.timeout, 'second')} were over"
     logger.info("campaign ended campaign=%s status=%s", campaign.pk, campaign.status)
 
 
@@ -139,7 +140,7 @@ def give_up(campaign_id: int) -> None:
         if not hosts:
             return
         operator_verbs.take_offers(campaign_id, hosts.values())
-        error = f"no answer within {campaign.answer_within} seconds"
+        error = f"no answer within {counted(campaign.answer_within, 'second')}"
         ended = Target.objects.filter(pk__in=hosts).update(
             state=State.NO_ANSWER, ended_at=F("delivered_at") + within, error=error
         )

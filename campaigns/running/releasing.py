@@ -23,6 +23,7 @@ from campaigns.models import Campaign, Target
 from campaigns.running import brakes
 from campaigns.states import State, Status
 from fleet import audit
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def _go_on(campaign: Campaign, rollout: Rollout) -> None:
         raise_goal(campaign, goal, step)
         audit.note("campaign.widened", subject=f"campaign {campaign.pk}", hosts=min(count, campaign.able_targets))
         return
-    sentence = f"{campaign.released_count} of {campaign.able_targets} hosts were asked first: widen, or stop"
+    sentence = f"{campaign.released_count} of {counted(campaign.able_targets, 'host')} were asked first: widen, or stop"
     hold(campaign, ASKS, sentence)
 
 

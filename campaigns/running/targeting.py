@@ -28,6 +28,7 @@ from campaigns.selecting.selection import Selection, sql_of
 from campaigns.states import OPEN_STATES, Status
 from fleet.audit import note
 from fleet.audit.spans import spans
+from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +223,7 @@ def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
     room = min(rooms, default=len(hosts))
     if room >= len(hosts):
         return hosts
-    warning = f"nobody joins any more: {campaign.count_targeted + room} hosts is the most that {by} may ask"
+    warning = f"nobody joins any more: {counted(campaign.count_targeted + room, 'host')} is the most that {by} may ask"
     if room != of_quota:
         warning += " without a second person's approval"
     if warning not in campaign.warnings:

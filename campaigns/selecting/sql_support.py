@@ -10,6 +10,7 @@ from agents.inventory import sql
 from agents.inventory.schemas import KIND
 from agents.models import HostQuerySet, Platform, TableSchema
 from campaigns.selecting.selection import sql_of
+from fleet.counting import plural
 from fleet.errors import BadInputError
 
 Kind = tuple[str, str, str, str]  # platform, osquery version, extensions, digest of the names of its tables
@@ -76,7 +77,7 @@ def support_among(
         lacking[one.platform, one.error] += kinds[one.kind]
     said = "will be asked in spite of the check, which says" if forced else f"cannot run it and {not_asked}"
     warnings = [
-        f"{many} {Platform(platform).label} {'host' if many == 1 else 'hosts'} {said}: {error}"
+        f"{many} {Platform(platform).label} {plural(many, 'host')} {said}: {error}"
         for (platform, error), many in lacking.most_common()
     ]
     able = [schema for kind, schema in schemas.items() if forced or kind not in {one.kind for one in refused}]

@@ -32,6 +32,7 @@ from fleet.addresses import is_ours
 from fleet.api import BearerAuthentication
 from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
+from fleet.counting import counted
 from fleet.errors import TooManyError
 
 logger = logging.getLogger(__name__)
@@ -287,7 +288,9 @@ def _count_opened(user: User, token: ApiToken | None) -> None:
     try:
         count(limits_of(user, token, "socket"))
     except TooManyError as error:
-        raise RefusedError(TOO_MANY, f"too many sockets opened: come again in {error.wait} seconds") from error
+        raise RefusedError(
+            TOO_MANY, f"too many sockets opened: come again in {counted(error.wait, 'second')}"
+        ) from error
 
 
 def _limits_to_look_within(user: User, campaign_id: int) -> Limits:

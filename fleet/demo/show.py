@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from fleet.counting import counted
 from fleet.demo.demo import Demo
 from fleet.demo.supervisor import say
 from fleet.text import shown
@@ -68,7 +69,7 @@ def _show_first(demo: Demo, console: Console) -> bool:
         campaign = launch_first(demo, status.update)
     if campaign is None:
         return False
-    console.print(f"[bold]{SQL}[/bold] → {campaign['expected']} hosts")
+    console.print(f"[bold]{SQL}[/bold] → {counted(campaign['expected'], 'host')}")
     _follow(demo, console, campaign)
     _rows(demo, console, campaign["id"])
     return True
@@ -104,7 +105,9 @@ def _follow(demo: Demo, console: Console, campaign: dict[str, Any]) -> None:
             progress.update(bar, completed=counts["targeted"] - open_, description=words)
             if counts["targeted"] and counts["answered"] + counts["failed"] >= 0.9 * counts["targeted"]:
                 break  # the silent ones are waited for by the campaign, not by the person
-    console.print(f"{campaign['counts']['answered']} hosts answered, the campaign is {shown(campaign['status'])}")
+    console.print(
+        f"{counted(campaign['counts']['answered'], 'host')} answered, the campaign is {shown(campaign['status'])}"
+    )
 
 
 def _rows(demo: Demo, console: Console, campaign: int) -> None:

@@ -77,7 +77,7 @@ def test_controls_answer_in_place_and_rows_begin_early_whatever_is_said(
     page.fill("#widen-count", "1")
     page.locator("#widen").evaluate("(button) => (button.form.noValidate = true)")
     page.locator("#widen-count").press("Enter")
-    expect(page.locator("#control-said")).to_have_text("1 hosts is not more than the 2 it is released to.")
+    expect(page.locator("#control-said")).to_have_text("1 host is not more than the 2 it is released to.")
     expect(page.locator("#widen-count")).to_have_value("1")
     page.locator("#release-all").press("Enter")
     dialog = page.get_by_role("dialog", name="Release it to all 8 hosts?")

@@ -12,6 +12,8 @@ from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 from psycopg2.errors import LockNotAvailable
 
+from fleet.counting import counted
+
 PAUSE_SECONDS = 2.0
 SET = "SELECT set_config('lock_timeout', %s, false)"
 
@@ -40,8 +42,8 @@ class Command(migrate.Command):
                     raise
                 if not left:
                     raise CommandError(
-                        f"others held a lock that a migration needs at each of {tries} tries: nothing of it was done."
-                        " Look for long transactions (manage.py doctor), then run it again"
+                        f"others held a lock that a migration needs at each of {counted(tries, 'try', 'tries')}:"
+                        " nothing of it was done. Look for long transactions (manage.py doctor), then run it again"
                     ) from error
                 self.stderr.write(f"a table is locked by others, it is tried again: {str(error).splitlines()[0]}")
                 time.sleep(PAUSE_SECONDS)

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from campaigns.running.rebuild import rebuild
 from fleet import commands
+from fleet.counting import plural
 
 
 class Command(commands.Command):
@@ -23,8 +24,7 @@ class Command(commands.Command):
         deadline = time.monotonic() + options["wait"]
         while not rebuild():
             if time.monotonic() > deadline:
-                raise CommandError(
-                    f"answers wait in the stream since {options['wait']} seconds: is `manage.py collect` running?"
-                )
+                waited = f"{options['wait']:g} {plural(options['wait'], 'second')}"
+                raise CommandError(f"answers wait in the stream since {waited}: is `manage.py collect` running?")
             time.sleep(0.5)
         self.stdout.write("the board is whole")

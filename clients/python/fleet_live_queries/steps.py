@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fleet_live_queries.errors import KINDS, FleetError, ServerError, TooManyError, UnreachableError
+from fleet_live_queries.wording import counted
 
 Json = dict[str, Any]
 AWAY, AWAY_FOR_READERS = (502, 503, 504), (500, 502, 503, 504)  # an order that failed may have been carried out
@@ -143,7 +144,7 @@ class Patience:
         if time.monotonic() + pause > self._deadline:
             raise error
         if not self.told:
-            yield Tell(f"{error}; asking again for up to {self._seconds:.0f} seconds")
+            yield Tell(f"{error}; asking again for up to {counted(round(self._seconds), 'second')}")
         self.told = True
         yield Pause(pause)
         self._pause = min(LONGEST_PAUSE, self._pause * 2)

@@ -153,7 +153,7 @@ def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query,
     assert '<section id="compared" hx-get' in compared.content.decode()
     assert '<section id="compared" >' in ended
     assert "There are no more" in ended
-    assert "1 hosts changed" in compared.content.decode()
+    assert "1 host changed" in compared.content.decode()
     assert grouped.status_code == 200
     assert (refused.status_code, "no campaign" in refused.content.decode()) == (400, True)
     assert "late" in latest.content.decode()

@@ -82,7 +82,7 @@ def test_the_kill_switch_is_thrown_and_lifted(boss: Client) -> None:
     campaign = make_campaign(make_host())
 
     thrown = words_of(boss.post("/settings/live-queries/", {"to": "off", "reason": "an incident"}, follow=True))
-    assert "1 campaigns were stopped" in thrown
+    assert "1 campaign was stopped" in thrown
     assert "an incident" in thrown
     assert not kill_switch.is_on()
     boss.post("/settings/live-queries/", {"to": "on"})

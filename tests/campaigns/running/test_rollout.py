@@ -508,7 +508,7 @@ def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect
     assert braked(campaign) == "", "three have it and may answer"
     campaign.targets.filter(state="delivered").update(delivered_at=clock.now() - timedelta(seconds=61))
 
-    assert "failed_percent: 1 of 1 answers failed" in braked(campaign)
+    assert "failed_percent: 1 of 1 answer failed" in braked(campaign)
 
 
 def test_brakes_are_looked_at_while_targets_are_being_written(agent: Meet, collect: Callable[[], int]) -> None:

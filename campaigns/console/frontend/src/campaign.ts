@@ -83,6 +83,7 @@ function drawCounts(now: Counts): void {
   const final = (now["targeted"] ?? 0) - (now["waiting"] ?? 0) - (now["delivered"] ?? 0);
   const open = (now["targeted"] ?? 0) - final;
   write("open", counted.format(open));
+  write("hosts-word", now["targeted"] === 1 ? "host" : "hosts");
   root.querySelectorAll("[data-live-bar]").forEach((bar) => drawBar(bar, now));
   root.querySelectorAll<HTMLElement>("[data-state-item]").forEach((item) => (item.hidden = !now[item.dataset["stateItem"] ?? ""]));
   const errors = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
@@ -98,7 +99,9 @@ function drawCounts(now: Counts): void {
 function speak(now: Counts, final: number, atOnce = false): void {
   if (!atOnce && Date.now() - spokenAt < SPEAK_MS) return;
   spokenAt = Date.now();
-  const parts = [`${now["answered"]} of ${now["targeted"]} hosts answered`, `${(now["targeted"] ?? 0) - final} are open`];
+  const open = (now["targeted"] ?? 0) - final;
+  const hosts = now["targeted"] === 1 ? "host" : "hosts";
+  const parts = [`${now["answered"]} of ${now["targeted"]} ${hosts} answered`, `${open} ${open === 1 ? "is" : "are"} open`];
   if (now["failed"]) parts.push(`${now["failed"]} failed`);
   write("spoken", `${isOver() ? `The campaign is ${status}. ` : ""}${parts.join(", ")}.`);
 }

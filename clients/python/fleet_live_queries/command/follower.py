@@ -16,6 +16,7 @@ from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.writers import WRITERS
 from fleet_live_queries.errors import FleetError
 from fleet_live_queries.verbs import SILENT_STATES
+from fleet_live_queries.wording import counted, plural
 
 GRACE_SECONDS = 120.0  # a server that is started again has to end the campaign first
 OUTSIDE = "there is more outside of your scope: only your hosts are counted and shown"
@@ -45,7 +46,7 @@ class Follower:
             self._follow_unless_told()
         if self._silent is not None:
             hosts = self._silent.write(self._campaign.silent())
-            self._terminal.say(f"{hosts} silent hosts: {self._silent.name}")
+            self._terminal.say(f"{counted(hosts, 'silent host')}: {self._silent.name}")
         return self._judge(self._campaign.facts["counts"])
 
     # --- following --------------------------------------------------------------------------------------------
@@ -95,7 +96,8 @@ class Follower:
         if item["error"]:
             self._terminal.say(f"{item['host']['hostname']}: {item['error']}", "red")
         if item["truncated"]:
-            kept = f"its answer was too large, {item['row_count']} rows were kept"
+            rows = item["row_count"]
+            kept = f"its answer was too large, {counted(rows, 'row')} {plural(rows, 'was', 'were')} kept"
             self._terminal.say(f"{item['host']['hostname']}: {kept}", "yellow")
 
     # --- enough -----------------------------------------------------------------------------------------------
@@ -144,8 +146,9 @@ class Follower:
 
     def _judge(self, counts: dict[str, int]) -> int:
         facts = self._campaign.facts
-        if counts["unsupported"]:
-            self._terminal.say(f"{counts['unsupported']} hosts do not have what was asked for")
+        if lacking := counts["unsupported"]:
+            hosts = f"{counted(lacking, 'host')} {plural(lacking, 'does', 'do')}"
+            self._terminal.say(f"{hosts} not have what was asked for")
         status = _status(counts)
         self._terminal.say(f"{facts['status']}: {facts['ended_reason']}", "yellow" if status else "green")
         return status
@@ -161,7 +164,8 @@ def _status(counts: dict[str, int]) -> int:
 
 def _words(campaign: dict[str, Any], counts: dict[str, int]) -> str:
     if campaign.get("waits_for"):
-        return f"{campaign['expected']} hosts: waits for {campaign['waits_for']}, by a second person"
+        return f"{counted(campaign['expected'], 'host')}: waits for {campaign['waits_for']}, by a second person"
     parts = [f"{counts[name]} {name}" for name in counts if counts[name] and name not in BESIDE]
     paused = " (paused)" if campaign["status"] == "paused" else ""
-    return f"{counts['targeted']} hosts{paused}: {', '.join(parts) or 'none yet'}; {counts['rows']} rows"
+    hosts, rows = counted(counts["targeted"], "host"), counted(counts["rows"], "row")
+    return f"{hosts}{paused}: {', '.join(parts) or 'none yet'}; {rows}"

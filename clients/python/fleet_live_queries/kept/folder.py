@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet_live_queries.kept.kinds import KINDS, Kind, Members
 from fleet_live_queries.kept.yaml_files import FileError, documents
+from fleet_live_queries.wording import counted
 
 ENDS = (".yml", ".yaml")
 LONGEST = 120  # bytes of a file's name, before its end
@@ -51,7 +52,7 @@ class Folder:
         for path in self._paths(kind):
             found = documents(path)
             if len(found) != 1:
-                raise FileError(path, 0, f"it holds {len(found)} documents: a file holds one {kind.name}")
+                raise FileError(path, 0, f"it holds {counted(len(found), 'document')}: a file holds one {kind.name}")
             members = kind.read(path, found[0])
             name = members[kind.key]
             if name in seen:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from fleet_live_queries.errors import BadInputError
+from fleet_live_queries.wording import counted
 
 MOST_BYTES = 2**20
 DEEPEST = 30  # levels; nothing here needs more
@@ -37,7 +38,7 @@ def text_of(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise FileError(path, 0, f"it has {size} bytes, {MOST_BYTES} are read at most")
+            raise FileError(path, 0, f"it has {counted(size, 'byte')}, {MOST_BYTES} are read at most")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileError(path, 0, f"it is not UTF-8: {error.reason} at byte {error.start}") from error

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from fleet import commands
 from fleet.audit import chain
+from fleet.counting import counted, plural
 
 
 class Command(commands.Command):
@@ -36,12 +37,13 @@ class Command(commands.Command):
         """Check and say."""
         begins_after = _place(options["begins_after"]) if options["begins_after"] else None
         finding = chain.check(begins_after, tuple(_place(text) for text in options["expect"]))
+        lines, hold = counted(finding.lines, "line"), plural(finding.lines, "holds", "hold")
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(finding)))
         elif finding.trouble:
-            self.stderr.write(f"BROKEN: {finding.trouble}. {finding.lines} lines before it hold.")
+            self.stderr.write(f"BROKEN: {finding.trouble}. {lines} before it {hold}.")
         else:
-            self.stdout.write(f"whole: {finding.lines} lines hold. The last is {finding.last}: keep that elsewhere.")
+            self.stdout.write(f"whole: {lines} {hold}. The last is {finding.last}: keep that elsewhere.")
         if finding.trouble:
             sys.exit(1)
 

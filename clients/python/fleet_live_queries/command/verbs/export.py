@@ -8,6 +8,7 @@ from fleet_live_queries.command import numbers
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.errors import BadInputError
 from fleet_live_queries.verbs import EXPORTS
+from fleet_live_queries.wording import counted
 
 NAME, HELP = "export", "Write a file of every row of a campaign."
 
@@ -37,7 +38,7 @@ def run(context: Context) -> int:
         beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
-    context.say(f"{place.stat().st_size} bytes: {place}")
+    context.say(f"{counted(place.stat().st_size, 'byte')}: {place}")
     return 0
 
 

@@ -6,6 +6,7 @@ from fleet_live_queries.command import numbers
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.command.terminal import write
 from fleet_live_queries.command.writers import WRITERS
+from fleet_live_queries.wording import counted
 
 NAME, HELP = "sql", "Run SQL over the answers of a campaign (tables answers, targets, hosts, campaign_ID)."
 
@@ -24,5 +25,6 @@ def run(context: Context) -> int:
     names = [column["name"] for column in answer["columns"]]
     write(context.options.format, names, answer["rows"])
     cut = "; more rows were found than are given" if answer["truncated"] else ""
-    context.say(f"{len(answer['rows'])} rows in {answer['took_ms'] / 1000:.1f} s, as of seq {answer['as_of_seq']}{cut}")
+    rows = counted(len(answer["rows"]), "row")
+    context.say(f"{rows} in {answer['took_ms'] / 1000:.1f} s, as of seq {answer['as_of_seq']}{cut}")
     return 0
