@@ -1,6 +1,7 @@
 """What every view of the API shares: who is asking, what a request may hold."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import msgspec
@@ -111,19 +112,21 @@ class Negotiation(DefaultContentNegotiation):
 
 
 class StrictJson(BaseParser):
-    """Bodies are JSON in UTF-8 to the letter: no NaN, no lone surrogates, no number or depth that nothing takes."""
+    """Bodies are JSON in UTF-8 to the letter: no NaN, lone surrogate or member twice, no number or depth none takes."""
 
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: Any = None, parser_context: Any = None) -> Any:
         """Give the content. Raise ParseError."""
+        body = stream.read()
         try:
-            content = msgspec.json.decode(stream.read())
+            content = msgspec.json.decode(body)
         except RecursionError as error:
             raise _too_deep() from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ParseError(f"the body is not JSON in UTF-8: {error}") from error
         _check_levels(content)
+        json.loads(body, object_pairs_hook=_check_names)  # whose depth and numbers are known to be bearable now
         return content
 
 
@@ -143,6 +146,15 @@ def _within(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
+def _check_names(members: list[tuple[str, Any]]) -> None:
+    """Raise ParseError for a member that is said twice: which of the two was meant is not to be guessed."""
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise ParseError(f"the body has the member {kinds.as_sent(None, name)} twice, allowed is once")
+        seen.add(name)
+
+
 def _too_deep() -> ParseError:
     return ParseError(f"the body is nested deeper than {DEEPEST_BODY} levels")
 
@@ -151,7 +163,9 @@ class StrictSerializer(serializers.Serializer[Any]):
     """A body whose members are all known and of the kind they are said to be: others are refused by name and value."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        """Validate it. Raise ValidationError, whose sentences say what was sent."""
+        """Validate it. Raise ParseError for what is no object, ValidationError with sentences that say what came."""
+        if self.parent is None and data is not serializers.empty and not isinstance(data, Mapping):
+            raise ParseError(f"the body is {kinds.as_sent(None, data)}, expected is an object")
         try:
             return super().run_validation(data)
         except serializers.ValidationError as error:

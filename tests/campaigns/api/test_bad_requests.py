@@ -62,6 +62,9 @@ NOT_JSON = [
     b'{"name": ' + b"9" * 400 + b"}",
     b'{"name": ' + b"9" * 6000 + b"}",
     b"{",
+    b'{"name": "web", "name": "web"}',
+    b'{"name": "web", "target": [{"hosts": [], "ho\\u0073ts": []}]}',
+    *(b"null", b"7", b"true", b'"name"', b"[]", b'[{"name": "web"}]'),
 ]
 
 

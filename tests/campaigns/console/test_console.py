@@ -470,7 +470,7 @@ def test_a_canary_is_ordered_widened_and_paused_by_hand(as_: Callable[[User], Cl
     address = f"/campaigns/{campaign.pk}/"
 
     assert "Released to <b>2</b> of 6 hosts" in text_of(page.get(address))
-    assert "hosts is not more than the 2" in text_of(page.post(f"{address}widen/", {"count": "1"}, follow=True))
+    assert "1 host is not more than the 2" in text_of(page.post(f"{address}widen/", {"count": "1"}, follow=True))
     page.post(f"{address}widen/", {"count": "4"})
     campaign.refresh_from_db()
     assert campaign.release_goal == 4

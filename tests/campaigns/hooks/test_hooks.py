@@ -102,7 +102,7 @@ def test_a_message_is_signed_with_both_secrets_and_holds_counts_and_links_and_no
     data = json.loads(body)["data"]
     assert data["campaign"]["counts"]["answered"] == 1
     assert data["campaign"]["url"] == f"https://fleet.example/campaigns/{campaign.pk}/"
-    assert data["sentence"].startswith(f"campaign {campaign.pk} (ports) is expired: 1 of 1 answered, 1 row;")
+    assert data["sentence"].startswith(f"campaign {campaign.pk} (ports) is expired: 1 of 1 answered, 1 row")
     assert b"secret-of-a-row" not in body
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.status, delivery.answer) == (Delivery.State.DELIVERED, 200, "thank you")

@@ -69,7 +69,7 @@ def test_its_rollout_holds_again_and_nobody_joins_late(operator: User, api: Api)
 def test_what_denylisted_hosts_will_do_is_said(api: Api, operator: User, ended: Campaign) -> None:
     warnings = rerun(api(operator), ended, "denylisted").json()["warnings"]
 
-    assert "1 of these hosts refuse this exact SQL for a day" in warnings[0]
+    assert "1 of these hosts refuses this exact SQL for a day" in warnings[0]
     assert "altered text" in warnings[0]
 
 
