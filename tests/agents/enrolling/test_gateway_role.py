@@ -73,7 +73,7 @@ def test_enrollment_and_config_work(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("as_gateway")
-def test_carves_work(settings: Any, tmp_path: Any) -> None:
+def test_carves_work_with_the_role_of_gateways(settings: Any, tmp_path: Any) -> None:
     host, content = make_host(), b"content of a carve"
     make_campaign(host, sql="SELECT * FROM carves WHERE carve = 1 AND path = '/etc/hosts'")
     become_gateway()
@@ -113,7 +113,7 @@ def test_carves_work(settings: Any, tmp_path: Any) -> None:
         "CREATE TABLE mine (id int)",
     ],
 )
-def test_nothing_else_does(statement: str) -> None:
+def test_the_role_of_gateways_lets_do_nothing_else(statement: str) -> None:
     become_gateway()
 
     with pytest.raises(ProgrammingError, match="permission denied"), connection.cursor() as cursor:

@@ -57,7 +57,7 @@ lines = st.lists(st.dictionaries(odd_text, values, max_size=3), max_size=4)
 
 @hundreds
 @given(bodies(log_type=st.sampled_from(["result", "status"]), data=lines))
-def test_log_batches(body: bytes) -> None:
+def test_whatever_log_batch_comes_its_lines_can_be_kept(body: bytes) -> None:
     members = messages.members_of(body)
     batch = None if members is None else messages.log_lines_of(members)
 
@@ -87,7 +87,7 @@ tables = st.dictionaries(
         host_details=tables,
     )
 )
-def test_enroll_requests(body: bytes) -> None:
+def test_whatever_enroll_request_comes_is_kept_or_refused(body: bytes) -> None:
     application = tried(lambda: Application.read(read(body), "192.0.2.1"), EnrollmentRefusedError)
     if application is None:
         return
@@ -117,7 +117,7 @@ BLOCK = {"carve_size": 2560, "block_size": 1024, "block_count": 3}
         carve_size=sizes,
     )
 )
-def test_begins_of_carves(body: bytes) -> None:
+def test_whatever_begin_of_a_carve_comes_is_taken_or_refused(body: bytes) -> None:
     start = tried(lambda: Start.read(read(body) or {}), CarveRefusedError)
     if start is None:
         return
@@ -135,7 +135,7 @@ def test_begins_of_carves(body: bytes) -> None:
 @given(
     bodies(block_id=sizes, data=st.binary(max_size=9).map(lambda data: data.hex()) | st.text("AZaz09+/=", max_size=9))
 )
-def test_blocks_of_carves(body: bytes) -> None:
+def test_whatever_block_of_a_carve_comes_is_read_or_refused(body: bytes) -> None:
     members = read(body) or {}
     number = tried(lambda: carves._number(members, "block_id"), CarveRefusedError)
     data = tried(lambda: carves._bytes(members.get("data")), CarveRefusedError)
@@ -154,7 +154,7 @@ documents = st.fixed_dictionaries({}, optional={"options": options | values, "sc
 
 @hundreds
 @given(documents | values | deep)
-def test_config_documents(document: Any) -> None:
+def test_whatever_config_is_taken_agents_can_read(document: Any) -> None:
     if tried(lambda: [config_document.check(document)], BadInputError) is None:
         return
     served = messages.config(config_document.text_of(document).encode(), 2)

@@ -101,7 +101,9 @@ def test_while_it_is_open_it_cannot_be_rerun(api: Api, operator: User, hosts: li
     assert "can be rerun when it has ended" in refused.json()["error"]
 
 
-def test_who_may_rerun(api: Api, operator: User, observer: User, stranger: User, ended: Campaign) -> None:
+def test_operators_rerun_and_nobody_else_does(
+    api: Api, operator: User, observer: User, stranger: User, ended: Campaign
+) -> None:
     asked = [rerun(api(who), ended, "missed").status_code for who in (operator, observer, stranger, None)]
 
     assert asked == [201, 403, 403, 401]
