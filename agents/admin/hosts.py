@@ -1,4 +1,4 @@
-"""The admin of hosts: facts that hosts told are read-only; people keep labels and enroll secrets, and revoke."""
+"""The admin of hosts: facts that hosts told are read-only; people give labels, clear marks and revoke."""
 
 from typing import Any, cast
 
@@ -66,6 +66,8 @@ class LabelsOfHost(MembershipInline):
     """The labels of one host."""
 
     needed = "agents.view_label"
+    extra = 0
+    autocomplete_fields = ["label"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave out, to who may change memberships, those on which scopes rest and that are not his to change."""
@@ -73,9 +75,6 @@ class LabelsOfHost(MembershipInline):
         if not request.user.has_perm(labels.CHANGE):
             return found
         return found.filter(label__in=labels.changeable_by(cast(User, request.user)))
-
-    extra = 0
-    autocomplete_fields = ["label"]
 
 
 @admin.register(Host)

@@ -43,15 +43,14 @@ class MembersOfLabel(MembershipInline):
     """The hosts of one label, in pages."""
 
     needed = "agents.view_host"
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the permission, and that the label may be changed."""
-        return super().has_add_permission(request, obj) and _is_free(request, obj)
-
     extra = 0
     per_page = MEMBERS_A_PAGE
     autocomplete_fields = ["host"]
     ordering = ["host_id"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the permission, and that the label may be changed."""
+        return super().has_add_permission(request, obj) and _is_free(request, obj)
 
 
 @admin.register(Label)
