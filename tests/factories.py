@@ -15,6 +15,7 @@ from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result, Target
 from campaigns.running.targeting import write_range
 from campaigns.states import State, Status
+from campaigns.tokens import ApiToken, Wanted
 
 _numbers = count(1)
 
@@ -67,6 +68,11 @@ def make_person(*permissions: str) -> User:
         app, _, codename = permission.partition(".")
         user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
     return user
+
+
+def bearer(user: User, **wanted: Any) -> dict[str, str]:
+    """Give the header of a fresh token that is good for what is wanted, as Django's test client takes it."""
+    return {"HTTP_AUTHORIZATION": f"Bearer {ApiToken.objects.make(user, Wanted(days=1, **wanted))[1]}"}
 
 
 def make_campaign(*hosts: Host, by: User | None = None, **order: Any) -> Campaign:

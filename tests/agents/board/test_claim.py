@@ -1,56 +1,14 @@
 """Claim: who is handed what, and what a further read says of a delivery (design 4, *Delivering again*)."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding, redis_client
-from agents.board.copy import Board
-from agents.board.gateway_verbs import Claim, Store
+from agents.board.gateway_verbs import Claim
 from agents.board.keyspace import NoBoardError
 from agents.protocol.messages import Answer
-
-HOST = 70_001  # of the second range
-BIT = HOST & 0xFFFF
-MOST = 3
-
-
-class Gate:
-    """One gateway's claims, awaited one by one."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str) -> None:
-        self.loop, self.board = loop, Board()
-        self.store = Store(url, self.board, "gate")
-        self.look()
-
-    def look(self) -> dict[int, bytes]:
-        return self.loop.run_until_complete(self.store.refresh())
-
-    def claim(self, *campaigns: int, age: float = 0.0, host: int = HOST) -> Claim:
-        return self.loop.run_until_complete(self.store.claim(host, campaigns, age, MOST))
-
-
-@pytest.fixture
-def gate(board: None, loop: asyncio.AbstractEventLoop, settings: object) -> Iterator[Gate]:
-    made = Gate(loop, settings.REDIS_URL)  # type: ignore[attr-defined]
-    yield made
-    loop.run_until_complete(made.store.close())
-
-
-def arm(campaign: int, *hosts: int, timeout: int = 60) -> None:
-    operator_verbs.arm(
-        campaign, HOST >> 16, [host & 0xFFFF for host in hosts or (HOST,)], f"SELECT {campaign}", timeout
-    )
-
-
-def entries(kind: bytes) -> int:
-    return sum(fields[b"k"] == kind for _, fields in redis_client.client().xrange(keyspace.STREAM))
-
-
-def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a host be offered its work again at once, instead of five seconds after its first further read."""
-    monkeypatch.setattr(gateway_verbs, "OFFER_AGAIN_MS", 0)
+from tests.agents.board.gate import BIT, HOST, Gate, arm, entries, flight, let_time_pass
 
 
 def test_a_host_that_is_owed_gets_the_sql_and_the_delivery_is_in_the_stream(gate: Gate) -> None:
@@ -204,11 +162,6 @@ def test_after_slow_sql_nothing_else_goes_with_the_same_read(gate: Gate) -> None
 
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [1]
     assert [campaign for campaign, _ in gate.claim(1, 2).work] == [2]
-
-
-def flight(campaign: int) -> list[bytes]:
-    """Give the record in flight: deliveries, delivered_at, began, further_at."""
-    return (redis_client.client().hget(keyspace.flight_key(campaign), HOST) or b"").split()
 
 
 def delivered_at(campaign: int) -> bytes:

@@ -9,15 +9,8 @@ import pytest
 from agents.board import keyspace, rebuilding, redis_client
 from agents.board.keyspace import NoBoardError
 from agents.gateway.app import Gateway
-from tests.agents.board.test_claim import HOST, MOST, Gate, arm, entries, flight, let_time_pass
+from tests.agents.board.gate import HOST, MOST, Gate, arm, entries, flight, let_time_pass
 from tests.conftest import Agent, gateway_settings
-
-
-@pytest.fixture
-def gate(board: None, loop: asyncio.AbstractEventLoop, settings: Any) -> Iterator[Gate]:
-    made = Gate(loop, settings.REDIS_URL)
-    yield made
-    loop.run_until_complete(made.store.close())
 
 
 def give_back(gate: Gate, claim: Any) -> int:

@@ -7,17 +7,12 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from campaigns.hooks.models import Delivery, Hook
-from campaigns.tokens import ApiToken, Wanted
 from fleet.audit.models import AuditEvent
 from fleet.confirming import CONFIRMED_AT
 from tests.campaigns.hooks.receiver import Receiver
-from tests.factories import make_label, make_person, make_user
+from tests.factories import bearer, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
-
-
-def bearer(user: User, **wanted: object) -> dict[str, str]:
-    return {"HTTP_AUTHORIZATION": f"Bearer {ApiToken.objects.make(user, Wanted(days=1, **wanted))[1]}"}  # type: ignore[arg-type]
 
 
 def test_a_program_makes_tries_and_follows_a_hook(

@@ -15,9 +15,8 @@ from campaigns.models import Campaign, Query
 from campaigns.people.roles import OPERATOR
 from campaigns.people.scopes import Scope
 from campaigns.recurring.models import Schedule, ScheduledRun
-from campaigns.tokens import ApiToken, Wanted
 from fleet.audit.models import AuditEvent
-from tests.factories import end, make_campaign, make_host, make_label, make_person
+from tests.factories import bearer, end, make_campaign, make_host, make_label, make_person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
@@ -32,10 +31,6 @@ def query(db: None) -> Query:
 @pytest.fixture
 def owner(db: None) -> User:
     return make_person(*RIGHTS)
-
-
-def bearer(user: User, **wanted: object) -> dict[str, str]:
-    return {"HTTP_AUTHORIZATION": f"Bearer {ApiToken.objects.make(user, Wanted(days=1, **wanted))[1]}"}  # type: ignore[arg-type]
 
 
 def test_a_program_makes_changes_runs_and_deletes_a_schedule(owner: User, query: Query, client: Client) -> None:

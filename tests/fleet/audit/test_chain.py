@@ -15,6 +15,7 @@ from fleet import audit
 from fleet.audit import chain, forwarding
 from fleet.audit.models import AuditEvent, AuditLink
 from tests.factories import make_user
+from tests.fleet.audit.committing import commit
 
 pytestmark = pytest.mark.django_db
 HOSTILE = '\x1b[31m</script>"\\ \u202e\x7f\x01\ud800\0 ä 💥 {"a": [1, 2.5]}'
@@ -24,12 +25,6 @@ def note(many: int) -> None:
     for number in range(many):
         audit.note("thing.done", subject=f"thing {number}", number=number, bb=1, a={"é": None, "zz": [HOSTILE, True]})
     commit()
-
-
-def commit() -> None:
-    """Let the deferred triggers work, as the end of a transaction does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
 
 def tamper(sql: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -16,15 +15,10 @@ from fleet import audit
 from fleet.audit import chain, forwarding
 from fleet.audit.models import AuditEvent, AuditForwarding, AuditLink
 from tests.factories import make_person, make_user
+from tests.fleet.audit.committing import commit
 
 pytestmark = pytest.mark.django_db
 SEE = "audit.view_auditevent"
-
-
-def commit() -> None:
-    """Let the deferred triggers work, as the end of a transaction does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
 
 def note(many: int, **more: Any) -> None:
