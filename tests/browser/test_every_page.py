@@ -62,6 +62,7 @@ TOO_SMALL = """(smallest) =>
   .map(([part, height]) => `${part.tagName} ${part.className} "${part.textContent.trim().slice(0, 30)}" ${height}px`)"""
 
 # Size and structure do not depend on the theme, contrast does.
+BETWEEN = (1200, 1024, 700)  # px: of tablets and half windows
 LOOKS = ((DESK, "light", None), (DESK, "dark", ["color-contrast"]), (PHONE, "dark", None))
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
@@ -124,6 +125,10 @@ def faults_of(page: Page) -> list[str]:
         if size is PHONE:
             found += page.evaluate(TOO_SMALL, SMALLEST)
         faults += [f"{urlsplit(page.url).path} {size['width']} {theme} {fault}" for fault in found]
+    for width in BETWEEN:
+        page.set_viewport_size({"width": width, "height": 900})
+        if page.evaluate(WIDER):
+            faults.append(f"{urlsplit(page.url).path} {width} wider than the window")
     return faults
 
 

@@ -267,9 +267,20 @@ def test_rows_that_could_not_be_fetched_are_said_and_fetched_again(
     elsewhere(answer, campaign, hosts, [{"pid": "1"}])
     page = page_of(operator)
     page.route("**/rows/?*", lambda route: route.fulfill(status=503))
+
+    def top_of_grid() -> list[float]:
+        """Give where the grid begins on a desk and on a phone."""
+        tops = []
+        for width in (1360, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            tops.append(page.locator(".rows-grid").bounding_box()["y"])  # type: ignore[index]
+        return tops
+
     page.goto(f"/campaigns/{campaign.pk}/")
-    expect(says(page, "shown")).to_have_text("The rows could not be fetched. Trying again…")
+    expect(says(page, "shown")).to_have_text("Rows not fetched: trying again…")
+    before = top_of_grid()
 
     page.unroute("**/rows/?*")
     expect(says(page, "shown")).to_have_text("5 rows.")
     expect(rows_of(page)).to_have_count(5)
+    assert top_of_grid() == before

@@ -357,7 +357,7 @@ export class RowGrid {
   }
 
   private sentence(): string {
-    if (this.failed) return "The rows could not be fetched. Trying again…";
+    if (this.failed) return "Rows not fetched: trying again…";
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
     if (!this.isFiltered) return this.total ? `${of}.` : this.over ? "No host sent a row." : "No rows yet.";
     if (this.found === null && this.seen) return `More than ${counted(this.seen)} of ${of} match.`;
