@@ -5,7 +5,7 @@ from django.urls import include, path
 
 from campaigns.console.access import Login, Logout
 from fleet import openid
-from fleet.documents import DocsPage, OpenApiDocument
+from fleet.api.documents import DocsPage, OpenApiDocument
 from fleet.readiness import livez, readyz
 
 handler400 = "fleet.refusals.bad_request"

@@ -20,7 +20,7 @@ from agents.inventory import installation
 from agents.models import Host
 from agents.protocol.node_key import Enrolled, NodeKeys, tag_of
 from campaigns.collecting.collector import Collector
-from fleet.views import ApiView
+from fleet.api.views import ApiView
 from tests.contract import check_response
 from tests.factories import make_user
 

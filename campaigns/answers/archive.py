@@ -25,7 +25,7 @@ from campaigns.answers.exports import every_item
 from campaigns.answers.models import Archive
 from campaigns.models import Campaign
 from campaigns.states import OVER
-from fleet.parameters import moment_of
+from fleet.api.parameters import moment_of
 from fleet.spreadsheets import beside
 
 logger = logging.getLogger(__name__)

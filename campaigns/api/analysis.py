@@ -19,11 +19,11 @@ from campaigns.api.answer_serializers import ALL_CHANGES, DIFF, SqlOverCampaignS
 from campaigns.api.answers import Window
 from campaigns.api.downloads import PARQUET, XLSX, attachment, json_array
 from campaigns.models import Campaign
-from fleet.api import StrictSerializer
-from fleet.described import as_bytes, file_of
+from fleet.api.asking import StrictSerializer
+from fleet.api.described import as_bytes, file_of
+from fleet.api.parameters import WHOLE, WINDOW, Parameters, flag_in, number_in
+from fleet.api.views import ApiView
 from fleet.errors import BadInputError
-from fleet.parameters import WHOLE, WINDOW, Parameters, flag_in, number_in
-from fleet.views import ApiView
 
 WITH = OpenApiParameter("with", WHOLE, required=True, description="id of the campaign that came before")
 IGNORE = OpenApiParameter("ignore", str, many=True, description="a column that is not compared; may be repeated")

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from agents.carving.models import CarveState, Integrity
 from campaigns.api.serializers import HostName, Moment
 from campaigns.states import ANSWER_STATES
-from fleet.described import NEXT, PREVIOUS
+from fleet.api.described import NEXT, PREVIOUS
 
 ANSWERS = [(state.value, state.label) for state in ANSWER_STATES]
 ROW = {"pid": "811", "port": "22", "address": "0.0.0.0"}  # noqa: S104 - what a host answered

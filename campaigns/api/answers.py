@@ -26,8 +26,8 @@ from campaigns.api.answer_serializers import (
 from campaigns.api.downloads import BOM, PARQUET, XLSX, attachment, json_array
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
-from fleet.described import as_bytes, file_of
-from fleet.parameters import LIMIT, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
+from fleet.api.described import as_bytes, file_of
+from fleet.api.parameters import LIMIT, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
 AFTER = OpenApiParameter("after", WHOLE, description="seq after which results are wanted")

@@ -23,10 +23,10 @@ from campaigns.launching import approval_rules, rule_wishes
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, ApprovalRule
 from campaigns.launching.windows import DAYS
 from fleet import confirming
-from fleet.api import NoMembers, StrictSerializer, refuse_body
-from fleet.described import refused
-from fleet.parameters import NAME, PAGING, Parameters, text_in
-from fleet.views import ApiView
+from fleet.api.asking import NoMembers, StrictSerializer, refuse_body
+from fleet.api.described import refused
+from fleet.api.parameters import NAME, PAGING, Parameters, text_in
+from fleet.api.views import ApiView
 
 HOSTS_ABOVE = "hosts above which launches wait; null = any number goes"
 

@@ -18,9 +18,9 @@ from campaigns.launching import approval_diff, approvals, requests
 from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.states import Status
-from fleet.api import StrictSerializer
-from fleet.parameters import PAGING, Parameters, choice_in
-from fleet.views import ApiView
+from fleet.api.asking import StrictSerializer
+from fleet.api.parameters import PAGING, Parameters, choice_in
+from fleet.api.views import ApiView
 
 
 class ApproveSerializer(StrictSerializer):

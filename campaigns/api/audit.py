@@ -16,12 +16,12 @@ from campaigns.api.downloads import attachment
 from campaigns.api.server_serializers import AUDIT
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
+from fleet.api.described import file_of
+from fleet.api.parameters import LIMIT, SINCE, WHOLE, Parameters, number_in, since_in, text_in
+from fleet.api.views import ApiView
 from fleet.audit import note, note_seldom
 from fleet.audit.search import Search, as_ndjson, line_of
-from fleet.described import file_of
 from fleet.errors import BadInputError
-from fleet.parameters import LIMIT, SINCE, WHOLE, Parameters, number_in, since_in, text_in
-from fleet.views import ApiView
 
 FILTERS = (
     OpenApiParameter("who", str, description="the whole name"),

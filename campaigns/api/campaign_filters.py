@@ -13,8 +13,8 @@ from campaigns.api.people_filters import person_in
 from campaigns.models import Campaign
 from campaigns.people.roles import LOOK
 from campaigns.states import Status
+from fleet.api.parameters import NAME, SINCE, choice_in, since_in, text_in
 from fleet.errors import BadInputError
-from fleet.parameters import NAME, SINCE, choice_in, since_in, text_in
 
 PARAMETERS = (
     OpenApiParameter("status", str, enum=Status.values, description="how far they are"),

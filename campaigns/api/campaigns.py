@@ -39,10 +39,10 @@ from campaigns.api.wait_for_end import LONGEST_WAIT, seconds_to_wait, waiting
 from campaigns.launching import approvals, control, launch, reruns, rights
 from campaigns.models import Campaign, CampaignQuerySet
 from campaigns.people.roles import APPROVE, CHANGE, LOOK
-from fleet.api import refuse_body
-from fleet.described import refused
+from fleet.api.asking import refuse_body
+from fleet.api.described import refused
+from fleet.api.parameters import PAGING, WHOLE, Parameters
 from fleet.errors import BadInputError
-from fleet.parameters import PAGING, WHOLE, Parameters
 from fleet.text import is_text
 
 

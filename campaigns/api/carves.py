@@ -30,11 +30,11 @@ from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
 from fleet import confirming
+from fleet.api.described import BYTES, file_of, refused
+from fleet.api.parameters import PAGING, WHOLE, Parameters, choice_in, number_in, text_in
+from fleet.api.views import ApiView
 from fleet.counting import counted, plural
-from fleet.described import BYTES, file_of, refused
 from fleet.errors import ConflictError
-from fleet.parameters import PAGING, WHOLE, Parameters, choice_in, number_in, text_in
-from fleet.views import ApiView
 
 logger = logging.getLogger(__name__)
 

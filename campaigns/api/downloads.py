@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from fleet.described import BYTES
+from fleet.api.described import BYTES
 
 LINES_A_CHUNK = 500
 PARQUET = "application/vnd.apache.parquet"

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from campaigns.api.serializers import Moment
 from campaigns.hooks.models import Delivery, Event, Hook
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
 
 
 class HookSerializer(StrictSerializer, serializers.ModelSerializer[Hook]):

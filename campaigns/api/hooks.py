@@ -19,10 +19,10 @@ from campaigns.hooks import keeping, rights
 from campaigns.hooks.models import TEST, Delivery, Event, Hook
 from campaigns.people.roles import KEEP_HOOKS
 from fleet import confirming
-from fleet.api import NoMembers, refuse_body
-from fleet.described import refused
-from fleet.parameters import NAME, PAGING, Parameters, choice_in, flag_in
-from fleet.views import ApiView
+from fleet.api.asking import NoMembers, refuse_body
+from fleet.api.described import refused
+from fleet.api.parameters import NAME, PAGING, Parameters, choice_in, flag_in
+from fleet.api.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEE_ALL = "campaigns.view_hook"

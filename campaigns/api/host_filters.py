@@ -7,8 +7,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from agents.models import HostQuerySet, Label, Platform
+from fleet.api.parameters import NAME, SINCE, choice_in, flag_in, since_in, text_in
 from fleet.errors import BadInputError
-from fleet.parameters import NAME, SINCE, choice_in, flag_in, since_in, text_in
 
 EXACTLY = ("hostname", "uuid", "hardware_serial", "host_identifier")
 PARAMETERS = (

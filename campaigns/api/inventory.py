@@ -41,12 +41,12 @@ from campaigns.people import scopes
 from campaigns.people.roles import LOOK
 from campaigns.states import ANSWER_STATES
 from fleet import confirming
-from fleet.api import ModelPermissions, refuse_body
+from fleet.api.asking import ModelPermissions, refuse_body
+from fleet.api.described import refused
+from fleet.api.parameters import PAGING, SINCE, WHOLE, WINDOW, Parameters, choice_in, since_in, text_in
+from fleet.api.views import ApiView
 from fleet.audit import note
-from fleet.described import refused
 from fleet.errors import ConflictError, UnavailableError
-from fleet.parameters import PAGING, SINCE, WHOLE, WINDOW, Parameters, choice_in, since_in, text_in
-from fleet.views import ApiView
 
 IDS = "[0-9]{1,18}"
 SEARCH = OpenApiParameter("search", str, description="part of the name or the description")

@@ -20,11 +20,11 @@ from campaigns.api.analysis import SqlOverLatestSerializer, sql_in
 from campaigns.api.answer_serializers import PAGE_OF_LATEST, SqlAnswerSerializer
 from campaigns.api.answers import Window
 from campaigns.models import Query
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
+from fleet.api.parameters import WINDOW, Parameters
+from fleet.api.views import ApiView
 from fleet.errors import BadInputError, ForbiddenError
-from fleet.parameters import WINDOW, Parameters
 from fleet.text import is_text
-from fleet.views import ApiView
 
 SEE, CHANGE = "campaigns.view_query", "campaigns.change_query"
 

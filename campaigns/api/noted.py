@@ -6,8 +6,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from campaigns.answers.audit import note_read
+from fleet.api.views import ApiView
 from fleet.audit import note
-from fleet.views import ApiView
 
 
 class NotedReads(ApiView):

@@ -12,7 +12,7 @@ from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTES
 from campaigns.launching.rollout import LARGEST
 from campaigns.models import Query
 from campaigns.states import FINAL_STATES, State
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
 from fleet.errors import BadInputError, ForbiddenError
 
 ID: dict[str, Any] = {"minimum": 1, "maximum": 2**63 - 1}

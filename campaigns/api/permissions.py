@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from campaigns.models import Campaign
 from campaigns.people.roles import LOOK, may_launch_something
-from fleet.api import ModelPermissions
+from fleet.api.asking import ModelPermissions
 
 
 class CampaignPermissions(ModelPermissions):

@@ -18,9 +18,9 @@ from campaigns.api.serializers import Moment
 from campaigns.launching import quotas
 from campaigns.launching.models import Quota
 from fleet import confirming
-from fleet.api import StrictSerializer, refuse_body
-from fleet.parameters import NAME, PAGING, Parameters, choice_in
-from fleet.views import ApiView
+from fleet.api.asking import StrictSerializer, refuse_body
+from fleet.api.parameters import NAME, PAGING, Parameters, choice_in
+from fleet.api.views import ApiView
 
 
 class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):

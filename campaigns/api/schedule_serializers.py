@@ -12,7 +12,7 @@ from campaigns.recurring import times
 from campaigns.recurring.keeping import MOST_RUNS_KEPT
 from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.states import Status
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
 
 
 class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]):

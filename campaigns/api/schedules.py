@@ -19,10 +19,10 @@ from campaigns.people.roles import LAUNCH, may_launch_something
 from campaigns.recurring import keeping, running, showing
 from campaigns.recurring.models import Schedule
 from campaigns.states import Status
-from fleet.api import NoMembers, refuse_body
-from fleet.described import refused
-from fleet.parameters import PAGING, WHOLE, Parameters, choice_in, flag_in, number_in
-from fleet.views import ApiView
+from fleet.api.asking import NoMembers, refuse_body
+from fleet.api.described import refused
+from fleet.api.parameters import PAGING, WHOLE, Parameters, choice_in, flag_in, number_in
+from fleet.api.views import ApiView
 
 SEE_ALL = "campaigns.view_schedule"
 QUERY = OpenApiParameter("query", WHOLE, description="id of the saved query")

@@ -9,7 +9,7 @@ from agents.models import EnrollSecret, Label, digest_of
 from campaigns.api.serializers import Moment
 from campaigns.people.roles import ROLES
 from campaigns.tokens import ApiToken
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
 
 
 class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):

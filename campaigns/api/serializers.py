@@ -15,9 +15,9 @@ from campaigns.models import Query, Target
 from campaigns.people import scopes
 from campaigns.selecting.earlier_targets import Earlier
 from campaigns.states import State
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
+from fleet.api.parameters import moment_of
 from fleet.errors import BadInputError
-from fleet.parameters import moment_of
 from fleet.text import is_text
 
 

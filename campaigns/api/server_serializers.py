@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from agents.models import Platform
-from fleet.described import NEXT, PREVIOUS
+from fleet.api.described import NEXT, PREVIOUS
 
 
 class LiveQueriesSerializer(serializers.Serializer[Any]):

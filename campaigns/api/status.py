@@ -20,7 +20,7 @@ from campaigns.launching import control, kill_switch
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from fleet import confirming
-from fleet.views import ApiView
+from fleet.api.views import ApiView
 
 
 class StatusView(ApiView):

@@ -19,8 +19,8 @@ from campaigns.api.serializers import TargetSerializer
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
 from campaigns.states import State
-from fleet.described import file_of
-from fleet.parameters import PAGING, Parameters, choice_in, flag_in, text_in
+from fleet.api.described import file_of
+from fleet.api.parameters import PAGING, Parameters, choice_in, flag_in, text_in
 from fleet.spreadsheets import HOST_COLUMNS, csv_lines
 
 FILTERS = (

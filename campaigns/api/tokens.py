@@ -15,9 +15,9 @@ from campaigns.api.people_filters import person_in
 from campaigns.api.secret_serializers import ShownTokenSerializer, TokenSerializer
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import confirming
-from fleet.api import refuse_body
-from fleet.parameters import NAME, PAGING, Parameters, choice_in, flag_in, text_in
-from fleet.views import ApiView
+from fleet.api.asking import refuse_body
+from fleet.api.parameters import NAME, PAGING, Parameters, choice_in, flag_in, text_in
+from fleet.api.views import ApiView
 
 SEE_ALL, REVOKE_ALL = "campaigns.view_apitoken", "campaigns.delete_apitoken"
 EVERYBODYS = OpenApiParameter("everybodys", bool, description=f"tokens of everybody, with {SEE_ALL}")

@@ -18,8 +18,8 @@ from campaigns.console.access import needs, needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
 from campaigns.people.roles import SEE_QUERIES
+from fleet.api.parameters import moment_of
 from fleet.errors import FleetError, NotFoundError
-from fleet.parameters import moment_of
 
 FIRST_SQL = "SELECT * FROM answers LIMIT 100"
 ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}

@@ -11,7 +11,7 @@ from campaigns.launching import rights
 from campaigns.models import Campaign
 from campaigns.people.roles import LOOK, SEE_QUERIES, may_launch_something
 from campaigns.tokens import Access, ApiToken
-from fleet.api import READING_ONLY
+from fleet.api.asking import READING_ONLY
 from fleet.errors import BadInputError, ForbiddenError
 
 IN_SCOPE = "fleet.request"  # where the door leaves the request

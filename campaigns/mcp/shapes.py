@@ -10,7 +10,7 @@ from campaigns.answers.groups import GROUP_ORDERS
 from campaigns.api.orders import OrderSerializer, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
 from campaigns.api.serializers import HostReference
 from campaigns.api.wait_for_end import LONGEST_WAIT
-from fleet.api import StrictSerializer
+from fleet.api.asking import StrictSerializer
 
 MOST_ITEMS, ITEMS = 500, 50  # of a page, which is cut to MOST_BYTES as well
 LONGEST_CELL, CELL = 20_000, 500  # characters

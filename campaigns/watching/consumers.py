@@ -29,7 +29,7 @@ from campaigns.tokens import ApiToken
 from campaigns.watching.readers import PROGRESS_SECONDS, Reader, encode, readers
 from fleet import second_factor, sessions
 from fleet.addresses import is_ours
-from fleet.api import BearerAuthentication
+from fleet.api.asking import BearerAuthentication
 from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.counting import counted

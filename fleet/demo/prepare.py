@@ -16,7 +16,7 @@ def prepare(folder: Path) -> None:
 
     from agents.models import EnrollSecret
     from campaigns.tokens import ApiToken
-    from fleet.api import BearerAuthentication
+    from fleet.api.asking import BearerAuthentication
     from fleet.demo.secrets import read, write
 
     call_command("migrate", verbosity=0, interactive=False)

@@ -19,16 +19,16 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = FORM_BODY_BYTES
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "fleet.api.BearerAuthentication",
+        "fleet.api.asking.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["fleet.api.ModelPermissions"],
+    "DEFAULT_PERMISSION_CLASSES": ["fleet.api.asking.ModelPermissions"],
     "DEFAULT_THROTTLE_CLASSES": ["campaigns.throttles.PerPersonAndToken"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fleet.api.Negotiation",
-    "DEFAULT_PARSER_CLASSES": ["fleet.api.StrictJson"],
-    "DEFAULT_PAGINATION_CLASS": "fleet.paging.Pages",
-    "DEFAULT_SCHEMA_CLASS": "fleet.openapi.ExactAnswers",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fleet.api.asking.Negotiation",
+    "DEFAULT_PARSER_CLASSES": ["fleet.api.asking.StrictJson"],
+    "DEFAULT_PAGINATION_CLASS": "fleet.api.paging.Pages",
+    "DEFAULT_SCHEMA_CLASS": "fleet.api.openapi.ExactAnswers",
     "EXCEPTION_HANDLER": "fleet.refusals.error_response",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
     "URL_FORMAT_OVERRIDE": None,  # `format` is no parameter but where a view declares it
@@ -53,7 +53,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": '{"validatorUrl": null, "docExpansion": "list", "plugins": [CodeSamples]}',
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "fleet.openapi.complete"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "fleet.api.openapi.complete"],
     "ENUM_NAME_OVERRIDES": {
         "AnswerStateEnum": "campaigns.api.answer_serializers.ANSWERS",
         "StatusEnum": "campaigns.states.Status",

@@ -10,7 +10,7 @@ from django.test import Client
 from campaigns.people import scopes
 from campaigns.people.roles import ROLES
 from campaigns.tokens import ApiToken, Wanted
-from fleet.api import BearerAuthentication
+from fleet.api.asking import BearerAuthentication
 from fleet.audit.models import AuditEvent
 from tests.factories import make_campaign, make_host, make_label, make_person, make_user
 

@@ -19,7 +19,7 @@ from campaigns.models import Campaign, Query, Result, Target
 from campaigns.recurring.models import ScheduledRun
 from campaigns.states import State
 from campaigns.tokens import ApiToken, Wanted
-from fleet.paging import Place
+from fleet.api.paging import Place
 from tests.campaigns.api.world import OPERATIONS, World, place, schedule
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fleet.kinds import SECRETS
+from fleet.api.kinds import SECRETS
 from tests.campaigns.api.test_contract import BODIES
 from tests.campaigns.api.world import OPERATIONS, World, place
 from tests.contract import DOCUMENT

@@ -8,9 +8,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
+from fleet.api.parameters import Parameters
+from fleet.api.views import ApiView
 from fleet.errors import BadInputError
-from fleet.parameters import Parameters
-from fleet.views import ApiView
 
 FORMATS = ("yaml", "json")
 

@@ -16,7 +16,7 @@ from rest_framework.permissions import SAFE_METHODS, DjangoModelPermissions
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from fleet import kinds
+from fleet.api import kinds
 from fleet.errors import BadInputError
 
 READING_ONLY = "this token is for reading only: it launches and changes nothing"

@@ -7,10 +7,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from fleet.api import refuse_more_than_reading
+from fleet.api.asking import refuse_more_than_reading
+from fleet.api.parameters import Parameters, declared_by, refuse_unknown
 from fleet.confirming import NotConfirmedError
 from fleet.errors import TooLargeError
-from fleet.parameters import Parameters, declared_by, refuse_unknown
 
 MOST_BODY_BYTES = 2**20
 

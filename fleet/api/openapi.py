@@ -12,9 +12,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
 from rest_framework.permissions import AllowAny
 
-from fleet.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, reference
-from fleet.parameters import declared_by
-from fleet.samples import samples_of
+from fleet.api.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, reference
+from fleet.api.parameters import declared_by
+from fleet.api.samples import samples_of
 
 
 class ExactAnswers(AutoSchema):

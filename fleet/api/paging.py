@@ -17,9 +17,9 @@ from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
-from fleet.described import NEXT, PREVIOUS
+from fleet.api.described import NEXT, PREVIOUS
+from fleet.api.parameters import number_in
 from fleet.errors import BadInputError
-from fleet.parameters import number_in
 from fleet.text import is_text
 
 LONGEST_CURSOR = 4_000  # characters
