@@ -71,6 +71,15 @@ def _character(character: str) -> str:
     return rf"\x{number:02x}" if number < 0xA0 else f"⟨U+{number:04X}⟩"
 
 
+class InALine(logging.Filter):
+    """Leaves out where in the code an event was met: it says nothing of what somebody else did wrong."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it pass without its trace."""
+        record.exc_info = None
+        return True
+
+
 class LogLine(logging.Formatter):
     """One event is one line, whatever text it quotes; the lines of a traceback are indented below it."""
 

@@ -11,6 +11,7 @@ from campaigns.answers import carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
+from campaigns.operating.servers import forbidden, may_not
 from fleet.counting import counted, plural
 
 OLD_MESSAGE_SECONDS = 15.0
@@ -25,13 +26,14 @@ def processes() -> Iterator[Finding]:
         yield broken("processes", sentence, "start what is missing, and see its log")
     if not found.troubles:
         yield well("processes", "sweeper, worker, gateway and collector do their work")
-    try:
-        yield from _load()
-        yield from _queues()
-        yield from _dead_letters()
-        yield from _sink()
-    except (RedisError, OSError, DatabaseError):
-        return  # said above, by those who look at the server itself
+    for look in (_load, _queues, _dead_letters, _sink):
+        try:
+            yield from look()
+        except DatabaseError as error:
+            if may_not(error):
+                yield forbidden("processes", error)
+        except (RedisError, OSError):
+            continue  # said above, by those who look at the server itself
 
 
 def _load() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from psycopg2.errors import InsufficientPrivilege
 from redis.exceptions import RedisError
 
 from agents.board import keyspace
@@ -16,6 +17,7 @@ from fleet.counting import counted, plural
 
 OLDEST_POSTGRESQL, OLDEST_REDIS = (14, 0), (6, 2)
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
+GATEWAYS = "fleet_gateway"  # the role that docker/gateway-role.sql makes
 CROWDED = 0.8  # of connections, or of memory
 OLD_TRANSACTIONS = 1_000_000_000  # of the two billion after which PostgreSQL writes no more
 MOST_APART = 2.0  # seconds between two clocks
@@ -23,18 +25,37 @@ MOST_APART = 2.0  # seconds between two clocks
 
 def postgresql() -> Iterator[Finding]:
     """Look at PostgreSQL, as this process reaches it."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
-            yield from _clock("database", "PostgreSQL", float(cursor.fetchone()[0]))
-        yield from _postgresql_version()
-        yield from _migrations()
-        yield from _durability()
-        yield from _connections()
-        yield from _transactions()
-    except DatabaseError as error:
-        advice = "see DATABASE_URL, and whether the server runs and lets this machine in"
-        yield broken("database", f"PostgreSQL does not answer: {str(error).strip()}", advice)
+    looks = (_database_clock, _postgresql_version, _migrations, _durability, _connections, _transactions)
+    for look in looks:
+        try:
+            yield from look()
+        except DatabaseError as error:
+            if may_not(error):
+                yield forbidden("database", error)
+                continue
+            advice = "see DATABASE_URL, and whether the server runs and lets this machine in"
+            yield broken("database", f"PostgreSQL does not answer: {str(error).strip()}", advice)
+            return
+
+
+def may_not(error: DatabaseError) -> bool:
+    """Say whether PostgreSQL refused since the role may not."""
+    return isinstance(error.__cause__, InsufficientPrivilege)
+
+
+def forbidden(about: str, error: DatabaseError) -> Finding:
+    """Say what the role may not look at: gateways' is to see nothing but theirs, every other one all."""
+    role = connection.settings_dict["USER"]
+    said = f"{role} may not look at everything: {str(error).splitlines()[0]}"
+    if role == GATEWAYS:
+        return well(about, f"{said}, as it should be; the doctor of a console looks there")
+    return broken(about, said, "let the role of DATABASE_URL own the tables: it is to be the one that migrates")
+
+
+def _database_clock() -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+        yield from _clock("database", "PostgreSQL", float(cursor.fetchone()[0]))
 
 
 def _postgresql_version() -> Iterator[Finding]:

@@ -31,6 +31,7 @@ LOGGING = {
         "line": {"()": "fleet.text.LogLine", "format": "{asctime} {levelname} {name} {message}", "style": "{"},
         "json": {"()": "fleet.text.LogObject"},
     },
+    "filters": {"in_a_line": {"()": "fleet.text.InALine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
@@ -38,6 +39,7 @@ LOGGING = {
         **{name: {"level": "WARNING"} for name in CHATTY_LOGGERS},
         # What is refused is no trouble of the server: agents of other servers ask for /version and more, for ever.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"filters": ["in_a_line"]},  # scanners ask addresses, not names, all day
         **{name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.access", "django.server")},
     },
 }

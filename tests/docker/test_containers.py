@@ -246,6 +246,23 @@ def test_people_are_told_of_their_own_address_and_monitors_stay_outside(
         assert http.get("/api/osquery/enroll").headers["content-type"] == "application/json"
 
 
+def test_the_doctor_beside_a_gateway_sees_what_that_role_may_see(installation: Installation, answered: int) -> None:
+    public = ("--url", f"https://localhost:{installation.ports['edge']}", "--ca", str(installation.certificates.ca))
+    environment = installation.containers["gateway-1"].environment
+
+    looked = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--json", *public], cwd=ROOT, env=environment, capture_output=True
+    )
+
+    found = json.loads(looked.stdout)["findings"]
+    wrong = {each["sentence"].split(" = ")[0] for each in found if each["severity"] == "broken"}
+    assert wrong == {"PostgreSQL has fsync", "PostgreSQL has full_page_writes", "PostgreSQL has synchronous_commit"}
+    told = [each["sentence"] for each in found if each["severity"] == "well"]
+    assert any(each.startswith("fleet_gateway may not look at everything") for each in told)
+    assert any(each.startswith("a read was held") for each in told)
+    assert "SECRET_KEY is not set here, and consoles alone need it" in told
+
+
 def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) -> None:
     """Its other units start what compose.yml starts, as tests/docker/test_systemd.py says."""
     unit, handed = read_unit("fleet-web.service"), installation.folder / "handed"

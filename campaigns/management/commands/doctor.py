@@ -45,7 +45,7 @@ class Command(commands.Command):
         found: list[Finding] = []
         shown = options["client_cert"], options["client_key"]
         if (shown[0] is None) != (shown[1] is None):
-            raise CommandError("--client-cert and --client-key belong together")
+            raise CommandError("--client-cert and --client-key belong together", returncode=int(Severity.BROKEN))
         for look in list(_parts(options["url"], options["ca"], options["tls_hostname"], shown if shown[0] else None)):
             for finding in look():
                 found.append(finding)
@@ -74,7 +74,7 @@ def _parts(
         try:
             yield partial(edge, Edge.at(url, ca, name, shown))
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), returncode=int(Severity.BROKEN)) from error
     else:
         nowhere = Finding(
             "edge", Severity.WARNING, "PUBLIC_URL is not set: the way of agents was not tried", "give --url"

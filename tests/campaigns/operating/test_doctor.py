@@ -290,8 +290,10 @@ def test_files_that_are_none_are_refused_and_named(tmp_path: Path, certificates:
 
 @pytest.mark.parametrize("url", ["https://localhost:99999", "fleet.example.org", "ftp://fleet.example.org", "https://"])
 def test_what_is_no_address_is_refused_and_named(url: str, board: None, db: None) -> None:
-    with pytest.raises(CommandError, match=repr(url) if url else ""):
+    with pytest.raises(CommandError, match=repr(url)) as refused:
         call_command("doctor", url=url)
+
+    assert refused.value.returncode == 2
 
 
 def test_little_room_and_few_files_are_named(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
