@@ -193,4 +193,4 @@ def test_a_viewers_gigabyte_costs_what_the_server_lets_through(installation: Ins
         with socket_of(installation, campaign.pk) as viewer:
             with pytest.raises(OSError):  # noqa: PT011 - whichever way it was closed
                 send_all(viewer, pieces)
-            assert memory_of(installation) - before < 100 * MiB
+            assert memory_of(installation) - before < 200 * MiB  # what has been taken in, not what was sent

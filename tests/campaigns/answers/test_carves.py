@@ -142,7 +142,7 @@ def test_a_carve_with_blocks_missing_is_not_handed_out(api: Api, downloader: Use
     answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
 
     assert answer.status_code == 409
-    assert answer.json()["error"] == f"carve {carve.pk} is uploading: 1 of 3 blocks are missing"
+    assert answer.json()["error"] == f"carve {carve.pk} is uploading: 1 of 3 blocks is missing"
     assert api(downloader).get("/api/v1/carves/999999/file").status_code == 404
 
 
