@@ -29,7 +29,7 @@ from fleet import metrics, monitors
 from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.errors import SetupError
-from fleet.front import BoundedSocket, Front
+from fleet.front import PROBES, BoundedSocket, Front
 from fleet.turns import Turns
 
 _django: Any = get_asgi_application()
@@ -86,7 +86,7 @@ class Application:
     def __init__(self, gateway: Gateway | None, *, people: bool) -> None:
         self._gateway = gateway
         self._people = people
-        self._front = Front(Turns(_for_people), people=people)
+        self._front = Front(Turns(_for_people, at_once=PROBES), people=people)
         figures_of = (_figures_of_house, _note_refusal) if people else (monitors.write, None)  # gateways write no audit
         self._metrics = monitors.Page(settings.METRICS_TOKEN, *figures_of)
         self._viewers: set[Send] = set()  # by which each is spoken to

@@ -5,7 +5,7 @@ would come to its turn six times a second. A few at a time are done as soon, sin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,14 +16,20 @@ TURN_SECONDS = 0.5  # whoever takes longer waits for something, and keeps nobody
 
 
 class Turns:
-    """Passes requests on to `app`, in the order they came."""
+    """Passes requests on to `app`, in the order they came.
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    Those of `at_once`, paths, wait for nobody: who asks whether a busy process lives would take it for dead.
+    """
+
+    def __init__(self, app: App, at_once: Collection[str] = ()) -> None:
+        self._app, self._at_once = app, at_once
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request when it is its turn, which ends as its answer begins: who reads slowly costs nothing."""
+        if scope["path"] in self._at_once:
+            await self._app(scope, receive, send)
+            return
         await self._free.acquire()
         turn = _Turn(self._free)
         over = turn.loop.call_later(TURN_SECONDS, turn.end)

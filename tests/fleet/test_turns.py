@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fleet import turns
+from fleet.front import PROBES
 from fleet.turns import AT_ONCE, Turns
 
 PATIENCE = 20
@@ -63,6 +64,21 @@ def test_few_run_at_once_and_the_others_in_the_order_they_came(monkeypatch: pyte
         return slow.begun
 
     assert asyncio.run(story()) == [str(number) for number in range(AT_ONCE + 3)]
+
+
+def test_who_asks_whether_the_process_lives_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 3600)
+
+    async def story() -> None:
+        slow = Slow()
+        app = Turns(slow, at_once=PROBES)
+        tasks = ask(app, *["computes"] * (AT_ONCE + 1)) + ask(app, *PROBES)
+        await slow.until(AT_ONCE + len(PROBES))
+        assert slow.begun == ["computes"] * AT_ONCE + [*PROBES]
+        slow.let_go.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+
+    asyncio.run(story())
 
 
 def test_who_takes_long_keeps_nobody_from_his_turn(monkeypatch: pytest.MonkeyPatch) -> None:
