@@ -58,10 +58,15 @@ class Outage:
     """A server that goes away and comes back, as its page sees it: sockets close, and what is asked fails."""
 
     def __init__(self, page: Page) -> None:
-        self.is_away = False
-        self.asked = 0
+        self.is_away = self.is_in_trouble = False
+        self.asked = self._seen = 0
         page.route_web_socket(SOCKETS, self._open)
         page.route("**/api/v1/campaigns/*/", self._answer)
+
+    def is_asked(self) -> bool:
+        """Say whether it was asked since this was asked before."""
+        asked, self._seen = self.asked > self._seen, self.asked
+        return asked
 
     def begin(self) -> None:
         self.is_away = True
@@ -76,7 +81,9 @@ class Outage:
 
     def _answer(self, route: Route) -> None:
         self.asked += self.is_away
-        if self.is_away:
+        if self.is_in_trouble:
+            route.fulfill(status=503, json={"error": "the database is away"})
+        elif self.is_away:
             route.abort()
         else:
             route.continue_()
@@ -236,6 +243,33 @@ def test_a_server_that_is_away_is_noticed_in_its_first_second_and_not_hammered_f
     page.clock.fast_forward(5 * 3_600_000)
     fail_for(1)
     assert fail_for(105) < 120 / 7 + 2
+
+
+def test_a_server_that_says_itself_that_it_is_in_trouble_is_asked_no_more_often(
+    page_of: PageOf, operator: User, campaign: Campaign
+) -> None:
+    page = page_of(operator)
+    page.clock.install()
+    outage = Outage(page)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(says(page, "connection")).to_have_text("live")
+
+    outage.is_in_trouble = True
+    page.route("**/campaigns/*/control/", lambda route: route.abort())  # which looks as well when it is there
+    outage.begin()
+    expect(says(page, "connection")).to_have_text("reconnecting…")
+    outage.is_asked()
+    for _ in range(5):
+        with page.expect_event("requestfinished", lambda request: "/api/v1/campaigns/" in request.url):
+            while not outage.is_asked():
+                page.clock.run_for(250)
+        page.clock.run_for(900)  # of the two seconds until it asks again; its clock goes on by itself too
+        page.evaluate("1")
+        assert not outage.is_asked()
+
+    outage.is_away = outage.is_in_trouble = False
+    page.clock.run_for(3_000)
+    expect(says(page, "connection")).to_have_text("live")
 
 
 # --- sentences about rows ------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ let polls = false;
 let pollAt = 0;
 let byPolling = false;
 let awaySince = 0; // the server answers nothing, or that it failed
+let isInTrouble = false; // it is there, and says so itself: then it is asked no more often than ever
 
 const write = (name: string, text: string): void =>
   find(name).forEach((place) => {
@@ -173,8 +174,9 @@ async function poll(): Promise<void> {
   try {
     onPolled(await look(AbortSignal.timeout(ANSWER_MS)));
   } catch (error) {
-    const refused = error instanceof RefusedError && error.status < 500;
-    awaySince = refused ? 0 : awaySince || Date.now();
+    const refused = error instanceof RefusedError ? error : null;
+    awaySince = refused && refused.status < 500 ? 0 : awaySince || Date.now();
+    isInTrouble = refused?.isOurs ?? false;
     if (!live.over && !live.hears) onState("reconnecting", false);
   } finally {
     polls = false;
@@ -196,7 +198,7 @@ function onPolled(campaign: CampaignSeen | null): void {
 
 // Viewers who lost a server at one moment come back spread over a second, and look for it less often as hours go by.
 function pollWait(): number {
-  if (!awaySince) return POLL_MS;
+  if (!awaySince || isInTrouble) return POLL_MS;
   const wait = Math.max(AWAY_MS, (Date.now() - awaySince) / PATIENCE);
   return Math.min(wait, LONGEST_AWAY_MS) * (0.5 + Math.random() / 2);
 }

@@ -31,13 +31,17 @@ export interface RowPage {
 }
 
 export class RefusedError extends Error {
-  constructor(readonly status: number, sentence: string) {
+  // `isOurs`: the API itself says so, not something before it that cannot reach it.
+  constructor(readonly status: number, readonly isOurs: boolean, sentence: string) {
     super(sentence);
   }
 }
 
 export async function get<Answer>(address: string, signal?: AbortSignal): Promise<{ body: Answer; date: number }> {
   const response = await fetch(address, { headers: { Accept: "application/json" }, signal: signal ?? null });
-  if (!response.ok) throw new RefusedError(response.status, `${address} answered ${response.status}`);
+  if (!response.ok) {
+    const isOurs = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
+    throw new RefusedError(response.status, isOurs, `${address} answered ${response.status}`);
+  }
   return { body: (await response.json()) as Answer, date: Date.parse(response.headers.get("Date") ?? "") };
 }
