@@ -27,6 +27,7 @@ from campaigns.console.access import needs, signed_in, user_of
 from campaigns.launching import quotas
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor, sessions
+from fleet.counting import counted, plural
 from fleet.text import is_text
 
 SEE_PEOPLE, CHANGE_PEOPLE = "auth.view_user", "auth.change_user"
@@ -97,10 +98,8 @@ def end_sessions_of(request: HttpRequest, user_id: int) -> HttpResponse:
     person = get_object_or_404(User, pk=user_id)
     many = sessions.end_all(person)
     audit.note("session.ended_everywhere", request=request, subject=f"person {person.pk}", sessions=many)
-    messages.success(
-        request,
-        f"{person.get_username()} is signed out everywhere: {many} sessions have ended. Tokens of the API stay.",
-    )
+    ended = f"{counted(many, 'session')} {plural(many, 'has', 'have')} ended"
+    messages.success(request, f"{person.get_username()} is signed out everywhere: {ended}. Tokens of the API stay.")
     return redirect("sessions")
 
 

@@ -21,7 +21,7 @@ from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.people.roles import CHANGE, may_launch_something
 from campaigns.states import FINAL_STATES, State
-from fleet.counting import plural
+from fleet.counting import counted
 from fleet.errors import FleetError, ForbiddenError
 
 
@@ -144,13 +144,11 @@ def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
 def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Let more hosts be asked."""
     typed = request.POST.get("count", "").strip()
-    goal = (
-        {"all": True}
-        if "all" in request.POST
-        else {"count": int(typed) if typed.isdecimal() and len(typed) < 19 else typed}
-    )
-    hosts = plural(1 if goal.get("count") == 1 else None, "host")
-    done = "Released to all hosts." if "all" in goal else f"Widened: {typed} {hosts} in all may be asked."
+    number = int(typed) if typed.isdecimal() and len(typed) < 19 else None
+    goal: dict[str, Any] = {"count": typed if number is None else number}
+    done = f"Widened: {counted(number or 0, 'host')} in all may be asked."  # without a number it is refused
+    if "all" in request.POST:
+        goal, done = {"all": True}, "Released to all hosts."
     return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done)
 
 

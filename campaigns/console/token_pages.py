@@ -18,6 +18,7 @@ from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet import audit, confirming
+from fleet.counting import counted
 from fleet.errors import BadInputError
 
 SEE_ALL, REVOKE_ALL, SEE_PEOPLE = "campaigns.view_apitoken", "campaigns.delete_apitoken", "auth.view_user"
@@ -119,7 +120,7 @@ def revoke_of(request: HttpRequest, user_id: int) -> HttpResponse:
 def _revoke_all(request: HttpRequest, owner: User) -> str:
     many = ApiToken.objects.revoke_all(owner)
     audit.note("token.revoked_all", request=request, subject=f"person {owner.pk}", tokens=many)
-    return f"Revoked: {many} token{'' if many == 1 else 's'}"
+    return f"Revoked: {counted(many, 'token')}"
 
 
 def _new_form(request: HttpRequest) -> TokenForm:

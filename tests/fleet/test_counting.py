@@ -15,7 +15,7 @@ PEOPLE_READ = ("agents", "campaigns", "clients/python/fleet_live_queries", "flee
 THINGS = (
     "answers blocks bytes campaigns cells changes characters columns days documents entries files gateways groups hosts"
     " hours items labels lines members messages minutes pages people queries reads replicas reasons rows runs schedules"
-    " seconds tables targets times tokens tries"
+    " seconds sessions hooks approvals rules carves operators secrets warnings tables targets times tokens tries"
 )
 COUNTS = re.compile(rf" (?:(?:more|silent|other|of them) )?(?:{'|'.join(THINGS.split())})\b")
 ON_PAGE = re.compile(rf"(\{{\{{[^}}]+\}}\}}|\$\{{[^}}]+\}})(?:</\w+>)?{COUNTS.pattern}")
