@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from tests.factories import make_user
-from tests.fleet.signing_in import PASSWORD
+from tests.fleet.signing_in import make_kim
 
 
 @pytest.fixture
@@ -18,7 +17,4 @@ def quick_passwords(settings: Any) -> None:
 @pytest.fixture
 def kim(quick_passwords: None) -> User:
     """Give an administrator with a password."""
-    kim = make_user("kim", admin=True)
-    kim.set_password(PASSWORD)
-    kim.save()
-    return kim
+    return make_kim()

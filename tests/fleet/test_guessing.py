@@ -15,8 +15,8 @@ from django.db import connection
 
 from fleet.demo.certificates import Certificates
 from tests.agents.wire.conftest import key_of, received, reply, request
-from tests.factories import make_campaign, make_host, make_user
-from tests.fleet.signing_in import PASSWORD
+from tests.factories import make_campaign, make_host
+from tests.fleet.signing_in import PASSWORD, make_kim
 from tests.fleet.tiers import MiB, Tier, everything, frame, memory_of, upgraded
 
 pytestmark = [
@@ -97,10 +97,7 @@ def without_redis(_installations: tuple[Installation, Installation], transaction
 @pytest.fixture
 def kim(transactional_db: None) -> User:
     """Give a person with a password, stored as passwords are."""
-    user = make_user("kim", admin=True)
-    user.set_password(PASSWORD)
-    user.save()
-    return user
+    return make_kim()
 
 
 def check_ins_until_done(installation: Installation, guesses: list["Future[httpx.Response]"]) -> list[Any]:
