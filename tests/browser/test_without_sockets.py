@@ -208,14 +208,20 @@ def test_while_the_server_is_away_nothing_claims_to_be_asked(
     expect(rows_of(page)).to_have_count(5)
 
 
-def test_a_server_that_is_away_is_noticed_in_its_first_second_and_not_hammered_for_hours(
-    page_of: PageOf, operator: User, campaign: Campaign
-) -> None:
-    page = page_of(operator)
+def looked_at(page: Page, campaign: Campaign) -> Outage:
+    """Give what may befall the server of a page that is live, and goes by a clock of its own."""
     page.clock.install()
     outage = Outage(page)
     page.goto(f"/campaigns/{campaign.pk}/")
     expect(says(page, "connection")).to_have_text("live")
+    return outage
+
+
+def test_a_server_that_is_away_is_noticed_in_its_first_second_and_not_hammered_for_hours(
+    page_of: PageOf, operator: User, campaign: Campaign
+) -> None:
+    page = page_of(operator)
+    outage = looked_at(page, campaign)
 
     def fail_for(seconds: int) -> int:
         """Let time go by until somebody has just asked in vain; give how often it was asked."""
@@ -249,10 +255,7 @@ def test_a_server_that_says_itself_that_it_is_in_trouble_is_asked_no_more_often(
     page_of: PageOf, operator: User, campaign: Campaign
 ) -> None:
     page = page_of(operator)
-    page.clock.install()
-    outage = Outage(page)
-    page.goto(f"/campaigns/{campaign.pk}/")
-    expect(says(page, "connection")).to_have_text("live")
+    outage = looked_at(page, campaign)
 
     outage.is_in_trouble = True
     page.route("**/campaigns/*/control/", lambda route: route.abort())  # which looks as well when it is there
