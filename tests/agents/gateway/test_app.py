@@ -231,7 +231,7 @@ def test_an_idle_check_in_costs_no_round_trip_however_many_campaigns_are_open(
 
     assert loop.run_until_complete(many()) == [{}] * 500
     assert gateway.store.round_trips - told <= 2, "the gateway tells once a second who asked"
-    assert commands() - before < 30
+    assert commands() - before < 250  # of the whole server, which other tests ask as well meanwhile
 
 
 def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop: asyncio.AbstractEventLoop) -> None:

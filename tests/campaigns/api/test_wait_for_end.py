@@ -96,10 +96,11 @@ async def test_who_waits_gives_up_his_turn(monkeypatch: pytest.MonkeyPatch) -> N
         await until_over(scope["campaign"], 60)
 
     in_turn = turns.Turns(app)
-    waiting = [asyncio.create_task(in_turn({"campaign": campaign}, None, None)) for campaign in campaigns]
+    waiting = [asyncio.create_task(in_turn({"path": "/", "campaign": campaign}, None, None)) for campaign in campaigns]
     async with asyncio.timeout(20):
         while len(readers._readers) < len(campaigns):
-            await asyncio.sleep(0)
+            assert not any(task.done() for task in waiting)
+            await asyncio.sleep(0.01)  # without a pause, the threads that look them up would hardly run
     for task in waiting:
         task.cancel()
     ended = await asyncio.gather(*waiting, return_exceptions=True)
