@@ -17,10 +17,14 @@ def client() -> Any:
     return keyspace.connect(settings.REDIS_URL)
 
 
-@cache
 def script(name: str) -> "Script":
     """Give a script of `lua/`, to be called with keys and args."""
-    registered: Script = client().register_script(keyspace.script(name))
+    return _registered(client(), name)
+
+
+@cache
+def _registered(client: Any, name: str) -> "Script":
+    registered: Script = client.register_script(keyspace.script(name))
     return registered
 
 
