@@ -20,6 +20,7 @@ from fleet.errors import BadInputError
 MAX_SQL_BYTES = 64 * 1024
 READING = ("SELECT", "VALUES", "EXPLAIN", "WITH")
 CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+PRAGMAS = "; what a PRAGMA tells is a table as well, as in SELECT * FROM pragma_table_info('processes')"
 CODE_LOADING = ("fts3_tokenizer", "load_extension")  # functions of SQLite by which SQL brings code into the agent
 CARVES = frozenset({"carve", "carves"})  # what carving takes of the restricted tables and functions
 SCHEMAS_KEPT = 64  # databases with the tables of one kind of host, 100 to 300 KB each
@@ -188,7 +189,42 @@ def find_trouble(text: str, schema: TableSchema) -> Trouble | None:
             error = _prepare(database.connection, text, statement)
             if error is not None:
                 return error._replace(sentence=_as_hosts_say(error.sentence, schema))
+            if statement.verb in CHANGING and (table := _changed_table(database.connection, statement)):
+                return _trouble_of_changing(table, statement.verb, schema)
     return None
+
+
+def _changed_table(connection: apsw.Connection, statement: Statement) -> str:
+    """Give the table that a statement changes, which SQLite tells whoever may forbid it; "" = it tells none."""
+    changed = ""
+
+    def note(action: int, table: str | None, *_: Any) -> int:
+        nonlocal changed
+        if action in (apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE):
+            changed = table or ""
+        return _no_pragma(action)
+
+    connection.authorizer = note
+    try:
+        _prepare(connection, statement.text, statement)
+    finally:
+        connection.authorizer = _no_pragma
+    return changed
+
+
+def _trouble_of_changing(table: str, verb: str, schema: TableSchema) -> Trouble | None:
+    """Say that a table takes no changes: osquery lets SQL change tables, but only extensions make any that take it.
+
+    Which tables are an extension's no host tells; those are not that hosts without extensions have as well.
+    """
+    if schema.extensions and not _has_own_table(schema.platform, table):
+        return None
+    return Trouble(f"{verb} is for tables of extensions: {table} is one of osquery's own, which are only read")
+
+
+def _has_own_table(platform: str, table: str) -> bool:
+    plain = TableSchema.objects.filter(platform=platform, extensions="").exclude(learned_at=None)
+    return plain.filter(tables__has_key=table).exists()
 
 
 def repeated_columns(text: str, schema: TableSchema | None) -> list[str]:
@@ -359,7 +395,7 @@ def _not_only_reading(statement: Statement) -> Iterator[str]:
     if statement.verb in CHANGING:
         yield f"sql {excerpt(statement.text.strip())} does not only read"
     elif statement.verb not in READING:
-        allowed = ", ".join(READING)
+        allowed = f"{', '.join(READING)}{PRAGMAS if statement.verb == 'PRAGMA' else ''}"
         raise BadInputError(f"sql {excerpt(statement.text.strip())} does not only read: allowed are {allowed}", "sql")
 
 

@@ -43,7 +43,7 @@ def test_sql_that_only_hosts_can_judge_is_sent(text: str) -> None:
         ("SELECT 'ü' || || 1", r'near "\|\|": syntax error \(line 1, column 15\)'),
         ("SELECT 1; SELEC 2", r'near "SELEC": syntax error \(line 1, column 11\)'),
         ("ATTACH 'x' AS y", "does not only read"),
-        ("PRAGMA user_version = 3", "does not only read"),
+        ("PRAGMA user_version = 3", r"does not only read: .*SELECT \* FROM pragma_table_info\('processes'\)$"),
         ("CREATE TABLE x (y)", "does not only read"),
         ("/* why */ DETACH y", "does not only read"),
         ("EXPLAIN PRAGMA user_version = 3", "does not only read"),
@@ -168,6 +168,34 @@ def schema(db: None) -> TableSchema:
 )
 def test_sqlite_says_what_a_kind_of_host_cannot_run(schema: TableSchema, text: str, trouble: str | None) -> None:
     assert sql.trouble_on(text, schema) == trouble
+
+
+@pytest.mark.parametrize(
+    ("text", "verb"),
+    [
+        ("DELETE FROM Processes", "DELETE"),
+        ("INSERT INTO processes (pid) VALUES (1)", "INSERT"),
+        ("UPDATE main.processes SET pid = (SELECT 1)", "UPDATE"),
+        ("REPLACE INTO 'processes' (pid) SELECT pid FROM processes", "REPLACE"),
+        ("WITH x AS (SELECT 1 AS pid) DELETE FROM processes WHERE pid IN (SELECT pid FROM x)", "DELETE"),
+        ("EXPLAIN DELETE FROM processes", "DELETE"),
+    ],
+)
+def test_osquerys_own_tables_take_no_changes_and_those_of_extensions_may(
+    schema: TableSchema, text: str, verb: str
+) -> None:
+    extended = TableSchema.objects.create(
+        platform="linux",
+        osquery_version="5.23.0",
+        extensions="ours 1.0",
+        tables={**schema.tables, "ours": schema.tables["processes"]},
+        learned_at=timezone.now(),
+    )
+    sentence = f"{verb} is for tables of extensions: processes is one of osquery's own, which are only read"
+
+    assert [sql.trouble_on(text, kind) for kind in (schema, extended)] == [sentence, sentence]
+    theirs = text.replace("main.", "").replace("Processes", "ours").replace("processes", "ours")
+    assert [sql.trouble_on(theirs, kind) for kind in (schema, extended)] == ["no such table: ours", None]
 
 
 def test_a_schema_that_was_learned_anew_is_used(schema: TableSchema) -> None:

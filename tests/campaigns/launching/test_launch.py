@@ -226,6 +226,23 @@ def test_sql_that_changes_hosts_needs_a_permission(api: Api, operator: User, tex
     assert post(api(make_user(admin=True)), sql=text).status_code == 201
 
 
+def test_a_change_of_what_takes_none_is_refused_everywhere_unless_it_is_forced(api: Api) -> None:
+    learn("linux", "users")
+    host, boss = make_host(osquery_version="5.23.0"), api(make_user(admin=True))
+    order = {"sql": "DELETE FROM users", "target": {"hosts": [host.pk]}}
+    addresses = ("campaigns/", "campaigns/estimate/", "queries/")
+    bodies = (order, order, {"name": "emptied", "sql": order["sql"]})
+
+    refused = [boss.post(f"/api/v1/{at}", body, format="json") for at, body in zip(addresses, bodies, strict=True)]
+
+    sentence = "DELETE is for tables of extensions: users is one of osquery's own, which are only read"
+    for answered in refused:
+        assert answered.status_code == 400
+        assert sentence in answered.json()["error"]
+        assert "sql 'DELETE FROM users' is wrong on every host" in answered.json()["error"]
+    assert boss.post("/api/v1/campaigns/", {**order, "force": True}, format="json").status_code == 201
+
+
 def test_hosts_that_lack_a_table_are_never_asked(agent: Callable[[Any], Agent], collect: Callable[[], int]) -> None:
     learn("linux", "users", "deb_packages")
     learn("darwin", "users")
