@@ -1,6 +1,6 @@
 """The admin of saved queries."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -10,6 +10,7 @@ from django.utils.html import format_html
 
 from campaigns.console.forms import QueryForm
 from campaigns.models import Query
+from campaigns.recurring import keeping
 from fleet.admin import ModelAdmin
 
 
@@ -34,9 +35,14 @@ class QueryAdmin(ModelAdmin):
         return type("QueryFormOfPerson", (super().get_form(request, obj, **kwargs),), {"by": request.user})
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
-        """Name what goes with queries; who may delete one may delete its views and schedules."""
+        """Name what goes with queries: views and schedules; those of others hold them."""
         found, counts, _, protected = super().get_deleted_objects(objs, request)
-        return found, counts, set(), protected
+        held = [said for query in objs if (said := keeping.objection_to_drop(query, cast(User, request.user)))]
+        return found, counts, set(), [*protected, *held]
+
+    def delete_model(self, request: HttpRequest, obj: Query) -> None:
+        """Delete it with its schedules, each with its line in the audit."""
+        keeping.drop_query(obj, cast(User, request.user))
 
     def save_model(self, request: HttpRequest, obj: Query, form: Any, change: bool) -> None:
         """Remember who wrote it."""

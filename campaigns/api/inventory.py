@@ -39,6 +39,7 @@ from campaigns.api.server_serializers import TABLES, LearningSerializer, Members
 from campaigns.models import Campaign, Query, Result
 from campaigns.people import scopes
 from campaigns.people.roles import LOOK
+from campaigns.recurring import keeping
 from campaigns.states import ANSWER_STATES
 from fleet import confirming
 from fleet.api.asking import ModelPermissions, refuse_body
@@ -253,6 +254,7 @@ class LearnView(ApiView):
         return Response({"asked": asked}, status=status.HTTP_202_ACCEPTED)
 
 
+@extend_schema_view(destroy=extend_schema(responses={204: None, **refused(409)}))
 class QueryViewSet(NotedReads, LatestViews, ModelViewSet[Query]):
     """Saved SQL with a name."""
 
@@ -276,9 +278,9 @@ class QueryViewSet(NotedReads, LatestViews, ModelViewSet[Query]):
         serializer.save(created_by=self.request.user)
 
     def perform_destroy(self, instance: Query) -> None:
-        """Delete it; campaigns that ran it keep its SQL."""
+        """Delete it, and one's own schedules of it; campaigns that ran it keep its SQL."""
         refuse_body(self.request)
-        instance.delete()
+        keeping.drop_query(instance, cast(User, self.request.user))
 
 
 class EnrollSecretViewSet(

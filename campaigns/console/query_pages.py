@@ -15,7 +15,9 @@ from campaigns.console.lookups import page_of, question_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_QUERIES, may_launch_something
+from campaigns.recurring import keeping
 from campaigns.recurring.models import Schedule
+from fleet.errors import ConflictError
 
 ADD, CHANGE, DELETE = "campaigns.add_query", "campaigns.change_query", "campaigns.delete_query"
 RUNS_SHOWN = 20
@@ -91,9 +93,13 @@ def new_query(request: HttpRequest) -> HttpResponse:
 @needs(DELETE)
 @require_POST
 def delete_query(request: HttpRequest, query_id: int) -> HttpResponse:
-    """Delete a saved query; campaigns that came of it stay."""
+    """Delete a saved query and its schedules; campaigns that came of it stay."""
     shown = get_object_or_404(Query, pk=query_id)
-    shown.delete()
+    try:
+        keeping.drop_query(shown, user_of(request))
+    except ConflictError as error:
+        messages.error(request, error.sentence)
+        return redirect("query", query_id)
     messages.success(request, f"The query {shown.name} is deleted. Campaigns that came of it stay.")
     return redirect("queries")
 

@@ -8,11 +8,13 @@ from django.utils import timezone
 
 from campaigns.launching import rights
 from campaigns.launching.launch import Order, estimate
+from campaigns.models import Query
 from campaigns.people.roles import LAUNCH, may_launch_something
 from campaigns.recurring import times
 from campaigns.recurring.models import Schedule
 from fleet.audit import note
-from fleet.errors import BadInputError, ForbiddenError
+from fleet.counting import counted, plural
+from fleet.errors import BadInputError, ConflictError, ForbiddenError
 
 MOST_RUNS_KEPT = 1_000
 MOST_SCHEDULES = 200  # of one person
@@ -104,6 +106,33 @@ def drop(schedule: Schedule, by: User) -> None:
     """Delete it; the campaigns that it launched stay."""
     note("schedule.deleted", by=by, subject=f"schedule {schedule.pk}", **_said(schedule))
     schedule.delete()
+
+
+@transaction.atomic
+def drop_query(query: Query, by: User) -> None:
+    """Delete a saved query with the schedules that run it; the campaigns that they launched stay.
+
+    Raise ConflictError while one of them is not this person's to delete.
+    """
+    schedules = query.schedules.select_for_update(of=["self"]).select_related("owner", "query")
+    going = list(schedules.order_by("pk"))
+    if others := objection_to_drop(query, by):
+        raise ConflictError(others)
+    for schedule in going:
+        drop(schedule, by)
+    query.delete()
+
+
+def objection_to_drop(query: Query, by: User) -> str:
+    """Say why this person may not delete a saved query, since others let it run by itself; "" = he may."""
+    many = query.schedules.exclude(pk__in=Schedule.objects.kept_by(by)).count()
+    if not many:
+        return ""
+    them = plural(many, "it", "them")
+    return (
+        f"query {query.name!r} is run by {counted(many, 'schedule')} of others: who keeps {them}, or may stop campaigns"
+        f" of others, deletes {them} first"
+    )
 
 
 def check_owner(schedule: Schedule, by: User) -> None:

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 
 from agents.models import Label
 from campaigns.models import Campaign, Query
@@ -16,7 +17,7 @@ from campaigns.people.roles import OPERATOR
 from campaigns.people.scopes import Scope
 from campaigns.recurring.models import Schedule, ScheduledRun
 from fleet.audit.models import AuditEvent
-from tests.factories import bearer, end, make_campaign, make_host, make_label, make_person
+from tests.factories import bearer, end, make_campaign, make_host, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
@@ -241,3 +242,31 @@ def test_an_owner_who_sees_less_by_now_is_told_no_values_of_hosts_beyond(
         ([], True),
     ]
     assert not any("jsonb_array_elements" in one["sql"] for one in asked.captured_queries)
+
+
+def test_a_query_that_runs_for_somebody_else_is_deleted_by_who_may_delete_its_schedules(
+    owner: User, query: Query, client: Client
+) -> None:
+    make_host()
+    head = bearer(owner)
+    body = {"query": query.pk, "every": 90, "target": {"all": True}}
+    number = client.post("/api/v1/schedules/", body, "application/json", **head).json()["id"]
+    address, page = f"/api/v1/queries/{query.pk}/", f"/queries/{query.pk}/delete/"
+    other = make_person("campaigns.view_query", "campaigns.delete_query")
+    stopper = make_person("campaigns.view_query", "campaigns.delete_query", "campaigns.change_campaign")
+    admin = make_user("chief", admin=True)
+
+    refused = client.delete(address, **bearer(other))
+    client.force_login(other)
+    said = client.post(page, follow=True).content.decode()
+
+    sentence = "query 'ports' is run by 1 schedule of others: who keeps it, or may stop campaigns of others, deletes it"
+    assert (refused.status_code, refused.json()["error"]) == (409, f"{sentence} first")
+    assert escape(sentence) in said
+    assert Schedule.objects.filter(pk=number).exists()
+    client.force_login(admin)
+    asked = client.get(f"/admin/campaigns/query/{query.pk}/delete/").content.decode()
+    assert "Are you sure" in asked
+    assert client.delete(address, **bearer(stopper)).status_code == 204
+    assert not Schedule.objects.exists()
+    assert AuditEvent.objects.filter(action="schedule.deleted", subject=f"schedule {number}").exists()
