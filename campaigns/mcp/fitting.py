@@ -10,16 +10,22 @@ from fleet.errors import BadInputError
 MOST_BYTES = 100_000  # of one answer's items
 
 
-def page(name: str, found: Sequence[Any], asked: dict[str, Any], smaller: str) -> dict[str, Any]:
+def page(
+    name: str, found: Sequence[Any], asked: dict[str, Any], smaller: str, up_to: int | None = None
+) -> dict[str, Any]:
     """Give those of `found` that fit, of which there may be one more than `limit`, and where the next page begins.
 
-    `smaller` says how to ask for less of each. Raise BadInputError when not even one fits.
+    `smaller` says how to ask for less of each; `up_to` is the seq after which answers do not count, None = there is no
+    such end. Raise BadInputError when not even one fits.
     """
     kept = fitting(found[: asked["limit"]], smaller)
     body: dict[str, Any] = {name: kept, "next_offset": None}
     if len(kept) < len(found):
         body["next_offset"] = asked["offset"] + len(kept)
-        body["more"] = f"{len(kept)} are here and more follow: call again with offset {body['next_offset']}"
+        where = f"offset {body['next_offset']}"
+        if up_to is not None:
+            body["up_to"], where = up_to, f"{where} and up_to {up_to}"
+        body["more"] = f"{len(kept)} are here and more follow: call again with {where}"
     return body
 
 

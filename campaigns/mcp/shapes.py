@@ -29,6 +29,17 @@ class Paged(StrictSerializer):
     offset = serializers.IntegerField(default=0, min_value=0, max_value=10**9)
 
 
+class PagedAnswers(Paged):
+    """A list of what hosts answered, which more may answer while its pages are read."""
+
+    up_to = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**63 - 1,
+        help_text="of the pages that follow: the up_to of the first one, so that all are of the same answers",
+    )
+
+
 class TablesShape(Paged):
     """Which tables of osquery."""
 
@@ -58,7 +69,7 @@ class FollowShape(OfCampaign):
     )
 
 
-class RowsShape(OfCampaign, Paged):
+class RowsShape(OfCampaign, PagedAnswers):
     """Which rows."""
 
     search = serializers.CharField(default="", allow_blank=True, help_text="part of a value or a hostname")
@@ -74,7 +85,7 @@ class RowsShape(OfCampaign, Paged):
     )
 
 
-class GroupsShape(OfCampaign, Paged):
+class GroupsShape(OfCampaign, PagedAnswers):
     """By which columns."""
 
     by = serializers.ListField(

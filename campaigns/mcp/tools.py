@@ -200,6 +200,11 @@ def _answered(caller: Caller, campaign_id: int, first: str) -> Campaign:
     return campaign
 
 
+def _up_to(campaign: Campaign, asked: Given) -> int:
+    """Give the seq after which answers do not count: that of the first page, so that offsets stay where they are."""
+    return int(asked.get("up_to", campaign.last_seq))
+
+
 @tool(
     "rows",
     "Rows of a campaign",
@@ -209,10 +214,11 @@ def _answered(caller: Caller, campaign_id: int, first: str) -> Campaign:
 def campaign_rows(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     """Give a page of rows."""
     asked = body.validated_data
-    filters = rows.RowFilter(asked["search"], asked["where"], asked["order"], asked["contains"])
     campaign = _answered(caller, asked["campaign"], "rows")
+    up_to = _up_to(campaign, asked)
+    filters = rows.RowFilter(asked["search"], asked["where"], asked["order"], asked["contains"], up_to)
     found = rows.cut_rows(campaign, filters, asked["limit"] + 1, asked["offset"], asked["cut"])
-    return page("rows", found, asked, SMALLER_ROWS)
+    return page("rows", found, asked, SMALLER_ROWS, up_to)
 
 
 @tool(
@@ -227,8 +233,9 @@ def campaign_groups(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     asked = body.validated_data
     campaign = _answered(caller, asked["campaign"], "groups")
     names = groups.columns_in(campaign, ",".join(asked["by"])) if campaign.columns else ()
-    found = groups.groups(campaign, names, asked["order"], asked["limit"] + 1, asked["offset"], asked["search"])
-    return page("groups", [] if asked["by"] and not names else found, asked, "group by columns")
+    up_to, window = _up_to(campaign, asked), (asked["limit"] + 1, asked["offset"])
+    found = groups.groups(campaign, names, asked["order"], *window, asked["search"], up_to)
+    return page("groups", [] if asked["by"] and not names else found, asked, "group by columns", up_to)
 
 
 @tool(

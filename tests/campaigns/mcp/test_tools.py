@@ -263,6 +263,32 @@ async def test_large_answers_are_pages_that_lead_on(world: World, connect: Conne
     assert (by_sql["truncated"], "LIMIT" in by_sql["more"]) == (True, True)
 
 
+async def test_pages_are_of_the_answers_that_were_there_at_the_first_one(world: World, connect: Connect) -> None:
+    token = await sync_to_async(world.token)()
+    going = await sync_to_async(make_campaign)(*world.hosts, by=world.boss)
+    give = sync_to_async(answer)
+    await give(going, world.hosts[0], {"n": "5", "m": "a"}, {"n": "6", "m": "b"}, {"n": "7", "m": "c"})
+    read = {"rows": {"order": "n", "limit": 1}, "groups": {"by": ["m"], "limit": 1}}
+
+    seen: dict[str, list[str]] = {"rows": [], "groups": []}
+    async with connect(token) as client:
+        for place, (tool, asked) in enumerate(read.items(), 1):
+            page = await told(client, tool, campaign=going.pk, **asked)
+            await give(going, world.hosts[place], {"n": "1", "m": "z"}, {"n": "2", "m": "z"})
+            while True:
+                seen[tool] += [row["row"]["n"] if tool == "rows" else row["values"]["m"] for row in page[tool]]
+                if page["next_offset"] is None:
+                    break
+                assert page["more"].endswith(f"with offset {page['next_offset']} and up_to {page['up_to']}")
+                next_one = {"offset": page["next_offset"], "up_to": page["up_to"]}
+                page = await told(client, tool, campaign=going.pk, **asked, **next_one)
+        later = await told(client, "rows", campaign=going.pk, order="n")
+
+    assert seen["rows"] == ["5", "6", "7"]
+    assert sorted(seen["groups"]) == ["a", "b", "c", "z"]
+    assert [row["row"]["n"] for row in later["rows"]] == ["1", "1", "2", "2", "5", "6", "7"]
+
+
 def test_who_is_not_let_in_hears_why(world: World, address: str) -> None:
     token, old = world.token(), world.token(days=1)
     ApiToken.objects.filter(token_key=old[:15]).update(expiry=timezone.now() - timedelta(days=1))
