@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fleet_live_queries.command.text
 import fleet_live_queries.spreadsheets
@@ -20,6 +20,7 @@ import pytest
 from fleet_live_queries.command import profiles, targets, verbs
 from fleet_live_queries.command.arguments import parser_of
 from fleet_live_queries.command.counting import GroupWriter
+from fleet_live_queries.command.follower import Follower
 from fleet_live_queries.command.main import main
 from fleet_live_queries.command.terminal import Terminal
 from fleet_live_queries.command.verbs import diff
@@ -122,6 +123,7 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
         (["SELECT 1", "--all", "--silent", "/nowhere/x"], "--silent '/nowhere/x' cannot be written: No such file"),
         (["SELECT 1", "--all", "--silent", ""], "--silent '' cannot be written"),
         (["SELECT 1", "--all", "--silent", "/"], "--silent '/' cannot be written"),
+        (["SELECT 1", "--all", "--silent", "-"], "--silent '-' is not the name of a file: stdout is for rows"),
         (["export", "1", "--output", ""], "--output '' is not the name of a file"),
         (["export", "1", "--output", "/"], "--output '/' is not the name of a file"),
         (["queries", "diff", ".", "--dry-run"], "--dry-run is for pull, push and import"),
@@ -167,14 +169,18 @@ class Asked(HTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {}  # by how the path ends; any other is answered an empty list
+
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         Asked.tokens.append(self.headers["Authorization"])
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(EMPTY)))
+        ends = (told for end, told in Asked.answers.items() if self.path.endswith(end))
+        status, body = next(ends, (200, EMPTY))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(EMPTY)
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -268,6 +274,28 @@ def test_a_token_goes_to_its_own_server_alone(
     )
 
 
+def test_an_export_goes_to_stdout_or_to_a_file_that_is_whole_or_is_not_there(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setenv("FLEET_URL", asked.url)
+    monkeypatch.delenv("FLEET_CA")
+    refusal = json.dumps({"error": "reading answers needs a permission"}).encode()
+    campaign = {"/campaigns/7/": (200, b'{"id": 7}')}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Asked, "answers", {**campaign, "export.csv": (200, b"host,host_id\n")})
+
+    assert main(["export", "7", "--output", "-"]) == 0
+    assert capfdbinary.readouterr().out == b"host,host_id\n"
+    assert main(["export", "7", "--output", "kept.csv"]) == 0
+    monkeypatch.setattr(Asked, "answers", {**campaign, "export.csv": (403, refusal)})
+    for words in (["--output", "none.csv"], ["--output", "kept.csv"], ["--output", "-"]):
+        assert main(["export", "7", *words]) == 1
+        told = capfdbinary.readouterr()
+        assert told.out == b""
+        assert told.err.endswith(b"reading answers needs a permission\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept.csv": b"host,host_id\n"}
+
+
 PAGE_OF_A_DIFF = {
     "columns": ["host", "change", "only", "a"],
     "hosts": {"changed": 1, "added": 0, "removed": 0},
@@ -306,6 +334,51 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
     assert header == "host,change,only,row.host,row.change,row.only,a"
     assert rows == ["srv-1,changed,there,x,y,z,1", "srv-1,changed,here,x,y,z,2"]
     assert capsys.readouterr().out == "row.hosts,row.rows,a,hosts,rows\n'=1,y,z,1,1\n"
+
+
+def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [{"row": {"port": "4444", "hosts": "x"}, "change": "added", "hosts": 3}]
+    given = {**PAGE_OF_A_DIFF, "columns": ["port", "pid", "hosts"], "results": found, "suggested_ignore": ["pid", "at"]}
+    client = SimpleNamespace(run=lambda steps: carry_out(steps, answer(200, given))[0])
+    options = SimpleNamespace(before=1, after=2, ignore=["pid"], groups=True, format="csv")
+    said: list[str] = []
+
+    status = diff.run(SimpleNamespace(options=options, client=client, say=said.append))
+
+    assert (status, capsys.readouterr().out) == (0, "change,hosts,port,row.hosts\nadded,3,4444,x\n")
+    assert said[-1] == "always different: at; leave out with --ignore"
+
+
+@pytest.mark.parametrize(
+    ("until", "counts", "enough"),
+    [
+        ("50%", {"targeted": 10, "answered": 10}, False),  # of 100, of whom ninety are still to be written
+        ("10%", {"targeted": 10, "answered": 10}, True),
+        ("50%", {"targeted": 120, "answered": 55}, False),  # some joined later
+        ("50%", {"targeted": 120, "answered": 40, "failed": 10, "unsupported": 10}, True),
+        ("1%", {"targeted": 0, "answered": 0}, False),
+    ],
+)
+def test_a_part_is_one_of_all_that_are_expected_however_many_are_there_yet(
+    until: str, counts: dict[str, int], enough: bool
+) -> None:
+    known = {
+        "targeted": 0,
+        "rows": 9,
+        "online": 9,
+        "waiting": 9,
+        "delivered": 9,
+        "failed": 0,
+        "unsupported": 0,
+        **counts,
+    }
+    options = parser_of("", "live").parse_args(["SELECT 1", "--all", "--until", until])
+    campaign: Any = SimpleNamespace(facts={"counts": known, "expected": 100 if counts["targeted"] else 0})
+
+    follower = Follower(campaign, Terminal(), options, None)
+
+    assert follower._is_enough is not None
+    assert follower._is_enough() is enough
 
 
 def test_counts_by_a_column_that_no_row_has_say_so(capsys: pytest.CaptureFixture[str]) -> None:

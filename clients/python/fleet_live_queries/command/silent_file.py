@@ -37,6 +37,8 @@ def opened(name: str | None) -> Iterator[SilentFile | None]:
     if name is None:
         yield None
         return
+    if name == "-":
+        raise BadInputError("--silent '-' is not the name of a file: stdout is for rows")
     is_new = not Path(name).exists()
     try:
         file = open(name, "a", encoding="utf-8")  # noqa: SIM115 - closed below

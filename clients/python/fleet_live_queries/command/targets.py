@@ -6,6 +6,7 @@ from typing import Any
 from fleet_live_queries.errors import BadInputError
 
 NAMES = ("label", "platform", "host")
+FILE = "@FILE: one on each line, # begins a comment; @- reads stdin"
 NUMBER_OR_PART = "a number of hosts, as 25, nor a part of them, as 10%"
 OPTIONS = ("all", *(f"{name}s" for name in NAMES), *NAMES, "exclude", "sample", "online")
 
@@ -17,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", action="append", help="one name, to the letter; may be repeated")
     parser.add_argument("--platforms", help="names with commas between")
     parser.add_argument("--platform", action="append", help="one name, to the letter; may be repeated")
-    parser.add_argument("--hosts", help="names with commas between, or @FILE: one on each line, # begins a comment")
+    parser.add_argument(
+        "--hosts", help="names with commas between, or @FILE: one on each line, # begins a comment; @- reads stdin"
+    )
     parser.add_argument("--host", action="append", help="one name, to the letter; may be repeated")
     parser.add_argument("--exclude", action="append", default=[], metavar="LABELS", help="labels that are left out")
     parser.add_argument("--sample", metavar="N|P%", help="only so many of them, always the same")
@@ -86,7 +89,7 @@ def names(many: str | None, option: str) -> list[str]:
 
 def _lines(file: str) -> list[str | int]:
     try:
-        with open(file, encoding="utf-8-sig") as lines:
+        with open(0 if file == "-" else file, encoding="utf-8-sig", closefd=file != "-") as lines:
             words = [line.split("#")[0].strip() for line in lines]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

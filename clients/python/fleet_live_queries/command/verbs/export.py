@@ -11,13 +11,14 @@ from fleet_live_queries.verbs import EXPORTS
 from fleet_live_queries.wording import counted
 
 NAME, HELP = "export", "Write a file of every row of a campaign."
+STDOUT = "-"  # a terminal, too, for who says so
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Take which campaign, the format, and where to."""
     numbers.for_campaign(parser)
     parser.add_argument("--format", choices=EXPORTS, default="csv", help="of the file (default: csv)")
-    parser.add_argument("--output", metavar="FILE", help="default: stdout, where that is no terminal")
+    parser.add_argument("--output", metavar="FILE", help="- is stdout; default: stdout, where that is no terminal")
 
 
 def run(context: Context) -> int:
@@ -25,7 +26,7 @@ def run(context: Context) -> int:
     options = context.options
     _check(options)
     pieces = context.client.campaign(options.id).export(options.format)
-    if options.output is None:
+    if options.output in (None, STDOUT):
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
@@ -46,5 +47,5 @@ def _check(options: argparse.Namespace) -> None:
     """Raise BadInputError where there is nowhere to write to, before anything is asked for."""
     if options.output is None and sys.stdout.isatty():
         raise BadInputError(f"say where to: --output FILE, or `live export {options.id} > FILE`")
-    if options.output is not None and (not Path(options.output).name or Path(options.output).is_dir()):
+    if options.output not in (None, STDOUT) and (not Path(options.output).name or Path(options.output).is_dir()):
         raise BadInputError(f"--output {options.output!r} is not the name of a file")
