@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := DATABASE_URL=postgres:///unused
 
-.PHONY: help assets demo test faults chaos check audit-dependencies lint openapi lock bench bench-answers bench-console bench-scale bench-many bench-idle screenshots clean
+.PHONY: help assets demo test faults chaos fuzz check audit-dependencies lint openapi lock bench bench-answers bench-console bench-scale bench-many bench-idle screenshots clean
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -35,6 +35,9 @@ faults: .venv/installed-dev assets  ## every fault, each with its accounts, and 
 
 chaos: .venv/installed-dev assets  ## faults at random under load, every answer accounted for: SECONDS=600 SEED=7
 	@$(BIN)/python -W ignore -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: .venv/installed-dev assets  ## drive the API of a demo of its own by docs/openapi.yaml: ARGS="--max-examples 20 --seed 7"
+	@$(BIN)/python -W ignore -m tests.fuzz $(ARGS)
 
 check: .venv/installed-dev .venv/installed-node  ## linters, types, import directions, migrations, the bundle, the API document
 	$(BIN)/python -m campaigns.console.assets --check

@@ -6,13 +6,16 @@ from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from agents.inventory.sql import MAX_SQL_BYTES
 from agents.models import Platform
 from campaigns.api.serializers import HostReference, Moment
-from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order
+from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_REASON, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order
 from campaigns.launching.rollout import LARGEST
 from campaigns.models import Query
+from campaigns.selecting.selection import SELECTORS
 from campaigns.states import FINAL_STATES, State
 from fleet.api.asking import StrictSerializer
+from fleet.api.described import Either
 from fleet.errors import BadInputError, ForbiddenError
 
 ID: dict[str, Any] = {"minimum": 1, "maximum": 2**63 - 1}
@@ -20,6 +23,7 @@ COUNT: dict[str, Any] = {"minimum": 1, "maximum": 2**31 - 1}
 PERCENT: dict[str, Any] = {"minimum": 0, "maximum": 100}
 PART: dict[str, Any] = {**PERCENT, "exclusiveMinimum": True}
 SECONDS: dict[str, Any] = {"minimum": SHORTEST_TIMEOUT, "maximum": LONGEST_TIMEOUT}
+QUESTION: dict[str, Any] = {"sql": {"type": "string"}, "query": {"type": "integer"}}
 FINAL = [(state.value, state.label) for state in FINAL_STATES]
 
 
@@ -30,6 +34,7 @@ class SampleSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="number of hosts", required=False)
 
     sometimes = ("percent", "count")
+    either = (Either({"percent": {}, "count": {}}),)
     bounds: ClassVar = {"percent": PART, "count": ID}
     shows: ClassVar = {"count": 25}
     example: ClassVar = {"percent": 10.0}
@@ -45,6 +50,7 @@ class EarlierSerializer(serializers.Serializer[Any]):
     group = serializers.CharField(required=False, help_text="key of a group, as `groups/` gives it")
 
     sometimes = ("states", "group")
+    either = (Either({"states": {}, "group": {}}, together=True),)
     bounds: ClassVar = {"id": ID}
     shows: ClassVar = {"group": "WyJwb3J0Il0.5f2c"}
     example: ClassVar = {"id": 11, "states": ["no_answer", "missed"]}
@@ -71,6 +77,7 @@ class SelectionSerializer(serializers.Serializer[Any]):
     sample = SampleSerializer(required=False, help_text="only a part of them")
 
     sometimes = ("all", "labels", "platforms", "hosts", "campaign", "exclude_labels", "online", "sample")
+    either = (Either({name: {} for name in SELECTORS}, together=True),)
     shows: ClassVar = {
         "all": True,
         "hosts": [7, "web-02.example"],
@@ -89,6 +96,7 @@ class CanarySerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(required=False, help_text="number of hosts")
 
     sometimes = ("percent", "count")
+    either = (Either({"percent": {}, "count": {}}),)
     bounds: ClassVar = {"percent": PART, "count": COUNT}
     shows: ClassVar = {"percent": 5.0}
     example: ClassVar = {"count": 10}
@@ -168,7 +176,14 @@ class OrderSerializer(StrictSerializer):
         required=False, default=False, help_text="ask hosts whose learned tables speak against the SQL as well"
     )
 
-    bounds: ClassVar = {"query": ID, "timeout": SECONDS, "answer_within": SECONDS}
+    either = (Either(QUESTION),)
+    bounds: ClassVar = {
+        "sql": {"minLength": 1, "maxLength": MAX_SQL_BYTES},
+        "query": ID,
+        "timeout": SECONDS,
+        "answer_within": SECONDS,
+        "reason": {"maxLength": LONGEST_REASON},
+    }
     shows: ClassVar = {
         "query": 3,
         "answer_within": 30,
@@ -213,6 +228,9 @@ def _saved(query_id: int | None, by: User) -> Query | None:
 class EstimateSerializer(OrderSerializer):
     """The body of an estimate: that of a launch. The SQL may be left out."""
 
+    either = (Either(QUESTION, least=0),)
+    bounds: ClassVar = {**OrderSerializer.bounds, "sql": {"maxLength": MAX_SQL_BYTES}}
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Take no SQL for empty SQL."""
         return attrs if attrs.get("query") is not None else {"sql": "", **attrs}
@@ -249,6 +267,10 @@ class WidthSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(required=False, help_text="number of hosts")
     all = serializers.BooleanField(required=False, help_text="true: every host")
 
+    either = (
+        Either({"percent": {}, "count": {}, "all": {"enum": [True]}}),
+        Either({"percent": {}, "count": {}, "all": {}}, least=0),
+    )
     bounds: ClassVar = {"percent": PART, "count": COUNT}
     shows: ClassVar = {"count": 100, "all": True}
     example: ClassVar = {"percent": 50.0}

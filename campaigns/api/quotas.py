@@ -19,6 +19,7 @@ from campaigns.launching import quotas
 from campaigns.launching.models import Quota
 from fleet import confirming
 from fleet.api.asking import StrictSerializer, refuse_body
+from fleet.api.described import Either
 from fleet.api.parameters import NAME, PAGING, Parameters, choice_in
 from fleet.api.views import ApiView
 
@@ -47,6 +48,7 @@ class QuotaSerializer(StrictSerializer, serializers.ModelSerializer[Quota]):
         fields = ("id", "group", "person", *Quota.NAMES, "changed_by", "changed_at")
         read_only_fields = ("changed_by",)
 
+    either = (Either({"group": {"type": "string"}, "person": {"type": "string"}}),)
     says: ClassVar = {"id": "its number", "changed_by": "who changed it last"}
     example: ClassVar = {
         "id": 1,

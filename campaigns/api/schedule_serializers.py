@@ -13,6 +13,7 @@ from campaigns.recurring.keeping import MOST_RUNS_KEPT
 from campaigns.recurring.models import Schedule, ScheduledRun
 from campaigns.states import Status
 from fleet.api.asking import StrictSerializer
+from fleet.api.described import Either
 
 
 class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]):
@@ -48,6 +49,7 @@ class ScheduleSerializer(StrictSerializer, serializers.ModelSerializer[Schedule]
             "created_at",
         )
 
+    either = (Either({"every": {"type": "integer"}, "crontab": {"type": "string", "minLength": 1}}),)
     bounds: ClassVar = {
         "query": ID,
         "every": {"minimum": times.SHORTEST, "maximum": times.LONGEST},

@@ -8,8 +8,9 @@ from agents.inventory import labels
 from agents.models import EnrollSecret, Label, digest_of
 from campaigns.api.serializers import Moment
 from campaigns.people.roles import ROLES
-from campaigns.tokens import ApiToken
+from campaigns.tokens import Access, ApiToken
 from fleet.api.asking import StrictSerializer
+from fleet.api.described import Either
 
 
 class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[EnrollSecret]):
@@ -108,6 +109,8 @@ class TokenSerializer(StrictSerializer, serializers.ModelSerializer[ApiToken]):
             *("last_used_at", "last_used_from", "days"),
         ]
         read_only_fields = ("last_used_from",)
+
+    either = (Either({"access": {"enum": [Access.READ.value]}, "tools_may_launch": {"enum": [True]}}, least=0),)
 
     nullable = ("labels",)  # a list of related things says so by no field of its own
     says: ClassVar = {

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.inventory import kept_sql, label_sql, labels
-from agents.models import Host, Label
+from agents.models import Host, Label, Platform
 from campaigns.answers.results import timestamp
 from campaigns.launching import rights
 from campaigns.models import Query, Target
@@ -16,6 +16,7 @@ from campaigns.people import scopes
 from campaigns.selecting.earlier_targets import Earlier
 from campaigns.states import State
 from fleet.api.asking import StrictSerializer
+from fleet.api.described import Either
 from fleet.api.parameters import moment_of
 from fleet.errors import BadInputError
 from fleet.text import is_text
@@ -170,6 +171,13 @@ class HostSerializer(serializers.ModelSerializer[Host]):
     }
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {platform: {"type": "string", "minLength": 1} for platform in Platform.values},
+        "additionalProperties": False,
+    }
+)
 class QueriesField(serializers.DictField):
     """The SQL of a label by platform."""
 
@@ -190,6 +198,7 @@ class HostsOfSerializer(serializers.Serializer[Any]):
     group = serializers.CharField(required=False, help_text="key of a group, as `groups/` gives it")
 
     sometimes = ("states", "group")
+    either = (Either({"states": {}, "group": {}}, together=True),)
     shows: ClassVar = {"group": "WyJwb3J0Il0.5f2c"}
     example: ClassVar = {"campaign": 12, "states": ["failed"]}
 
@@ -247,6 +256,7 @@ class LabelSerializer(StrictSerializer, serializers.ModelSerializer[Label]):
         fields = ("id", "name", "description", "built_in", "queries", "queries_state", "hosts_count", "created_at")
 
     says: ClassVar = {"id": "its number", "name": "its name", "description": "what it is for"}
+    either = (Either({"queries": {"minProperties": 1}, "from": {}}, least=0),)
     shows: ClassVar = {"from": HostsOfSerializer.example}
     example: ClassVar = {
         "id": 4,

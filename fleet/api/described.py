@@ -1,6 +1,8 @@
 """What views say of their answers in the OpenAPI document: refusals, files, and the links of pages."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, ClassVar, NamedTuple
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse
@@ -53,6 +55,33 @@ BODY_STATUSES = (408, 415)
 def refused(*statuses: int) -> dict[int, Any]:
     """Give the responses of these statuses, to be named beside those of an action."""
     return {status: reference(status) for status in statuses}
+
+
+class Either(NamedTuple):
+    """How many of some members a body holds: `least` of them (0 or 1), and no two unless `together`.
+
+    Of each member stands what it is where it counts as given: null, or an empty text, may not.
+    """
+
+    members: dict[str, dict[str, Any]]
+    least: int = 1
+    together: bool = False
+
+    def wrong(self, *, is_change: bool) -> list[dict[str, Any]]:
+        """Give the schemas of bodies that are none. A change may leave members as they are, but not give up all."""
+        given: list[dict[str, Any]] = [
+            {"required": [name], **({"properties": {name: what}} if what else {})}
+            for name, what in self.members.items()
+        ]
+        none: list[dict[str, Any]] = [{"not": {"anyOf": given}}] if self.least else []
+        if is_change:
+            none = [{"required": list(self.members), **one} for one in none]
+        return none + ([] if self.together else [{"allOf": list(pair)} for pair in combinations(given, 2)])
+
+
+def none_of(wrong: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Say what a body is not. Of `oneOf` who generates clients would make several kinds of body, of `not` none does."""
+    return {"not": {"anyOf": list(wrong)}} if wrong else {}
 
 
 def file_of(media_type: str, description: str, example: Any = None) -> dict[Any, Any]:

@@ -1,8 +1,9 @@
 """How views are described in the OpenAPI document: exactly what is answered, refusals too, with an example of each.
 
 A serializer with `example` shows that answer, and each of its members; `says` tells what members mean where their
-field does not, `bounds` between which numbers they are taken where something else than the field checks that; what it
-names in `sometimes` may be missing, all other members are in every answer. Bodies take no other members.
+field does not, `bounds` between which numbers they are taken where something else than the field checks that, `either`
+which of them exclude each other; what it names in `sometimes` may be missing, all other members are in every answer.
+Bodies take no other members.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
 from rest_framework.permissions import AllowAny
 
-from fleet.api.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, reference
+from fleet.api.described import BODY_STATUSES, BYTES, COMMON, DISPOSITION, ErrorSerializer, none_of, reference
 from fleet.api.parameters import declared_by
 from fleet.api.samples import samples_of
 
@@ -55,6 +56,8 @@ class ExactAnswers(AutoSchema):
         _say_more(properties, instance)
         if direction == "request":
             schema["additionalProperties"] = False
+            eithers, is_change = getattr(instance, "either", ()), bool(instance.partial)
+            schema |= none_of([wrong for either in eithers for wrong in either.wrong(is_change=is_change)])
             for name, bounds in getattr(instance, "bounds", {}).items():
                 properties[name] |= bounds
         if example:

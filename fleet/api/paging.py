@@ -116,7 +116,7 @@ class _Page:
 
 def _place_in(request: Request) -> Place | None:
     text = request.query_params.get("cursor")
-    if text is None:
+    if not text:  # left empty by who is at the beginning
         return None
     if "offset" in request.query_params:
         raise BadInputError("cursor and offset are both given, allowed is one of them", "cursor")

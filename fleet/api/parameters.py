@@ -29,7 +29,9 @@ SINCE = {
 }
 LIMIT = OpenApiParameter("limit", {**WHOLE, "minimum": 1, "maximum": 1000}, description="items wanted, 1 to 1000")
 OFFSET = OpenApiParameter("offset", WHOLE, description="items that come before")
-CURSOR = OpenApiParameter("cursor", str, description="where the page lies, as `next` and `previous` say it; no offset")
+CURSOR = OpenApiParameter(
+    "cursor", str, description="where the page lies, as `next` and `previous` say it; empty: at the beginning"
+)
 WINDOW = (LIMIT, OFFSET)
 PAGING = (*WINDOW, CURSOR)
 # Date, time and zone: without a zone nobody knows which moment is meant.
