@@ -21,7 +21,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from campaigns.answers.columnar import parquet
-from campaigns.answers.exports import every_item
+from campaigns.answers.exports import check_there, every_item
 from campaigns.answers.models import Archive
 from campaigns.models import Campaign
 from campaigns.states import OVER
@@ -124,6 +124,7 @@ def _write(campaign: Campaign, after: int) -> int:
         part = _Part(campaign, after, file)
         for piece in parquet(names, kinds, part.lines()):
             file.write(piece)
+        check_there(campaign)
         file.seek(0)
         if storage.exists(name):  # by a try that died before it could note it
             storage.delete(name)

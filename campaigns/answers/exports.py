@@ -10,7 +10,7 @@ import msgspec
 from campaigns.answers.results import MOST_ITEMS, PAGE_BYTES, results_after, timestamp
 from campaigns.answers.rows import RowFilter, every_row, names_of
 from campaigns.models import Campaign
-from fleet.errors import BadInputError
+from fleet.errors import BadInputError, NotFoundError
 from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, csv_lines, in_order
 
 
@@ -18,13 +18,18 @@ def every_item(campaign: Campaign, after: int = 0) -> Iterator[dict[str, Any]]:
     """Walk over what hosts sent after a seq, in order, as `results/` gives it; `rows` is JSON still.
 
     It ends with the last seq of the campaign as it was read: what came since may have columns that it does not know.
+    Raise NotFoundError when the campaign was deleted meanwhile: answers may be missing then, and no file looks whole.
     """
     while after < campaign.last_seq and (items := results_after(campaign, after, MOST_ITEMS, PAGE_BYTES)):
-        for item in items:
-            after = item["seq"]
-            if after > campaign.last_seq:
-                return
-            yield item
+        after = items[-1]["seq"]
+        yield from (item for item in items if item["seq"] <= campaign.last_seq)
+    check_there(campaign)
+
+
+def check_there(campaign: Campaign) -> None:
+    """Raise NotFoundError when the campaign is gone: its answers go after it."""
+    if not Campaign.objects.filter(pk=campaign.pk).exists():
+        raise NotFoundError(f"campaign {campaign.pk} was deleted meanwhile")
 
 
 def rows_of(campaign: Campaign) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:

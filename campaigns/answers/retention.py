@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -128,7 +128,8 @@ def _purge_first(found: QuerySet[Carve]) -> bool:
 def purge() -> None:
     """Delete campaigns that ended more than CAMPAIGN_RETENTION_DAYS ago and are not pinned, and rows that are left.
 
-    Idempotency keys go after a day. Does what fits a third of a second; the next run goes on.
+    Where answers are archived, a campaign stays until all of its own are. Idempotency keys go after a day. Does what
+    fits a third of a second; the next run goes on.
     """
     until = time.monotonic() + SECONDS
     copies.forget_gone()
@@ -155,8 +156,10 @@ def _delete_old(until: float) -> None:
     unnamed = Carve.objects.filter(campaign_id=None, begun_at__lt=before)  # no answer ever named them
     while _purge_first(unnamed) and time.monotonic() < until:
         pass
-    old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before).order_by("ended_at")
-    for campaign_id in old.values_list("pk", flat=True)[:CAMPAIGNS]:
+    old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before)
+    if settings.ARCHIVE_ANSWERS:  # what is not there yet would be nowhere
+        old = old.filter(archive__up_to_seq__gte=F("last_seq")).exclude(archive__written_at=None)
+    for campaign_id in old.order_by("ended_at").values_list("pk", flat=True)[:CAMPAIGNS]:
         try:
             delete(campaign_id, f"retention of {counted(settings.CAMPAIGN_RETENTION_DAYS, 'day')}")
         except ConflictError as error:

@@ -3,6 +3,7 @@
 import secrets
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.models import Host
-from campaigns.answers import archive, columnar
+from campaigns.answers import archive, columnar, retention
 from campaigns.models import Campaign, Query, Result
+from fleet.errors import NotFoundError
 from tests.factories import answer, end, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,6 +156,26 @@ def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
     assert told[0].startswith("its answers could not be archived: ")
     assert Campaign.objects.get(pk=campaign.pk).warnings == []
     assert len(list(place.rglob("*.parquet"))) == 1
+
+
+def test_retention_waits_for_the_archive_and_the_archive_takes_nothing_of_what_is_deleted(
+    campaign: Campaign, settings: Any, tmp_path: Path
+) -> None:
+    archive_in(tmp_path, settings)
+    settings.CAMPAIGN_RETENTION_DAYS, ago = 1, timedelta(days=400)
+    kept, gone = end(campaign, ago), end(make_campaign(*make_hosts(1)), ago)
+
+    retention.purge()
+    waiting = set(Campaign.objects.all())
+    archive.archive()
+    retention.delete(gone.pk, "tester")
+    with pytest.raises(NotFoundError, match="was deleted meanwhile"):
+        archive._write(gone, 0)
+    retention.purge()
+
+    assert waiting == {kept, gone}
+    assert not Campaign.objects.exists()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
 
 
 def test_a_storage_that_hangs_keeps_a_few_runs_and_no_more(campaign: Campaign, settings: Any, tmp_path: Path) -> None:

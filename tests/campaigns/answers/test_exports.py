@@ -12,8 +12,11 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.models import Host, Presence
-from campaigns.answers.exports import rows_as_csv, rows_as_ndjson
-from campaigns.models import Campaign
+from campaigns.answers import columnar
+from campaigns.answers.exports import every_item, rows_as_csv, rows_as_ndjson
+from campaigns.api.downloads import json_array
+from campaigns.models import Campaign, Result
+from fleet.errors import NotFoundError
 from tests.conftest import Agent
 from tests.factories import answer, make_campaign, make_hosts
 
@@ -137,3 +140,20 @@ def test_an_export_ends_where_its_columns_end(board: None) -> None:
             "its column is not known there: it would be lost in silence"
         )
         assert "2" in "".join(write(Campaign.objects.get(pk=campaign.pk)))
+
+
+def test_no_file_looks_whole_when_the_campaign_is_deleted_meanwhile(answered: Campaign) -> None:
+    files = (
+        rows_as_csv(answered),
+        rows_as_ndjson(answered),
+        json_array(every_item(answered)),
+        columnar.rows_as_parquet(answered),
+        columnar.rows_as_xlsx(answered),
+    )
+
+    answered.delete()
+    Result.objects.filter(seq__lt=2).delete()  # the first ones are deleted first
+
+    for file in files:
+        with pytest.raises(NotFoundError, match="was deleted meanwhile"):
+            list(file)
