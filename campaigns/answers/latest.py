@@ -7,6 +7,7 @@ and it holds nothing that outlives its campaign. Reading it costs the answers of
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 from campaigns.analysis import asking
 from campaigns.analysis.sight import sight_of
 from campaigns.analysis.tables import HOST_COLUMNS, LABELS, Table, check_size, is_text_by_name, names_of
-from campaigns.answers.results import timestamp
+from campaigns.answers.results import HOST_STEP, ITEM_BYTES, PAGE_BYTES, timestamp
 from campaigns.answers.searching import in_rows, pattern_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
@@ -32,13 +33,17 @@ ORDERS = {
 }
 # A failed run leaves the answer before it the last known one.
 NEWEST = """
-SELECT DISTINCT ON (result.host_id) result.host_id, result.hostname, result.rows, result.received_at,
-    result.campaign_id, result.truncated, result.late, result.row_count
+SELECT DISTINCT ON (result.host_id) result.id, result.host_id, result.hostname, result.rows, result.received_at,
+    result.campaign_id, result.truncated, result.late
 FROM campaigns_result AS result
 WHERE result.campaign_id = ANY(%s) AND result.state = %s AND {seen}
 ORDER BY result.host_id, result.received_at DESC, result.id DESC
 """
-ITEMS = "SELECT * FROM ({newest}) AS latest WHERE TRUE {conditions} ORDER BY {order} LIMIT %s OFFSET %s"
+PLACES = "SELECT id FROM ({newest}) AS latest WHERE TRUE {conditions} ORDER BY {order} LIMIT %s OFFSET %s"
+ITEMS = """
+SELECT host_id, hostname, rows::text, received_at, campaign_id, truncated, late, row_count
+FROM unnest(%s) WITH ORDINALITY AS wanted (id, place) JOIN campaigns_result USING (id) ORDER BY place
+"""
 CELL = "AND rows @> jsonb_build_array(jsonb_build_object(%s::text, %s::text))"
 GROUPS = """
 SELECT jsonb_build_array({cells}) AS cells, count(DISTINCT host_id) AS hosts, count(*), min(received_at)
@@ -84,12 +89,22 @@ class Latest:
             [place for place, name in zip(places, columns, strict=True) if is_text_by_name(name)],
         )
 
-    def items(self, filters: "LatestFilter", limit: int, offset: int) -> list[dict[str, Any]]:
-        """Give a page of hosts with their answers. Raise BadInputError."""
+    def items(self, filters: "LatestFilter", limit: int, offset: int) -> tuple[list[dict[str, Any]], bool]:
+        """Give a page of hosts with their answers, and whether more follow. Raise BadInputError.
+
+        At most `limit` of them, and as many as fit PAGE_BYTES, at least one.
+        """
         if filters.order not in ORDERS:
             raise BadInputError(f"order {filters.order!r} is unknown, allowed are {', '.join(ORDERS)}", "order")
-        found = self._read(ITEMS, filters, [], limit, offset, order=ORDERS[filters.order])
-        return [_item(record) for record in found]
+        places = [place for (place,) in self._read(PLACES, filters, [], limit + 1, offset, order=ORDERS[filters.order])]
+        items: list[dict[str, Any]] = []
+        size = 0
+        for record in _records(places[:limit]):
+            size += ITEM_BYTES + len(record[2])
+            if items and size > PAGE_BYTES:
+                return items, True
+            items.append(_item(record))
+        return items, len(places) > limit
 
     def groups(self, by: list[str], filters: "LatestFilter", limit: int, offset: int) -> list[dict[str, Any]]:
         """Give what hosts have in common in these columns. Raise BadInputError."""
@@ -151,11 +166,19 @@ class LatestFilter:
     order: str = "host"
 
 
+def _records(places: list[int]) -> Iterator[tuple[Any, ...]]:
+    """Read results a few at a time: each may be large."""
+    for first in range(0, len(places), HOST_STEP):
+        with connection.cursor() as cursor:
+            cursor.execute(ITEMS, [places[first : first + HOST_STEP]])
+            yield from cursor.fetchall()
+
+
 def _item(record: tuple[Any, ...]) -> dict[str, Any]:
     host_id, hostname, rows, received_at, campaign_id, truncated, late, row_count = record
     return {
         "host": {"id": host_id, "hostname": hostname},
-        "rows": json.loads(rows) if isinstance(rows, str) else rows,
+        "rows": json.loads(rows),
         "row_count": row_count,
         "received_at": timestamp(received_at),
         "age": int((timezone.now() - received_at).total_seconds()),

@@ -79,7 +79,8 @@ class LatestViews(ApiView, GenericViewSet[Query]):
         )
         if asked.getlist("by"):
             return window.page(newest.groups(asked.getlist("by"), filters, window.one_more, window.offset))
-        return window.page(newest.items(filters, window.one_more, window.offset))
+        items, more = newest.items(filters, window.limit, window.offset)
+        return Response(window.body(items, more=more))
 
     @extend_schema(request=SqlOverLatestSerializer, responses=SqlAnswerSerializer)
     @action(detail=True, methods=["post"], url_path="latest/sql", permission_classes=[IsAuthenticated])

@@ -172,7 +172,8 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
     filters = LatestFilter(asked.get("search", "").strip(), tuple(where), asked.get("order", "host"))
     offset = number_of(asked.get("offset"))
     try:
-        found = newest.groups(by, filters, SHOWN + 1, offset) if by else newest.items(filters, SHOWN + 1, offset)
+        groups = newest.groups(by, filters, SHOWN + 1, offset) if by else []
+        found, more = (groups[:SHOWN], len(groups) > SHOWN) if by else newest.items(filters, SHOWN, offset)
     except FleetError as error:
         return render(request, "campaigns/refused.html", {"sentence": error.sentence, "kind": "400"}, status=400)
     context = {
@@ -183,10 +184,10 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
         "order": filters.order,
         "orders": ORDERS,
         "search": filters.search,
-        "next": _next(asked, offset + SHOWN) if len(found) > SHOWN else "",
-        "groups": [_latest_group(item, asked) for item in found[:SHOWN]] if by else [],
+        "next": _next(asked, offset + len(found)) if more else "",
+        "groups": [_latest_group(item, asked) for item in found] if by else [],
         "nothing": "No answer fits." if filters.search or where or offset else "No host answered it yet.",
-        "found": [] if by else [_latest_item(item, newest.columns) for item in found[:SHOWN]],
+        "found": [] if by else [_latest_item(item, newest.columns) for item in found],
         **_analysis_of_latest(request, newest),
     }
     return render(request, "campaigns/latest.html", context)

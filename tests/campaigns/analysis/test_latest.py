@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.models import Host
-from campaigns.answers import retention
+from campaigns.answers import latest, retention
 from campaigns.models import Campaign, Query, Result
 from tests.contract import DOCUMENT
 from tests.factories import answer, end, make_campaign, make_host, make_hosts
@@ -65,6 +65,24 @@ def test_each_host_has_its_newest_answer_with_age_and_run(api: Api, operator: Us
     for where in ("nope:1", "version", ""):
         refused = client.get(f"/api/v1/queries/{query.pk}/latest/", {"where": where})
         assert f"where '{where}' is not COLUMN:VALUE with one of name, version" in refused.json()["error"]
+
+
+def test_a_page_has_as_many_large_answers_as_fit_and_the_next_goes_on(
+    api: Api, operator: User, query: Query, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [item["host"]["id"] for item in get(api(operator), query)]
+    client.force_login(operator)
+    monkeypatch.setattr(latest, "PAGE_BYTES", 300)
+
+    address, paged = f"/api/v1/queries/{query.pk}/latest/?limit=2", []
+    while address:
+        page = api(operator).get(address).json()
+        paged.append([item["host"]["id"] for item in page["results"]])
+        address = page["next"]
+    shown = client.get(f"/queries/{query.pk}/latest/?offset=1").content.decode()
+
+    assert paged == [[host] for host in whole]
+    assert 'href="?offset=2">More' in shown
 
 
 def test_what_is_latest_follows_a_run_that_goes(api: Api, operator: User, query: Query, settings: Any) -> None:
