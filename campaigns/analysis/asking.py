@@ -1,6 +1,7 @@
 """One question in SQL over answers: what it may name, the copies it needs, the process that runs it, its answer."""
 
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -8,18 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 
 from campaigns.analysis import processes
-from campaigns.analysis.copies import Source, written_apart
+from campaigns.analysis.copies import Source, keep_within, written_apart
 from campaigns.analysis.sight import Sight, sight_of
 from campaigns.analysis.tables import Table
 from campaigns.models import Campaign
-from fleet.counting import plural
-from fleet.errors import BadInputError, TooManyError
+from fleet.counting import counted, plural
+from fleet.errors import BadInputError, NotFoundError, TooManyError, UnavailableError
 from fleet.text import is_text
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,11 @@ START_SECONDS = 30.0  # for Python and the engine to be there; a machine may be 
 GRACE_SECONDS = 2.0  # for the process to obey, after its time; then it is killed
 MOST_CAMPAIGNS = 20
 NAMED = re.compile(r"campaign_(\d{1,18})\b|\banswers_of\s*\(\s*(\d{1,18})\s*\)", re.IGNORECASE)
-MISSING = re.compile(r"Table with name campaign_(\d+) does not exist")
+MISSING = re.compile(r'Table with name "?campaign_([^" ]*)"? does not exist')
 NO_TABLE = re.compile(r"(Table with name .* does not exist)!( Did you mean .*)?")  # tables of the engine's own
+NO_EXTENSION = re.compile(r"is not in the catalog, but it exists in the (\w+) extension\. .*")
 NO_SETTING = re.compile(r" Use \"SET .*$")
+LISTING = r"show|information_schema|duckdb_\w+|query|query_table"  # what lists tables, or puts their names together
 OFFERED = "answers, targets, hosts, campaign_ID and answers_of(ID)"
 
 _at_once = BoundedSemaphore(settings.ANALYSES_AT_ONCE)
@@ -72,7 +75,7 @@ def limits_of_people() -> Limits:
 
 
 def ask(campaign: Campaign, sql: str, by: User | AnonymousUser) -> Answer:
-    """Run a person's SQL over the answers of a campaign. Raise BadInputError, UnavailableError or TooManyError."""
+    """Run a person's SQL over the answers of a campaign. Raise a FleetError."""
     check_text(sql)
     tables = Tables(sight_of(by))
     tables.add_named(whole(campaign), sql, by)
@@ -83,7 +86,7 @@ def whole(campaign: Campaign) -> Campaign:
     """Give the campaign itself where it is a copy for who sees a part: places of columns are those of all."""
     found = Campaign.objects.filter(pk=campaign.pk).first() if campaign.limits else campaign
     if found is None:
-        raise BadInputError(f"campaign {campaign.pk} was deleted meanwhile")
+        raise NotFoundError(f"campaign {campaign.pk} was deleted meanwhile")
     return found
 
 
@@ -112,6 +115,7 @@ class Tables:
         self._names: dict[int, str] = {}
         self._apart: dict[str, tuple[Table, Sequence[str]]] = {}
         self._files: list[Path] = []
+        self._held: list[IO[bytes]] = []
 
     def add_named(self, campaign: Campaign, sql: str, by: User | AnonymousUser) -> None:
         """Add what the SQL may mean: more than it does, since names also stand in texts and comments."""
@@ -119,7 +123,7 @@ class Tables:
         if campaign.pk in named_in(sql):
             self.add_answers(f"campaign_{campaign.pk}", campaign)
         for name in ("answers", "targets", "hosts"):
-            if re.search(rf"\b({name}|show)\b", sql, re.IGNORECASE):
+            if re.search(rf"\b({name}|{LISTING})\b", sql, re.IGNORECASE):
                 self.add(name, campaign)
 
     def add_others(self, sql: str, by: User | AnonymousUser) -> None:
@@ -150,9 +154,13 @@ class Tables:
         self._apart[name] = (table, ours)
 
     def close(self) -> None:
-        """Delete what was copied for this question alone."""
+        """Delete what was copied for this question alone, and let go of what was not."""
         while self._files:
             self._files.pop().unlink(missing_ok=True)
+        if self._held:
+            while self._held:
+                self._held.pop().close()
+            keep_within(settings.ANALYSIS_CACHE_BYTES)
 
     def _copied_apart(self, copies: dict[str, str]) -> dict[str, tuple[str, Sequence[str]]]:
         for name, (table, _) in self._apart.items():
@@ -160,12 +168,24 @@ class Tables:
             copies[f"{name}_copy"] = str(self._files[-1])
         return {name: (f"{name}_copy", ours) for name, (_, ours) in self._apart.items()}
 
+    def forget_copies(self) -> None:
+        """Delete the copies, one of which cannot be read: whoever asks next has them written anew."""
+        for file in self._held:
+            Path(file.name).unlink(missing_ok=True)
+
     def copied(self) -> dict[str, Any]:
         """Have copies of all of it; give what the process is told."""
         copies: dict[str, str] = {}
         answers = {name: self._copied_answers(campaign, copies) for name, campaign in self._answers.items()}
         plain = {name: self._copied(campaign, table, copies) for name, (campaign, table) in self._plain.items()}
         apart = self._copied_apart(copies)
+        size = sum(os.fstat(file.fileno()).st_size for file in self._held)
+        if size > settings.ANALYSIS_CACHE_BYTES:
+            raise BadInputError(
+                f"the tables that the SQL names have {counted(size, 'byte')} as copies, {settings.ANALYSIS_CACHE_BYTES}"
+                " are the most (ANALYSIS_CACHE_BYTES): name fewer campaigns",
+                "sql",
+            )
         return {"copies": copies, "answers": answers, "plain": plain, "apart": apart, "prepare": self._prepare}
 
     def prepare(self, *statements: str) -> None:
@@ -181,7 +201,8 @@ class Tables:
             name = self._names.setdefault(campaign.pk, "") or self._sight.name_for(campaign.pk)
             self._names[campaign.pk] = name
             source = Source(campaign, table, self._sight, name)
-            copies[alias] = str(getattr(source, table)())
+            self._held.append(source.held())
+            copies[alias] = self._held[-1].name
         return alias
 
 
@@ -242,17 +263,17 @@ def _messages(worker: processes.Process, sql: list[str], tables: Tables, limits:
                 "most_bytes": limits.bytes,
             }
         )
-        _said(worker.line(), sql[0], seconds, tables.offered)
+        _said(worker.line(), sql[0], seconds, tables)
         told = tables.copied()
         worker.extend(time.monotonic() + seconds + GRACE_SECONDS)
         worker.send(told)
-        while "done" not in (message := _said(worker.line(), sql[0], seconds, tables.offered)):
+        while "done" not in (message := _said(worker.line(), sql[0], seconds, tables)):
             yield message
     except processes.LostError as error:
         raise _too_long(seconds) if not error.in_time else _too_much() from error
 
 
-def _said(message: Any, sql: str, seconds: float, offered: str) -> Any:
+def _said(message: Any, sql: str, seconds: float, tables: Tables) -> Any:
     """Give what the process says. Raise what went wrong there."""
     if message is None:
         raise _too_much()  # the engine answers for what it cannot get; a process that dies had no room even for that
@@ -262,7 +283,10 @@ def _said(message: Any, sql: str, seconds: float, offered: str) -> Any:
         raise _too_long(seconds)
     if message["kind"] == "memory":
         raise _too_much()
-    raise BadInputError(_sentence(message["error"], sql, message.get("position"), offered), "sql")
+    if message["kind"] == "copy":
+        tables.forget_copies()
+        raise UnavailableError("a copy of the answers cannot be read and is written anew: try again")
+    raise BadInputError(_sentence(message["error"], sql, message.get("position"), tables.offered), "sql")
 
 
 def _too_long(seconds: float) -> BadInputError:
@@ -283,12 +307,12 @@ def _sentence(text: str, sql: str, position: int | None, offered: str) -> str:
     """Give the engine's sentence with its place in the SQL."""
     sentence = " ".join(text.split())
     if missing := MISSING.search(sentence):
-        if int(missing[1]) not in named_in(sql):
+        if f"campaign_{missing[1]}" not in sql.lower() and missing[1] not in map(str, named_in(sql)):
             return "answers_of takes the number of a campaign as it is written, as in answers_of(12)"
         return f"campaign {missing[1]} does not exist, or you may not look at it"
     if no_table := NO_TABLE.fullmatch(sentence):
         sentence = f"{no_table[1]}, there are {offered}"
-    sentence = NO_SETTING.sub("", sentence)
+    sentence = NO_EXTENSION.sub(r"is of the extension \1, and none is loaded here", NO_SETTING.sub("", sentence))
     if position is None or position > len(sql.encode()):
         return sentence
     before = sql.encode()[:position].decode(errors="replace")

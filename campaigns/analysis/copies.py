@@ -2,13 +2,15 @@
 
 They make the second question over a million rows start at once, and are never the truth: they are written anew when
 they are missed, go when their campaign goes, and the longest unused first when together they are larger than
-ANALYSIS_CACHE_BYTES. Consoles and workers of one installation share the folder, as they do that of carves.
+ANALYSIS_CACHE_BYTES, but never from under a question: whoever reads one holds it. Consoles and workers of one
+installation share the folder, as they do that of carves.
 
 Answers are numbered in the order in which they are stored, and none changes: a copy of a campaign that runs is the one
 before it with what came since. Names hold the last answer's host and moment, so that a copy from before the database
 was restored is never taken for one of now.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 from zlib import crc32
 
@@ -33,7 +35,7 @@ from campaigns.analysis.sight import Sight
 from campaigns.analysis.tables import Table, answers_table, hosts_table, targets_table
 from campaigns.models import Campaign, Result
 from fleet.counting import counted
-from fleet.errors import BadInputError, UnavailableError
+from fleet.errors import NotFoundError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ STATES_SECONDS = 1.0  # the same of states while a campaign is under way
 UNFINISHED_SECONDS = 600.0  # after which a file that nobody finished is left by a process that died
 SUPERSEDED_SECONDS = 60.0  # how long an older copy stays for whoever is about to open it
 PIECE = 2**20
+TRIES = 3  # of having a copy, each of which another process may delete before it is held
 
 _making: dict[str, Lock] = {}  # by name, so that two people who ask at once wait for one copy
 _guard = Lock()
@@ -64,6 +67,17 @@ class Source:
     def stem(self) -> str:
         """Give what all versions of its copy are called by."""
         return f"{self.campaign.pk}.{self.table}.{self.sight_name}"
+
+    def held(self) -> IO[bytes]:
+        """Give the copy, open: nobody makes room of it until it is closed. Raise what writing it raises."""
+        for _ in range(TRIES):
+            file = _held(getattr(self, self.table)())
+            if file is not None:
+                return file
+        raise UnavailableError(
+            f"there is no room for a copy of campaign {self.campaign.pk} beside what others ask now"
+            f" ({settings.ANALYSIS_CACHE_BYTES} bytes in all: ANALYSIS_CACHE_BYTES)"
+        )
 
     def answers(self) -> Path:
         """Give the copy of the answers up to the campaign's last seq."""
@@ -123,7 +137,7 @@ class Source:
                 write()
                 if not Campaign.objects.filter(pk=self.campaign.pk).exists():
                     forget(self.campaign.pk)
-                    raise BadInputError(f"campaign {self.campaign.pk} was deleted meanwhile")
+                    raise NotFoundError(f"campaign {self.campaign.pk} was deleted meanwhile")
                 keep_within(settings.ANALYSIS_CACHE_BYTES, path)
         return path
 
@@ -244,7 +258,7 @@ def forget(campaign_id: int) -> None:
 
 
 def forget_gone() -> None:
-    """Delete copies whose campaign is gone, and files that nobody finished."""
+    """Delete copies whose campaign is gone, facts and states that nobody reads any more, files that nobody finished."""
     if not Path(settings.ANALYSIS_DIR).exists():
         return
     found = list(_files())
@@ -255,24 +269,51 @@ def forget_gone() -> None:
         if not _is_younger(path, UNFINISHED_SECONDS):
             path.unlink(missing_ok=True)
     for path, match, stat in found:
-        left = path.suffix != ".duckdb" and time.time() - stat.st_mtime > UNFINISHED_SECONDS
+        age = time.time() - stat.st_mtime
+        left = path.suffix != ".duckdb" and age > UNFINISHED_SECONDS
         if int(match["campaign"]) not in there or left:
             path.unlink(missing_ok=True)
+        elif match["table"] != "answers" and age > FACTS_SECONDS + SUPERSEDED_SECONDS:
+            _delete_unused(path)
 
 
-def keep_within(most_bytes: int, newest: Path) -> None:
-    """Delete what a newer copy stands for, then the longest unused, until all of them fit; never the newest."""
-    now, files = time.time(), [(path, found, stat) for path, found, stat in _files() if path != newest]
-    stem = newest.name.rpartition(".duckdb")[0].rpartition(".")[0]
+def keep_within(most_bytes: int, newest: Path | None = None) -> None:
+    """Delete what a newer copy stands for, then the longest unused, until all fit; never the newest or what is held."""
+    now, stem = time.time(), newest.name.rpartition(".duckdb")[0].rpartition(".")[0] if newest else ""
     kept: list[tuple[Path, Any]] = []
-    for path, _, stat in files:
-        if path.name.startswith(f"{stem}.") and now - max(stat.st_atime, stat.st_mtime) > SUPERSEDED_SECONDS:
-            path.unlink(missing_ok=True)
+    for path, _, stat in _files():
+        is_older = stem and path != newest and path.name.startswith(f"{stem}.")
+        if is_older and now - max(stat.st_atime, stat.st_mtime) > SUPERSEDED_SECONDS:
+            _delete_unused(path)
         elif path.suffix == ".duckdb":
             kept.append((path, stat))
-    total = newest.stat().st_size + sum(stat.st_size for _, stat in kept)
+    total = sum(stat.st_size for _, stat in kept)
     for path, stat in sorted(kept, key=lambda item: item[1].st_atime):
         if total <= most_bytes:
             return
-        path.unlink(missing_ok=True)
-        total -= stat.st_size
+        if path != newest and _delete_unused(path):
+            total -= stat.st_size
+
+
+def _held(path: Path) -> IO[bytes] | None:
+    """Open a copy and hold it; None when it was deleted, or written anew, before it could be held."""
+    with suppress(FileNotFoundError):
+        file = path.open("rb")
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()
+    return None
+
+
+def _delete_unused(path: Path) -> bool:
+    """Delete a copy unless somebody holds it; say whether it is gone."""
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True

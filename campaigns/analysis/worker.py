@@ -30,6 +30,10 @@ class RefusedError(Exception):
     """The SQL is not one that is run here; the sentence says what is."""
 
 
+class CopyError(Exception):
+    """A copy is not there any more, or is none that can be read."""
+
+
 def confine(memory: int, seconds: int) -> None:
     """Give up what the question does not need; whoever started this process takes it along when it ends."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -92,10 +96,13 @@ def quoted(name: str) -> str:
 
 
 def attach(connection: Any, copies: dict[str, str]) -> None:
-    """Open the copies, each under its alias; they stay readable when files are out of reach."""
+    """Open the copies, each under its alias; they stay readable when files are out of reach. Raise CopyError."""
     for alias, path in copies.items():
         escaped = path.replace("'", "''")
-        connection.execute(f"ATTACH '{escaped}' AS {quoted(alias)} (READ_ONLY)")
+        try:
+            connection.execute(f"ATTACH '{escaped}' AS {quoted(alias)} (READ_ONLY)")
+        except (duckdb.IOException, duckdb.SerializationException, duckdb.InternalException) as error:
+            raise CopyError(str(error)) from error
 
 
 def lock(connection: Any) -> None:
@@ -134,7 +141,8 @@ def make_apart(connection: Any, view: str, alias: str, ours: list[str]) -> None:
 
 def _typed(place: str, kind: str) -> str:
     cell = f"cells.{quoted(place)}"
-    return cell if kind == "VARCHAR" else f"CAST(nullif({cell}, '') AS {kind})"
+    typed = cell if kind == "VARCHAR" else f"CAST(nullif({cell}, '') AS {kind})"
+    return f"CAST({typed} AS TIMESTAMP)" if kind == "TIMESTAMPTZ" else typed  # in UTC, which all processes here run in
 
 
 def make_tables(connection: Any, tables: dict[str, Any]) -> None:
@@ -162,14 +170,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if isinstance(value, decimal.Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        return _number(value)
     is_json = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
     return value if is_json else _text(value)
 
 
+def _number(value: decimal.Decimal) -> int | float | str:
+    """Give a decimal as the number that JSON has for it, as a text where that would be another number."""
+    if value == value.to_integral_value():
+        return int(value)
+    number = float(value)
+    return number if decimal.Decimal(repr(number)) == value else str(value)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, datetime.datetime):
-        return value.isoformat(timespec="milliseconds") + ("" if value.tzinfo else "Z")
+        return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
@@ -231,6 +247,8 @@ def failure(error: BaseException) -> dict[str, Any]:
         return {"error": "", "kind": "time"}
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
         return {"error": "", "kind": "memory"}
+    if isinstance(error, CopyError):
+        return {"error": "", "kind": "copy"}
     if isinstance(error, duckdb.PermissionException):
         return {"error": "files and the network are out of reach of this SQL: it reads answers alone", "kind": "input"}
     text = str(error)
@@ -252,7 +270,7 @@ def main() -> None:
     confine(question["memory"], question["cpu_seconds"])
     try:
         run(question)
-    except (duckdb.Error, MemoryError, RefusedError) as error:
+    except (duckdb.Error, MemoryError, RefusedError, CopyError) as error:
         say(failure(error))
     os._exit(0)
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from rest_framework.test import APIClient
 
 from agents.models import Host
-from campaigns.analysis import asking
+from campaigns.analysis import asking, worker
 from campaigns.answers import retention
 from campaigns.models import Campaign
 from campaigns.people.scopes import Scope
@@ -64,12 +64,14 @@ def test_answers_are_a_table_with_the_types_of_what_they_hold(
 
 def test_each_of_many_columns_has_its_type(api: Api, observer: User, hosts: list[Host]) -> None:
     campaign = make_campaign(*hosts)
-    answer(campaign, hosts[0], {f"c{place}": str(place / 2 if place % 2 else place) for place in range(90)})
+    columns = {f"c{place}": str(place / 2 if place % 2 else place) for place in range(90)}
+    answer(campaign, hosts[0], {**columns, "t": "2026-01-01T00:00:00+02:00", "u": "2026-01-01 00:00:00Z"})
 
-    columns = post(api(observer), campaign, "SELECT * FROM answers").json()["columns"][7:]
+    body = post(api(observer), campaign, "SELECT * FROM answers").json()
     tables = post(api(observer), campaign, "SHOW TABLES").json()["rows"]
 
-    assert [column["type"] for column in columns] == ["BIGINT", "DOUBLE"] * 45
+    assert [column["type"] for column in body["columns"][7:]] == ["BIGINT", "DOUBLE"] * 45 + ["TIMESTAMP"] * 2
+    assert body["rows"][0][-2:] == ["2025-12-31T22:00:00.000Z", "2026-01-01T00:00:00.000Z"]
     assert tables == [["answers"], ["hosts"], ["targets"]]
 
 
@@ -97,17 +99,22 @@ def test_names_that_sql_does_not_have_are_made_ones_that_it_has(api: Api, observ
     assert len(body["rows"]) == 2
 
 
-REFUSED = {
+NO_SELECT = {
     "": "the SQL is empty",
+    "-- nothing": "the SQL is empty",
     "SELECT 1; SELECT 2": "2 statements",
-    "COPY answers TO '/tmp/stolen'": "COPY is not allowed",
     "ATTACH '/etc/passwd' AS x": "ATTACH is not allowed",
+    "EXPORT DATABASE '/tmp/stolen'": "EXPORT is not allowed",
+    "PIVOT answers ON name": "PIVOT is allowed with the values",
     "PRAGMA database_list": "PRAGMA is not allowed",
     "INSTALL httpfs": "LOAD is not allowed",
     "SET memory_limit = '90GB'": "SET is not allowed",
     "CREATE TABLE x AS SELECT 1": "CREATE is not allowed",
     "DELETE FROM answers": "DELETE is not allowed",
     "WITH x AS (INSERT INTO answers VALUES (1) RETURNING *) SELECT * FROM x": "INSERT within a SELECT is not allowed",
+}
+REFUSED = {
+    "COPY answers TO '/tmp/stolen'": "COPY is not allowed",
     "SELECT * FROM read_csv('/etc/passwd')": "files and the network are out of reach",
     "SELECT * FROM read_text('https://192.0.2.1/x')": "files and the network are out of reach",
     "SELECT * FROM glob('/*')": "files and the network are out of reach",
@@ -116,14 +123,45 @@ REFUSED = {
     "SELECT 'é',\n pid pid pid FROM answers": "(line 2, character 10)",
     "SELECT * FROM campaign_999": "campaign 999 does not exist, or you may not look at it",
     "SELECT * FROM answers_of(999)": "campaign 999 does not exist, or you may not look at it",
+    "SELECT * FROM campaign_99999999999999999999": "campaign 99999999999999999999 does not exist",
     "SELECT * FROM answers_of(990 + 9)": "answers_of takes the number of a campaign as it is written",
     "SELECT * FROM nope": "nope does not exist, there are answers, targets, hosts, campaign_ID and answers_of(ID) (",
+    "FROM sqlite_scan('x', 'y')": "is of the extension sqlite_scanner, and none is loaded here",
     f"SELECT {'(' * 2000}1{')' * 2000}": "Max expression depth limit of 1000 exceeded.",
     "SELECT repeat('x', 3000000000)": "256 MiB of memory, which is the limit",
 }
 
 
-def test_what_is_no_select_or_goes_too_far_is_refused_in_words(
+def test_what_is_no_select_is_refused_before_anything_is_copied() -> None:
+    connection = worker.engine(2**28, 1)
+
+    for sql, words in NO_SELECT.items():
+        with pytest.raises(worker.RefusedError, match=words):
+            worker.check(connection, sql)
+    for sql in (
+        "FROM answers",
+        "SELECT 1; -- one",
+        "VALUES (1)",
+        "DESCRIBE answers",
+        "SUMMARIZE answers",
+        "SHOW TABLES",
+    ):
+        worker.check(connection, sql)
+
+
+def test_numbers_and_moments_are_told_as_they_are() -> None:
+    asked = (
+        "SELECT 12345678901234567.89::DECIMAL(38, 2), 1.10::DECIMAL(4, 2), 7::DECIMAL(4, 2), 'nan'::DOUBLE,"
+        " TIMESTAMPTZ '2026-01-01 00:00:00+05', '294247-01-10'::TIMESTAMP, '\\xFF'::BLOB"
+    )
+
+    (row,) = worker.engine(2**28, 1).execute(asked).fetchall()
+
+    moments = ["2025-12-31T19:00:00.000Z", "294247-01-10 00:00:00"]
+    assert worker.plain(row) == ["12345678901234567.89", 1.1, 7, "nan", *moments, "ff"]
+
+
+def test_what_goes_too_far_or_nowhere_is_refused_in_words(
     api: Api, observer: User, campaign: Campaign, settings: Any
 ) -> None:
     settings.ANALYSIS_MEMORY_BYTES = 256 * 2**20

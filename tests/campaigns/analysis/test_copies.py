@@ -1,22 +1,29 @@
 """Copies of a campaign that runs: what came since is added, and they say what a whole copy says."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
+from agents.models import Host
 from campaigns.analysis import copies
 from campaigns.analysis.asking import ask
+from campaigns.analysis.copies import Source
+from campaigns.analysis.sight import sight_of
 from campaigns.models import Campaign, Result
+from fleet.errors import BadInputError, UnavailableError
 from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVERYTHING = "SELECT * EXCLUDE (labels) FROM answers ORDER BY ALL"
-# A type is lost, a column comes, an empty one is filled, a host has no rows, a text stands among numbers.
+# A type is lost, a column comes, a moment is told with its offset, an empty column is filled, a host has no rows, a text
+# stands among numbers.
 COMING = (
-    ({"n": "1", "at": "2026-01-31 08:00:00", "empty": "", "version": "1"},),
-    ({"n": "2", "at": "2026-01-31 09:00:00", "empty": ""}, {"n": "3"}),
+    ({"n": "1", "at": "2026-01-31 08:00:00", "empty": "", "version": "1", "when": "2026-01-31 08:00:00"},),
+    ({"n": "2", "at": "2026-01-31 09:00:00", "empty": "", "when": "2026-01-31 08:00:00-05"}, {"n": "3"}),
     ({"n": "4.5", "empty": "7", "late": "yes"},),
     (),
     ({"n": "5", "at": "tomorrow", "Late": "1", "version": "2"}, {"n": "", "empty": "x"}),
@@ -87,3 +94,63 @@ def test_a_copy_from_before_the_database_was_restored_is_neither_used_nor_added_
 
     assert [row[-1] for row in again[1]] == ["before", "after"]
     assert written == [False, False]
+
+
+def answered(host: Host) -> Campaign:
+    campaign = make_campaign(host)
+    answer(campaign, host, {"n": "1"})
+    return campaign
+
+
+def joined(*campaigns: Campaign) -> str:
+    return "SELECT " + ", ".join(f"(SELECT count(*) FROM campaign_{campaign.pk})" for campaign in campaigns)  # noqa: S608 - their numbers
+
+
+def test_room_is_never_made_of_copies_that_are_being_read(
+    board: None, observer: User, copies_folder: Path, settings: Any
+) -> None:
+    runs = [answered(host) for host in make_hosts(3)]
+    ask(runs[0], "FROM answers", observer)
+    one = sum(path.stat().st_size for path in copies_folder.iterdir())
+
+    settings.ANALYSIS_CACHE_BYTES = 2 * one
+    both = ask(runs[0], joined(*runs[:2]), observer).rows
+    with pytest.raises(BadInputError, match=r"are the most \(ANALYSIS_CACHE_BYTES\)"):
+        ask(runs[0], joined(*runs), observer)
+    left = sum(path.stat().st_size for path in copies_folder.iterdir())
+    third = Source(runs[2], "answers", sight_of(observer), "all").held()
+    again = ask(runs[0], joined(*runs[:2]), observer).rows
+    names = {path.name.split(".")[0] for path in copies_folder.iterdir()}
+
+    assert both == again == [[1, 1]]
+    assert left <= settings.ANALYSIS_CACHE_BYTES
+    assert str(runs[2].pk) in names
+    third.close()
+
+
+def test_a_copy_that_cannot_be_read_is_said_and_written_anew(board: None, observer: User, copies_folder: Path) -> None:
+    campaign = answered(*make_hosts(1))
+    ask(campaign, "FROM answers", observer)
+    for path in copies_folder.iterdir():
+        os.truncate(path, path.stat().st_size // 2)
+
+    with pytest.raises(UnavailableError, match="written anew: try again"):
+        ask(campaign, "FROM answers", observer)
+
+    assert len(ask(campaign, "FROM answers", observer).rows) == 1
+
+
+def test_facts_of_hosts_and_states_go_when_nobody_reads_them_any_more(
+    board: None, observer: User, copies_folder: Path
+) -> None:
+    campaign = answered(*make_hosts(1))
+    ask(campaign, "FROM answers, hosts, targets", observer)
+    there = {path.name.split(".")[1] for path in copies_folder.iterdir()}
+    long_ago = time.time() - 200
+    for path in copies_folder.iterdir():
+        os.utime(path, (long_ago, long_ago))
+
+    copies.forget_gone()
+
+    assert there == {"answers", "hosts", "targets"}
+    assert {path.name.split(".")[1] for path in copies_folder.iterdir()} == {"answers"}
