@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 
 from campaigns.analysis.asking import Answer, Limits, Tables, answers, running, whole
 from campaigns.analysis.sight import sight_of
+from campaigns.analysis.tables import is_text_by_name
 from campaigns.models import Campaign
 from campaigns.states import State
 from fleet.errors import BadInputError, NotFoundError
@@ -49,16 +50,19 @@ OR host_id NOT IN (SELECT host_id FROM states WHERE state IN ('{State.WAITING}',
 ITEMS = """
 WITH page AS (SELECT * FROM listed WHERE change <> 'same' ORDER BY host, host_id {window}),
 rows AS (
-    SELECT page.host_id, changes.more > 0 AS gained, abs(changes.more) AS times, changes.place,
-        CASE WHEN changes.more > 0 THEN [{here}] ELSE [{there}] END AS cells
-    FROM page JOIN changes USING (host_id)
-    LEFT JOIN here ON here.host_id = page.host_id AND here.place = changes.place AND changes.more > 0
-    LEFT JOIN there ON there.host_id = page.host_id AND there.place = changes.place AND changes.more < 0
+    SELECT host_id, place, true AS gained, [{here}] AS cells FROM ({of_here}) AS here
+    UNION ALL SELECT host_id, place, false, [{there}] FROM ({of_there}) AS there
 )
-SELECT page.host_id, page.host, page.change,
-    list({{'times': rows.times, 'cells': rows.cells}} ORDER BY rows.place) FILTER (rows.gained),
-    list({{'times': rows.times, 'cells': rows.cells}} ORDER BY rows.place) FILTER (NOT rows.gained)
+SELECT page.host_id, page.host, page.change, list(rows.cells ORDER BY rows.place) FILTER (rows.gained),
+    list(rows.cells ORDER BY rows.place) FILTER (NOT rows.gained)
 FROM page LEFT JOIN rows USING (host_id) GROUP BY ALL ORDER BY page.host, page.host_id
+"""
+# Of rows that are alike in what is compared, the last ones: as many as there are more on this side.
+OF_PAGE = """
+SELECT {name}.* FROM {name} JOIN page USING (host_id)
+JOIN changes ON changes.host_id = {name}.host_id AND changes.digest = hash([{cells}]) AND changes.more {sign} 0
+WHERE {name}.place IS NOT NULL
+QUALIFY row_number() OVER (PARTITION BY {name}.host_id, changes.digest ORDER BY {name}.place DESC) <= abs(changes.more)
 """
 GROUPS = """
 WITH grouped AS (
@@ -156,8 +160,14 @@ class Diff:
 
     def _sql(self, window: str, *, by_groups: bool) -> str:
         columns = self.compared if by_groups else self.columns
-        here, there = (_cells(side, name, columns) for side, name in ((self.here, "here"), (self.there, "there")))
-        return (GROUPS if by_groups else ITEMS).format(window=window, here=here, there=there)
+        here, there = _cells(self.here, "here", columns), _cells(self.there, "there", columns)
+        if by_groups:
+            return GROUPS.format(window=window, here=here, there=there)
+        of_here, of_there = self._of_page(self.here, "here", ">"), self._of_page(self.there, "there", "<")
+        return ITEMS.format(window=window, here=here, there=there, of_here=of_here, of_there=of_there)
+
+    def _of_page(self, side: Campaign, name: str, sign: str) -> str:
+        return OF_PAGE.format(name=name, sign=sign, cells=_cells(side, name, self.compared, or_empty=True))
 
     def _item(self, row: list[Any], *, by_groups: bool) -> dict[str, Any]:
         if by_groups:
@@ -172,7 +182,8 @@ class Diff:
         }
 
     def _shared(self) -> list[str]:
-        return [column for column in self.columns if column in self.here.columns and column in self.there.columns]
+        both = (column for column in self.columns if column in self.here.columns and column in self.there.columns)
+        return [column for column in both if not is_text_by_name(column)]
 
     def _always_different(self, columns: Sequence[str]) -> str:
         sums = {
@@ -240,8 +251,8 @@ def _row(columns: Sequence[str], cells: list[Any]) -> dict[str, str]:
     return {column: cell for column, cell in zip(columns, cells, strict=True) if cell is not None}
 
 
-def _rows(columns: Sequence[str], found: list[dict[str, Any]] | None) -> list[dict[str, str]]:
-    return [_row(columns, each["cells"]) for each in found or [] for _ in range(each["times"])]
+def _rows(columns: Sequence[str], found: list[list[Any]] | None) -> list[dict[str, str]]:
+    return [_row(columns, cells) for cells in found or []]
 
 
 def _suggested(columns: list[str], found: list[Answer]) -> list[str]:

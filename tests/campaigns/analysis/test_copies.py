@@ -19,8 +19,8 @@ from tests.factories import answer, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVERYTHING = "SELECT * EXCLUDE (labels) FROM answers ORDER BY ALL"
-# A type is lost, a column comes, a moment is told with its offset, an empty column is filled, a host has no rows, a text
-# stands among numbers.
+# A type is lost, a column comes, a moment has an offset, an empty column is filled, a host has no rows, a text stands
+# among numbers.
 COMING = (
     ({"n": "1", "at": "2026-01-31 08:00:00", "empty": "", "version": "1", "when": "2026-01-31 08:00:00"},),
     ({"n": "2", "at": "2026-01-31 09:00:00", "empty": "", "when": "2026-01-31 08:00:00-05"}, {"n": "3"}),

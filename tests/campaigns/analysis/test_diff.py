@@ -43,7 +43,7 @@ def runs(board: None, db: None) -> tuple[Campaign, Campaign, list[Host]]:
         )
     answer(before, hosts[5])
     answer(after, hosts[0], package(bash, "5.2", 50), package(bash, "5.2", 50), package(ssl, "3.0.19", 40))
-    answer(after, hosts[1], package(ssl, "3.0.19", 41), package(bash, "5.2", 51))
+    answer(after, hosts[1], package(ssl, "3.0.19", 41), package(ssl, "3.0.19", 42), package(bash, "5.2", 51))
     answer(after, hosts[2], package(bash, "5.2", 60), package(ssl, "3.0.18", 61), package(bash, "5.2", 60))
     answer(after, hosts[3], state=State.FAILED)  # no answer: it is only there
     answer(after, hosts[4], package(ssl, "3.0.19", 44))
@@ -75,12 +75,13 @@ def test_each_host_whose_answer_differs_is_an_item_with_its_rows(
     changes = {host: (item["change"], len(item["added"]), len(item["removed"])) for host, item in items.items()}
     assert changes == {
         hosts[0].pk: ("changed", 1, 1),
-        hosts[1].pk: ("changed", 1, 2),
+        hosts[1].pk: ("changed", 2, 2),
         hosts[3].pk: ("removed", 0, 3),
         hosts[4].pk: ("added", 1, 0),
     }
     assert items[hosts[0].pk]["added"] == [package("openssl", "3.0.19", 40)]
     assert items[hosts[0].pk]["removed"] == [package("openssl", "3.0.18", 0)]
+    assert items[hosts[1].pk]["added"] == [package("openssl", "3.0.19", pid) for pid in (41, 42)]
     assert body["hosts"] == {"added": 1, "removed": 1, "changed": 2, "same": 1}  # the sixth is still asked
     assert body["suggested_ignore"] == ["pid", "at"]
     assert [*first["results"], *rest["results"]] == body["results"]
