@@ -83,8 +83,8 @@ def _stream(sink: str, key: str) -> Iterator[Send]:
 def _http(sink: str) -> Iterator[Send]:
     """Post each batch as NDJSON; what is not answered by 2xx in time was not taken. Redirects are not followed."""
     try:
-        url = httpx.URL(sink)
-    except httpx.InvalidURL as error:
+        url, _ = httpx.URL(sink), urlsplit(sink).port  # of a port beyond 65535 httpx would take what is left of it
+    except (httpx.InvalidURL, ValueError) as error:
         raise SinkError(f"ANSWERS_SINK {name_of(sink)!r} is no URL: {error}") from error
     headers = {"content-type": "application/x-ndjson", "user-agent": "fleet-live-queries", **_authorization(url)}
 

@@ -39,6 +39,8 @@ def checked_url(address: str) -> httpx.URL:
         raise BadInputError(f"address {address[:200]!r} is no URL: {error}", "address") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise BadInputError(f"address {address[:200]!r} is no URL like https://example.com/hook", "address")
+    if url.port is not None and not 1 <= url.port <= 65_535:
+        raise BadInputError(f"address {address[:200]!r} has the port {url.port}, allowed are 1 to 65535", "address")
     if url.userinfo:
         raise BadInputError("address holds a name or a password: hooks are known by their signature", "address")
     return url

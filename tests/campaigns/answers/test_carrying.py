@@ -193,13 +193,19 @@ def test_batches_are_of_limited_size(settings: Any, there: Receiver, monkeypatch
     assert ids(posted(there)) == wanted(small, large)
 
 
-@pytest.mark.parametrize("sink", ["ftp://somewhere/", "redis://127.0.0.1/0", "nonsense", "file:"])
-def test_a_destination_that_is_none_is_named_without_its_password(settings: Any, sink: str) -> None:
+@pytest.mark.parametrize(
+    ("sink", "sentence"),
+    [
+        *((sink, "allowed are file:///path") for sink in ("ftp://there/", "redis://127.0.0.1/0", "nonsense", "file:")),
+        ("http://127.0.0.1:99999/", "'http://127.0.0.1:99999/' is no URL: Port out of range 0-65535"),
+    ],
+)
+def test_a_destination_that_is_none_is_named_without_its_password(settings: Any, sink: str, sentence: str) -> None:
     settings.ANSWERS_SINK = sink
 
     carrying.step()
 
-    assert "allowed are file:///path" in AnswersCarried.objects.get().last_error
+    assert sentence in AnswersCarried.objects.get().last_error
     assert destinations.name_of("redis://me:secret@h:1/0#a") == "redis://h:1/0#a"
 
 

@@ -336,6 +336,8 @@ def test_public_addresses_are_reached(address: str) -> None:
         ("https://", "is no URL like"),
         ("nonsense", "is no URL like"),
         ("http://[::1", "is no URL"),
+        ("https://example.com:99999/", "has the port 99999, allowed are 1 to 65535"),
+        ("https://example.com:0/", "has the port 0, allowed are 1 to 65535"),
         ("https://a:b@example.com/", "holds a name or a password"),
         ("http://localhost/", "loopback"),
         ("http://2130706433/", "loopback"),
