@@ -45,6 +45,22 @@ from fleet.api.parameters import PAGING, WHOLE, Parameters
 from fleet.errors import BadInputError
 from fleet.text import is_text
 
+LONGEST_KEY = 255  # characters
+
+
+def _key_in(request: Request) -> str | None:
+    """Give the idempotency key of a launch; None = there is none. Raise BadInputError, for an empty one as well."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not key.strip():
+        raise BadInputError("Idempotency-Key is empty: without one leave the header out")
+    if len(key) > LONGEST_KEY:
+        raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are {LONGEST_KEY}")
+    if not is_text(key):
+        raise BadInputError(f"Idempotency-Key {key!r} holds a NUL or a lone surrogate, which no text has")
+    return key
+
 
 @extend_schema_view(
     list=extend_schema(operation_id="campaigns_list", responses=CampaignSerializer(many=True)),
@@ -60,7 +76,7 @@ from fleet.text import is_text
         parameters=[
             OpenApiParameter(
                 "Idempotency-Key",
-                str,
+                {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
                 OpenApiParameter.HEADER,
                 description="255 characters at most, of your own: the same one within 24 hours launches nothing new",
             ),
@@ -129,12 +145,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body = OrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         order = body.order(self._user)
-        key = request.headers.get("Idempotency-Key", "")
-        if len(key) > 255:
-            raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are 255")
-        if not is_text(key):
-            raise BadInputError(f"Idempotency-Key {key!r} holds a NUL or a lone surrogate, which no text has")
-        if key:
+        if key := _key_in(request):
             campaign, new = launch.launch_once(order, self._user, key)
         else:
             campaign, new = launch.launch(order, self._user), True

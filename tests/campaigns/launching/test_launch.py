@@ -111,6 +111,9 @@ def test_the_same_idempotency_key_launches_once(api: Api, operator: User, observ
     assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
     assert first.json()["id"] == again.json()["id"]
     assert Campaign.objects.count() == 1
+    for key, sentence in (("", "is empty: without one"), (" ", "is empty"), ("k" * 256, "has 256 characters")):
+        refused = client.post("/api/v1/campaigns/", ORDER, format="json", headers={"Idempotency-Key": key})
+        assert (refused.status_code, sentence in refused.json()["error"]) == (400, True)
 
 
 def test_a_saved_query_that_was_edited_is_the_same_body(api: Api, operator: User) -> None:
