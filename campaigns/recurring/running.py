@@ -1,14 +1,14 @@
 """The steps that launch what is due, compare what ended, and let old runs go. Each may run twice at once.
 
-Each schedule is looked at under the lock of its row. A time that was missed, since nothing ran or the run before is
-still going, is not made up for. Comparing may take minutes: it has a queue apart from launches, and one does it at a
-time.
+Each schedule is looked at under the lock of its row. A time that was missed, since nothing ran for five minutes or the
+run before is still going, is not made up for. Comparing may take minutes: it has a queue apart from launches, and one
+does it at a time.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from campaigns.analysis import changes
 from campaigns.answers import retention, sight
+from campaigns.answers.results import timestamp
 from campaigns.hooks.models import Event, HookEvent
 from campaigns.launching.launch import launch
 from campaigns.models import Campaign
@@ -33,6 +34,7 @@ from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenErro
 
 logger = logging.getLogger(__name__)
 
+LATEST = timedelta(minutes=5)  # that a run begins after its time: a worker that is started again comes within that
 RUN_SECONDS = 20.0  # of one step: the next one goes on
 GONE_AT_ONCE = 20  # old runs of one schedule deleted in one step
 
@@ -79,13 +81,16 @@ def run_due(schedule_id: int) -> Campaign | None:
         now = timezone.now()
         if schedule is None or not schedule.enabled or schedule.next_at is None or schedule.next_at > now:
             return None
-        schedule.next_at = schedule.next_after(now)
+        due, schedule.next_at = schedule.next_at, schedule.next_after(now)
         schedule.save(update_fields=["next_at"])
         if going := _still_going(schedule):
             _problem(schedule, f"campaign {going.pk}, the run before, was still going", now)
             return None
         if said := objection(schedule):
             _stop(schedule, said)
+            return None
+        if now - due > LATEST:
+            _problem(schedule, f"nothing ran at {timestamp(due)}, its time: it is not made up for", now)
             return None
         try:
             with transaction.atomic():

@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents.models import Host
 from campaigns.analysis import changes
 from campaigns.answers import sight
+from campaigns.answers.results import timestamp
 from campaigns.hooks import telling
 from campaigns.hooks.models import Delivery, Event, Hook, HookEvent
 from campaigns.launching import control, kill_switch
@@ -107,8 +108,17 @@ def test_a_run_that_is_going_is_not_doubled_and_one_that_was_missed_is_not_made_
 ) -> None:
     make_host()
     schedule = make()
-    Schedule.objects.update(next_at=timezone.now() - timedelta(days=3), created_at=timezone.now() - timedelta(days=9))
+    missed = timezone.now() - timedelta(minutes=6)
+    Schedule.objects.update(next_at=missed, created_at=timezone.now() - timedelta(days=9))
 
+    running.step()
+
+    schedule.refresh_from_db()
+    assert not Campaign.objects.exists()
+    assert f"nothing ran at {timestamp(missed)}, its time" in schedule.last_problem
+    assert schedule.next_at is not None
+    assert schedule.next_at > timezone.now()
+    Schedule.objects.update(next_at=timezone.now() - timedelta(minutes=4))
     running.step()
     running.step()
     let_be_due(schedule)
@@ -126,6 +136,9 @@ def test_a_run_that_is_going_is_not_doubled_and_one_that_was_missed_is_not_made_
     [
         ("0 8 * * 1-5", "Europe/Berlin", "2026-11-27T07:00:00", "2026-11-30T07:00:00"),
         ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00", "2026-03-29T01:00:00"),  # 02:30 is skipped that night
+        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00", "2026-10-25T00:30:00"),  # 02:30 comes twice that night
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00", "2026-10-26T01:30:00"),
+        ("0 * * * *", "Europe/Berlin", "2026-10-25T00:00:00", "2026-10-25T01:00:00"),
         ("0 0 1 1 *", "Asia/Tokyo", "2026-06-01T00:00:00", "2026-12-31T15:00:00"),
         ("*/15 * * * *", "UTC", "2026-06-01T00:00:00", "2026-06-01T00:15:00"),
     ],
