@@ -296,6 +296,48 @@ def test_an_export_goes_to_stdout_or_to_a_file_that_is_whole_or_is_not_there(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept.csv": b"host,host_id\n"}
 
 
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        (
+            '{"a": {"url": "https://a"}, "b": {"url": "https://b"}}',
+            "(FLEET_PROFILE) names one of a, b; or say",
+        ),
+        ('{"a": 5}', "the profile 'a' in '"),
+        ('{"a": {"url": "https://a", "token": 5}}', "the profile 'a' in '"),
+        ('{"a": {"password": "x"}}', "is none: take it out, or delete the file and `live login` again"),
+        ("[]", "holds no profiles: take it out"),
+        ("{", "cannot be read: Expecting property name"),
+        ("\ud800", "cannot be read: 'utf-8' codec"),
+    ],
+)
+def test_a_file_of_profiles_that_names_no_server_is_told_of_in_words(
+    kept: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    place = profiles.path()
+    place.parent.mkdir()
+    place.write_bytes(kept.encode(errors="surrogatepass"))
+
+    assert main(["ls"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_tokens_that_others_can_read_are_told_of(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("FLEET_TOKEN", "FLEET_CA"):
+        monkeypatch.delenv(name)
+    place = profiles.keep("one", profiles.Profile(asked.url, "kept"))
+    said = []
+    for mode in (0o600, 0o640, 0o604):
+        place.chmod(mode)
+        assert main(["labels"]) == 0
+        said.append("others can read the tokens" in capsys.readouterr().err)
+
+    assert said == [False, True, True]
+
+
 PAGE_OF_A_DIFF = {
     "columns": ["host", "change", "only", "a"],
     "hosts": {"changed": 1, "added": 0, "removed": 0},

@@ -56,11 +56,19 @@ def client_of(options: argparse.Namespace, terminal: Terminal) -> Client:
     url = told(options, "url", kept.url)
     token = told(options, "token", kept.token if is_same(url, kept.url) else "")  # no token goes to another server
     if not url or not token:
-        raise BadInputError(NOWHERE)
+        raise BadInputError(_nowhere())
+    if token == kept.token and (warning := profiles.exposed()):
+        terminal.say(f"warning: {warning}", "yellow")
     try:
         return Client(url, token, ca=told(options, "ca", kept.ca), tell=terminal.say)
     except BadInputError as error:
         raise BadInputError(f"--url {error}" if "is no address" in str(error) else str(error)) from error
+
+
+def _nowhere() -> str:
+    """Say what is missing: the name of one of several profiles, or a first one."""
+    known = ", ".join(profiles.names())
+    return f"say which server: --profile (FLEET_PROFILE) names one of {known}; or {NOWHERE}" if known else NOWHERE
 
 
 def told(options: argparse.Namespace, name: str, kept: str = "") -> str:

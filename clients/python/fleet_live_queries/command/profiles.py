@@ -2,13 +2,14 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fleet_live_queries.errors import BadInputError
 
 DEFAULT = "default"
+AGAIN = "take it out, or delete the file and `live login` again"
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,31 @@ def keep(name: str, new: Profile) -> Path:
     return place
 
 
+def exposed() -> str:
+    """Say that others can read the tokens; "" = they cannot, as far as the file's mode tells."""
+    try:
+        mode = path().stat().st_mode
+    except OSError:
+        return ""
+    return f"others can read the tokens in {path()}: chmod 600 it" if os.name == "posix" and mode & 0o077 else ""
+
+
 def _read() -> dict[str, Profile]:
     place = path()
     try:
-        kept: dict[str, dict[str, Any]] = json.loads(place.read_text())
-        return {name: Profile(**found) for name, found in kept.items()}
+        kept = json.loads(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BadInputError(f"the file of profiles {str(place)!r} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise BadInputError(f"the file of profiles {str(place)!r} cannot be read: {why}") from error
+    if not isinstance(kept, dict):
+        raise BadInputError(f"the file of profiles {str(place)!r} holds no profiles: {AGAIN}")
+    if wrong := next((name for name, found in kept.items() if not _is_profile(found)), None):
+        raise BadInputError(f"the profile {wrong!r} in {str(place)!r} is none: {AGAIN}")
+    return {name: Profile(**found) for name, found in kept.items()}
+
+
+def _is_profile(found: Any) -> bool:
+    known = {field.name for field in fields(Profile)}
+    return isinstance(found, dict) and found.keys() <= known and all(isinstance(one, str) for one in found.values())
