@@ -296,9 +296,8 @@ def test_who_is_not_let_in_hears_why(world: World, address: str) -> None:
 
     def sent(method: str = "POST", content: Any = None, **headers: str) -> httpx.Response:
         given = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream", **headers}
-        return httpx.request(
-            method, address, headers=given, **({"json": call} if content is None else {"content": content})
-        )
+        body: Any = {"json": call} if content is None else {"content": content}
+        return httpx.request(method, address, headers=given, timeout=60, **body)
 
     refused = {
         401: [sent(Authorization=""), sent(Authorization=f"Bearer {old}"), sent(Authorization="Basic eDp5")],
@@ -324,7 +323,7 @@ def test_calls_are_counted_as_requests_are(world: World, address: str) -> None:
     for window in (minute, minute + 1):
         redis_client.client().set(keyspace.throttle_key(f"request:token:{number}", window), 1200)
 
-    answer = httpx.post(address, headers={"Authorization": f"Bearer {token}"}, json={})
+    answer = httpx.post(address, timeout=60, headers={"Authorization": f"Bearer {token}"}, json={})
 
     assert (answer.status_code, "1200" in answer.json()["error"]["message"]) == (429, True)
     assert 0 < int(answer.headers["retry-after"]) <= throttles.WINDOW
