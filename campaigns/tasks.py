@@ -5,6 +5,7 @@ from celery import shared_task
 from agents.board import heartbeats
 from campaigns.answers import archive, audit, carrying, retention
 from campaigns.hooks import sending, telling
+from campaigns.operating import audit_end
 from campaigns.recurring import running as recurring
 from campaigns.running import sweeps, targeting, upkeep
 from campaigns.tokens import ApiToken
@@ -57,6 +58,12 @@ def note_worker() -> None:
 def keep_audit() -> None:
     """Write the audit records of campaigns that ended."""
     audit.keep()
+
+
+@shared_task(name="campaigns.remember_audit_end")
+def remember_audit_end() -> None:
+    """Remember the audit's newest line outside of PostgreSQL."""
+    audit_end.remember()
 
 
 @shared_task(name="campaigns.archive")

@@ -27,6 +27,7 @@ from django.urls import reverse
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
+from campaigns.people import lockouts
 from fleet import audit, confirming, sessions
 from fleet.addresses import address_of
 from fleet.openid import AUTH_TIME
@@ -116,7 +117,7 @@ def counted(user: AbstractBaseUser, check: Callable[[], Any]) -> Any:
 
     Apart from passwords, whose right one begins their count anew: who has it could try codes without end.
     """
-    tries = Tries(f"{user.get_username()} second factor", address_of(context.request.META))
+    tries = Tries(user.get_username() + lockouts.SECOND_FACTOR, address_of(context.request.META))
     with refusal_noted(context.request):
         tries.check()
     try:

@@ -9,10 +9,10 @@ while it is away nothing is counted, and the bound on checks at once remains.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any, cast
 
 from django.conf import settings
@@ -23,9 +23,11 @@ from django.http import HttpRequest
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
+from campaigns.people import lockouts
 from campaigns.tokens import ApiToken
 from fleet import audit
 from fleet.addresses import address_of, network_of
+from fleet.counting import counted
 from fleet.middleware import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
@@ -113,30 +115,32 @@ class Tries:
 
     def __init__(self, name: str, address: str) -> None:
         self._name, self._address = name, address
-        who, where = sha256(name.casefold().encode(errors="replace")).hexdigest()[:32], network_of(address)
-        self._known = keyspace.sign_in_key("known", who, where)
-        self._pair = keyspace.sign_in_key("pair", who, where)
-        self._limits = {
-            self._pair: settings.WRONG_PASSWORDS_OF_NAME_AT_ADDRESS,
-            keyspace.sign_in_key("name", who): settings.WRONG_PASSWORDS_OF_NAME,
-            keyspace.sign_in_key("address", where): settings.WRONG_PASSWORDS_OF_ADDRESS,
-        }
+        keys, limits = lockouts.keys_of(name, address), lockouts.limits()
+        self._known = keyspace.sign_in_key("known", lockouts.digest_of(name), network_of(address))
+        self._pair = keys[lockouts.PAIR]
+        self._limits = {key: limits[kind] for kind, key in keys.items()}
 
     def check(self) -> None:
         """Raise TooManyTriesError when the name, the address, or the name at the address is locked."""
         try:
-            *counted, known = cast(list[bytes | None], redis_client.client().mget([*self._limits, self._known]))
+            key, wait = self._locked_by()
         except (RedisError, OSError) as error:
             logger.warning("wrong passwords not counted reason=%s", error)
             return
-        limits = dict(zip(self._limits, counted, strict=True))
-        for key, count in limits.items():
+        if key:
+            logger.warning("sign-in refused: locked name=%r address=%s by=%s", self._name[:150], self._address, key)
+            minutes = math.ceil(wait / 60)
+            raise TooManyTriesError(
+                f"Too many wrong passwords: try again in {counted(minutes, 'minute')}.", minutes * 60
+            )
+
+    def _locked_by(self) -> tuple[str, int]:
+        """Give the key of what locks, "" = nothing does, and for how many seconds."""
+        *counts, known = cast(list[bytes | None], redis_client.client().mget([*self._limits, self._known]))
+        for key, count in zip(self._limits, counts, strict=True):
             if int(count or 0) >= self._limits[key] and not (known and key != self._pair):
-                logger.warning("sign-in refused: locked name=%r address=%s by=%s", self._name[:150], self._address, key)
-                minutes = settings.SIGN_IN_LOCK_MINUTES
-                raise TooManyTriesError(
-                    f"Too many wrong passwords: try again in {minutes} minute{'s'[: minutes != 1]}.", minutes * 60
-                )
+                return key, lockouts.seconds_left(key)
+        return "", 0
 
     def count(self) -> None:
         """Count a wrong one; the last that is allowed begins the lock."""

@@ -54,7 +54,7 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
     troubles = [*_processes(client, now), *_stream(client, now)]
     if not client.exists(keyspace.EPOCH):
         troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
-    return troubles, [*weak_settings(client), *_old_secrets(client), *_strangers(client)]
+    return troubles, [*weak_settings(client), *_old_secrets(client), *_strangers(client), *_audit_end(client)]
 
 
 def _processes(client: Any, now: int) -> Iterator[str]:
@@ -100,6 +100,11 @@ def _strangers(client: Any) -> Iterator[str]:
             f"{times} requests came lately with keys of hosts that the database does not have: was it lost or restored"
             " from an older backup? These hosts are told to enroll again (docs/backup.md)"
         )
+
+
+def _audit_end(client: Any) -> Iterator[str]:
+    if client.hexists(keyspace.AUDIT_END, keyspace.AUDIT_END_MISSED):
+        yield "the audit lacks a line that it had: `manage.py verify_audit` says which (docs/audit.md)"
 
 
 def weak_settings(client: Any) -> list[str]:

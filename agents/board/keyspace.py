@@ -24,6 +24,7 @@
 | log:claim:D          | string | gateways              | gateways               | when written, or after 30 seconds  |
 | enroll:wrong:A       | string | enrollment            | enrollment             | a minute after the first           |
 | signin:*             | string | sign-in               | sign-in                | SIGN_IN_LOCK_MINUTES; 30 days    |
+| audit:end            | hash   | a worker, each second | verify_audit           | never: one hash                    |
 | throttle:*           | string | API, sockets          | API, sockets           | a minute after the last            |
 | board:gateways       | hash   | gateways, each second | sweep, /readyz         | fields: when silent for a minute   |
 | board:held           | hash   | gateways, each second | gateways               | fields: when silent for a minute   |
@@ -78,6 +79,7 @@ HELD = "board:held"
 SWEPT = "board:swept"
 OFF = "board:off"
 WORKED = "board:worked"
+AUDIT_END, AUDIT_END_MISSED = "audit:end", "missed"  # the field is there while the audit lacks that line
 STREAM = "results"
 
 OLD_FORM_FIELD = -1  # of OLD_SECRETS: uses of keys that name no installation

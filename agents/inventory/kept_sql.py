@@ -8,7 +8,7 @@ from collections.abc import Collection
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from agents.inventory import schemas, sql
+from agents.inventory import schemas, sql, views
 from agents.models import Host, Platform, TableSchema
 from fleet import sight
 from fleet.errors import BadInputError, ForbiddenError
@@ -23,24 +23,27 @@ def check(text: str, by: User, field: str, platforms: Collection[str] = ()) -> s
 
     While some kind of host has not told its tables, what the others say of tables is no verdict.
     """
-    checked = sql.check(text, settings.RESTRICTED_TABLES)
-    if missing := lacking(checked, by):
+    found = checked(text)
+    if missing := lacking(found, by):
         raise ForbiddenError(missing, field)
-    if trouble := _trouble_everywhere(checked.text, by, platforms):
-        raise BadInputError(
-            f"sql {sql.excerpt(checked.text)} is wrong on every host that could run it: {trouble}", field
-        )
-    return checked.text
+    if trouble := _trouble_everywhere(found.text, by, platforms):
+        raise BadInputError(f"sql {sql.excerpt(found.text)} is wrong on every host that could run it: {trouble}", field)
+    return found.text
 
 
-def lacking(checked: sql.Checked, by: User) -> str:
+def checked(text: str) -> sql.Checked:
+    """Give SQL as it may be sent, and why it needs a permission of its own. Raise BadInputError when it is wrong."""
+    return sql.check(text, settings.RESTRICTED_TABLES, views.served())
+
+
+def lacking(found: sql.Checked, by: User) -> str:
     """Say which permission this person lacks to let hosts run it, and why it is needed; "" = none.
 
     Who may carve and nothing else that is restricted may use the tables and functions of carves.
     """
-    if not checked.restricted or by.has_perm(LAUNCH_RESTRICTED) or (checked.only_carves and by.has_perm(LAUNCH_CARVE)):
+    if not found.restricted or by.has_perm(LAUNCH_RESTRICTED) or (found.only_carves and by.has_perm(LAUNCH_CARVE)):
         return ""
-    reasons, also = "; ".join(checked.restricted), f" or {LAUNCH_CARVE}" if checked.only_carves else ""
+    reasons, also = "; ".join(found.restricted), f" or {LAUNCH_CARVE}" if found.only_carves else ""
     return f"{reasons}: launching it needs the permission {LAUNCH_RESTRICTED}{also}"
 
 

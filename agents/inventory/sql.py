@@ -7,7 +7,7 @@ which asks again with the tables that hosts of one kind told of, and with osquer
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -23,6 +23,7 @@ CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 PRAGMAS = "; what a PRAGMA tells is a table as well, as in SELECT * FROM pragma_table_info('processes')"
 CODE_LOADING = ("fts3_tokenizer", "load_extension")  # functions of SQLite by which SQL brings code into the agent
 CARVES = frozenset({"carve", "carves"})  # what carving takes of the restricted tables and functions
+NO_VIEWS: Mapping[str, str] = {}
 SCHEMAS_KEPT = 64  # databases with the tables of one kind of host, 100 to 300 KB each
 
 # What SQLite says of things that only the hosts know.
@@ -131,8 +132,11 @@ def _behind_with(tokens: list[Token]) -> str:
     return ""
 
 
-def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
-    """Give the SQL to send, without outer blanks. Raise BadInputError with SQLite's sentence and the place."""
+def check(sql: str, restricted_tables: Collection[str] = (), views: Mapping[str, str] = NO_VIEWS) -> Checked:
+    """Give the SQL to send, without outer blanks. Raise BadInputError with SQLite's sentence and the place.
+
+    `views` are those that hosts have, in small letters, with the SQL behind them: it reads what they read.
+    """
     text = sql.strip()
     if len(text.encode()) > MAX_SQL_BYTES:
         raise BadInputError(f"sql has {len(text.encode())} bytes, allowed are {MAX_SQL_BYTES}", "sql")
@@ -147,7 +151,7 @@ def check(sql: str, restricted_tables: Collection[str] = ()) -> Checked:
             if error is not None and not _UNKNOWN_HERE.search(error.sentence):
                 raise WrongSqlError(f"sql {excerpt(text)} is wrong: {error}", error)
         _refuse_several(text, statements)
-        names = _restricted_names(connection, statements[0], restricted_tables)
+        names = _restricted_names(connection, statements[0], restricted_tables, views)
         restricted = [*_not_only_reading(statements[0]), *map(_why_restricted, names)]
     return Checked(text, restricted, only_carves=0 < len(restricted) == len(names) and CARVES.issuperset(names))
 
@@ -169,10 +173,10 @@ def changes(text: str) -> bool:
     return next(_statements(text)).verb in CHANGING
 
 
-def tables_named(text: str, tables: Collection[str]) -> list[str]:
+def tables_named(text: str, tables: Collection[str], views: Mapping[str, str] = NO_VIEWS) -> list[str]:
     """Give which of these tables checked SQL may mean, in order of name: more than it does rather than less."""
     statement = next(_statements(text))
-    return sorted(set(_named(_connection(), statement, {name.lower() for name in tables})))
+    return sorted(set(_named(_connection(), statement, {name.lower() for name in tables}, views)))
 
 
 def trouble_on(text: str, schema: TableSchema) -> str | None:
@@ -399,9 +403,11 @@ def _not_only_reading(statement: Statement) -> Iterator[str]:
         raise BadInputError(f"sql {excerpt(statement.text.strip())} does not only read: allowed are {allowed}", "sql")
 
 
-def _restricted_names(connection: apsw.Connection, statement: Statement, tables: Collection[str]) -> list[str]:
+def _restricted_names(
+    connection: apsw.Connection, statement: Statement, tables: Collection[str], views: Mapping[str, str]
+) -> list[str]:
     restricted = {name.lower() for name in tables}.union(CODE_LOADING)
-    return sorted(set(_named(connection, statement, restricted)))
+    return sorted(set(_named(connection, statement, restricted, views)))
 
 
 def _why_restricted(name: str) -> str:
@@ -409,8 +415,22 @@ def _why_restricted(name: str) -> str:
     return f"sql uses {name!r}, which {why}"
 
 
-def _named(connection: apsw.Connection, statement: Statement, tables: set[str]) -> Iterable[str]:
-    """Give which of these tables and functions a statement may mean: more than it does rather than less."""
+def _named(
+    connection: apsw.Connection, statement: Statement, tables: set[str], views: Mapping[str, str]
+) -> Iterable[str]:
+    """Give which of these tables and functions a statement may mean, by itself and through views."""
+    looked_at: set[str] = set()
+    left = [statement]
+    while left:
+        one = left.pop()
+        yield from _named_by_itself(connection, one, tables)
+        for view in set(_named_by_itself(connection, one, views.keys() - looked_at)):
+            looked_at.add(view)
+            left += _statements(views[view])
+
+
+def _named_by_itself(connection: apsw.Connection, statement: Statement, tables: set[str]) -> Iterable[str]:
+    """Give which of these names a statement may mean: more than it does rather than less."""
     for kind in ("word", "name", "text"):
         for table in tables & {token.content.lower() for token in statement.tokens if token.kind == kind}:
             if kind != "text" or _is_name(connection, statement, table):

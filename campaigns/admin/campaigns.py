@@ -229,9 +229,13 @@ class CampaignAdmin(ModelAdmin):
 
 
 class OfCampaignAdmin(ReadOnlyAdmin):
-    """Rows of one campaign, newest campaign first; found by its number, so that no search walks the whole table."""
+    """Rows of one campaign, newest campaign first; found by its number, so that no search walks the whole table.
 
-    host_field = "host_id"
+    Not for who sees some hosts only, who has the console: a row's address holds its number in the table, and numbers
+    tell how many rows there are of other hosts.
+    """
+
+    host_field = None
     list_select_related = ["campaign"]
     search_fields = ["=campaign__id", "hostname"]
     search_help_text = "A campaign's number, or a part of a hostname"
@@ -255,14 +259,7 @@ class ResultAdmin(OfCampaignAdmin):
     list_filter = ["state", "late", "truncated"]
     ordering = ["-campaign_id", "seq"]
     readonly_fields = ["first_rows"]
-
-    def get_list_display(self, request: HttpRequest) -> list[str]:
-        """Leave out the place among everybody's answers where that would tell of hosts outside of a scope."""
-        return [name for name in self.list_display if name not in self.get_exclude(request)]
-
-    def get_exclude(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Leave it out of the page too, and the rows, which have a place of their own there."""
-        return ["rows", "seq"] if scopes.is_limited(request.user) else ["rows"]
+    exclude = ["rows"]  # they have a place of their own there
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
         """Leave the rows out of the list; the page of one result fetches its own."""

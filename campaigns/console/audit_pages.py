@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 from campaigns.console.access import needs, number_of, user_of
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
+from fleet.audit import forwarding
 from fleet.audit.search import Search, line_of, text_of
 from fleet.text import is_text
 
@@ -58,6 +59,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "older_than": shown[-1].number if len(found) > LINES_SHOWN else None,
         "is_first": not before,
         "is_narrowed": bool(asked.keys() - {"text"}),
+        "not_forwarded": forwarding.reason(),
     }
     return render(request, "campaigns/audit.html", context)
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents.inventory import sql
+from agents.inventory import sql, views
 from campaigns.answers.results import timestamp
 from campaigns.launching import windows
 from campaigns.launching.models import ApprovalRule
@@ -191,7 +191,7 @@ def _by_hosts(rules: Iterable[ApprovalRule], hosts: int) -> list[str]:
 
 def _by_tables(rules: Iterable[ApprovalRule], text: str) -> list[str]:
     tables = {name for rule in rules for name in rule.tables}
-    return [f"it reads {name}" for name in sql.tables_named(text, tables)] if tables and text else []
+    return [f"it reads {name}" for name in sql.tables_named(text, tables, views.served())] if tables and text else []
 
 
 def _by_hours(rules: Iterable[ApprovalRule], moments: Sequence[datetime]) -> list[str]:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from agents.inventory import sql
+from agents.inventory import kept_sql
 from agents.inventory.schemas import KIND
 from agents.models import BUSY, HostQuerySet, online_since
 from campaigns.launching import approval_rules, quotas
@@ -131,7 +130,7 @@ def _estimate(
         platforms[platform] += counted.hosts
     cost = None
     if text:
-        checked = sql.check(text, settings.RESTRICTED_TABLES)
+        checked = kept_sql.checked(text)
         cost = cost_of(checked.text, limits)
         kinds = {kind: counted.hosts for kind, counted in meant.items()}
         warnings += sql_support.support_among(checked.text, kinds, forced=forced).warnings

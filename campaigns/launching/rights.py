@@ -1,6 +1,5 @@
 """What a person may launch and steer, beside what the doors ask for: by the SQL, and by the hosts a campaign has."""
 
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 
@@ -13,7 +12,7 @@ from fleet.errors import BadInputError, ForbiddenError
 
 def checked_sql(text: str, by: User) -> str:
     """Give the SQL to send. Raise BadInputError when it is wrong, ForbiddenError when this person may not send it."""
-    checked = sql.check(text, settings.RESTRICTED_TABLES)
+    checked = kept_sql.checked(text)
     if lacking := kept_sql.lacking(checked, by):
         raise ForbiddenError(lacking, "sql")
     if may_only_launch_flagged(by) and not Query.objects.filter(observer_can_run=True, sql=checked.text).exists():

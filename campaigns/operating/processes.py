@@ -12,6 +12,7 @@ from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
 from campaigns.operating.servers import forbidden, may_not
+from fleet.audit import forwarding
 from fleet.counting import counted, plural
 
 OLD_MESSAGE_SECONDS = 15.0
@@ -26,7 +27,7 @@ def processes() -> Iterator[Finding]:
         yield broken("processes", sentence, "start what is missing, and see its log")
     if not found.troubles:
         yield well("processes", "sweeper, worker, gateway and collector do their work")
-    for look in (_load, _queues, _dead_letters, _sink):
+    for look in (_load, _queues, _dead_letters, _sink, _audit):
         try:
             yield from look()
         except DatabaseError as error:
@@ -78,3 +79,9 @@ def _sink() -> Iterator[Finding]:
         yield warning("processes", said, "is beat alive, and a worker with -Q hooks?")
     else:
         yield well("processes", "ANSWERS_SINK has every answer that is stored")
+
+
+def _audit() -> Iterator[Finding]:
+    if reason := forwarding.reason():
+        advice = "mend the destination: every line is kept and carried then"
+        yield broken("processes", f"AUDIT_SINK takes no lines: {reason}", advice)

@@ -156,6 +156,11 @@ def _was_written() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def has(place: Place) -> bool:
+    """Say whether the chain has this line, with this digest."""
+    return not place.number or AuditLink.objects.filter(number=place.number, digest=place.digest).exists()
+
+
 def head() -> Place:
     """Give the place of the newest line."""
     last = AuditLink.objects.order_by("-number").first()

@@ -90,9 +90,16 @@ def troubles() -> Iterator[str]:
     except DatabaseError:
         return  # that PostgreSQL does not answer is said already
     if row is not None and row.failing_since is not None:
-        yield f"the audit is not forwarded since {row.failing_since:%Y-%m-%d %H:%M:%S} UTC: {row.last_error}"
+        since = f"{row.failing_since:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"the audit is not forwarded since {since}: the page Audit and `manage.py doctor` say why"
     elif oldest is not None and (timezone.now() - oldest.event.at).total_seconds() > BEHIND_SECONDS:
         yield f"the audit is forwarded up to line {row.number if row else 0} only: are the sweeper and beat running?"
+
+
+def reason() -> str:
+    """Give why lines are not forwarded, "" = they are. It may name what only who sees the audit is to know."""
+    row = AuditForwarding.objects.filter(sink=settings.AUDIT_SINK).first() if settings.AUDIT_SINK else None
+    return row.last_error if row is not None and row.failing_since is not None else ""
 
 
 # --- destinations ----------------------------------------------------------------------------------------------

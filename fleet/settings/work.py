@@ -27,6 +27,7 @@ QUEUES = {
     "campaigns.forget": "sweeps",
     "campaigns.add_late_joiners": "sweeps",
     "campaigns.keep_audit": "sweeps",
+    "campaigns.remember_audit_end": "live",
     "campaigns.purge": "sweeps",
     "campaigns.end_sessions": "sweeps",
     "campaigns.archive": "hooks",  # a storage may be slow or away, for which no launch may wait
@@ -81,6 +82,7 @@ CELERY_BEAT_SCHEDULE = {
     "late-joiners": _every(5.0, "campaigns.add_late_joiners"),
     "forget": _every(60.0, "campaigns.forget"),
     "forward-audit": _every(1.0, "audit.forward"),
+    "remember-audit-end": _every(1.0, "campaigns.remember_audit_end"),
     "recur": _every(2.0, "campaigns.recur"),
     "check-rights-of-schedules": _every(60.0, "campaigns.check_schedules"),
     "compare-runs": _every(2.0, "campaigns.compare_runs"),

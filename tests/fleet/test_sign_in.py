@@ -1,14 +1,18 @@
 """Passwords: wrong ones lock a name at an address, an address, a name; few are checked at once; all doors alike."""
 
+import json
 import threading
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from agents.board import redis_client
 from fleet import sign_in
+from fleet.audit.models import AuditEvent
 from tests.factories import make_user
 from tests.fleet.signing_in import PASSWORD
 
@@ -144,3 +148,84 @@ def test_a_server_that_is_busy_with_passwords_says_so(monkeypatch: pytest.Monkey
 
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "5")
     assert knock("kim", PASSWORD).status_code == 302
+
+
+# --- lifting ---------------------------------------------------------------------------------------------------
+
+
+def told(*arguments: str) -> Any:
+    out = StringIO()
+    call_command("sign_in_locks", "--json", *arguments, stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_who_is_locked_out_is_shown_and_let_in_by_a_command() -> None:
+    kim = person("kim")
+    for _ in range(3):
+        knock("kim")
+        knock("no one's name", address="198.51.100.7")
+    for number in range(6):
+        knock(f"n{number}", address=f"2001:db8::{number}")
+
+    found = told()["locked"]
+    lifted = told("--lift", "KIM")
+    inside = knock("kim", PASSWORD)
+    told("--lift-address", "2001:db8::77")
+    told("--lift", "no one's name")
+
+    assert {(lock["name"], lock["address"]) for lock in found} == {
+        ("kim", "192.0.2.1"),
+        ("?", "198.51.100.7"),
+        ("", "2001:db8::/64"),
+    }
+    assert all(0 < lock["seconds"] <= 900 for lock in found)
+    assert [(lock["name"], lock["address"]) for lock in lifted["lifted"]] == [("kim", "192.0.2.1")]
+    assert len(lifted["locked"]) == 2
+    assert inside.status_code == 302
+    assert told() == {"lifted": [], "locked": []}
+    lines = AuditEvent.objects.filter(action="sign_in.unlocked").order_by("pk")
+    assert [line.subject for line in lines] == [f"person {kim.pk}", "address 2001:db8::/64", "name no one's name"]
+
+
+def test_a_name_locked_everywhere_and_its_codes_are_let_in_as_well() -> None:
+    person("kim")
+    for number in range(8):
+        knock("kim", address=f"192.0.2.{number}")
+    codes = sign_in.Tries("kim second factor", "192.0.2.1")
+    for _ in range(3):
+        codes.count()
+
+    lifted = told("--lift", "kim")["lifted"]
+
+    assert {(lock["name"], lock["address"]) for lock in lifted} == {("kim", ""), ("kim second factor", "192.0.2.1")}
+    codes.check()
+    assert knock("kim", PASSWORD, "192.0.2.99").status_code == 302
+
+
+def test_the_command_says_in_words_who_is_locked_and_what_is_no_address() -> None:
+    out = StringIO()
+    for _ in range(3):
+        knock("kim")
+
+    call_command("sign_in_locks", stdout=out)
+    call_command("sign_in_locks", "--lift", "kim", stdout=out)
+    call_command("sign_in_locks", "--lift", "kim", stdout=out)
+
+    assert out.getvalue().splitlines()[0].startswith("locked: a name that no account has at 192.0.2.1, for ")
+    assert out.getvalue().splitlines()[1].startswith("lifted: a name that no account has at 192.0.2.1, for ")
+    assert out.getvalue().splitlines()[2:] == ["nobody is locked", "nothing of that was locked", "nobody is locked"]
+    with pytest.raises(CommandError, match="'nowhere' does not appear to be an IPv4 or IPv6 address") as refused:
+        call_command("sign_in_locks", "--lift-address", "nowhere")
+    assert refused.value.returncode == 2
+
+
+def test_a_lock_says_how_long_it_still_holds() -> None:
+    for _ in range(3):
+        knock("kim")
+    for key in redis_client.client().keys("signin:pair:*"):
+        redis_client.client().expire(key, 110)
+
+    locked = knock("kim")
+
+    assert locked.headers["Retry-After"] == "120"
+    assert "try again in 2 minutes." in locked.content.decode()

@@ -117,6 +117,29 @@ def test_no_spelling_hides_what_is_restricted(text: str) -> None:
     assert sql.check(text, ["carve"]).restricted == ["sql uses 'carve', which is one of RESTRICTED_TABLES"]
 
 
+VIEWS = {
+    "ours": "SELECT * FROM theirs AS t JOIN processes USING (pid)",
+    "theirs": 'SELECT path FROM "Carve" UNION SELECT path FROM OURS',  # a circle, which hosts would refuse
+    "harmless": "SELECT 'carve' FROM processes; ; not sql (",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "restricted"),
+    [
+        ("SELECT * FROM ours", ["carve"]),
+        ("SELECT 1 FROM main.[OURS] LIMIT 1", ["carve"]),
+        ("WITH a AS (SELECT * FROM 'theirs') SELECT * FROM processes WHERE pid IN a", ["carve"]),
+        ("SELECT * FROM harmless WHERE name = 'ours'", []),
+        ("SELECT 1", []),
+    ],
+)
+def test_what_a_view_of_the_config_reads_is_read_by_who_asks_it(text: str, restricted: list[str]) -> None:
+    assert [name.split("'")[1] for name in sql.check(text, ["carve"], VIEWS).restricted] == restricted
+    assert sql.tables_named(text, ["Carve", "file"], VIEWS) == restricted
+    assert sql.tables_named(text, ["carve"]) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

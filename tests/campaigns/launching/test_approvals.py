@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from agents.models import Host
+from agents.models import ConfigDocument, Host
 from campaigns.answers.models import AuditRecord
 from campaigns.launching import approvals, control
 from campaigns.launching.approval_diff import diff
@@ -117,6 +117,9 @@ CATCHES: list[tuple[dict[str, Any], str, bool]] = [
     ({"hosts_above": 0}, "SELECT 1", True),
     ({"tables": ["Users"]}, "SELECT * FROM users", True),
     ({"tables": ["users"]}, 'SELECT 1 FROM "USERS" AS x', True),
+    ({"tables": ["users"]}, "WITH a AS (SELECT uid FROM main.[uSers]) SELECT 1 WHERE 0 IN (SELECT * FROM a)", True),
+    ({"tables": ["users"]}, "SELECT (SELECT max(uid) FROM 'USERS')", True),
+    ({"tables": ["users"]}, "SELECT * FROM `people of ours`", True),
     ({"tables": ["users"]}, "SELECT 'users' AS word", False),
     ({"tables": ["users"]}, "SELECT * FROM uptime", False),
     ({"hours": EVERY_HOUR}, "SELECT 1", True),
@@ -126,6 +129,7 @@ CATCHES: list[tuple[dict[str, Any], str, bool]] = [
 
 def test_a_rule_catches_hosts_tables_and_hours(operator: User, rule: ApprovalRule) -> None:
     make_hosts(3)
+    ConfigDocument.objects.create(pk=1, document={"views": {"People of Ours": "SELECT uid FROM Users"}})
     found = []
 
     for changes, sql, _ in CATCHES:

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from agents.board import keyspace, redis_client
+from agents.board.health import health
+from campaigns.operating import audit_end
 from fleet import audit
 from fleet.audit import chain, forwarding
 from fleet.audit.models import AuditEvent, AuditLink
@@ -158,6 +162,107 @@ def test_a_place_that_is_none_is_named(place: str) -> None:
         call_command("verify_audit", f"--expect={place}")
 
     assert refused.value.returncode == 2
+
+
+# --- the end, as Redis remembers it ----------------------------------------------------------------------------
+
+CUT = "DELETE FROM audit_auditlink WHERE number > 2; DELETE FROM audit_auditevent WHERE subject = 'thing 2'"
+
+
+def test_an_end_that_was_cut_off_is_seen_where_redis_remembers_it(caplog: pytest.LogCaptureFixture) -> None:
+    note(3)
+    audit_end.remember()
+    remembered = str(chain.head())
+    note(0)
+    whole = verify()
+
+    tamper(CUT)
+    cut = verify()
+    for _ in range(2):
+        audit_end.remember()
+    warned = [sentence for sentence in health().warnings if "the audit lacks a line" in sentence]
+    note(4)  # the chain grows past it with other lines, which no look makes good
+    audit_end.remember()
+    written_over = verify()
+
+    assert (whole[0], whole[1]["remembered"]) == (0, remembered)
+    assert (cut[0], cut[1]["broken_at"]) == (1, 3)
+    assert "the audit ends with line 2, and Redis remembers line 3 of " in cut[1]["trouble"]
+    assert "an older backup was restored" in cut[1]["trouble"]
+    assert (written_over[0], written_over[1]["broken_at"]) == (1, 3)
+    assert "line 3 is another one than Redis remembers of " in written_over[1]["trouble"]
+    assert len(warned) == 1
+    assert caplog.text.count("audit end missing") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_restore_the_end_is_accepted_once_and_that_is_noted() -> None:
+    note(3)
+    audit_end.remember()
+    lost = str(chain.head())
+    tamper(CUT)
+
+    first = verify()[0]
+    accepted = verify("--accept-end")
+    audit_end.remember()
+    afterwards = verify()
+
+    assert first == 1
+    assert (accepted[0], accepted[1]["whole"]) == (0, True)
+    assert (afterwards[0], afterwards[1]["remembered"]) == (0, str(chain.head()))
+    line = AuditEvent.objects.get(action="audit.end_accepted")
+    assert line.details["lacks"] == lost
+    assert not [sentence for sentence in health().warnings if "the audit lacks a line" in sentence]
+    assert verify("--accept-end")[0] == 0  # nothing to accept
+    assert AuditEvent.objects.filter(action="audit.end_accepted").count() == 1
+
+
+def test_what_is_changed_is_not_accepted_with_the_end() -> None:
+    note(3)
+    audit_end.remember()
+    tamper(CUT)
+    tamper("UPDATE audit_auditevent SET who = 'nobody' WHERE subject = 'thing 0'")
+
+    code, found = verify("--accept-end")
+
+    assert (code, found["broken_at"]) == (1, 1)
+    assert not AuditEvent.objects.filter(action="audit.end_accepted").exists()
+
+
+def test_the_newest_line_is_logged_once_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="campaigns.operating.audit_end")
+    audit_end.remember()  # no line yet, so nothing is
+    with time_machine.travel("2026-11-28T23:59:58Z", tick=False) as moment:
+        for _ in range(2):
+            note(1)
+            audit_end.remember()
+        of_the_day = str(chain.head())
+        moment.shift(5)
+        audit_end.remember()
+
+    logged = [record.getMessage() for record in caplog.records if "audit end place=" in record.getMessage()]
+    assert len(logged) == 2
+    assert logged[1] == f"audit end place={of_the_day}"
+
+
+def test_without_redis_or_what_it_remembered_there_is_less_and_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    note(3)
+    audit_end.remember()
+    tamper(CUT)
+
+    redis_client.client().flushdb()
+    emptied, out = verify(), StringIO()
+    monkeypatch.setattr(redis_client, "client", lambda: keyspace.connect("redis://127.0.0.1:1/0"))
+    away = verify()
+    call_command("verify_audit", stdout=out)
+
+    assert (emptied[0], emptied[1]["remembered"]) == (0, None)
+    assert (away[0], away[1]["remembered"]) == (0, None)
+    assert "Redis does not answer" in out.getvalue()
+    assert "whether the end was cut off is not known" in out.getvalue()
+
+
+# --- lines and transactions ------------------------------------------------------------------------------------
 
 
 def _note_and_fail() -> None:

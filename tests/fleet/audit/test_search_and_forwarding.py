@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from campaigns.operating import processes
 from fleet import audit
 from fleet.audit import chain, forwarding
 from fleet.audit.models import AuditEvent, AuditForwarding, AuditLink
@@ -179,8 +180,11 @@ def test_a_destination_that_fails_is_said_and_gets_everything_later(settings: An
 
     forwarding.forward()
 
-    assert "No such file or directory" in next(forwarding.troubles())
-    assert "not forwarded" in Client().get("/readyz").json()["warnings"][-1]
+    warned = Client().get("/readyz").json()["warnings"][-1]
+    assert "not forwarded" in warned
+    assert "audit.ndjson" not in warned  # where lines go, who sees the audit is told
+    assert "No such file or directory" in as_auditor().get("/audit/").content.decode()
+    assert any("No such file or directory" in found.sentence for found in processes.processes())
     (tmp_path / "later").mkdir()
     AuditForwarding.objects.update(tried_at=None)  # five seconds later
     forwarding.forward()
@@ -194,7 +198,7 @@ def test_a_destination_that_is_none_is_named(settings: Any) -> None:
 
     forwarding.forward()
 
-    assert "'ftp://somewhere' is unknown: allowed are" in next(forwarding.troubles())
+    assert "'ftp://somewhere' is unknown: allowed are" in forwarding.reason()
 
 
 @pytest.fixture
