@@ -13,16 +13,21 @@ from typing import Any
 import msgspec
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import User
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.response import Response
 
 from campaigns.answers import sight
 from campaigns.answers.results import MOST_ITEMS, campaign_json, results_page
 from campaigns.models import Campaign
 from campaigns.people.scopes import UNLIMITED
+from campaigns.tokens import ApiToken
 from campaigns.watching.readers import readers
-from fleet import turns
+from fleet import sessions, turns
+from fleet.api.asking import BearerAuthentication
 from fleet.errors import BadInputError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +84,36 @@ async def until_over(campaign_id: int, seconds: int) -> None:
         await readers.leave(reader)
 
 
+def look_again(request: Any) -> None:
+    """Let the person of a request that waited be who he is now, with what he may now. Raise NotAuthenticated."""
+    shown = getattr(request, "auth", None)
+    user = _of_token(shown) if isinstance(shown, ApiToken) else _of_session(request)
+    if user is None:
+        raise NotAuthenticated("while this waited, the token or session that it came with has ended")
+    request.user = user
+
+
+def _of_token(shown: ApiToken) -> User | None:
+    now = ApiToken.objects.living().select_related("user").filter(pk=shown.pk).first()
+    try:
+        return BearerAuthentication().validate_user(now)[0] if now is not None else None
+    except AuthenticationFailed:
+        return None
+
+
+def _of_session(request: Any) -> User | None:
+    key = request.session.session_key
+    if key is None:  # he was known by something else than a session or a token
+        return User.objects.filter(pk=request.user.pk, is_active=True).first()
+    user = get_user(request) if request.session.exists(key) and sessions.holds(key) else None
+    return user if isinstance(user, User) else None
+
+
 def _answer(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    try:
+        look_again(request)
+    except NotAuthenticated as refusal:
+        return JsonResponse({"error": str(refusal.detail)}, status=401)
     campaign = sight.seen_by(Campaign.objects.select_related("created_by").get(pk=campaign_id), request.user)
     body = campaign_json(campaign, settings.PUBLIC_URL or request.build_absolute_uri("/")[:-1])
     page = results_page(request, campaign, 0, MOST_ITEMS)

@@ -215,6 +215,7 @@ def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:
     if not ranges:
         raise BadInputError(f"target {json.dumps(campaign.target)} selects no enrolled host", "target")
     if campaign.created_by is not None:
+        quotas.lock(campaign.created_by)
         quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())), but=campaign.pk)
 
 

@@ -61,7 +61,7 @@ def check_person(by: User) -> None:
     """
     if by.is_superuser:
         return
-    User.objects.select_for_update(no_key=True).get(pk=by.pk)
+    lock(by)
     _check_pace(by)
     if by.has_perm(LAUNCH_UNLIMITED):
         return
@@ -70,6 +70,11 @@ def check_person(by: User) -> None:
         limit = limits[name]
         if limit and (found := STANDINGS[name](by, limit, now)).is_full:
             raise TooManyError(sentence(found, by, now), _seconds_until(found.frees_at, now))
+
+
+def lock(by: User) -> None:
+    """Let launches and starts of one person wait for each other until the transaction ends: each counts the others."""
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)
 
 
 def standings(by: User) -> list[Standing]:

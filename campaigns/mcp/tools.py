@@ -14,7 +14,7 @@ from campaigns.answers import groups, rows, sight
 from campaigns.answers.audit import note_read
 from campaigns.answers.results import campaign_json
 from campaigns.api.orders import EstimateSerializer
-from campaigns.api.wait_for_end import until_over
+from campaigns.api.wait_for_end import look_again, until_over
 from campaigns.launching import control, launch
 from campaigns.mcp import shapes
 from campaigns.mcp.callers import Caller
@@ -161,6 +161,7 @@ async def follow(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     status: Given = await database_sync_to_async(_status)(caller, asked["campaign"])
     if status["ended_at"] is None and asked["wait"]:
         await until_over(asked["campaign"], asked["wait"])
+        await database_sync_to_async(look_again)(caller.request)
         status = await database_sync_to_async(_status)(caller, asked["campaign"])
     return status
 

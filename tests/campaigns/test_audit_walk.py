@@ -28,7 +28,7 @@ from campaigns.models import Query
 from campaigns.people.scopes import Scope
 from campaigns.recurring.models import Schedule
 from fleet.audit.models import AuditEvent
-from tests.campaigns.test_matrix import BODIES, World, lines, world  # noqa: F401 - the world is a fixture
+from tests.campaigns.matrix import BODIES, World, lines
 from tests.factories import make_campaign
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
@@ -244,7 +244,7 @@ class Walk:
 
 
 @pytest.fixture
-def walk(world: World, settings: Any) -> Walk:  # noqa: F811
+def walk(world: World, settings: Any) -> Walk:
     """Give it, with everybody having shown lately who he is."""
     settings.CONFIRM_MINUTES = 0
     settings.HOOKS_ALLOWED_NETWORKS = ["192.0.2.0/24"]

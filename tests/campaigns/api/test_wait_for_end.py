@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sessions.models import Session
 from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
 
@@ -15,10 +16,12 @@ from agents.models import Host
 from campaigns import doorbell
 from campaigns.api.wait_for_end import until_over
 from campaigns.models import Campaign
+from campaigns.people.scopes import Scope
 from campaigns.running.targeting import write_range
+from campaigns.tokens import ApiToken
 from campaigns.watching.readers import readers
 from fleet import turns
-from tests.factories import answer, end, make_campaign, make_host, make_hosts
+from tests.factories import answer, bearer, end, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -106,6 +109,55 @@ async def test_who_waits_gives_up_his_turn(monkeypatch: pytest.MonkeyPatch) -> N
     ended = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert all(isinstance(how, asyncio.CancelledError) for how in ended)
+
+
+async def test_who_may_less_when_the_wait_is_over_is_given_less(operator: User) -> None:
+    hosts = await sync_to_async(make_hosts)(2)
+    people = {name: await sync_to_async(launcher)(name) for name in ("deactivated", "scoped", "as before")}
+    browsers = {name: AsyncClient() for name in (*people, "signed out")}
+    for name, browser in browsers.items():
+        await browser.aforce_login(people.get(name, operator))
+    shown = {"Authorization": (await sync_to_async(bearer)(operator))["HTTP_AUTHORIZATION"]}
+    browsers["token revoked"] = AsyncClient()  # signed in by nothing else
+
+    async def launch(name: str) -> tuple[str, Any]:
+        more = {"headers": shown} if name == "token revoked" else {}
+        order = json.dumps(ORDER)
+        address = "/api/v1/campaigns/?wait=30"
+        return name, await browsers[name].post(address, order, content_type="application/json", **more)
+
+    waiting = [asyncio.create_task(launch(name)) for name in browsers]
+    async with asyncio.timeout(60):
+        while len(readers._readers) < len(waiting):
+            assert [task.result()[1].content for task in waiting if task.done()] == []
+            await asyncio.sleep(0.01)  # without a pause, the threads that launch would hardly run
+    await sync_to_async(take_away)(people, browsers["signed out"].session.session_key, hosts[0])
+    async for campaign in Campaign.objects.all():
+        await sync_to_async(finish)(campaign, hosts)
+
+    told = dict(await asyncio.gather(*waiting))
+
+    gone = ("deactivated", "signed out", "token revoked")
+    assert {name: told[name].status_code for name in gone} == dict.fromkeys(gone, 401)
+    assert "has ended" in told["deactivated"].json()["error"]
+    seen = {name: [item["host"]["id"] for item in told[name].json()["results"]] for name in ("scoped", "as before")}
+    assert seen == {"scoped": [hosts[0].pk], "as before": [host.pk for host in hosts]}
+
+
+def launcher(name: str) -> User:
+    made = make_user(name)
+    made.groups.add(Group.objects.get(name="Operator"))
+    return made
+
+
+def take_away(people: dict[str, User], session: str, seen: Host) -> None:
+    """Let rights end while their persons wait."""
+    User.objects.filter(pk=people["deactivated"].pk).update(is_active=False)
+    Session.objects.filter(pk=session).delete()
+    ApiToken.objects.all().delete()
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team).labels.add(make_label("ours", seen))
+    people["scoped"].groups.add(team)
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "x", "1.5", "", "100000"])

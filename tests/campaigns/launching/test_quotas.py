@@ -231,6 +231,21 @@ def at_once(verbs: list[Callable[[], Any]]) -> list[int]:
     return heard
 
 
+def test_two_starts_at_once_cannot_both_take_the_last_hosts_of_an_hour(operator: User) -> None:
+    quota_of(person=operator, hosts_per_hour=5)
+    label = make_label("web", make_host())
+    soon = timezone.now() + timedelta(minutes=5)
+    waiting = [launch(Order("SELECT 1", {"labels": ["web"]}, start_at=soon), operator).pk for _ in range(3)]
+    label.hosts.add(make_host())  # two are meant by now: three times two are more than five
+
+    Campaign.objects.filter(pk__in=waiting).update(start_at=timezone.now())
+    at_once([partial(start, pk) for pk in waiting])
+
+    begun = Campaign.objects.exclude(started_at=None, status="stopped").values_list("expected", flat=True)
+    assert sum(begun) <= 5
+    assert list(begun) == [2, 2]
+
+
 def test_what_is_scheduled_is_stopped_when_more_hosts_are_meant_than_its_hour_has(operator: User) -> None:
     quota_of(person=operator, hosts_per_hour=3)
     label = make_label("web", *make_hosts(2))
