@@ -109,6 +109,12 @@ class HostQuerySet(models.QuerySet["Host"]):
         """Hosts that asked lately, or cannot ask because they run a query."""
         return self.filter(presence_is_online(now, "presence__"))
 
+    def sql_of(self, *fields: str) -> tuple[str, tuple[Any, ...]]:
+        """Give the query's text and values for use within another; one that finds nobody is a query all the same."""
+        query = self.order_by().values(*fields).query
+        text, params = query.get_compiler(self.db, elide_empty=False).as_sql()
+        return text, tuple(params)
+
 
 class Host(models.Model):
     """An enrolled machine, known by the `host_identifier` it sends."""

@@ -80,7 +80,7 @@ def _bearers(names: list[str], visible: HostQuerySet) -> dict[str, set[int]]:
         return {}
     text, params = "", ()
     if visible.query.where:  # not every host: the ORM's own query says which
-        text, params = visible.order_by().values("pk").query.sql_with_params()
+        text, params = visible.sql_of("pk")
         text = f"AND host.id IN ({text})"
     bearers: dict[str, set[int]] = {}
     with connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from campaigns.launching import approval_rules, quotas
 from campaigns.people import scopes
 from campaigns.people.scopes import Limits
 from campaigns.selecting import sql_support
-from campaigns.selecting.selection import Selection, sql_of
+from campaigns.selecting.selection import Selection
 
 SLOW_MS = 5_000  # of wall time that one host in twenty needed for it or more
 
@@ -148,7 +148,7 @@ def _estimate(
 def _count(hosts: HostQuerySet) -> dict[sql_support.Kind, Meant]:
     now = timezone.now()
     fields = (*KIND, "presence__last_seen", "presence__busy_since")
-    text, params = sql_of(hosts, *fields)
+    text, params = hosts.sql_of(*fields)
     with connection.cursor() as cursor:
         cursor.execute(COUNT_MEANT.format(text), [online_since(now), now - BUSY, now - timedelta(days=1), *params])
         return {row[:4]: Meant(*row[4:]) for row in cursor.fetchall()}

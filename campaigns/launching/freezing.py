@@ -11,7 +11,6 @@ from agents.models import HostQuerySet
 from campaigns.launching import estimates, rollout
 from campaigns.models import Campaign, TargetRange
 from campaigns.selecting import frozen, sql_support
-from campaigns.selecting.selection import sql_of
 from campaigns.states import Status
 from fleet.audit import note
 from fleet.audit.spans import spans
@@ -25,7 +24,7 @@ Ranges = dict[int, list[int]]  # ids of hosts by number of their range
 
 def ranges_of(hosts: HostQuerySet) -> Ranges:
     """Name the hosts by range of ids: one question, so that whoever counts them counts those."""
-    text, params = sql_of(hosts, "pk")
+    text, params = hosts.sql_of("pk")
     with connection.cursor() as cursor:
         cursor.execute(BY_RANGE.format(text), params)
         return dict(cursor.fetchall())

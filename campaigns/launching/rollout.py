@@ -9,7 +9,6 @@ from django.db import connection
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import HostQuerySet
 from campaigns.models import Campaign
-from campaigns.selecting.selection import sql_of
 from fleet.errors import BadInputError
 
 ASKS = "rollout"  # who paused a campaign that waits for the operator
@@ -102,7 +101,7 @@ def begin(campaign: Campaign, able: HostQuerySet) -> None:
     campaign.release_goal = campaign.release_step if rollout.has_canary else RELEASED_ALL
     campaign.released_count = min(campaign.release_step, rollout.per_second or hosts)
     if campaign.released_count < hosts or (campaign.include_late_joiners and rollout.has_canary):
-        text, params = sql_of(able, "pk")
+        text, params = able.sql_of("pk")
         campaign.released = nth(NTH_OF_HOSTS.format(text), [*params, campaign.released_count - 1])
 
 

@@ -24,7 +24,7 @@ from campaigns.people import scopes
 from campaigns.running import releasing
 from campaigns.running.releasing import HASH, brakes_of
 from campaigns.selecting import frozen, sql_support
-from campaigns.selecting.selection import Selection, sql_of
+from campaigns.selecting.selection import Selection
 from campaigns.states import OPEN_STATES, Status
 from fleet.audit import note
 from fleet.audit.spans import spans
@@ -78,7 +78,7 @@ def _write_targets(campaign_id: int, number: int) -> int | None:
 
 def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
     """Write targets and counts; give how many are new."""
-    text, params = sql_of(hosts, "pk", "hostname", *schemas.KIND)
+    text, params = hosts.sql_of("pk", "hostname", *schemas.KIND)
     kinds = [sql_support.Unsupported(*kind) for kind in campaign.unsupported]
     refused = [[kind[place] for kind in kinds] for place in range(len(sql_support.Unsupported._fields))]
     with connection.cursor() as cursor:

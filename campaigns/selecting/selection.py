@@ -149,13 +149,6 @@ class Selection:
         return self.sample.of(hosts) if self.sample else hosts
 
 
-def sql_of(hosts: HostQuerySet, *fields: str) -> tuple[str, tuple[Any, ...]]:
-    """Give the query's text and values for use within another; one that finds nobody is a query all the same."""
-    query = hosts.order_by().values(*fields).query
-    text, params = query.get_compiler(hosts.db, elide_empty=False).as_sql()
-    return text, tuple(params)
-
-
 def _true(target: dict[str, Any], name: str) -> bool:
     value = target.get(name, False)
     if not isinstance(value, bool):

@@ -9,7 +9,6 @@ from django.db import connection
 from agents.inventory import sql
 from agents.inventory.schemas import KIND
 from agents.models import HostQuerySet, Platform, TableSchema
-from campaigns.selecting.selection import sql_of
 from fleet.counting import plural
 from fleet.errors import BadInputError
 
@@ -130,7 +129,7 @@ def _refused(text: str, kinds: Iterable[Kind], schemas: Mapping[Kind, TableSchem
 
 
 def _kinds_of(hosts: HostQuerySet) -> dict[Kind, int]:
-    text, params = sql_of(hosts, *KIND)
+    text, params = hosts.sql_of(*KIND)
     with connection.cursor() as cursor:
         cursor.execute(COUNT_KINDS.format(text), params)
         return {(row[0], row[1], row[2], row[3]): row[4] for row in cursor.fetchall()}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
+from django.test import Client
 
 from agents.models import Label
 from campaigns.people import scopes
@@ -67,6 +68,21 @@ def test_a_scope_without_labels_shows_no_host(hosts: dict[str, Label]) -> None:
     hosts["berlin"].delete()
 
     assert seen(anna) == set()
+
+
+@pytest.mark.usefixtures("board")
+def test_who_sees_no_host_is_told_that_there_is_none_of_the_name_he_gives(
+    hosts: dict[str, Label], client: Client
+) -> None:
+    client.force_login(member_of(team("nobody's"), Group.objects.get(name="Operator")))
+    asked = {
+        "/api/v1/campaigns/estimate/": {"sql": "SELECT 1", "target": {"hosts": ["berlin"]}},
+        f"/api/v1/labels/{hosts['berlin'].pk}/hosts/": {"hosts": ["berlin"]},
+    }
+
+    for address, body in asked.items():
+        told = client.post(address, body, content_type="application/json")
+        assert (told.status_code, told.json()["error"]) == (400, "unknown host: 'berlin'")
 
 
 def test_a_scope_whose_label_is_deleted_shows_less_and_never_more(hosts: dict[str, Label]) -> None:
