@@ -105,7 +105,7 @@ def come_back(request: HttpRequest) -> HttpResponseBase:
 
 
 def _refused(request: HttpRequest, sentence: str, status: int = 403) -> HttpResponse:
-    return render(request, "campaigns/refused.html", {"sentence": sentence, "kind": str(status)}, status=status)
+    return render(request, "campaigns/refused.html", {"sentence": sentence, "kind": "sign-in"}, status=status)
 
 
 # --- who it is -------------------------------------------------------------------------------------------------

@@ -107,6 +107,9 @@ def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings
     answer = client.get("/login/openid/callback/?code=code-1&state=x") if wrong == "state" else sign_in(client)
 
     assert answer.status_code == 403
+    if wrong != "inactive":
+        assert "You are not logged in" in answer.content.decode()
+        assert ".." not in answer.content.decode().partition("<main")[2]
     assert not is_in(client)
     line = AuditEvent.objects.get(action="sign_in.failed")
     named = {"inactive": "kim", "name": "white space", "taken": "kim"}.get(wrong, "")
@@ -132,6 +135,7 @@ def test_a_provider_that_is_away_is_said_and_where_is_none_there_is_no_door(prov
 
     assert (away.status_code, none.status_code) == (503, 404)
     assert "does not answer" in away.content.decode()
+    assert "does not understand this request" not in away.content.decode()
 
 
 def test_passwords_may_be_switched_off(provider: Provider, settings: Any) -> None:
