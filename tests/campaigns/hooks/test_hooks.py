@@ -23,6 +23,7 @@ from campaigns.models import Campaign
 from campaigns.people.scopes import Scope
 from campaigns.running.sweeps import BRAKE
 from campaigns.states import Status
+from fleet import posts
 from fleet.audit.models import AuditEvent
 from fleet.errors import BadInputError, ConflictError
 from tests.campaigns.hooks.conftest import RIGHTS
@@ -354,6 +355,17 @@ def test_an_address_that_is_none_or_within_is_refused_when_it_is_saved(
         keeping.make(Hook(name="x", address=address), owner)
 
     assert not Hook.objects.exists()
+
+
+@pytest.mark.parametrize("addresses", [["1.1.1.1", "10.0.0.1"], ["10.0.0.1", "1.1.1.1"]])
+def test_a_name_of_which_one_address_lies_within_is_refused_whole(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.HOOKS_ALLOWED_NETWORKS = []
+    monkeypatch.setattr(posts, "look_up", lambda *_: addresses)
+
+    with pytest.raises(BadInputError, match=r"'both.example' is 10\.0\.0\.1, which is in a private"):
+        networks.resolve("both.example", 443, 1.0)
 
 
 def test_a_name_that_points_elsewhere_by_now_is_refused_at_the_connection(
