@@ -97,4 +97,4 @@ screenshots: .venv/installed-dev assets  ## take the pictures of docs/ anew, fro
 	@$(BIN)/python -m tests.bench.screenshots
 
 clean:  ## remove what was built, not the demo's data
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .schemathesis
