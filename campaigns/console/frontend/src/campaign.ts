@@ -1,6 +1,7 @@
 // A campaign's page, in the console and in the admin: draws what the socket says, and the grid over the rows.
 
 import { startAbout } from "./campaign/about";
+import { startAddress } from "./campaign/address";
 import { Analysis } from "./campaign/analyse";
 import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
@@ -253,7 +254,26 @@ function onState(state: State, polling = byPolling): void {
 
 startTabs(root);
 startGroups(root);
+// Nothing here can be done or heard any more: it is said where the buttons were, in words that cannot be overlooked.
+function giveUp(words: string): void {
+  document.getElementById("control")?.remove();
+  document.getElementById("standing")?.remove();
+  const said = document.getElementById("control-said");
+  if (!said) return;
+  said.className = "in-place banner bad";
+  said.setAttribute("role", "alert");
+  said.textContent = `${words[0]?.toUpperCase()}${words.slice(1)}.`;
+}
+
+// A part of the page is not there: perhaps the campaign is not.
+root.addEventListener("htmx:responseError", (event) => {
+  const { status } = (event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr;
+  if (status in REFUSALS) glance();
+});
+
+startAddress();
 startChoosing(root);
+document.addEventListener("stepped", () => grid.follow());
 const panel = document.getElementById("panel-analyse");
 const analysis = panel ? new Analysis(panel) : null;
 if (panel && !panel.hidden) analysis?.opened();

@@ -3,6 +3,7 @@
 // Cells are text: what hosts send is never read as HTML.
 
 import { CellStyleModule, ClientSideRowModelModule, type ColDef, createGrid, type GridApi, ModuleRegistry } from "ag-grid-community";
+import { goTo, rewrite } from "./address";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
 import { type Chart, drawChart, type Result, shapeOf } from "./chart";
@@ -61,6 +62,7 @@ export class Analysis {
       this.draw();
     });
     panel.querySelectorAll<HTMLButtonElement>("[data-view-sql]").forEach((button) => button.addEventListener("click", () => this.show(button)));
+    document.addEventListener("stepped", () => this.follow());
     panel.querySelector("[data-save-view]")?.addEventListener("click", () => void this.save());
   }
 
@@ -81,11 +83,24 @@ export class Analysis {
     );
   }
 
-  private show(button: HTMLButtonElement): void {
-    this.field.value = button.dataset["viewSql"] ?? "";
-    this.kind.value = button.dataset["viewChart"] ?? "";
+  // Somebody stepped back or forward to another analysis.
+  private follow(): void {
+    const asked = new URLSearchParams(location.search);
+    const sql = asked.get("analyse");
+    const chart = asked.get("chart") ?? "";
+    if (this.panel.hidden || sql === null || (sql === this.field.value && chart === this.kind.value)) return;
+    this.ask(sql, chart);
+  }
+
+  private ask(sql: string, chart: string): void {
+    this.field.value = sql;
+    this.kind.value = chart;
     this.field.dispatchEvent(new Event("change"));
     void this.run();
+  }
+
+  private show(button: HTMLButtonElement): void {
+    this.ask(button.dataset["viewSql"] ?? "", button.dataset["viewChart"] ?? "");
   }
 
   private async run(again = false): Promise<void> {
@@ -128,11 +143,12 @@ export class Analysis {
   }
 
   private keep(): void {
+    const isFirst = !new URLSearchParams(location.search).has("analyse");
     const asked = new URLSearchParams(this.panel.dataset["tab"] ? { tab: this.panel.dataset["tab"] } : location.search);
     asked.set("analyse", this.field.value);
     asked.delete("chart");
     if (this.kind.value) asked.set("chart", this.kind.value);
-    history.replaceState(null, "", `?${asked}`);
+    (isFirst ? rewrite : goTo)(`?${asked}`);
   }
 
   private tell(sentence: string, wrong = false): void {

@@ -340,15 +340,24 @@ export class RowGrid {
     this.note();
   }
 
-  private note(): void {
-    if (isShown(this.place)) writeAddress(this.view, this.columns);
+  private note(isStep = true): void {
+    if (isShown(this.place)) writeAddress(this.view, this.columns, isStep);
     this.handlers.onView(this.view, this.columns);
     this.tell();
   }
 
   // The address is this view's again.
   back(): void {
-    this.note();
+    this.note(false);
+  }
+
+  // Somebody stepped back or forward: the view is the address's again.
+  follow(): void {
+    if (!isShown(this.place)) return;
+    this.view = viewIn(location.search, this.columns);
+    for (const name of this.columns) this.api.setColumnsVisible([idOf(name)], !this.view.hidden.includes(name));
+    this.applyView();
+    this.ask();
   }
 
   private tell(newer = false): void {

@@ -1,5 +1,7 @@
 // Answers, Groups, Hosts …: one panel at a time. All but the first come from the server and are refreshed while looked at.
 
+import { addressWith, goTo, rewrite } from "./address";
+
 const REFRESH_MS = 3_000;
 const TIMES_AS_LONG = 5; // what is slow is asked for more seldom: at most a fifth of the time goes into it
 
@@ -16,14 +18,19 @@ export function startTabs(root: HTMLElement): void {
   const chosen = (): HTMLAnchorElement => tabs.find((tab) => tab.getAttribute("aria-selected") === "true") ?? tabs[0]!;
   let refreshedAt = Date.now();
   let took = 0;
+  let walking = false; // along the tabs, with arrows
 
-  function choose(tab: HTMLAnchorElement, address = tab.getAttribute("href") ?? ""): void {
+  function show(tab: HTMLAnchorElement): void {
     for (const other of tabs) {
       other.setAttribute("aria-selected", String(other === tab));
       other.tabIndex = other === tab ? 0 : -1;
       panelOf(other).hidden = other !== tab;
     }
-    history.replaceState(null, "", address);
+  }
+
+  function choose(tab: HTMLAnchorElement, address = tab.getAttribute("href") ?? ""): void {
+    show(tab);
+    goTo(address, walking);
     root.dispatchEvent(new CustomEvent("tab", { detail: tab.id }));
   }
 
@@ -55,21 +62,36 @@ export function startTabs(root: HTMLElement): void {
     if (!step || !(event.target instanceof HTMLAnchorElement) || !event.target.matches('[role="tab"]')) return;
     const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length]!;
     next.focus();
+    walking = true;
     next.click();
+    walking = false;
+  });
+
+  // A drawer over a panel is no other panel.
+  document.addEventListener("stepped", (event) => {
+    const before = addressWith({ group: "" }, (event as CustomEvent<string>).detail);
+    if (before === addressWith({ group: "" })) return;
+    const name = new URLSearchParams(location.search).get("tab") ?? "rows";
+    const tab = tabs.find((other) => other.id === `tab-${name}`) ?? tabs[0]!;
+    show(tab);
+    load(tab, location.search);
   });
 
   // What a panel's form asked for stands in the address, so that the view can be sent to somebody.
   root.addEventListener("htmx:afterRequest", (event) => {
     const form = event.target;
+    const { requestConfig } = (event as CustomEvent<{ requestConfig?: { triggeringEvent?: Event } }>).detail;
+    const how = requestConfig?.triggeringEvent?.type;
+    const write = (address: string): void => (how === "refresh" ? rewrite(address) : goTo(address, how === "input"));
     if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
     const drawn = panelOf(chosen()).querySelector<HTMLElement>("[data-question]");
     if (drawn) {
-      history.replaceState(null, "", `?${drawn.dataset["question"]}`);
+      write(`?${drawn.dataset["question"]}`);
       return;
     }
     const asked = new URLSearchParams();
     for (const [name, value] of new FormData(form)) if (value && typeof value === "string") asked.append(name, value);
-    history.replaceState(null, "", `?${asked}`);
+    write(`?${asked}`);
   });
 
   root.addEventListener("htmx:beforeRequest", () => (refreshedAt = Date.now()));

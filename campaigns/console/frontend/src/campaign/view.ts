@@ -1,5 +1,7 @@
 // What is looked for among the rows, as it stands in the page's address and in questions to the API.
 
+import { goTo, rewrite } from "./address";
+
 export interface Filter {
   column: string; // a column's name, or HOST
   kind: "contains" | "equals";
@@ -45,8 +47,13 @@ export function questionOf(view: View): URLSearchParams {
   return asked;
 }
 
-// Few of many columns are named by what is shown: addresses are kept short.
-export function writeAddress(view: View, columns: string[]): void {
+const listed = (view: View): string => JSON.stringify([view.order, [...view.hidden].sort()]);
+const looked = (view: View): string => questionOf({ ...view, order: "" }).toString();
+
+// Few of many columns are named by what is shown: addresses are kept short. Another view is a step on the way back.
+export function writeAddress(view: View, columns: string[], isStep: boolean): void {
+  const before = viewIn(location.search, columns);
+  const typed = listed(before) === listed(view);
   const address = new URLSearchParams(location.search);
   for (const name of OWN) address.delete(name);
   for (const [name, value] of questionOf(view)) address.append(name, value);
@@ -54,5 +61,7 @@ export function writeAddress(view: View, columns: string[]): void {
   const fewer = view.hidden.length > shown.length ? "shown" : "hidden";
   for (const name of fewer === "shown" ? shown : view.hidden) address.append(fewer, name);
   if (fewer === "shown" && !shown.length) address.set("shown", "");
-  history.replaceState(null, "", `${location.pathname}${address.size ? `?${address}` : ""}${location.hash}`);
+  const written = `${location.pathname}${address.size ? `?${address}` : ""}${location.hash}`;
+  if (isStep && !(typed && looked(before) === looked(view))) goTo(written, typed);
+  else rewrite(written);
 }
