@@ -10,6 +10,7 @@ from agents.models import Platform
 from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign
 from campaigns.states import State
+from fleet.counting import counted
 from fleet.text import visible
 
 # In the order of the bar: what came back first, what is still open last.
@@ -143,6 +144,14 @@ def ending(campaign: Campaign) -> str:
     if campaign.is_over:
         return f"{campaign.status.capitalize()}{_took(campaign)}{by}{why}".rstrip(".") + "."
     return f"Stopping{by}{why}. What hosts have sent is being stored." if campaign.ended_by else ""
+
+
+def nothing_sent(campaign: Campaign) -> str:
+    """Say why an ended campaign has no rows. `words.ts` says the same."""
+    failed = campaign.count_failed + campaign.count_denylisted
+    if campaign.count_answered:
+        return f"{counted(campaign.count_answered, 'host')} answered, without a row."
+    return f"No host sent a row: {failed:,} failed." if failed else "Nobody answered."
 
 
 def pause(campaign: Campaign) -> str:

@@ -11,7 +11,7 @@ from campaigns.launching import control
 from campaigns.models import Campaign
 from tests.browser.conftest import Server
 from tests.browser.test_every_page import DESK, PHONE
-from tests.factories import answer, make_campaign, make_hosts
+from tests.factories import answer, end, make_campaign, make_hosts
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -123,3 +123,17 @@ def test_what_others_do_is_drawn_by_itself(page_of: PageOf, boss: User, elsewher
 
     expect(page.locator("#standing .first")).to_contain_text("Stopping by somebody else: enough.")
     expect(page.locator("#stop")).to_have_count(0)
+
+
+def test_a_campaign_that_is_deleted_while_it_is_looked_at_is_said(
+    page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    campaign = elsewhere(lambda: end(make_begun(boss)))
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]")).to_have_text("ended")
+
+    elsewhere(campaign.delete)
+    page.get_by_role("tab", name="Groups").click()
+
+    expect(page.get_by_role("alert")).to_have_text("This campaign was deleted: what is shown is old.")
+    expect(page.locator("#again-menu")).to_have_count(0)

@@ -55,6 +55,12 @@ def title_of(campaign: Campaign) -> str:
 
 
 @register.filter
+def nothing_sent(campaign: Campaign) -> str:
+    """Say why an ended campaign has no rows."""
+    return wording.nothing_sent(campaign)
+
+
+@register.filter
 def target_in_words(target: Any) -> str:
     """Say whom a selection means."""
     return wording.target_in_words(target)

@@ -53,6 +53,22 @@ def test_hosts_that_came_to_nothing_are_asked_again(as_: As, operator: User, cam
     assert f"campaign {campaign.pk}</a>" in text_of(browser.get(f"{answered['Location']}?tab=about"))
 
 
+def test_an_ended_campaign_without_rows_says_why(as_: As, operator: User, hosts: list[Host]) -> None:
+    silent, failed, empty = (make_campaign(*hosts, sql="SELECT 1") for _ in range(3))
+    answer(failed, hosts[0], state=State.DENYLISTED)
+    answer(empty, hosts[0])
+
+    pages = [text_of(as_(operator).get(f"/campaigns/{end(each).pk}/")) for each in (silent, failed, empty)]
+
+    assert ["Nobody answered." in page and "<span>nobody answered</span>" in page for page in pages] == [
+        True,
+        False,
+        False,
+    ]
+    assert "No host sent a row: 1 failed." in pages[1]
+    assert "1 host answered, without a row." in pages[2]
+
+
 def test_asking_nobody_again_is_refused_with_a_sentence(as_: As, operator: User, campaign: Campaign) -> None:
     end(campaign)
 

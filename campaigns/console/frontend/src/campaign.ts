@@ -12,7 +12,7 @@ import { type Frame, Live, type State } from "./campaign/live";
 import { drawControls, startControls } from "./campaign/controls";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
-import { type Ending, endSentence, lengthOf } from "./campaign/words";
+import { type Ending, endSentence, lengthOf, nothingSent } from "./campaign/words";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
@@ -32,7 +32,7 @@ const CONNECTION: Record<State, [kind: string, words: string]> = {
   ended: ["ended", "ended"],
   "signed out": ["lost", "signed out: reload the page to log in"],
   "not allowed": ["lost", "you may not look at this campaign any more"],
-  gone: ["lost", "this campaign was deleted"],
+  gone: ["lost", "this campaign was deleted: what is shown is old"],
 };
 const REFUSALS: Record<number, State> = { 401: "signed out", 403: "not allowed", 404: "gone" }; // of the API
 
@@ -64,6 +64,7 @@ const write = (name: string, text: string): void =>
   });
 const isOver = (): boolean => OVER.includes(status);
 
+const saidFirst = find("shown")[0]?.textContent?.trim() ?? "";
 const grid = startRowTools(root, (place, onShown, onView) =>
   new RowGrid(
     place,
@@ -71,10 +72,10 @@ const grid = startRowTools(root, (place, onShown, onView) =>
     JSON.parse(root.dataset["columns"] ?? "[]") as string[],
     root.hasAttribute("data-sees-hosts"),
     document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "",
-    { onShown, onView },
+    { onShown, onView, onRefused: glance },
   ),
 );
-grid.grow(numberIn("rows"), isOver());
+grid.grow(numberIn("rows"), isOver(), saidFirst);
 
 // --- counts, status, time --------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ function drawCounts(now: Counts): void {
   const errors = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
   write("errors", counted.format(errors));
   find("errors").forEach((badge) => (badge.hidden = !errors));
-  grid.grow(now["rows"] ?? 0, isOver());
+  grid.grow(now["rows"] ?? 0, isOver(), nothingSent(now));
   speak(now, final);
   const share = now["targeted"] ? Math.floor((100 * final) / now["targeted"]) : 0;
   document.title = isOver() ? title : `${share} % · ${title}`;
@@ -140,7 +141,7 @@ async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
   const number = ++asked;
   const { body: campaign, date } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`, signal).catch((error: unknown) => {
     const refusal = error instanceof RefusedError ? REFUSALS[error.status] : undefined;
-    if (refusal && !live.hears) live.finish(refusal);
+    if (refusal && (live.over || !live.hears)) live.finish(refusal);
     throw error;
   });
   if (date) clockAhead = date - Date.now();
@@ -250,10 +251,9 @@ function onState(state: State, polling = byPolling): void {
     place.dataset["connection"] = kind;
     if (place.textContent !== words) place.textContent = words;
   });
+  if (kind === "lost") giveUp(words);
 }
 
-startTabs(root);
-startGroups(root);
 // Nothing here can be done or heard any more: it is said where the buttons were, in words that cannot be overlooked.
 function giveUp(words: string): void {
   document.getElementById("control")?.remove();
@@ -266,14 +266,16 @@ function giveUp(words: string): void {
 }
 
 // A part of the page is not there: perhaps the campaign is not.
-root.addEventListener("htmx:responseError", (event) => {
+document.addEventListener("htmx:responseError", (event) => {
   const { status } = (event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr;
   if (status in REFUSALS) glance();
 });
 
 startAddress();
-startChoosing(root);
+startTabs(root);
 document.addEventListener("stepped", () => grid.follow());
+startGroups(root);
+startChoosing(root);
 const panel = document.getElementById("panel-analyse");
 const analysis = panel ? new Analysis(panel) : null;
 if (panel && !panel.hidden) analysis?.opened();

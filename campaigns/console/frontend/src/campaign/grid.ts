@@ -6,7 +6,7 @@ import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
   type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
-import { get, type Row, type RowPage } from "./api";
+import { get, RefusedError, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
 import { LINE, theme } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
@@ -33,6 +33,7 @@ const HOST_COLUMN = "host of the row"; // ids of columns: theirs begin with "col
 export interface GridHandlers {
   onShown(sentence: string, newer: boolean): void;
   onView(view: View, columns: string[]): void;
+  onRefused(): void;
 }
 
 export class RowGrid {
@@ -44,6 +45,7 @@ export class RowGrid {
   private seen = 0; // rows that fit, as far as was looked
   private failed = false;
   private over = false;
+  private nothing = ""; // what is said once it is over without a row
   private sized = false;
   private numbers = new Set<string>(); // columns that stand right: as far as the first rows tell, all of it is numbers
   private joinedAt = 0;
@@ -118,7 +120,8 @@ export class RowGrid {
 
   // There are so many rows now. They join at the end; where rows are sorted or filtered, they join while the top is
   // looked at, and else wait until they are asked for: nothing moves under a reader's eyes.
-  grow(total: number, over: boolean): void {
+  grow(total: number, over: boolean, nothing: string): void {
+    this.nothing = nothing;
     const more = total !== this.total || over !== this.over;
     this.total = total;
     this.over = over;
@@ -253,11 +256,12 @@ export class RowGrid {
       const known = this.isPlain && this.total > end ? this.total : undefined;
       if (generation === this.generation) this.learn(body, end);
       asked.successCallback(body.results, body.next ? known : end);
-    } catch {
+    } catch (error) {
       asked.failCallback();
       if (generation !== this.generation) return;
       this.failed = true;
-      window.setTimeout(() => this.failed && this.join(), AGAIN_MS);
+      if (error instanceof RefusedError && error.status === 404) this.handlers.onRefused();
+      else window.setTimeout(() => this.failed && this.join(), AGAIN_MS);
     }
     this.tell();
   }
@@ -368,7 +372,7 @@ export class RowGrid {
   private sentence(): string {
     if (this.failed) return "Rows not fetched: trying again…";
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
-    if (!this.isFiltered) return this.total ? `${of}.` : this.over ? "No host sent a row." : "No rows yet.";
+    if (!this.isFiltered) return this.total ? `${of}.` : this.over ? this.nothing : "No rows yet.";
     if (this.found === null && this.seen) return `More than ${counted(this.seen)} of ${of} match.`;
     if (this.found === null) return `Looking through ${of}…`;
     return `${counted(this.found)} of ${of} match.`;

@@ -1,6 +1,8 @@
 // How a campaign ended, and how long something takes, in words. wording.py says the same.
 
-import type { CampaignSeen } from "./api";
+import type { CampaignSeen, Counts } from "./api";
+
+const counted = new Intl.NumberFormat("en");
 
 export type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
 
@@ -11,6 +13,14 @@ export function endSentence({ status, ended_by: by, ended_reason: reason, starte
   const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
   if (isOver) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
   return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
+}
+
+// Why an ended campaign has no rows.
+export function nothingSent(now: Counts): string {
+  const answered = now["answered"] ?? 0;
+  const failed = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
+  if (answered) return `${counted.format(answered)} ${answered === 1 ? "host" : "hosts"} answered, without a row.`;
+  return failed ? `No host sent a row: ${counted.format(failed)} failed.` : "Nobody answered.";
 }
 
 // The two largest units of so many seconds, as 1 h 5 min.
