@@ -42,5 +42,23 @@ const CodeSamples = (system) => {
     );
   };
 
-  return { wrapComponents: { responses: withSamples } };
+  const withHeading = (Operations) => (props) =>
+    React.createElement(
+      React.Fragment,
+      null,
+      React.createElement("h2", { className: "unseen" }, "Operations"),
+      React.createElement(Operations, props),
+    );
+
+  const withName = (InfoContainer) => (props) =>
+    React.createElement("section", { "aria-label": "About the API" }, React.createElement(InfoContainer, props));
+
+  // What scrolls is reached by keyboard.
+  const reachable = (HighlightCode) => (props) => {
+    const place = React.useRef(null);
+    React.useEffect(() => place.current.querySelectorAll("pre").forEach((part) => (part.tabIndex = 0)));
+    return React.createElement("div", { ref: place }, React.createElement(HighlightCode, props));
+  };
+
+  return { wrapComponents: { responses: withSamples, operations: withHeading, InfoContainer: withName, HighlightCode: reachable } };
 };
