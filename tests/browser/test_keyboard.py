@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
-from agents.models import Host
+from agents.models import EnrollSecret, Host
 from campaigns import doorbell
 from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
@@ -90,3 +90,30 @@ def test_the_main_path_needs_no_mouse(server: Server, chromium: Browser, elsewhe
     expect(page.get_by_text("Stopping by boss").first).to_be_visible()
     assert elsewhere(Campaign.objects.latest, "pk").ended_by == "boss"
     context.close()
+
+
+def test_menus_and_questions_give_the_focus_back(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    elsewhere(EnrollSecret.objects.offer, "a | b", "a secret for this test")
+    page = page_of(boss, at="/settings/")
+    menu, opened = page.locator(".who > summary"), page.locator(".who[open]")
+
+    menu.press("Enter")
+    tab_to(page, lambda focused: focused["words"] == "dark")
+    page.keyboard.press("Escape")
+    expect(opened).to_have_count(0)
+    expect(menu).to_be_focused()
+    page.keyboard.press("Enter")
+    tab_to(page, lambda focused: focused["words"] == "Log out")
+    page.keyboard.press("Tab")
+    expect(opened).to_have_count(0)
+
+    revoke = page.get_by_role("button", name="Revoke", exact=True)
+    revoke.press("Enter")
+    question = page.get_by_role("dialog", name="Revoke the enroll secret a | b?")
+    expect(question).to_contain_text("No machine joins with it any more")
+    expect(question.get_by_role("button", name="Leave it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(revoke).to_be_focused()
+    assert elsewhere(EnrollSecret.objects.get).revoked_at is None

@@ -2,7 +2,7 @@
 // taken back is asked for in one of them; no page uses the browser's confirm().
 
 const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled], [type=hidden]), select:not([disabled]), textarea:not([disabled]), summary, [tabindex='0']";
-const UNITED = "|"; // question|explanation|word of the button
+const UNITED = "|"; // question|explanation|word of the button; names in a question may hold one too
 
 let openedBy: HTMLElement | null = null;
 
@@ -62,8 +62,9 @@ let asking: ReturnType<typeof confirmDialog> | null = null;
 export function askFirst(question: string, opener: HTMLElement | null, then: () => void): void {
   asking ??= confirmDialog();
   const { dialog, title, text, yes } = asking;
-  const [words, more, button] = question.split(UNITED);
-  title.textContent = words ?? "";
+  const said = question.split(UNITED);
+  const [more, button] = said.length > 2 ? said.splice(-2) : [];
+  title.textContent = said.join(UNITED);
   text.textContent = more ?? "";
   text.hidden = !more;
   yes.textContent = button ?? "Yes";

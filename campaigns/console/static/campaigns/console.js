@@ -27,10 +27,19 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-open-palette]")) openPalette();
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  closeMenus(event.target);
 });
+
+// A menu closes when something else is clicked or has the focus, and by Escape, which gives the focus back to its button.
+function closeMenus(stays) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(stays)) menu.open = false;
+}
+document.addEventListener("focusin", (event) => closeMenus(event.target));
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  if (event.key !== "Escape") return;
+  const menu = document.activeElement?.closest("details.menu[open]");
+  closeMenus(null);
+  menu?.querySelector("summary").focus();
 });
 
 // Say for a moment that it was copied, or that the browser did not let it be.
