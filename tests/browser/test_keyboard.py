@@ -12,7 +12,7 @@ from campaigns import doorbell
 from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
 from tests.browser.conftest import PASSWORD, Server
-from tests.factories import answer, make_hosts, make_user
+from tests.factories import answer, make_campaign, make_hosts, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -117,3 +117,29 @@ def test_menus_and_questions_give_the_focus_back(
     page.keyboard.press("Escape")
     expect(revoke).to_be_focused()
     assert elsewhere(EnrollSecret.objects.get).revoked_at is None
+
+
+def test_tab_passes_the_grid_and_arrows_walk_in_it(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    def make() -> Campaign:
+        campaign = make_campaign(*make_hosts(1), sql="SELECT pid, name FROM processes")
+        answer(campaign, Host.objects.get(), *[{"pid": f"{pid}", "name": "init"} for pid in range(50)])
+        return campaign
+
+    page = page_of(boss, at=f"/campaigns/{elsewhere(make).pk}/")
+    page.locator(".rows-grid [col-id='column:pid']").get_by_text("3", exact=True).wait_for()
+
+    page.get_by_role("link", name="Export as seen").focus()
+    tab_to(page, lambda focused: focused["words"] == "host")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    focused = page.evaluate(FOCUSED)
+    assert (focused["words"], focused["seen"]) == ("0", True)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="pid")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert page.evaluate(FOCUSED)["words"] == "0"
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED)["words"] == "What the states mean"

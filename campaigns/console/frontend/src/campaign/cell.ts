@@ -31,6 +31,7 @@ export class CellDialog {
     this.dialog.setAttribute("aria-labelledby", "cell-title");
     this.title.id = "cell-title";
     this.text.tabIndex = 0;
+    this.text.setAttribute("role", "group");
     this.text.setAttribute("aria-label", "Value");
     this.said.setAttribute("role", "status");
     const choices = document.createElement("div");

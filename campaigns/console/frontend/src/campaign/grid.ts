@@ -8,7 +8,7 @@ import {
 } from "ag-grid-community";
 import { get, RefusedError, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
-import { LINE, theme } from "./grid_theme";
+import { LINE, theme, walking } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
@@ -67,6 +67,7 @@ export class RowGrid {
     });
     this.api = createGrid<Row>(place, {
       theme,
+      ...walking,
       styleNonce: nonce,
       columnDefs: this.definitions(),
       defaultColDef: {

@@ -1,4 +1,4 @@
-// The grid in the colours and sizes of the console.
+// The grid in the colours and sizes of the console, and how one walks through it.
 
 import { themeQuartz } from "ag-grid-community";
 
@@ -23,3 +23,6 @@ export const theme = themeQuartz.withParams({
   spacing: 6,
   wrapperBorderRadius: 8,
 });
+
+// Tab passes the grid, arrows walk in it: from cell to cell it would take a thousand presses to leave.
+export const walking = { tabToNextCell: () => false, tabToNextHeader: () => false };
