@@ -4,6 +4,7 @@ Reads campaigns and changes nothing; the console, the admin and their templates 
 """
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from agents.models import Platform
@@ -28,6 +29,7 @@ MEANINGS: dict[State, str] = {
 }
 BAR_UNITS = 1000  # the bar's width in its own units
 LEAST_UNITS = 6  # so that one host in 100,000 can be seen
+BRAKED = re.compile(r"brake \w+: ")  # how the sentence of a brake begins, which names it for programs
 SQL_EXCERPT = 90  # characters
 NAMES_SHOWN = 5
 
@@ -139,8 +141,10 @@ def limits_in_words(campaign: Campaign) -> list[tuple[str, str]]:
 
 def ending(campaign: Campaign) -> str:
     """Say how long it took and who ended it why, or that it is ending; "" = it is open. `words.ts` says the same."""
-    by = f" by {campaign.ended_by}" if campaign.ended_by else ""
-    why = f": {campaign.ended_reason}" if campaign.ended_reason else ""
+    braked = BRAKED.match(campaign.ended_reason) if campaign.ended_by == "brake" else None
+    by = " by a brake" if braked else f" by {campaign.ended_by}" if campaign.ended_by else ""
+    why = campaign.ended_reason[braked.end() if braked else 0 :]
+    why = f": {why}" if why else ""
     if campaign.is_over:
         return f"{campaign.status.capitalize()}{_took(campaign)}{by}{why}".rstrip(".") + "."
     return f"Stopping{by}{why}. What hosts have sent is being stored." if campaign.ended_by else ""

@@ -452,6 +452,8 @@ def test_an_end_is_said_in_words() -> None:
 
     assert wording.ending(over) == "Stopped after 2 min 5 s by alex: wrong table."
     assert wording.ending(Campaign(status=Status.RUNNING)) == ""
+    over.ended_by, over.ended_reason = "brake", "brake rows: 9 rows came in, the limit is 5"
+    assert wording.ending(over) == "Stopped after 2 min 5 s by a brake: 9 rows came in, the limit is 5."
     assert wording.duration(90_061) == "1 d 1 h"
 
 

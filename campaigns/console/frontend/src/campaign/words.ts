@@ -4,12 +4,15 @@ import type { CampaignSeen, Counts } from "./api";
 
 const counted = new Intl.NumberFormat("en");
 
+const BRAKED = /^brake \w+: /; // how the sentence of a brake begins, which names it for programs
+
 export type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
 
 // "" while nothing has ended it.
 export function endSentence({ status, ended_by: by, ended_reason: reason, started_at: start, ended_at: end }: Ending, isOver: boolean): string {
-  const whom = by ? ` by ${by}` : "";
-  const why = reason ? `: ${reason}` : "";
+  const braked = by === "brake" && BRAKED.test(reason ?? "");
+  const whom = by ? ` by ${braked ? "a brake" : by}` : "";
+  const why = reason ? `: ${braked ? reason.replace(BRAKED, "") : reason}` : "";
   const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
   if (isOver) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
   return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
