@@ -1,4 +1,4 @@
-"""A real browser against a real server: the whole ASGI app as it is deployed, over the test's Postgres and Redis.
+"""A real browser against a real server: the console's tier as it is deployed, over the test's Postgres and Redis.
 
 The browser's driver keeps an event loop running in its thread, where neither Django's database layer nor the doorbell
 may be used, and which would spoil every other test. So these tests run in a thread of the browser's, and what they do
@@ -23,14 +23,15 @@ from urllib.request import urlopen
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agents.board import keyspace, redis_client
 from campaigns.console import assets
 from tests.factories import make_user
 
 Answer = TypeVar("Answer")
-READY_SECONDS = 30
+READY_SECONDS = 60
+PATIENCE_MS = 30_000  # what is slow on a busy machine is no failure
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
@@ -42,11 +43,12 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PASSWORD = "a long one for tests"
+expect.set_options(timeout=PATIENCE_MS)
 COMPLAINT = re.compile("Security Policy|^AG Grid: (error|warning)")
 
 
 class Server:
-    """The whole application in a process of its own, which can be stopped and started again at the same port."""
+    """The console's tier in a process of its own, which can be stopped and started again at the same port."""
 
     def __init__(self, database: str) -> None:
         with socket.socket() as found:
@@ -59,7 +61,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        command = [sys.executable, "-m", "fleet.serve", "application", "--port", str(self.port)]
+        command = [sys.executable, "-m", "fleet.serve", "console", "--port", str(self.port)]
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, env=self._environment, cwd=root)
         deadline = time.monotonic() + READY_SECONDS
@@ -85,7 +87,7 @@ class Server:
             self._process = None
 
 
-@pytest.fixture(scope="module")  # no longer: its gateway tells of itself on the board that later tests look at
+@pytest.fixture(scope="session")  # it has no gateway, which would tell of itself on the board that other tests look at
 def _server(django_db_setup: None, django_db_blocker: Any) -> Iterator[Server]:
     with django_db_blocker.unblock():
         name = str(connection.settings_dict["NAME"])
@@ -190,7 +192,7 @@ def page_of(
         context = chromium.new_context(base_url=server.url, viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if COMPLAINT.search(said.text) else None)
         page.goto(f"/login/?next={at}")

@@ -21,10 +21,11 @@ from playwright.sync_api import Page
 from agents.carving.models import Carve
 from agents.models import EnrollSecret, Label, Presence
 from campaigns.console import assets
+from campaigns.console.campaign_pages import TABS
 from campaigns.console.urls import urlpatterns
 from campaigns.hooks.models import Hook
 from campaigns.launching.models import Approval, ApprovalRule, Quota
-from campaigns.models import Query
+from campaigns.models import Campaign, Query
 from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_person, make_user
@@ -46,9 +47,10 @@ EMPTY_OR_WRONG = (
     "/settings/secrets/",
 )
 
-VIOLATIONS = """(rules) =>
-  axe.run(document, {resultTypes: ["violations"], ...(rules && {runOnly: rules})}).then(({violations}) =>
-  violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) =>
+VIOLATIONS = """([rules, within]) =>
+  axe.run(within ? document.querySelector(within) : document,
+    {resultTypes: ["violations"], ...(rules && {runOnly: rules})})
+  .then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) =>
     `${id}: ${target} ${failureSummary.split("\\n")[1]?.trim()}`)))"""
 
 # Links inside a sentence are as small as its words (WCAG 2.5.8 excepts them); a tick is as large as its label.
@@ -61,11 +63,48 @@ TOO_SMALL = """(smallest) =>
   .filter(([, height]) => height < smallest)
   .map(([part, height]) => `${part.tagName} ${part.className} "${part.textContent.trim().slice(0, 30)}" ${height}px`)"""
 
-# Size and structure do not depend on the theme, contrast does.
+# What is folded is part of the page; a menu lies over it. Those that fill themselves have done so with the next task.
+UNFOLD = """(which) => {
+  for (const part of document.querySelectorAll(which)) part.open = true;
+  return new Promise((filled) => setTimeout(filled, 50));
+}"""
+DIALOGS = """() => [...document.querySelectorAll("dialog:not([open])")]
+  .filter((dialog) => dialog.childElementCount && dialog.querySelector("h2")?.textContent !== "")
+  .map((dialog) => `#${dialog.id || (dialog.id = "nameless")}`)"""
+# What Tab stops at shows that it has the focus, and nothing lies over it. A key was pressed: the keyboard is in use.
+UNSEEN = """() => {
+  const outlined = (part) => {
+    const {outlineStyle, outlineWidth} = getComputedStyle(part);
+    return outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
+  };
+  return [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+    .filter((part) => part.tabIndex >= 0 && !part.matches(".ag-tab-guard"))
+    .filter((part) => part.checkVisibility({visibilityProperty: true}))
+    .flatMap((part) => {
+      part.focus();
+      if (document.activeElement !== part) return [];
+      const name = `${part.tagName} ${part.id || part.className} "${part.textContent.trim().slice(0, 30)}"`;
+      const around = [part, part.closest(".cm-editor"), part.closest("label"), part.nextElementSibling].filter(Boolean);
+      const shown = part.matches(".unseen, [type=checkbox], [type=radio]") ? part.closest("label") ?? part : part;
+      const {left, top, width, height} = shown.getBoundingClientRect(); // of a name that is cut its beginning is seen
+      const at = document.elementFromPoint(left + Math.min(width / 2, 12), top + Math.min(height / 2, 12));
+      return [
+        ...(around.some(outlined) ? [] : [`nobody sees that ${name} has the focus`]),
+        ...(at && (shown.contains(at) || at.contains(shown)) ? [] : [`${name} has the focus below "${at?.className}"`]),
+        ...(part.tabIndex > 0 ? [`${name} is not where it stands`] : []),
+      ];
+    });
+}"""
+DRAWN = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+SHOWN, HIDDEN = "(name) => document.querySelector(name).showModal()", "(name) => document.querySelector(name).close()"
+
+# Size and structure do not depend on the theme, contrast does; what can be seen and scrolled depends on the width.
+OF_A_WIDTH = ["color-contrast", "scrollable-region-focusable", "aria-hidden-focus", "label", "link-name"]
 BETWEEN = (1200, 1024, 700)  # px: of tablets and half windows
-LOOKS = ((DESK, "light", None), (DESK, "dark", ["color-contrast"]), (PHONE, "dark", None))
+LOOKS = ((DESK, "light", None), (PHONE, "dark", OF_A_WIDTH))
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
+ADDRESS = "https://192.0.2.1/"
 HOURS = [{"days": ["fri"], "from": "20:00", "to": "06:00", "zone": "Europe/Berlin"}]
 
 
@@ -77,22 +116,24 @@ def wish_of(user: User) -> dict[str, Any]:
 def things() -> dict[str, Any]:
     """Make one of everything an address may name, with something odd in its texts."""
     user = make_user("boss", admin=True)
-    host, *others = [make_host(hostname="db-01 <b>\u202egnp", physical_memory=2**36), *make_hosts(12)]
+    named = f"db-01 <b>\u202egnp{'h' * 237}"  # texts are as long as they may be
+    host, *others = [make_host(hostname=named, os_version="v" * 200, physical_memory=2**36), *make_hosts(12)]
     for each in (host, *others[:4]):
         Presence.objects.create(host=each, last_seen=timezone.now())
     learn("linux", "processes", "users")
-    label = make_label("web", host, *others)
-    query = Query.objects.create(name="Who is there", sql="SELECT name FROM users", created_by=user)
-    campaign = make_campaign(host, *others, by=user, name="pids", sql="SELECT pid, name FROM processes")
+    label = make_label("l" * 100, host, *others)
+    query = Query.objects.create(name="q" * 200, sql="SELECT name FROM users", created_by=user, description="d" * 5_000)
+    campaign = make_campaign(host, *others, by=user, name="c" * 200, sql="SELECT pid, name FROM processes")
+    Campaign.objects.filter(pk=campaign.pk).update(query=query, reason="r" * 2_000)
     answer(campaign, host, {"pid": "1", "name": "init"}, {"pid": "2", "name": "x" * 300})
     Approval.objects.create(campaign=campaign, why=["any host at all"], digest="d", expires_at=timezone.now())
-    secret = EnrollSecret.objects.offer("laptops", "a secret for this test")
-    token, _ = ApiToken.objects.create(user=user, name="reports")
+    secret = EnrollSecret.objects.offer("s" * 100, "a secret for this test")
+    token, _ = ApiToken.objects.create(user=user, name="t" * 100)
     Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="guid", announced_at=timezone.now())
     ids = {"host_id": host, "label_id": label, "query_id": query, "campaign_id": campaign, "secret_id": secret}
-    ids |= {"user_id": user, "person_id": user, "team_id": Group.objects.create(name="team")}
+    ids |= {"user_id": user, "person_id": user, "team_id": Group.objects.create(name="g" * 150)}
     ids["schedule_id"] = Schedule.objects.create(query=query, owner=user, every=60, target={"all": True}, sql=query.sql)
-    ids["hook_id"] = Hook.objects.create(owner=user, name="hook <b>", address="https://192.0.2.1/", secret="whsec_MDAw")
+    ids["hook_id"] = Hook.objects.create(owner=user, name=f"<b>{'n' * 97}", address=ADDRESS, secret="whsec_MDAw")
     ids["rule_id"] = ApprovalRule.objects.create(hosts_above=50, tables=["shadow"], hours=HOURS, wish=wish_of(user))
     ids["quota_id"] = Quota.objects.create(person=user, open_campaigns=5)
     nothing = {"session_id": 0, "pk": 0, "number": 0, "view_id": 0, "delivery_id": 0}
@@ -113,23 +154,46 @@ def addresses(ids: dict[str, Any]) -> Iterator[str]:
 
 
 def faults_of(page: Page) -> list[str]:
-    """Look at the page that is shown: on a desk and on a phone, each in one theme, then the colours in the others."""
+    """Look at the page that is shown: on a desk in one theme, on a phone in the other.
+
+    What is folded is unfolded, and on the phone every menu and dialog is opened as well.
+    """
     page.evaluate(AXE.read_text())
+    page.evaluate(UNFOLD, "details:not(.menu)")
     faults = []
     for size, theme, rules in LOOKS:
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        found = page.evaluate(VIOLATIONS, rules)
+        page.evaluate(DRAWN)
+        found = page.evaluate(VIOLATIONS, [rules, None])
+        if size is DESK:
+            page.keyboard.press("Tab")
+            found += page.evaluate(UNSEEN)
         if page.evaluate(WIDER):
             found.append("wider than the window")
         if size is PHONE:
-            found += page.evaluate(TOO_SMALL, SMALLEST)
+            found += faults_of_what_opens(page)
         faults += [f"{urlsplit(page.url).path} {size['width']} {theme} {fault}" for fault in found]
     for width in BETWEEN:
         page.set_viewport_size({"width": width, "height": 900})
         if page.evaluate(WIDER):
             faults.append(f"{urlsplit(page.url).path} {width} wider than the window")
     return faults
+
+
+def faults_of_what_opens(page: Page) -> list[str]:
+    """Look for what is too small for a finger or leaves the window, menus and dialogs too; menus stay open."""
+    page.evaluate(UNFOLD, "details")
+    found: list[str] = page.evaluate(TOO_SMALL, SMALLEST)
+    if page.evaluate(WIDER):
+        found.append("wider than the window with its menus open")
+    for name in page.evaluate(DIALOGS):
+        page.evaluate(SHOWN, name)
+        for fault in (*page.evaluate(TOO_SMALL, SMALLEST), *page.evaluate(VIOLATIONS, [None, name])):
+            if fault not in found:
+                found.append(f"{fault} in {name}")
+        page.evaluate(HIDDEN, name)
+    return found
 
 
 def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Callable[..., Any]) -> None:
@@ -141,8 +205,12 @@ def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Ca
     page.on("pageerror", lambda error: said.append(f"{page.url} {error}"))
 
     faults: list[str] = []
-    for address in (*pages, f"/campaigns/{ids['campaign_id']}/?tab=analyse"):
+    tabs = [f"/campaigns/{ids['campaign_id']}/?tab={name}" for name, _ in TABS[1:]]
+    for address in (*pages, *tabs, "/api/docs/"):
         page.goto(address)
+        if address == "/api/docs/":
+            page.locator(".opblock-summary-control").first.click()
+            page.locator(".code-samples").wait_for()
         faults += faults_of(page)
 
     assert [*said, *faults] == [], "\n".join([*said, *faults])
