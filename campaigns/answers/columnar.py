@@ -27,7 +27,9 @@ SHEET_COLUMNS = 16_384
 LONGEST_CELL = 32_767  # characters, of a spreadsheet
 WAS_CUT = -2  # says XlsxWriter then
 BYTES_BESIDE_A_CELL = 40  # of its XML, beside what the row has as JSON
-PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")  # what a double of a spreadsheet holds as it is
+# 1.10 is no 1.1, but with six decimals it is how hosts print doubles.
+PLAIN_NUMBER = re.compile(r"(?!-0$)-?(0|[1-9][0-9]*)(\.[0-9]{0,5}[1-9]|\.[0-9]{6})?")
+DIGITS = 15  # that a double holds, whatever they are
 
 
 class _Pieces(io.RawIOBase):
@@ -173,13 +175,19 @@ def _write(sheet: Any, place: int, line: Sequence[Any]) -> int:
     """Write a line: a text is a text, whatever a spreadsheet would make of it, but a number that it holds as it is."""
     cut = max(0, len(line) - SHEET_COLUMNS)
     for column, value in enumerate(line[:SHEET_COLUMNS]):
-        if isinstance(value, str) and value and not PLAIN_NUMBER.fullmatch(value):
+        if isinstance(value, str) and value and not is_number(value):
             cut += sheet.write_string(place, column, value) == WAS_CUT
         elif isinstance(value, bool):
             sheet.write_boolean(place, column, value)
         elif value not in (None, ""):
             sheet.write_number(place, column, float(value))
     return cut
+
+
+def is_number(text: str) -> bool:
+    """Say whether a spreadsheet holds it as the number that it is."""
+    digits = text.rstrip("0") if "." in text else text
+    return bool(PLAIN_NUMBER.fullmatch(text)) and sum(map(str.isdigit, digits)) <= DIGITS
 
 
 def _tell(book: Any, cut: int, columns: int) -> None:

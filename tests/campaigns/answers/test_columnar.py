@@ -84,6 +84,26 @@ def test_a_spreadsheet_holds_every_row_and_runs_nothing(
     assert not [sheet for sheet in sheets if sheet.findall(".//s:f", space)]
 
 
+def test_a_spreadsheet_takes_no_text_for_a_number_that_it_would_change() -> None:
+    numbers = ("0", "-5", "1.5", "-0.25", "0.100000", "123456789012345", "1700000000.500000")
+    texts = (
+        "1.10",
+        "1.50",
+        "007",
+        "-0",
+        "+1",
+        "1e5",
+        " 1",
+        "0x1F",
+        "1.",
+        ".5",
+        "1234567890123456",
+        "12345678901.12345",
+    )
+
+    assert [text for text in (*numbers, *texts) if columnar.is_number(text)] == list(numbers)
+
+
 def test_a_spreadsheet_says_what_it_cannot_hold(
     api: Api, observer: User, board: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
