@@ -108,6 +108,7 @@ class Tables:
 
     def __init__(self, sight: Sight, offered: str = OFFERED) -> None:
         self.offered = offered  # which tables a person may name
+        self.hint = ""  # said beside a column that is not there
         self._sight = sight
         self._answers: dict[str, Campaign] = {}
         self._plain: dict[str, tuple[Campaign, str]] = {}
@@ -143,6 +144,8 @@ class Tables:
 
     def add_answers(self, name: str, campaign: Campaign) -> None:
         """Add the answers of a campaign under a name."""
+        if not campaign.columns:
+            self.hint = f"; {name} has no columns of answers yet: they come with the first row"
         self._answers[name] = campaign
 
     def add_plain(self, name: str, campaign: Campaign, table: str) -> None:
@@ -286,7 +289,7 @@ def _said(message: Any, sql: str, seconds: float, tables: Tables) -> Any:
     if message["kind"] == "copy":
         tables.forget_copies()
         raise UnavailableError("a copy of the answers cannot be read and is written anew: try again")
-    raise BadInputError(_sentence(message["error"], sql, message.get("position"), tables.offered), "sql")
+    raise BadInputError(_sentence(message["error"], sql, message.get("position"), tables), "sql")
 
 
 def _too_long(seconds: float) -> BadInputError:
@@ -303,7 +306,7 @@ def _too_much() -> BadInputError:
     )
 
 
-def _sentence(text: str, sql: str, position: int | None, offered: str) -> str:
+def _sentence(text: str, sql: str, position: int | None, tables: Tables) -> str:
     """Give the engine's sentence with its place in the SQL."""
     sentence = " ".join(text.split())
     if missing := MISSING.search(sentence):
@@ -311,7 +314,9 @@ def _sentence(text: str, sql: str, position: int | None, offered: str) -> str:
             return "answers_of takes the number of a campaign as it is written, as in answers_of(12)"
         return f"campaign {missing[1]} does not exist, or you may not look at it"
     if no_table := NO_TABLE.fullmatch(sentence):
-        sentence = f"{no_table[1]}, there are {offered}"
+        sentence = f"{no_table[1]}, there are {tables.offered}"
+    if "not found in FROM clause" in sentence:
+        sentence += tables.hint
     sentence = NO_EXTENSION.sub(r"is of the extension \1, and none is loaded here", NO_SETTING.sub("", sentence))
     if position is None or position > len(sql.encode()):
         return sentence

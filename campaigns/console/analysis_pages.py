@@ -101,7 +101,7 @@ def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
     if by_groups:
         lines = [_group(item, columns, ignored) for item in found[:SHOWN]]
     else:
-        lines = [_side_by_side(item, columns) for item in found[:SHOWN]]
+        lines = [_side_by_side(item, columns, compared.compared) for item in found[:SHOWN]]
     return {
         **page,
         **_beside(shown, compared, page["suggested_ignore"], asked),
@@ -129,11 +129,14 @@ def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: A
     }
 
 
-def _side_by_side(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    """Put rows beside those that they most likely were before: with the most cells alike; mark cells that differ."""
+def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str]) -> dict[str, Any]:
+    """Put rows beside those that they most likely were before: with the most cells alike; mark cells that differ.
+
+    Of columns that are left out none is marked.
+    """
     added, pairs = list(item["added"]), []
     for before in item["removed"]:
-        alike = [sum(before.get(name) == after.get(name) for name in columns) for after in added[:200]]
+        alike = [sum(before.get(name) == after.get(name) for name in looked_at) for after in added[:200]]
         best = max(range(len(alike)), key=alike.__getitem__, default=None)
         pairs.append((before, added.pop(best) if best is not None and alike[best] else None))
     pairs += [(None, after) for after in added]
@@ -144,7 +147,7 @@ def _side_by_side(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
                 {
                     "before": (before or {}).get(name, ""),
                     "after": (after or {}).get(name, ""),
-                    "differs": (before or {}).get(name, "") != (after or {}).get(name, ""),
+                    "differs": name in looked_at and (before or {}).get(name, "") != (after or {}).get(name, ""),
                 }
                 for name in columns
             ]

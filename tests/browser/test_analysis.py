@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from agents.models import Host
 from campaigns.answers.models import QueryView
 from campaigns.models import Campaign, Query
 from tests.browser.conftest import Server
@@ -26,6 +27,15 @@ def make_two_runs() -> tuple[Campaign, Campaign]:
             answer(campaign, host, {"name": "openssl", "version": version, "big": "9007199254740993", "host": "x"})
         runs.append(end(campaign))
     return runs[0], runs[1]
+
+
+def make_running() -> tuple[Host, Campaign]:
+    """Give a host, and a run of a query with a view which nobody has answered yet."""
+    query, host = Query.objects.create(name="ssl", sql="SELECT 1"), make_hosts(1)[0]
+    query.views.create(name="versions", sql=SQL)
+    campaign = make_campaign(host, timeout=600)
+    Campaign.objects.filter(pk=campaign.pk).update(query=query)
+    return host, Campaign.objects.get(pk=campaign.pk)
 
 
 def test_an_analysis_is_typed_drawn_sent_and_kept(
@@ -83,3 +93,20 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     page.get_by_role("button", name="Show").click()
     page.get_by_role("link", name="3.0.18").click()
     expect(page.locator("table.groups tbody tr")).to_have_count(2)
+
+
+def test_a_view_is_right_as_soon_as_its_columns_come(
+    page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
+) -> None:
+    boss: User = elsewhere(make_user, "boss", admin=True)
+    host, campaign = elsewhere(make_running)
+
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/?tab=analyse")
+    said = page.locator("#panel-analyse [data-said]")
+    expect(said).to_contain_text("they come with the first row", timeout=30_000)
+    editor = page.locator("#panel-analyse").get_by_role("textbox", name="SQL over what came back")
+    editor.press("Control+a")
+    page.keyboard.insert_text("SELECT unfinished")
+    elsewhere(answer, campaign, host, {"version": "3.0.18"})
+
+    expect(said).to_contain_text("1 row in", timeout=30_000)

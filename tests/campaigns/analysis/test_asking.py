@@ -77,6 +77,7 @@ def test_each_of_many_columns_has_its_type(api: Api, observer: User, hosts: list
 
 def test_names_that_sql_does_not_have_are_made_ones_that_it_has(api: Api, observer: User, hosts: list[Host]) -> None:
     campaign = make_campaign(*hosts)
+    early = post(api(observer), campaign, "SELECT name FROM answers").json()["error"]
     odd = {
         "Name": "A",
         "name": "b",
@@ -93,6 +94,7 @@ def test_names_that_sql_does_not_have_are_made_ones_that_it_has(api: Api, observ
     body = post(api(observer), campaign, "SELECT * EXCLUDE (received_at, labels) FROM answers").json()
 
     names = [column["name"] for column in body["columns"]][5:]
+    assert "answers has no columns of answers yet: they come with the first row" in early
     assert names == ["Name", "name_2", "column3", "row.host", 'q"uo;te', "ünï", "a.b", "name_2_2"]
     assert body["rows"][0][5:] == ["A", "b", "c", "d", 'e,"\n\r\\N', "\\N", "'", "f"]
     assert body["rows"][1][5:] == ["", *[None] * 7]

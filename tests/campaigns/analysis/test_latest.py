@@ -160,6 +160,7 @@ def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query,
     refused = client.get(f"/campaigns/{newer.pk}/compare/?with=999")
     latest = client.get(f"/queries/{query.pk}/latest/?order=-received_at")
 
+    left_out = client.get(f"/campaigns/{newer.pk}/compare/?with={older.pk}&ignore=name").content.decode()
     for run in (older, newer):
         end(run)
     ended = client.get(f"/campaigns/{newer.pk}/compare/?with={older.pk}&offset=50").content.decode()
@@ -171,6 +172,8 @@ def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query,
     assert '<section id="compared" hx-get' in compared.content.decode()
     assert '<section id="compared" >' in ended
     assert "There are no more" in ended
+    assert [left_out.count(f"<{mark}>ssl") + left_out.count(f"<{mark}>bash") for mark in ("del", "ins")] == [0, 0]
+    assert '<td class="cell">ssl</td>' in left_out
     assert "1 host changed" in compared.content.decode()
     assert grouped.status_code == 200
     assert (refused.status_code, "no campaign" in refused.content.decode()) == (400, True)

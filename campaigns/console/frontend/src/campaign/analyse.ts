@@ -40,6 +40,7 @@ export class Analysis {
   private grid: GridApi<Cells> | null = null;
   private result: Result | null = null;
   private running: AbortController | null = null;
+  private asked = ""; // the SQL that was asked last: what is being typed since is not run by itself
   private askedAt = 0;
   private due = 0;
 
@@ -71,9 +72,10 @@ export class Analysis {
     if (!this.result && !this.running && this.field.value.trim()) void this.run();
   }
 
-  // More answers came: the same analysis again, while it is looked at.
+  // More answers came: the same analysis again, while it is looked at. One that named columns which nobody had given
+  // yet may be well by now.
   grew(): void {
-    if (this.panel.hidden || document.hidden || !this.result || this.due) return;
+    if (this.panel.hidden || document.hidden || !this.askedAt || this.due) return;
     this.due = window.setTimeout(
       () => {
         this.due = 0;
@@ -107,12 +109,15 @@ export class Analysis {
     this.running?.abort();
     const stop = (this.running = new AbortController());
     this.askedAt = Date.now();
-    if (!again) this.tell("running…");
+    if (!again) {
+      this.asked = this.field.value;
+      this.tell("running…");
+    }
     try {
-      const answer = await this.post(this.panel.dataset["address"] ?? "", { sql: this.field.value }, stop.signal);
+      const answer = await this.post(this.panel.dataset["address"] ?? "", { sql: this.asked }, stop.signal);
       const text = await answer.text();
       if (!answer.ok) {
-        if (!again) this.tell((JSON.parse(text) as { error: string }).error, true);
+        if (!again || !this.result) this.tell((JSON.parse(text) as { error: string }).error, true);
         return;
       }
       this.result = read(text);
