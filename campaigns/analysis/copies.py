@@ -35,7 +35,7 @@ from campaigns.analysis.sight import Sight
 from campaigns.analysis.tables import Table, answers_table, hosts_table, targets_table
 from campaigns.models import Campaign, Result
 from fleet.counting import counted
-from fleet.errors import NotFoundError, UnavailableError
+from fleet.errors import BadInputError, FleetError, NotFoundError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -234,7 +234,19 @@ def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool)
     if loader.wait():
         complaint = complaint or loader.complaint()
         logger.error("copy failed part=%s reason=%s", part.name, complaint)
-        raise UnavailableError(f"the answers could not be copied: {complaint or 'the process that copies them died'}")
+        raise refusal(complaint)
+
+
+def refusal(complaint: str) -> FleetError:
+    """Say in words why a copy could not be written; the log has the rest."""
+    most = settings.ANALYSIS_CACHE_BYTES
+    if "File too large" in complaint:
+        return BadInputError(
+            f"a copy of the answers has more than {most} bytes, which is the limit (ANALYSIS_CACHE_BYTES)"
+        )
+    if "No space left" in complaint:
+        return UnavailableError("the answers could not be copied: the disk of ANALYSIS_DIR is full")
+    return UnavailableError("the answers could not be copied: the process that copies them failed; the log says how")
 
 
 # --- going away ------------------------------------------------------------------------------------------------

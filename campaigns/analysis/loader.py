@@ -161,6 +161,7 @@ def main() -> None:
     if order["extends"]:
         shown |= _join(connection, order["columns"])
     _describe(connection, order, shown, kinds)
+    connection.execute("CHECKPOINT")  # closing writes what is not there yet as well, but is silent when it cannot
     connection.close()
 
 

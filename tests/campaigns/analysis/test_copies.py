@@ -126,6 +126,16 @@ def test_room_is_never_made_of_copies_that_are_being_read(
     assert left <= settings.ANALYSIS_CACHE_BYTES
     assert str(runs[2].pk) in names
     third.close()
+    settings.ANALYSIS_CACHE_BYTES = 2**17
+    with pytest.raises(BadInputError, match=r"more than 131072 bytes, which is the limit \(ANALYSIS_CACHE_BYTES\)"):
+        ask(answered(*make_hosts(1)), "FROM answers", observer)
+    assert not list(copies_folder.glob("*.part*"))
+
+
+def test_a_full_disk_is_said_without_its_places() -> None:
+    told = copies.refusal('_duckdb.IOException: IO Error: Could not write file "/x/8.part": No space left on device')
+
+    assert (told.status, str(told)) == (503, "the answers could not be copied: the disk of ANALYSIS_DIR is full")
 
 
 def test_a_copy_that_cannot_be_read_is_said_and_written_anew(board: None, observer: User, copies_folder: Path) -> None:
