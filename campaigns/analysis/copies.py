@@ -132,7 +132,8 @@ class Source:
     def _copy(self, path: Path, is_there: Callable[[], bool], write: Callable[[], None]) -> Path:
         with _lock_of(path.name):
             if is_there():
-                os.utime(path, (time.time(), path.stat().st_mtime))  # read now, written when it was
+                with suppress(FileNotFoundError):  # another process made room of it: it is written when it is missed
+                    os.utime(path, (time.time(), path.stat().st_mtime))  # read now, written when it was
             else:
                 write()
                 if not Campaign.objects.filter(pk=self.campaign.pk).exists():
@@ -195,6 +196,7 @@ def _write(path: Path, table: Table, part: Path, *, extends: bool = False) -> No
         with processes.started("loader.py", settings.ANALYSIS_COPY_SECONDS) as loader:
             _send(loader, table, part, extends=extends)
         part.chmod(0o600)
+        size = part.stat().st_size
         part.replace(path)
     except processes.LostError as error:
         if error.in_time:
@@ -206,7 +208,7 @@ def _write(path: Path, table: Table, part: Path, *, extends: bool = False) -> No
     finally:
         part.unlink(missing_ok=True)
         part.with_name(f"{part.name}.wal").unlink(missing_ok=True)
-    logger.info("copy written copy=%s bytes=%s seconds=%.1f", path.name, path.stat().st_size, time.monotonic() - began)
+    logger.info("copy written copy=%s bytes=%s seconds=%.1f", path.name, size, time.monotonic() - began)
 
 
 def _send(loader: processes.Process, table: Table, part: Path, *, extends: bool) -> None:

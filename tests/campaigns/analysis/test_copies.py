@@ -132,6 +132,25 @@ def test_room_is_never_made_of_copies_that_are_being_read(
     assert not list(copies_folder.glob("*.part*"))
 
 
+def test_a_copy_that_goes_between_two_looks_is_written_again(
+    board: None, observer: User, copies_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = answered(*make_hosts(1))
+    source = Source(campaign, "answers", sight_of(observer), "all")
+    source.held().close()
+    exists = Path.exists
+
+    def once(path: Path) -> bool:
+        there = exists(path)
+        monkeypatch.setattr(Path, "exists", exists)
+        path.unlink()  # as another process does that makes room
+        return there
+
+    monkeypatch.setattr(Path, "exists", once)
+    with source.held() as file:
+        assert Path(file.name).exists()
+
+
 def test_a_full_disk_is_said_without_its_places() -> None:
     told = copies.refusal('_duckdb.IOException: IO Error: Could not write file "/x/8.part": No space left on device')
 
