@@ -86,12 +86,11 @@ def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings
     match wrong:
         case "signature":
             provider.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        case "issuer":
-            provider.forged = {"iss": "https://another.example"}
+        case "issuer" | "time":
+            forged = {"issuer": {"iss": "https://another.example"}, "time": {"exp": int(time.time()) - 600}}
+            provider.forged = forged[wrong]
         case "audience":
             provider.audience = "another client"
-        case "time":
-            provider.forged = {"exp": int(time.time()) - 600}
         case "person":
             provider.userinfo_sub = "2"
         case "secret":
