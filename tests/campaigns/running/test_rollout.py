@@ -146,6 +146,14 @@ def test_a_release_that_comes_twice_asks_nobody_again(agent: Meet, collect: Call
     assert asked(agent, hosts, campaign) == []
 
 
+@pytest.fixture
+def still(board: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the clock that paces are told by: a slow machine's time would be another host's turn."""
+    at = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: at)
+
+
+@pytest.mark.usefixtures("still")
 def test_hosts_are_released_at_the_pace_that_was_ordered(agent: Meet) -> None:
     hosts = make_hosts(7)
     campaign = make_campaign(*hosts, rollout={"per_second": 1})
@@ -159,6 +167,7 @@ def test_hosts_are_released_at_the_pace_that_was_ordered(agent: Meet) -> None:
     assert paces == [1, 3, 3, 0]
 
 
+@pytest.mark.usefixtures("still")
 def test_the_pace_waits_for_no_clock_that_is_behind(agent: Meet) -> None:
     """Another Redis took over, whose clock is an hour late."""
     hosts = make_hosts(4)
@@ -174,6 +183,7 @@ def test_the_pace_waits_for_no_clock_that_is_behind(agent: Meet) -> None:
     assert len(asked(agent, hosts, campaign)) == 3
 
 
+@pytest.mark.usefixtures("still")
 def test_two_that_sweep_release_no_faster_than_one(agent: Meet) -> None:
     hosts = make_hosts(9)
     campaign = make_campaign(*hosts, rollout={"per_second": 1})
@@ -185,6 +195,7 @@ def test_two_that_sweep_release_no_faster_than_one(agent: Meet) -> None:
     assert len(asked(agent, hosts, campaign)) == 1 + 3
 
 
+@pytest.mark.usefixtures("still")
 def test_after_an_outage_the_pace_does_not_make_good_for_it(agent: Meet) -> None:
     hosts = make_hosts(12)
     campaign = make_campaign(*hosts, rollout={"per_second": 2})
@@ -195,6 +206,7 @@ def test_after_an_outage_the_pace_does_not_make_good_for_it(agent: Meet) -> None
     assert len(asked(agent, hosts, campaign)) == 2 + 3 * 2, "three seconds' worth"
 
 
+@pytest.mark.usefixtures("still")
 def test_who_answered_a_release_that_was_never_committed_is_not_asked_again(
     agent: Meet, collect: Callable[[], int]
 ) -> None:
