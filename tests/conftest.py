@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
 from agents.board import rebuilding, redis_client
@@ -22,6 +23,7 @@ from agents.protocol.node_key import Enrolled, NodeKeys, tag_of
 from campaigns.collecting.collector import Collector
 from fleet.api.views import ApiView
 from tests.contract import check_response
+from tests.emptying import empty_database, keep_what_migrations_wrote
 from tests.factories import make_user
 
 admin.autodiscover()  # tests go through its pages, some while they are collected, before anything is served
@@ -52,7 +54,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """Let tests empty the audit; end the sessions of threads that are gone before the test database is dropped."""
     with django_db_blocker.unblock():
         let_audit_be_emptied()
-    yield
+        keep_what_migrations_wrote()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_database)
+        yield
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -65,7 +65,7 @@ def run(program: str, *arguments: str, sql: str = "") -> str:
 
 
 def dump() -> str:
-    return run("pg_dump", "--no-owner")
+    return run("pg_dump", "--no-owner", "--exclude-schema", "pristine")
 
 
 def lose() -> None:
