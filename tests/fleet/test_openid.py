@@ -77,12 +77,8 @@ def test_groups_follow_the_claim_at_every_sign_in_and_only_those_of_the_map(prov
     assert set(kim.groups.values_list("name", flat=True)) == {"by hand"}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    ["signature", "issuer", "audience", "time", "person", "secret", "state", "inactive", "name", "taken"],
-)
-def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings: Any, wrong: str) -> None:
-    client = Client()
+def spoil(wrong: str, provider: Provider, settings: Any) -> None:
+    """Let one thing not be as it should be."""
     match wrong:
         case "signature":
             provider.signing_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -102,6 +98,15 @@ def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings
             provider.claims["preferred_username"] = "white space"
         case "taken":
             make_user("kim", admin=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["signature", "issuer", "audience", "time", "person", "secret", "state", "inactive", "name", "taken"],
+)
+def test_what_is_not_as_it_should_be_lets_nobody_in(provider: Provider, settings: Any, wrong: str) -> None:
+    client = Client()
+    spoil(wrong, provider, settings)
 
     answer = client.get("/login/openid/callback/?code=code-1&state=x") if wrong == "state" else sign_in(client)
 
