@@ -76,7 +76,7 @@ class Source:
                 return file
         raise UnavailableError(
             f"there is no room for a copy of campaign {self.campaign.pk} beside what others ask now"
-            f" ({settings.ANALYSIS_CACHE_BYTES} bytes in all: ANALYSIS_CACHE_BYTES)"
+            f" ({counted(settings.ANALYSIS_CACHE_BYTES, 'byte')} in all: ANALYSIS_CACHE_BYTES)"
         )
 
     def answers(self) -> Path:

@@ -82,8 +82,10 @@ export function startTabs(root: HTMLElement): void {
     const form = event.target;
     const { requestConfig } = (event as CustomEvent<{ requestConfig?: { triggeringEvent?: Event } }>).detail;
     const how = requestConfig?.triggeringEvent?.type;
-    const write = (address: string): void => (how === "refresh" ? rewrite(address) : goTo(address, how === "input"));
     if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
+    // A list that is drawn anew takes along what is being typed just then: that is a step of who types.
+    const isTyped = how === "input" || (how === "refresh" && isBeingTyped(form));
+    const write = (address: string): void => (how === "refresh" && !isTyped ? rewrite(address) : goTo(address, isTyped));
     const drawn = panelOf(chosen()).querySelector<HTMLElement>("[data-question]");
     if (drawn) {
       write(`?${drawn.dataset["question"]}`);
@@ -133,6 +135,11 @@ export function startTabs(root: HTMLElement): void {
       Math.max(0, refreshedAt + Math.max(REFRESH_MS, TIMES_AS_LONG * took) - Date.now()),
     );
   });
+}
+
+function isBeingTyped(form: HTMLFormElement): boolean {
+  const asked = new URLSearchParams(location.search);
+  return [...form.querySelectorAll<HTMLInputElement>('input[type="search"]')].some(({ name, value }) => value !== (asked.get(name) ?? ""));
 }
 
 function valueOf(form: HTMLFormElement, name: string): string {
