@@ -1,9 +1,11 @@
 """The campaigns app."""
 
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.contrib.auth import get_user_model
+from django.db.models.signals import post_migrate, pre_delete
 
 
 class CampaignsConfig(AppConfig):
@@ -24,6 +26,7 @@ class CampaignsConfig(AppConfig):
         """Let the groups of the roles follow their table: permissions of new models are there after the migrations."""
         post_migrate.connect(_write_groups, sender=self, dispatch_uid="groups of the roles")
         _watch()
+        pre_delete.connect(_note_what_goes_along, sender=get_user_model(), dispatch_uid="what goes with a person")
 
 
 def _watch() -> None:
@@ -39,6 +42,11 @@ def _watch() -> None:
     watch(QueryView, "query_view", ("query", "name", "sql", "chart"))
     watch(Scope, "scope", ("group",), ("labels",))
     watch(ApiToken, "token", ("name", "access", "role", "tools_may_launch", "expiry", "user"), ("labels",))
+
+
+def _note_what_goes_along(**told: Any) -> None:
+    for room in ("hooks", "recurring"):  # imported here: most processes delete nobody
+        import_module(f"campaigns.{room}.keeping").note_end_with_owner(**told)
 
 
 def _write_groups(**_: object) -> None:

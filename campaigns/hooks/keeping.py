@@ -69,6 +69,13 @@ def _said(hook: Hook) -> dict[str, Any]:
     return {"name": hook.name, "address": hook.address_shown, "events": hook.events, "only_mine": hook.only_mine}
 
 
+def note_end_with_owner(instance: User, **_: Any) -> None:
+    """Note which hooks go with a person who is being deleted."""
+    for hook in Hook.objects.filter(owner=instance).order_by("pk"):
+        reason = f"its owner {instance.get_username()} is deleted"
+        note("hook.deleted", subject=f"hook {hook.pk}", reason=reason, **_said(hook))
+
+
 @transaction.atomic
 def rotate(hook: Hook, by: User) -> str:
     """Give a new secret, to be shown once; the one before signs beside it until the next rotation."""

@@ -108,6 +108,13 @@ def drop(schedule: Schedule, by: User) -> None:
     schedule.delete()
 
 
+def note_end_with_owner(instance: User, **_: Any) -> None:
+    """Note which schedules go with a person who is being deleted; the campaigns that they launched stay."""
+    for schedule in Schedule.objects.filter(owner=instance).order_by("pk"):
+        reason = f"its owner {instance.get_username()} is deleted"
+        note("schedule.deleted", subject=f"schedule {schedule.pk}", reason=reason, **_said(schedule))
+
+
 @transaction.atomic
 def drop_query(query: Query, by: User) -> None:
     """Delete a saved query with the schedules that run it; the campaigns that they launched stay.

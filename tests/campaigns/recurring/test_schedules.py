@@ -245,6 +245,21 @@ def test_a_schedule_whose_owner_may_no_more_stops_and_says_so(
         assert keeping.enable(schedule, owner).enabled
 
 
+def test_what_goes_with_a_person_who_is_deleted_is_in_the_audit(make: Callable[..., Schedule], owner: User) -> None:
+    schedule, others = make(), make(make_person(*RIGHTS))
+    hook = Hook.objects.create(name="pager", address="https://pager.example/", owner=owner, events=[])
+
+    User.objects.filter(pk=owner.pk).delete()
+
+    assert list(Schedule.objects.all()) == [others]
+    lines = AuditEvent.objects.filter(action__in=["schedule.deleted", "hook.deleted"]).order_by("action")
+    reason = f"its owner {owner.get_username()} is deleted"
+    assert [(line.subject, line.details["reason"]) for line in lines] == [
+        (f"hook {hook.pk}", reason),
+        (f"schedule {schedule.pk}", reason),
+    ]
+
+
 @pytest.mark.parametrize("loss", ["deactivated", "right", "other SQL"])
 def test_a_schedule_without_rights_stops_long_before_its_next_time(
     make: Callable[..., Schedule], owner: User, loss: str
