@@ -44,9 +44,15 @@ def _watch() -> None:
     watch(ApiToken, "token", ("name", "access", "role", "tools_may_launch", "expiry", "user"), ("labels",))
 
 
-def _note_what_goes_along(**told: Any) -> None:
-    for room in ("hooks", "recurring"):  # imported here: most processes delete nobody
-        import_module(f"campaigns.{room}.keeping").note_end_with_owner(**told)
+def _note_what_goes_along(instance: Any, **_: Any) -> None:
+    """Let schedules and hooks that go with their owner leave a line each."""
+    from fleet.audit import note
+
+    reason = f"its owner {instance.get_username()} is deleted"
+    for kind, room in (("hook", "hooks"), ("schedule", "recurring")):
+        said = import_module(f"campaigns.{room}.keeping").said
+        for row in getattr(instance, f"{kind}s").order_by("pk"):
+            note(f"{kind}.deleted", subject=f"{kind} {row.pk}", reason=reason, **said(row))
 
 
 def _write_groups(**_: object) -> None:

@@ -46,7 +46,7 @@ def make(hook: Hook, by: User) -> Hook:
     hook.owner = by
     hook.secret = new_secret() if hook.kind == Hook.Kind.WEBHOOK else ""
     hook.save()
-    note("hook.made", by=by, subject=f"hook {hook.pk}", kind=str(hook.kind), **_said(hook))
+    note("hook.made", by=by, subject=f"hook {hook.pk}", kind=str(hook.kind), **said(hook))
     return hook
 
 
@@ -54,26 +54,20 @@ def make(hook: Hook, by: User) -> Hook:
 def change(hook: Hook, values: dict[str, Any], by: User) -> Hook:
     """Change its name, address, events or whose campaigns it is told of. Raise BadInputError or ForbiddenError."""
     _check_owner(hook, by, "changes it")
-    was = _said(hook)
+    was = said(hook)
     for name, value in values.items():
         setattr(hook, name, value)
     if {"address", "events"} & set(values):
         check(hook.kind, hook.address, hook.events)
     if values:
         hook.save(update_fields=[*values])
-    note("hook.changed", by=by, subject=f"hook {hook.pk}", was=was, to=_said(hook))
+    note("hook.changed", by=by, subject=f"hook {hook.pk}", was=was, to=said(hook))
     return hook
 
 
-def _said(hook: Hook) -> dict[str, Any]:
+def said(hook: Hook) -> dict[str, Any]:
+    """Give what the audit says of a hook; never its secret."""
     return {"name": hook.name, "address": hook.address_shown, "events": hook.events, "only_mine": hook.only_mine}
-
-
-def note_end_with_owner(instance: User, **_: Any) -> None:
-    """Note which hooks go with a person who is being deleted."""
-    for hook in Hook.objects.filter(owner=instance).order_by("pk"):
-        reason = f"its owner {instance.get_username()} is deleted"
-        note("hook.deleted", subject=f"hook {hook.pk}", reason=reason, **_said(hook))
 
 
 @transaction.atomic
@@ -112,7 +106,7 @@ def start(hook: Hook, by: User) -> None:
 @transaction.atomic
 def drop(hook: Hook, by: User) -> None:
     """Delete it with what it was told."""
-    note("hook.deleted", by=by, subject=f"hook {hook.pk}", **_said(hook))
+    note("hook.deleted", by=by, subject=f"hook {hook.pk}", **said(hook))
     hook.delete()
 
 

@@ -55,7 +55,7 @@ def make(schedule: Schedule, by: User) -> Schedule:
     check(schedule, by)
     _accept(schedule)
     _plan(schedule)
-    note("schedule.made", by=by, subject=f"schedule {schedule.pk}", **_said(schedule))
+    note("schedule.made", by=by, subject=f"schedule {schedule.pk}", **said(schedule))
     return schedule
 
 
@@ -67,14 +67,14 @@ def change(schedule: Schedule, values: dict[str, Any], by: User) -> Schedule:
     """
     schedule = _locked(schedule)
     check_owner(schedule, by)
-    was = _said(schedule)
+    was = said(schedule)
     for name, value in values.items():
         setattr(schedule, name, value)
     check(schedule, by)
     if "query" in values or values.get("enabled"):
         _accept(schedule)
     _plan(schedule)
-    note("schedule.changed", by=by, subject=f"schedule {schedule.pk}", was=was, to=_said(schedule))
+    note("schedule.changed", by=by, subject=f"schedule {schedule.pk}", was=was, to=said(schedule))
     return schedule
 
 
@@ -104,15 +104,8 @@ def disable(schedule: Schedule, by: User) -> Schedule:
 @transaction.atomic
 def drop(schedule: Schedule, by: User) -> None:
     """Delete it; the campaigns that it launched stay."""
-    note("schedule.deleted", by=by, subject=f"schedule {schedule.pk}", **_said(schedule))
+    note("schedule.deleted", by=by, subject=f"schedule {schedule.pk}", **said(schedule))
     schedule.delete()
-
-
-def note_end_with_owner(instance: User, **_: Any) -> None:
-    """Note which schedules go with a person who is being deleted; the campaigns that they launched stay."""
-    for schedule in Schedule.objects.filter(owner=instance).order_by("pk"):
-        reason = f"its owner {instance.get_username()} is deleted"
-        note("schedule.deleted", subject=f"schedule {schedule.pk}", reason=reason, **_said(schedule))
 
 
 @transaction.atomic
@@ -164,5 +157,6 @@ def _plan(schedule: Schedule) -> None:
     schedule.save()
 
 
-def _said(schedule: Schedule) -> dict[str, Any]:
+def said(schedule: Schedule) -> dict[str, Any]:
+    """Give what the audit says of a schedule."""
     return {name: getattr(schedule, name) for name in SAID}
