@@ -6,6 +6,8 @@ the union and costs no I/O, however many campaigns are open. Never writes to Red
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 
 from agents.board.bitmaps import BITMAP_BYTES, has_bit, has_host
 from agents.board.keyspace import seat_of
@@ -65,20 +67,24 @@ class Board:
 
         Gives, for each range, the bitmap of hosts that have a bit now which they had not before: those to wake.
         """
-        touched = {number for _, number in pieces}
-        for campaign, number in self.versions.keys() - versions.keys():
-            del self._pieces[number][campaign]
-            touched.add(number)
         fresh: dict[int, int] = defaultdict(int)
+        gone: set[int] = set()  # ranges of which bits went that another campaign may have as well
+        for campaign, number in self.versions.keys() - versions.keys():
+            if any(self._pieces[number].pop(campaign)):
+                gone.add(number)
         for (campaign, number), piece in pieces.items():
-            new = piece.ljust(BITMAP_BYTES, b"\0")
-            old = self._pieces[number].get(campaign, b"")
-            self._pieces[number][campaign] = bytearray(new)
-            fresh[number] |= _number(new) & ~_number(bytes(old).ljust(BITMAP_BYTES, b"\0"))
+            new, old = _number(piece.ljust(BITMAP_BYTES, b"\0")), _number(self._pieces[number].get(campaign, b""))
+            self._pieces[number][campaign] = bytearray(new.to_bytes(BITMAP_BYTES))
+            fresh[number] |= new & ~old
+            if old & ~new:
+                gone.add(number)
         self.versions = dict(versions)
         self.generation += 1
-        for number in touched:
-            self._unite(number)
+        for number, bits in fresh.items():
+            if number not in gone:
+                self._offer(number, bits | _number(self._union.get(number, b"")))
+        for number in gone:  # of many campaigns the dearest part: a launch only adds
+            self._offer(number, reduce(or_, map(_number, self._pieces[number].values()), 0))
         return {number: bits.to_bytes(BITMAP_BYTES) for number, bits in fresh.items() if bits}
 
     def clear(self, host: int, campaigns: Iterable[int], generation: int) -> None:
@@ -94,10 +100,8 @@ class Board:
         if seat.number in self._union and not any(has_bit(piece, seat.bit) for piece in pieces.values()):
             self._union[seat.number][seat.bit >> 3] &= ~mask
 
-    def _unite(self, number: int) -> None:
-        bits = 0
-        for piece in self._pieces[number].values():
-            bits |= _number(piece)
+    def _offer(self, number: int, bits: int) -> None:
+        """Let these be the hosts of a range that some campaign may have something for."""
         if bits:
             self._union[number] = bytearray(bits.to_bytes(BITMAP_BYTES))
         else:

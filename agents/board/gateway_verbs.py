@@ -189,8 +189,8 @@ class Store:
         changed = self._board.changed(versions)
         offers = await self._client.mget([keyspace.offer_key(*place) for place in changed]) if changed else []
         pieces = {place: offer for place, offer in zip(changed, offers, strict=True) if offer is not None}
-        kept = {place: held for place, held in versions.items() if place in pieces or place not in changed}
-        fresh = self._board.replace(kept, pieces)
+        gone = set(changed) - pieces.keys()
+        fresh = self._board.replace({place: versions[place] for place in versions.keys() - gone}, pieces)
         self._board.floors = {int(host): int(floor) for host, floor in floors.items()}
         self._board.epoch, self._board.version = epoch, version
         return fresh

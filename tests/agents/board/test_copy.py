@@ -1,7 +1,10 @@
 """The gateway's copy of the board: one bit looked at, no I/O, and no new work hidden."""
 
+import random
+
 from agents.board.bitmaps import bitmap_of, bits_of
-from agents.board.copy import Board
+from agents.board.copy import Board, Place
+from agents.board.keyspace import RANGE_BITS
 from agents.protocol.node_key import TAG_BYTES, Enrolled, Identity
 
 BOTH = {(1, 0): b"1", (2, 0): b"1"}
@@ -47,6 +50,31 @@ def test_a_closed_campaign_leaves_the_union() -> None:
     board.replace({(2, 0): b"1"}, {})
 
     assert [host for host in range(20) if board.has_work(host)] == [9]
+
+
+def test_whatever_comes_changes_and_goes_the_union_is_that_of_all_pieces() -> None:
+    board, chance, held = Board(), random.Random(7), dict[Place, set[int]]()
+    for version in range(400):
+        kept = {place: hosts for place, hosts in held.items() if chance.random() > 0.1}
+        changed = {(chance.randrange(1, 12), chance.randrange(3)) for _ in range(chance.randrange(4))}
+        before, held = held, kept | {place: set(chance.sample(range(24), chance.randrange(6))) for place in changed}
+        versions = {place: board.versions.get(place, b"") for place in held} | dict.fromkeys(changed, b"%d" % version)
+
+        fresh = board.replace(versions, {place: bitmap_of(held[place]) for place in changed})
+
+        new = {(place[1], host) for place in changed for host in held[place] - before.get(place, set())}
+        assert {(number, bit) for number, bits in fresh.items() for bit in bits_of(bits)} == new
+        _clear_some(board, held, chance)
+        for number in range(3):
+            owed = {host for (_, of), hosts in held.items() if of == number for host in hosts}
+            assert {host for host in range(24) if board.has_work(number << RANGE_BITS | host)} == owed
+
+
+def _clear_some(board: Board, held: dict[Place, set[int]], chance: random.Random) -> None:
+    for (campaign, number), hosts in held.items():
+        for host in [host for host in sorted(hosts) if chance.random() < 0.2]:
+            board.clear(number << RANGE_BITS | host, [campaign], board.generation)
+            hosts.discard(host)
 
 
 def test_only_pieces_of_another_version_are_fetched() -> None:
