@@ -7,20 +7,20 @@ import json
 import os
 import socket
 import ssl
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 
-from fleet.demo import address, secrets
+from fleet.demo import address, forked, secrets
 from fleet.demo.certificates import Certificates
+from fleet.demo.forked import Forked
 from fleet.demo.options import ROOT
 from fleet.demo.supervisor import Process, Supervisor, say
 from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.embedded.redis import EmbeddedRedis
+from fleet.embedded.server import open_log
 
 READY_SECONDS = 90.0
 
@@ -56,7 +56,9 @@ class Demo:
         self.postgres.start()
         self.redis.start()
         self.environment = self._environment()
-        self._run(["-m", "fleet.demo.prepare"])
+        os.chdir(ROOT)
+        forked.load(self.environment)
+        self._run("prepare", ["-m", "fleet.demo.prepare"])
         self._write_environment()
 
     def _take_folder(self) -> None:
@@ -91,7 +93,7 @@ class Demo:
             ) from error
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {
+        return {
             "DJANGO_SETTINGS_MODULE": "fleet.settings",
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
@@ -122,16 +124,18 @@ class Demo:
 
     def _write_environment(self) -> None:
         """Keep the addresses and secrets for `manage.py` in another terminal."""
-        mine = {name: value for name, value in self.environment.items() if os.environ.get(name) != value}
-        mine["FLEET_TOKEN"] = secrets.read(self.folder, "token")
+        mine = {**self.environment, "FLEET_TOKEN": secrets.read(self.folder, "token")}
         secrets.write(self.folder, "env", "".join(f"{name}={value}\n" for name, value in mine.items()))
 
-    def _run(self, arguments: list[str]) -> None:
-        done = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, *arguments], env=self.environment, cwd=ROOT, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise CannotStartError(f"{' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
+    def _run(self, name: str, arguments: list[str]) -> None:
+        log = self._log_of(name)
+        with open_log(log) as output:
+            status = Forked(arguments, output).wait()
+        if status:
+            raise CannotStartError(f"{' '.join(arguments)} failed: {log.read_text(errors='replace').strip()[-2000:]}")
+
+    def _log_of(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
 
     def start(self) -> None:
         """Start every process."""
@@ -152,10 +156,7 @@ class Demo:
 
     def _start(self, names: str, arguments: list[str]) -> None:
         name, *also = names.split()
-        log = self.folder / "logs" / f"{name}.log"
-        command = [sys.executable, *arguments]
-        os.chdir(ROOT)
-        self.supervisor.start(Process(name, command, log, self.environment, tuple(also)))
+        self.supervisor.start(Process(name, arguments, self._log_of(name), tuple(also)))
 
     def wait_until_ready(self) -> None:
         """Return when everything answers. Raise CannotStartError when it does not in time."""
@@ -171,7 +172,7 @@ class Demo:
                 why = str(error)
             self.look_after_all()
             time.sleep(0.1)
-        tail = (self.folder / "logs" / "web.log").read_text(errors="replace")[-1500:]
+        tail = self._log_of("web").read_text(errors="replace")[-1500:]
         raise CannotStartError(f"not ready within {READY_SECONDS:.0f} seconds: {why}. The web log ends: {tail}")
 
     def look_after_all(self) -> None:
@@ -224,14 +225,15 @@ class Demo:
 def background(folder: Path) -> dict[str, list[str]]:
     """Give the commands of what runs behind the web server, by name; beat keeps its schedule in the folder.
 
-    Threads, not forks: a demo's few tasks share one interpreter, and each process more would hold 40 MiB.
+    Threads, not forks: a demo's few tasks share one interpreter.
     """
-    worker = ["-m", "celery", "-A", "fleet", "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    celery = ["-m", "celery", "-A", "fleet"]
+    worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     worker += ["--pool", "threads", "--concurrency", "2"]
     return {
         "collector": ["manage.py", "collect"],
         "sweeper": [*worker, "-Q", "sweeps", "-n", "sweeper@%h"],
-        "beat": ["-m", "fleet.demo.beat", str(folder / "beat-schedule")],
+        "beat": [*celery, "beat", "--schedule", str(folder / "beat-schedule"), "--pidfile="],
         "worker": [*worker, "-Q", "live", "-n", "worker@%h"],
         "messenger": [*worker[:-1], "8", "-Q", "hooks", "-n", "messenger@%h"],
     }

@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.embedded.server import die_with_parent, open_log
+from fleet.demo.forked import Forked
+from fleet.embedded.server import open_log
 from fleet.text import shown_lines
 
 GRACE_SECONDS = 8.0
@@ -23,26 +24,16 @@ class Process:
     name: str
     command: list[str]
     log: Path
-    environment: dict[str, str]
     also: tuple[str, ...] = ()
-    child: "subprocess.Popen[bytes] | None" = None
+    child: Forked | None = None
     started: float = 0.0
     pause: float = FIRST_PAUSE
     due: float = 0.0
 
     def start(self) -> None:
-        """Start it in a session of its own: a Ctrl-C in the terminal reaches the supervisor alone."""
+        """Start it."""
         with open_log(self.log) as output:
-            self.child = subprocess.Popen(  # noqa: S603 - our own commands
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.environment,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-                umask=0o077,  # the schedule of beat, for one, would be for everybody's eyes
-            )
+            self.child = Forked(self.command, output)
         self.started = time.monotonic()
 
     def has_died(self) -> int | None:
