@@ -28,7 +28,7 @@ demo: assets  ## start everything: ARGS="--hosts N --json --port P --bind A --da
 	@exec $(BIN)/python -m fleet.demo $(ARGS)
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)  # on two cores: a third of the time is waiting for processes
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)  # on two cores: a third of the time is waiting for processes
 
 faults: .venv/installed-dev assets  ## every fault, each with its accounts, and whole installations killed: half an hour
 	FAULTS=all $(BIN)/python -m pytest tests/faults tests/end_to_end $(ARGS)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ admin.autodiscover()  # tests go through its pages, some while they are collecte
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is long, unless all are wanted (`make faults`)."""
+    """Leave out what is long, unless all are wanted (`make faults`); begin with the files that take longest."""
     long = [item for item in items if item.get_closest_marker("long")]
     if long and os.environ.get("FAULTS") != "all":
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+    tests_in = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.get_closest_marker("lengthy") is None, -tests_in[item.path]))
 
 
 @pytest.fixture(autouse=True)

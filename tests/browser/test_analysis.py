@@ -13,7 +13,7 @@ from campaigns.models import Campaign, Query
 from tests.browser.conftest import Server
 from tests.factories import answer, end, make_campaign, make_hosts, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SQL = "SELECT version, count(*) AS hosts FROM answers GROUP BY 1 ORDER BY 2 DESC"
 
 

@@ -13,7 +13,7 @@ from campaigns.models import Query
 from tests.browser.conftest import Server, write_sql
 from tests.factories import learn, make_hosts, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PageOf = Callable[..., Page]
 Elsewhere = Callable[..., Any]

@@ -30,7 +30,7 @@ from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 AXE = Path(assets.FRONTEND) / "node_modules" / "axe-core" / "axe.min.js"

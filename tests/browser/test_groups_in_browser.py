@@ -14,7 +14,7 @@ from tests import factories
 from tests.browser.conftest import Server
 from tests.browser.test_every_page import faults_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Elsewhere = Callable[..., Any]
 PageOf = Callable[..., Page]
 ODD = "5.1<b>\u202e\u200b"

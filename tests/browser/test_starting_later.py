@@ -17,7 +17,7 @@ from tests.browser.conftest import write_sql
 from tests.browser.test_every_page import faults_of
 from tests.factories import make_hosts
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def ask_later(page: Page) -> str:

@@ -14,7 +14,7 @@ from tests.browser.conftest import Server
 from tests.browser.test_console_in_browser import answer, finish, rows_of
 from tests.factories import make_campaign, make_hosts
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PageOf = Callable[..., Page]
 Elsewhere = Callable[..., Any]

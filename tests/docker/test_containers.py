@@ -23,7 +23,7 @@ from tests.end_to_end.conftest import wait_for
 from tests.ports import free_port
 from tests.servers import open_folder
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 NAME = "fleet.example.org"  # of docker/settings.env
 WITHIN = 60  # seconds, for what takes one or two
 FIRST = ("redis", "redis-replica")

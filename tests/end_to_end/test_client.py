@@ -35,7 +35,7 @@ from tests.end_to_end.conftest import TEST_ENVIRONMENT, Hosts, RunningFleet, wai
 from tests.end_to_end.halfway import Halfway
 from tests.servers import open_folder
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 SQL = "SELECT version FROM osquery_info"
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.end_to_end.conftest import TEST_ENVIRONMENT, Hosts, RunningFleet
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 SQL = "SELECT version FROM osquery_info"
 ROOT = Path(__file__).parents[2]
 SEEDS = itertools.count(61)  # hosts of one seed are the same hosts

@@ -14,7 +14,7 @@ import pytest
 from tests.end_to_end.conftest import TEST_ENVIRONMENT, RunningFleet, wait_for
 from tests.servers import open_folder
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 
 PAGES = (
     "/", "/settings/", "/people/", "/tokens/", "/tokens/all/", "/account/", "/sessions/", "/audit/", "/hosts/",

@@ -13,7 +13,7 @@ import redis
 
 from tests.end_to_end.conftest import Hosts, RunningFleet, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 Pretend = Callable[..., Hosts]
 FINAL = ("answered", "failed", "denylisted", "unsupported", "no_answer", "missed", "held_back", "stopped")
 SQL = "SELECT processes.name, port FROM listening_ports JOIN processes USING (pid)"

@@ -16,7 +16,7 @@ from tests.faults.chaos import TARGETED
 from tests.faults.faults import FAULTS
 from tests.faults.stage import Stage, wait_for
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 SEED = 14
 # In each run of the suite, mixed; every other one alone, and all mixed, with `make faults` and `make chaos`.
 SHORT = [*(name for name in FAULTS if name.endswith(" killed")), "redis emptied", "postgres stopped"]

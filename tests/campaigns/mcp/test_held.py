@@ -18,6 +18,7 @@ from tests.campaigns.mcp.world import ORDER, Connect, World, lines, told
 from tests.factories import answer, end, make_campaign
 
 pytestmark = [
+    pytest.mark.lengthy,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("board"),
     pytest.mark.processes,

@@ -33,7 +33,7 @@ from fleet.errors import FleetError
 from tests.conftest import Agent
 from tests.factories import make_host, make_user
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.lengthy, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
 HOSTS = 6
 FAR = 90_000_000  # ids of another range
