@@ -6,17 +6,14 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.admin.memberships import MembershipInline
 from agents.inventory import label_sql, labels
 from agents.inventory.label_form import PLATFORMS_WITH_SQL, LabelForm
-from agents.models import (
-    HousekeepingQuery,
-    Label,
-)
+from agents.models import Label
 from fleet import sight
 from fleet.admin import ModelAdmin
 from fleet.errors import ForbiddenError
@@ -37,6 +34,15 @@ def _is_free(request: HttpRequest, label: Label | None) -> bool:
     return label is None or (
         not label.built_in and labels.changeable_by(cast(User, request.user)).filter(pk=label.pk).exists()
     )
+
+
+def _objection(by: User, label: Label) -> str:
+    """Say why this person may not delete it; "" = nothing speaks against it."""
+    try:
+        labels.check_may_delete(by, label)
+    except ForbiddenError as error:
+        return error.sentence
+    return ""
 
 
 class MembersOfLabel(MembershipInline):
@@ -90,19 +96,20 @@ class LabelAdmin(ModelAdmin):
         return bool(super().has_delete_permission(request, obj)) and _is_free(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Let the label's SQL go with it, which nobody may delete by itself."""
-        shown, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return shown, counts, needed - {HousekeepingQuery._meta.verbose_name}, protected
+        """Name the labels, how many hosts leave each and what holds one: never the hosts, which may be all."""
+        chosen = list(objs)
+        shown = [format_html("label {} ({} hosts leave it)", label.name, self.members(label)) for label in chosen]
+        needed = {"label"} if any(not self.has_delete_permission(request, label) for label in chosen) else set()
+        held = [said for label in chosen if (said := _objection(cast(User, request.user), label))]
+        return shown, {"labels": len(chosen)}, needed, held
 
     def delete_model(self, request: HttpRequest, obj: Label) -> None:
         """Delete one, its SQL first. One with hosts that this person does not see stays."""
         self._forget(request, obj)
 
     def _forget(self, request: HttpRequest, obj: Label) -> None:
-        try:
-            labels.check_may_delete(cast(User, request.user), obj)
-        except ForbiddenError as error:
-            messages.error(request, error.sentence)
+        if said := _objection(cast(User, request.user), obj):
+            messages.error(request, said)
             return
         labels.forget(obj, request.user.get_username())
 

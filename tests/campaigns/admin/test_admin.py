@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -13,6 +13,7 @@ from agents.enrolling.revocation import revoke
 from agents.models import EnrollSecret, Host, HousekeepingQuery, Label, LabelMembership, Presence
 from campaigns.collecting.models import DeadLetter, StreamCursor
 from campaigns.models import Campaign, IdempotencyKey, Query, Result, Target, TargetRange
+from campaigns.people.scopes import Scope
 from campaigns.states import State
 from campaigns.tokens import ApiToken
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user, usable_secret
@@ -281,6 +282,31 @@ def test_a_label_with_many_hosts_is_shown_in_pages(boss: Client) -> None:
 
     assert page.count('name="labelmembership_set-') < 120
     assert LabelMembership.objects.filter(label=label).count() == 60
+
+
+def test_who_deletes_labels_is_told_how_many_hosts_leave_and_of_none_outside_his_scope(
+    boss: Client, client: Client
+) -> None:
+    inside, outside = make_hosts(2), make_hosts(3)
+    team, both = make_label("team", *inside), make_label("both", *inside, *outside)
+    page = f"/admin/agents/label/{both.pk}/delete/"
+    chosen = {"action": "delete_selected", "_selected_action": [both.pk]}
+    assert "label both (5 hosts leave it)" in text_of(boss.get(page))
+
+    clerk = make_user("clerk")
+    User.objects.filter(pk=clerk.pk).update(is_staff=True)
+    team_of_clerk = Group.objects.create(name="clerks")
+    clerk.groups.set([team_of_clerk, Group.objects.get(name="Administrator")])
+    Scope.objects.create(group=team_of_clerk).labels.set([team])
+    client.force_login(clerk)
+
+    for shown in (client.get(page), client.post("/admin/agents/label/", chosen)):
+        text = text_of(shown)
+        assert "has hosts outside of your scope" in text
+        assert not any(f"host {host.pk} " in text or host.hostname in text for host in outside)
+    client.post(page, {"post": "yes"})
+    client.post("/admin/agents/label/", {**chosen, "post": "yes"})
+    assert Label.objects.filter(pk=both.pk).exists()
 
 
 def test_a_new_enroll_secret_is_shown_once(boss: Client) -> None:
