@@ -75,5 +75,5 @@ def _trouble_everywhere(text: str, by: User, platforms: Collection[str]) -> str 
         tuple(getattr(schema, name) for name in schemas.KIND): schema
         for schema in TableSchema.objects.exclude(learned_at=None).defer("tables")
     }
-    troubles = [sql.trouble_on(text, learned[kind]) if kind in learned else None for kind in kinds]
+    troubles = [sql.trouble_on(text, learned.get(kind)) for kind in kinds]
     return troubles[0] if troubles and None not in troubles else None

@@ -179,14 +179,16 @@ def tables_named(text: str, tables: Collection[str], views: Mapping[str, str] = 
     return sorted(set(_named(_connection(), statement, {name.lower() for name in tables}, views)))
 
 
-def trouble_on(text: str, schema: TableSchema) -> str | None:
-    """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it."""
+def trouble_on(text: str, schema: TableSchema | None) -> str | None:
+    """Give what SQLite finds wrong on hosts of one kind, and where; None when they can run it, as far as is known."""
     trouble = find_trouble(text, schema)
     return None if trouble is None else str(trouble)
 
 
-def find_trouble(text: str, schema: TableSchema) -> Trouble | None:
-    """Give the same, with the place apart."""
+def find_trouble(text: str, schema: TableSchema | None) -> Trouble | None:
+    """Give the same, with the place apart. Without a schema they have not told their tables."""
+    if schema is None:
+        return _trouble_of_changing_any(text)
     database = _database_for(schema, "all")
     with database.lock:
         for statement in _statements(text):
@@ -195,6 +197,19 @@ def find_trouble(text: str, schema: TableSchema) -> Trouble | None:
                 return error._replace(sentence=_as_hosts_say(error.sentence, schema))
             if statement.verb in CHANGING and (table := _changed_table(database.connection, statement)):
                 return _trouble_of_changing(table, statement.verb, schema)
+    return None
+
+
+def _trouble_of_changing_any(text: str) -> Trouble | None:
+    """Say that SQL changes a table that some hosts have as osquery's own: no host has it from an extension then."""
+    if not changes(text):
+        return None
+    statement = next(_statements(text))
+    for schema in TableSchema.objects.filter(extensions="").exclude(learned_at=None).defer("tables"):
+        database = _database_for(schema, "all")
+        with database.lock:
+            if table := _changed_table(database.connection, statement):
+                return _only_read(table, statement.verb)
     return None
 
 
@@ -223,6 +238,10 @@ def _trouble_of_changing(table: str, verb: str, schema: TableSchema) -> Trouble 
     """
     if schema.extensions and not _has_own_table(schema.platform, table):
         return None
+    return _only_read(table, verb)
+
+
+def _only_read(table: str, verb: str) -> Trouble:
     return Trouble(f"{verb} is for tables of extensions: {table} is one of osquery's own, which are only read")
 
 

@@ -86,7 +86,8 @@ def support_among(
 def first_trouble(text: str, hosts: HostQuerySet) -> Trouble | None:
     """Give what is wrong on most of the hosts on which something is; None = nothing is, as far as is known."""
     kinds = _kinds_of(hosts)
-    found = {kind: sql.find_trouble(text, schema) for kind, schema in _learned(kinds).items()}
+    schemas = _learned(kinds)
+    found = {kind: sql.find_trouble(text, schemas.get(kind)) for kind in kinds}
     wrong = {kind: trouble for kind, trouble in found.items() if trouble is not None}
     if not wrong:
         return None
@@ -124,7 +125,7 @@ def _learned(kinds: Iterable[Kind]) -> dict[Kind, TableSchema]:
 
 
 def _refused(text: str, kinds: Iterable[Kind], schemas: Mapping[Kind, TableSchema]) -> list[Unsupported]:
-    troubles = {kind: sql.trouble_on(text, schemas[kind]) for kind in kinds if kind in schemas}
+    troubles = {kind: sql.trouble_on(text, schemas.get(kind)) for kind in kinds}
     return [Unsupported(*kind[:3], trouble, kind[3]) for kind, trouble in troubles.items() if trouble is not None]
 
 

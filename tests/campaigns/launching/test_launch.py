@@ -232,7 +232,8 @@ def test_sql_that_changes_hosts_needs_a_permission(api: Api, operator: User, tex
 def test_a_change_of_what_takes_none_is_refused_everywhere_unless_it_is_forced(api: Api) -> None:
     learn("linux", "users")
     host, boss = make_host(osquery_version="5.23.0"), api(make_user(admin=True))
-    order = {"sql": "DELETE FROM users", "target": {"hosts": [host.pk]}}
+    untold = make_host(osquery_version="", platform="windows")
+    order = {"sql": "DELETE FROM users", "target": {"hosts": [host.pk, untold.pk]}}
     addresses = ("campaigns/", "campaigns/estimate/", "queries/")
     bodies = (order, order, {"name": "emptied", "sql": order["sql"]})
 
@@ -243,6 +244,12 @@ def test_a_change_of_what_takes_none_is_refused_everywhere_unless_it_is_forced(a
         assert answered.status_code == 400
         assert sentence in answered.json()["error"]
         assert "sql 'DELETE FROM users' is wrong on every host" in answered.json()["error"]
+    assert (
+        sentence
+        in boss.post("/api/v1/campaigns/", {**order, "target": {"hosts": [untold.pk]}}, format="json").json()["error"]
+    )
+    theirs = boss.post("/api/v1/campaigns/", {**order, "sql": "DELETE FROM theirs"}, format="json").json()
+    assert theirs["warnings"] == ["1 Linux host cannot run it and will not be asked: no such table: theirs"]
     assert boss.post("/api/v1/campaigns/", {**order, "force": True}, format="json").status_code == 201
 
 
