@@ -146,7 +146,7 @@ class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[Appro
             raise serializers.ValidationError(
                 error.message_dict if hasattr(error, "error_dict") else {"group": error.messages}
             ) from error
-        return attrs
+        return {**attrs, "tables": rule.tables} if "tables" in attrs else attrs
 
     def wanted(self) -> ApprovalRule:
         """Give the rule as the body wants it. Needs `is_valid()` to have run."""

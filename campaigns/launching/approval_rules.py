@@ -18,7 +18,7 @@ from django.utils import timezone
 from agents.inventory import sql, views
 from campaigns.answers.results import timestamp
 from campaigns.launching import windows
-from campaigns.launching.models import ApprovalRule
+from campaigns.launching.models import ApprovalRule, table_names
 from fleet.audit import note
 from fleet.counting import plural
 from fleet.errors import ForbiddenError
@@ -84,9 +84,9 @@ def _is_looser(before: ApprovalRule, now: ApprovalRule) -> bool:
         return True
     if before.hosts_above is not None and (now.hosts_above is None or now.hosts_above > before.hosts_above):
         return True
-    tables = {name.casefold() for name in now.tables}
+    tables = {name.casefold() for name in table_names(now.tables)}
     hours = windows.read(now.hours)
-    return any(name.casefold() not in tables for name in before.tables) or any(
+    return any(name.casefold() not in tables for name in table_names(before.tables)) or any(
         window not in hours for window in windows.read(before.hours)
     )
 
@@ -190,7 +190,7 @@ def _by_hosts(rules: Iterable[ApprovalRule], hosts: int) -> list[str]:
 
 
 def _by_tables(rules: Iterable[ApprovalRule], text: str) -> list[str]:
-    tables = {name for rule in rules for name in rule.tables}
+    tables = {name for rule in rules for name in table_names(rule.tables)}
     return [f"it reads {name}" for name in sql.tables_named(text, tables, views.served())] if tables and text else []
 
 

@@ -22,7 +22,7 @@ from agents.models import HostQuerySet
 from campaigns import doorbell
 from campaigns.answers import audit
 from campaigns.answers.models import AuditRecord
-from campaigns.launching import freezing, kill_switch
+from campaigns.launching import freezing, kill_switch, rights
 from campaigns.launching.approval_rules import Caught, most_hosts_of
 from campaigns.launching.control import stop_scheduled
 from campaigns.launching.models import Approval
@@ -94,6 +94,7 @@ def approve(campaign_id: int, by: User, seen: str = "") -> Campaign:
         check_may_decide(campaign, by)
         if seen and seen != approval.digest:
             raise ConflictError(f"campaign {campaign_id} is not what you looked at: look at it again")
+        _check_asker(campaign)
         approval.good_until = approval.good_for(now, campaign.start_at)
         approval.decide(Approval.State.APPROVED, by, now)
         _note(campaign, "approved", by)
@@ -102,6 +103,13 @@ def approve(campaign_id: int, by: User, seen: str = "") -> Campaign:
         if campaign.start_at is None or campaign.start_at <= now:
             begin_approved(campaign, approval)
     return campaign
+
+
+def _check_asker(campaign: Campaign) -> None:
+    try:
+        rights.check_start(campaign, _meant(campaign))
+    except FleetError as error:
+        raise ConflictError(f"campaign {campaign.pk} cannot begin: {error.sentence}") from error
 
 
 def reject(campaign_id: int, by: User, reason: Any) -> Campaign:
@@ -194,6 +202,7 @@ def begin_approved(campaign: Campaign, approval: Approval) -> None:
 def _begin(campaign: Campaign, approval: Approval) -> None:
     try:
         with transaction.atomic():
+            rights.check_start(campaign, _meant(campaign))
             freezing.begin_frozen(campaign)
     except FleetError as error:
         campaign.refresh_from_db()

@@ -203,7 +203,9 @@ def _start_unapproved(campaign: Campaign) -> None:
         with transaction.atomic():
             selection = Selection.read(campaign.target, scopes.limits_of_launch(campaign.scope, campaign.created_by))
             campaign.warnings = selection.check_names()
-            ranges = freezing.ranges_of(selection.hosts(campaign.chosen_at))
+            hosts = selection.hosts(campaign.chosen_at)
+            rights.check_start(campaign, hosts)
+            ranges = freezing.ranges_of(hosts)
             _check_start(campaign, ranges)
             _begin_or_ask(campaign, ranges, (timezone.now(),))
     except FleetError as error:

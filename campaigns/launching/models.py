@@ -87,15 +87,16 @@ class ApprovalRule(models.Model):
         return [*by_hosts, *by_tables, *(f"launches on {window}" for window in windows.read(self.hours))]
 
     def clean(self) -> None:
-        """Raise ValidationError for tables and hours that are none, each beside its field."""
+        """Raise ValidationError for tables and hours that are none, each beside its field; names lose outer blanks."""
         wrong = {}
-        for name, read in (("tables", _tables), ("hours", windows.read)):
+        for name, read in (("tables", table_names), ("hours", windows.read)):
             try:
                 read(getattr(self, name))
             except BadInputError as error:
                 wrong[name] = error.sentence
         if wrong:
             raise ValidationError(wrong)
+        self.tables = table_names(self.tables)
 
 
 class Quota(models.Model):
@@ -145,13 +146,14 @@ def _over(hosts: int) -> str:
     return f"launches over more than {hosts:,} {plural(hosts, 'host')}" if hosts else "every launch"
 
 
-def _tables(value: Any) -> list[str]:
+def table_names(value: Any) -> list[str]:
+    """Give a rule's tables without the blanks around a name, which no table has. Raise BadInputError."""
     if not isinstance(value, list):
         raise BadInputError(f"tables {shown(value)} is not a list of names", "tables")
     for name in value:
         if not isinstance(name, str) or not name.strip() or not is_text(name):
             raise BadInputError(f"tables has {shown(name)}, which is not the name of a table", "tables")
-    return value
+    return [name.strip() for name in value]
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):

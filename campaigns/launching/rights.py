@@ -4,9 +4,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 
 from agents.inventory import kept_sql, sql
+from agents.models import HostQuerySet
 from campaigns.answers import sight
 from campaigns.models import Campaign, Query
-from campaigns.people.roles import CHANGE, LAUNCH, LAUNCH_FLAGGED, LOOK
+from campaigns.people import scopes
+from campaigns.people.roles import CHANGE, LAUNCH, LAUNCH_FLAGGED, LOOK, may_launch_something
 from fleet.errors import BadInputError, ForbiddenError
 
 
@@ -22,6 +24,21 @@ def checked_sql(text: str, by: User) -> str:
             "sql",
         )
     return checked.text
+
+
+def check_start(campaign: Campaign, hosts: HostQuerySet) -> None:
+    """Raise ForbiddenError when who launched what begins only now may launch it no more, or does not see its hosts."""
+    by = campaign.created_by
+    if by is None or not by.is_active:
+        said = "is deactivated" if by else "is gone"
+    elif not may_launch_something(by):
+        said = "may not launch campaigns any more"
+    elif scopes.is_limited(by) and hosts.exclude(pk__in=scopes.hosts_for(by).values("pk")).exists():
+        said = "does not see all of its hosts any more"
+    else:
+        checked_sql(campaign.sql, by)
+        return
+    raise ForbiddenError(f"{by.get_username() if by else 'somebody'}, who launched it, {said}")
 
 
 def may_only_launch_flagged(by: User | AnonymousUser) -> bool:

@@ -116,6 +116,7 @@ CATCHES: list[tuple[dict[str, Any], str, bool]] = [
     ({"hosts_above": 2}, "SELECT 1", True),
     ({"hosts_above": 0}, "SELECT 1", True),
     ({"tables": ["Users"]}, "SELECT * FROM users", True),
+    ({"tables": [" users\t"]}, "SELECT * FROM users", True),
     ({"tables": ["users"]}, 'SELECT 1 FROM "USERS" AS x', True),
     ({"tables": ["users"]}, "WITH a AS (SELECT uid FROM main.[uSers]) SELECT 1 WHERE 0 IN (SELECT * FROM a)", True),
     ({"tables": ["users"]}, "SELECT (SELECT max(uid) FROM 'USERS')", True),
@@ -214,6 +215,45 @@ def test_what_is_approved_before_its_time_begins_at_its_time_over_the_frozen_hos
     let_its_time_come(campaign)
     sweep()
     assert len(asked_hosts(campaign)) == 3
+
+
+def lose_scope(user: User) -> None:
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team)
+    user.groups.add(team)
+
+
+LOSSES: dict[str, Callable[[User], object]] = {
+    "is deactivated": lambda user: User.objects.filter(pk=user.pk).update(is_active=False),
+    "may not launch campaigns any more": lambda user: user.user_permissions.clear(),
+    "does not see all of its hosts any more": lose_scope,
+}
+
+
+@pytest.mark.parametrize("said", LOSSES)
+def test_nothing_begins_for_who_may_launch_it_no_more(operator: User, bob: User, rule: ApprovalRule, said: str) -> None:
+    make_hosts(3)
+    soon = timezone.now() + timedelta(hours=1)
+    asked, promised = waiting(operator), waiting(operator, start_at=soon)
+    approvals.approve(promised.pk, bob)
+    let_its_time_come(promised)
+    rule.delete()
+    planned = launch(Order(**ORDER, start_at=soon), operator)
+    let_its_time_come(planned)
+
+    LOSSES[said](operator)
+    sweep()
+
+    with pytest.raises(FleetError, match=f"campaign {asked.pk} cannot begin: operator, who launched it, {said}"):
+        approvals.approve(asked.pk, bob)
+    outcomes = Campaign.objects.in_bulk()
+    assert outcomes[asked.pk].waits_for == "approval"
+    assert [outcomes[one.pk].status for one in (promised, planned)] == ["stopped", "stopped"]
+    assert said in outcomes[promised.pk].ended_reason
+    assert outcomes[planned.pk].ended_reason in (
+        f"operator, who launched it, {said}",
+        'target {"all": true} selects no enrolled host',  # all that he still sees
+    )
 
 
 # --- who decides -----------------------------------------------------------------------------------------------
@@ -541,10 +581,10 @@ def test_rules_are_kept_by_who_may_and_refused_with_a_sentence(api: Api, operato
     boss, path = api(make_user("boss", admin=True)), "/api/v1/approval-rules/"
     Group.objects.create(name="helpdesk")
 
-    made = boss.post(path, {"group": "helpdesk", "hosts_above": 5, "tables": ["shadow"]}, format="json")
+    made = boss.post(path, {"group": "helpdesk", "hosts_above": 5, "tables": [" Shadow "]}, format="json")
 
     assert made.status_code == 201
-    assert made.json()["changed_by"] == "boss"
+    assert (made.json()["changed_by"], made.json()["tables"]) == ("boss", ["Shadow"])
     assert api(operator).post(path, {"group": None}, format="json").status_code == 403
     assert api(operator).get(path).status_code == 403
     for body, words in [
