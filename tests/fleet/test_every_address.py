@@ -26,8 +26,8 @@ LONG = "9" * 5000
 # As they stand in an address: NUL, a lone surrogate, and numbers, texts and lists that no field has.
 VALUES = ("a%00b", "%ED%A0%80", "1" + "0" * 21, "-1", "", LONG, "%27%22%3C", "1,2", "²")
 OF_PARAMETERS = ("a%00b", "%ED%A0%80", "1" + "0" * 21, "", LONG)
-FEW_VALUES = ("%00", "1" + "0" * 21, "")  # for each name alone
-TOGETHER = ("%00", "%ED%A0%80", "-1", LONG)  # for all names of a page at once
+FEW_VALUES = ("%00", "1" + "0" * 21)  # for each name alone
+TOGETHER = ("%00", "%ED%A0%80", "-1", "", LONG)  # for all names of a page at once; where one is refused it hides others
 # Names that the admin reads by itself.
 OF_CHANGELISTS = ("q", "p", "o", "all", "e", "_popup", "_to_field", "_facets", "_changelist_filters", "_source_model")
 OF_AUTOCOMPLETE = ("term", "page", "app_label", "model_name", "field_name")
