@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 
+from django.core.exceptions import ImproperlyConfigured
+
 from fleet.demo import address, forked, secrets
 from fleet.demo.certificates import Certificates
 from fleet.demo.forked import Forked
@@ -57,7 +59,10 @@ class Demo:
         self.redis.start()
         self.environment = self._environment()
         os.chdir(ROOT)
-        forked.load(self.environment)
+        try:
+            forked.load(self.environment)
+        except ImproperlyConfigured as error:
+            raise CannotStartError(str(error)) from error
         self._run("prepare", ["-m", "fleet.demo.prepare"])
         self._write_environment()
 

@@ -13,6 +13,7 @@ from fleet.embedded.server import open_log
 from fleet.text import shown_lines
 
 GRACE_SECONDS = 8.0
+LOOKED_AT, LONGEST_LINE = 8192, 300  # bytes of a log's end; characters
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 STEADY_SECONDS = 30.0  # a process that lived so long starts again without a pause
 
@@ -73,7 +74,8 @@ class Supervisor:
         if status is not None:
             if now - process.started > STEADY_SECONDS:
                 process.pause = FIRST_PAUSE
-            say(f"{process.name} died (status {status}), it is started again; its log is {process.log}")
+            said = f", its log {process.log} ends: {last_line(process.log)}"
+            say(f"{process.name} died (status {status}), it is started again{said}")
             process.signal(signal.SIGKILL)  # whatever it left behind
             process.child, process.due = None, now + process.pause
             process.pause = min(LONGEST_PAUSE, process.pause * 2)
@@ -93,6 +95,14 @@ class Supervisor:
                     say(f"{process.name} does not end, it is killed")
                 process.signal(signal.SIGKILL)
                 process.child.wait()
+
+
+def last_line(log: Path) -> str:
+    """Give the last line of a log that says anything, what is over 300 characters cut off; "" = none does."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOOKED_AT))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:LONGEST_LINE]
 
 
 def say(sentence: str) -> None:

@@ -1,7 +1,5 @@
 """What agents meet: held reads, limits of what they send, enrollment, log lines, carves."""
 
-from django.core.exceptions import ImproperlyConfigured
-
 from fleet.settings.environment import env
 
 HOLD_SECONDS = env.float("HOLD_SECONDS", default=10.0)  # longest a read is held; 0 answers idle reads at once
@@ -19,9 +17,7 @@ LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers ar
 LOG_SINK = env.str("LOG_SINK", default="")
 LOG_FILE_MAX_BYTES = env.int("LOG_FILE_MAX_BYTES", default=0)  # of LOG_SINK's file, then it is rotated; 0 = never
 LOG_FILES_KEPT = env.int("LOG_FILES_KEPT", default=5)  # full files that stay beside it
-ENROLL_TAKEOVER = env.str("ENROLL_TAKEOVER", default="mark")  # refuse = not while a host of that name asks
-if ENROLL_TAKEOVER not in ("mark", "refuse"):
-    raise ImproperlyConfigured(f"ENROLL_TAKEOVER {ENROLL_TAKEOVER!r} is unknown: mark and refuse are allowed")
+ENROLL_TAKEOVER = env.choice("ENROLL_TAKEOVER", ("mark", "refuse"), default="mark")  # refuse = not while its name asks
 WRONG_SECRETS_IN_ALL_PER_MINUTE = env.int("WRONG_SECRETS_IN_ALL_PER_MINUTE", default=100)  # from all addresses
 WRONG_SECRETS_PER_MINUTE = env.int("WRONG_SECRETS_PER_MINUTE", default=20)  # per address; those above it are not logged
 HOUSEKEEPING_MINUTES = env.int("HOUSEKEEPING_MINUTES", default=60)  # between two detail and label queries; 0 = none

@@ -6,7 +6,7 @@ whoever may look at the process or the container.
 
 import math
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -77,6 +77,13 @@ class _Environment(environ.Env):  # type: ignore[misc]  # the library has no typ
     def dict(self, var: str, cast: Any = dict, default: Any = environ.Env.NOTSET) -> Any:
         """Read pairs. Raise ImproperlyConfigured for anything else."""
         return self._read(var, cast, default, "no list like name=1;other=2")
+
+    def choice(self, var: str, allowed: Sequence[str], default: str) -> str:
+        """Read one of these words. Raise ImproperlyConfigured for anything else."""
+        given: str = self.str(var, default=default)
+        if given not in allowed:
+            raise ImproperlyConfigured(f"{var} {given!r} is unknown: {', '.join(allowed)} are allowed")
+        return given
 
     def json(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
         """Read JSON. Raise ImproperlyConfigured for anything else, without the value, which may hold secrets."""

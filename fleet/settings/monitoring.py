@@ -2,8 +2,6 @@
 
 import logging
 
-from django.core.exceptions import ImproperlyConfigured
-
 from fleet.settings.environment import env
 
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who bears it reads /metrics of a gateway or console; "" = nobody
@@ -13,9 +11,11 @@ METRICS_PORT = env.int(
 METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1")
 # A file that workers, beat and collectors touch while they are at work, for `python -m fleet.healthy`; "" = none.
 ALIVE_FILE = env.str("ALIVE_FILE", default="")
-LOG_FORMAT = env.str("LOG_FORMAT", default="line")  # json = one object a line, with what the event names as members
-if LOG_FORMAT not in ("line", "json"):
-    raise ImproperlyConfigured(f"LOG_FORMAT {LOG_FORMAT!r} is unknown: line and json are allowed")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS, default="INFO")  # the least that is told
+LOG_FORMAT = env.choice(
+    "LOG_FORMAT", ("line", "json"), default="line"
+)  # json = one object a line, its facts as members
 
 # Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
 # tcp://host:601, or nowhere.
@@ -33,7 +33,7 @@ LOGGING = {
     },
     "filters": {"in_a_line": {"()": "fleet.text.InALine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "httpx": {"level": "WARNING"},
         **{name: {"level": "WARNING"} for name in CHATTY_LOGGERS},

@@ -26,9 +26,9 @@ def lives(pid: int) -> bool:
         return False
 
 
-def refused(*arguments: str) -> str:
+def refused(*arguments: str, **settings: str) -> str:
     """Give what a demo says that cannot start."""
-    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+    bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT} | settings
     command = [sys.executable, "-m", "fleet.demo", "--hosts", "0", *arguments]
     ended = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode != 0
@@ -148,6 +148,9 @@ def test_what_it_cannot_use_is_said() -> None:
     assert wrong.strip().endswith("choose another with --bind")
     (folder / "file").write_text("")
     assert "cannot be written" in refused("--data-dir", str(folder / "file" / "two"))
+    at = ("--port", str(free_port()), "--data-dir", str(folder / "one"))
+    assert refused(*at, HOLD_SECONDS="abc").endswith("demo: HOLD_SECONDS 'abc' is no number\n")
+    assert "demo: LOG_LEVEL 'LOUD' is unknown: DEBUG, INFO," in refused(*at, LOG_LEVEL="LOUD")
 
 
 @pytest.mark.long

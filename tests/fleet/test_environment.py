@@ -29,6 +29,14 @@ def test_a_value_of_another_kind_is_refused_and_named(
         getattr(env, kind)("TRIED")
 
 
+@pytest.mark.parametrize("value", ["", "info", "LOUD"])
+def test_a_word_that_is_none_of_a_choice_is_refused_and_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIED", value)
+
+    with pytest.raises(ImproperlyConfigured, match=f"TRIED {value!r} is unknown: DEBUG, INFO are allowed"):
+        env.choice("TRIED", ("DEBUG", "INFO"), default="INFO")
+
+
 @pytest.mark.parametrize("value", ["helpdesk", "helpdesk=many"])
 def test_pairs_that_are_none_are_refused_and_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIED", value)
