@@ -157,6 +157,7 @@ def campaign_json(campaign: Campaign, origin: str = "") -> dict[str, Any]:
         "start_at": timestamp(campaign.start_at),
         "started_at": timestamp(campaign.started_at),
         "ends_at": timestamp(campaign.ends_at),
+        "left": None if campaign.left is None else round(campaign.left.total_seconds()),
         "ended_at": timestamp(campaign.ended_at),
         "parent": campaign.parent_id,
         "schedule": campaign.schedule_id,

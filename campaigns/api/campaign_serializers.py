@@ -85,6 +85,7 @@ CAMPAIGN: dict[str, Any] = {
     "start_at": None,
     "started_at": "2026-01-31T08:00:00.120Z",
     "ends_at": "2026-01-31T08:10:00.120Z",
+    "left": None,
     "ended_at": None,
     "parent": None,
     "schedule": None,
@@ -126,6 +127,9 @@ class CampaignSerializer(serializers.Serializer[Any]):
     start_at = Moment(allow_null=True, help_text="when it shall begin; null = at once")
     started_at = Moment(allow_null=True, help_text="when it began")
     ends_at = Moment(allow_null=True, help_text="when its time is up; null while it is paused, or has not begun")
+    left = serializers.IntegerField(
+        allow_null=True, help_text="seconds it has left once it is resumed; null = it is not paused"
+    )
     ended_at = Moment(allow_null=True, help_text="when it ended")
     parent = serializers.IntegerField(  # type: ignore[assignment]  # the contract's name
         allow_null=True, help_text="id of the campaign it asks again"

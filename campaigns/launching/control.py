@@ -145,6 +145,7 @@ def widen(campaign_id: int, by: str, goal_asked: Any) -> Campaign:
         if campaign.status == Status.PAUSED and campaign.paused_by == rollout.ASKS:
             with _board_needed():
                 go_on(campaign)
+        doorbell.ring(campaign_id)
         note("campaign.widened", who=by, subject=f"campaign {campaign_id}", asked=goal_asked, hosts=hosts)
     logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, hosts)
     return campaign

@@ -188,9 +188,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def _send_end(self, state: dict[str, Any]) -> None:
         await self._send({"type": "progress", **_progress(state)})
-        await self._send(
-            {"type": "ended", "status": state["status"], "ended_reason": state["ended_reason"], **_progress(state)}
-        )
+        await self._send({"type": "ended", **_progress(state), "ended_reason": state["ended_reason"]})
         await self.close(ENDED)
 
     async def _send(self, frame: dict[str, Any]) -> None:
@@ -218,7 +216,7 @@ class Pace:
         self._note_at = now
 
     def progress_is_due(self, state: dict[str, Any]) -> bool:
-        """Say whether the counts changed and the last were sent half a second ago."""
+        """Say whether counts or status changed and the last were sent half a second ago."""
         now = time.monotonic()
         if _progress(state) == self._shown or now < self._progress_at:
             return False
@@ -258,7 +256,8 @@ class Pace:
 
 
 def _progress(state: dict[str, Any]) -> dict[str, Any]:
-    return {"counts": state["counts"], "last_seq": state["last_seq"]}
+    """Give what changes while it runs: viewers hear of a pause, a stop and a widening as they do of counts."""
+    return {name: state[name] for name in ("status", "waits_for", "ended_by", "released", "counts", "last_seq")}
 
 
 def user_of_token(token: str, meta: Mapping[str, Any]) -> tuple[User | None, ApiToken | None]:

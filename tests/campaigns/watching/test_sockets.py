@@ -19,6 +19,7 @@ from django.test import AsyncClient
 
 from agents.models import Host, Label, LabelMembership
 from campaigns import doorbell
+from campaigns.launching import control
 from campaigns.models import Campaign, Result
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
@@ -403,6 +404,20 @@ async def test_two_viewers_of_one_campaign_are_sent_the_same(observer: User) -> 
         assert seqs(await other.until("results")) == [2]
         await answer_last(campaign)
         assert seqs(await one.until("results")) == seqs(await other.until("results")) == [3]
+
+
+async def test_viewers_hear_of_a_pause_and_a_stop_as_they_do_of_counts(observer: User) -> None:
+    campaign = await campaign_with(1)
+
+    async with looking(campaign.pk, observer) as viewer:
+        await viewer.until("snapshot")
+        await sync_to_async(control.pause)(campaign.pk, "ann")
+        paused = (await viewer.until("progress"))[-1]
+        await sync_to_async(control.stop)(campaign.pk, "bob", "enough")
+        stopping = (await viewer.until("progress"))[-1]
+
+    assert [(frame["status"], frame["ended_by"]) for frame in (paused, stopping)] == [("paused", ""), ("paused", "bob")]
+    assert paused["counts"] == stopping["counts"]
 
 
 async def test_who_is_far_behind_is_told_to_page(observer: User, monkeypatch: pytest.MonkeyPatch) -> None:
