@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from campaigns.console import wording
 from campaigns.console.access import needs_one_of, user_of
 from campaigns.console.lookups import page_of, question_of
-from campaigns.console.wording import limits_in_words
 from campaigns.launching import approval_diff, approvals, requests, rule_wishes
 from campaigns.launching.models import Approval
 from campaigns.people.roles import APPROVE, LAUNCH, LAUNCH_FLAGGED, LOOK
@@ -43,7 +43,14 @@ def approval(request: HttpRequest, campaign_id: int) -> HttpResponse:
     found = _found(request, campaign_id)
     if found is None:
         return _no_such(request, campaign_id)
+    if request.GET.get("seen") == _stands(found):
+        return HttpResponse(status=204)  # the page that is open asks again and again
     return render(request, "campaigns/approval.html", _context(request, found))
+
+
+def _stands(found: Approval) -> str:
+    """Give what the page is drawn for: another word of it is another page."""
+    return f"{found.state} {wording.state_word(found.campaign)}"
 
 
 def _context(request: HttpRequest, found: Approval, **more: Any) -> dict[str, Any]:
@@ -55,6 +62,7 @@ def _context(request: HttpRequest, found: Approval, **more: Any) -> dict[str, An
     return {
         "approval": found,
         "campaign": campaign,
+        "stands": _stands(found),
         "waits": waits,
         "is_late": waits and found.expires_at <= timezone.now(),
         "may_decide": waits and approvals.may_decide(campaign, user),
@@ -65,7 +73,7 @@ def _context(request: HttpRequest, found: Approval, **more: Any) -> dict[str, An
         "hosts": requests.count_seen(campaign, user),
         "more_hosts": not requests.sees_all(campaign, user),
         "estimate": {**requests.estimate(campaign, user), "has_sql": True},
-        "limits": limits_in_words(campaign),
+        "limits": wording.limits_in_words(campaign),
         "diff": approval_diff.diff(campaign, user),
         **more,
     }

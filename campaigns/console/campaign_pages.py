@@ -114,6 +114,8 @@ def campaign_times(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _seconds_left(shown: Campaign) -> float | None:
+    if shown.left is not None:
+        return shown.left.total_seconds()  # it is paused
     if shown.ends_at is None or shown.is_over:
         return None
     return max(0.0, (shown.ends_at - timezone.now()).total_seconds())

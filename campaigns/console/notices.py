@@ -1,7 +1,7 @@
 """What must be said of a campaign above its rows: how it ended, why it waits, what was warned of. Most urgent first."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from campaigns.console import wording
@@ -51,5 +51,5 @@ def _start(shown: Campaign, approval: Approval | None) -> Notice:
     by = f", approved by {approval.decided_by_name}," if approval is not None else ""
     if shown.start_at is None:
         return Notice(PLAIN, f"It begins{by} when it may")
-    begins = shown.start_at.astimezone(UTC)
-    return Notice(PLAIN, f"Nobody is asked yet. It begins{by} at {begins:%Y-%m-%d %H:%M} UTC,", shown.start_at)
+    text = f"Nobody is asked yet. It begins{by} at {wording.moment(shown.start_at)},"
+    return Notice(PLAIN, text, shown.start_at)

@@ -71,7 +71,7 @@ def _campaigns(user: User, words: str) -> Iterator[Hit]:
     number = Q(pk=number_of(words.lstrip("#")))
     found = Campaign.objects.visible_to(user).filter(Q(name__icontains=words) | Q(sql__icontains=words) | number)
     for campaign in found[:OF_EACH]:
-        note = f"#{campaign.pk} {campaign.status}"
+        note = f"#{campaign.pk} {wording.state_word(campaign)}"
         yield Hit("campaign", "radio", wording.title(campaign), note, reverse("campaign", args=[campaign.pk]))
 
 

@@ -5,6 +5,7 @@ Reads campaigns and changes nothing; the console, the admin and their templates 
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from agents.models import Platform
@@ -126,13 +127,25 @@ def _names(names: list[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
+def state_word(campaign: Campaign) -> str:
+    """Say in a word or three how far a campaign is. `words.ts` says the same."""
+    if campaign.waits_for:
+        return "waits for approval"
+    return "stopping" if campaign.ended_by and not campaign.is_over else str(campaign.status)
+
+
+def moment(at: datetime) -> str:
+    """Write a moment as sentences name it; pages show it by the clock that was chosen."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def limits_in_words(campaign: Campaign) -> list[tuple[str, str]]:
     """Name the limits of a campaign as a second person reads them; those that are not set are left out."""
     lines = [("Waits", f"{duration(campaign.timeout)} for answers")]
     if campaign.answer_within is not None:
         lines.append(("One host", f"has {duration(campaign.answer_within)} to answer"))
     if campaign.start_at is not None:
-        lines.append(("Begins", f"on {campaign.start_at:%Y-%m-%d %H:%M:%S} UTC, not before"))
+        lines.append(("Begins", f"at {moment(campaign.start_at)}, not before"))
     lines.append(("Rollout", json.dumps(campaign.rollout) if campaign.rollout else "all hosts at once"))
     if campaign.is_forced:
         lines.append(("Forced", "hosts too whose tables speak against the SQL"))
@@ -144,15 +157,29 @@ def ending(campaign: Campaign) -> str:
     braked = BRAKED.match(campaign.ended_reason) if campaign.ended_by == "brake" else None
     by = " by a brake" if braked else f" by {campaign.ended_by}" if campaign.ended_by else ""
     why = campaign.ended_reason[braked.end() if braked else 0 :]
+    if campaign.is_over and campaign.started_at is None and (never := _never_begun(campaign)):
+        return never
     why = f": {why}" if why else ""
     if campaign.is_over:
         return f"{campaign.status.capitalize()}{_took(campaign)}{by}{why}".rstrip(".") + "."
     return f"Stopping{by}{why}. What hosts have sent is being stored." if campaign.ended_by else ""
 
 
+def _never_begun(campaign: Campaign) -> str:
+    """Say what a second person, who asked, or the time did to what waited for an approval; "" = it did not."""
+    by, why = campaign.ended_by, campaign.ended_reason.rstrip(".")
+    if why.startswith("rejected: "):
+        return f"Rejected by {by}: {why.removeprefix('rejected: ')}."
+    if why == f"withdrawn by {by} before it began":
+        return f"{why[0].upper()}{why[1:]}."
+    return f"Stopped: {why}." if by == "approval" else ""
+
+
 def nothing_sent(campaign: Campaign) -> str:
     """Say why an ended campaign has no rows. `words.ts` says the same."""
     failed = campaign.count_failed + campaign.count_denylisted
+    if not campaign.count_targeted:
+        return "Nobody was asked."
     if campaign.count_answered:
         return f"{counted(campaign.count_answered, 'host')} answered, without a row."
     return f"No host sent a row: {failed:,} failed." if failed else "Nobody answered."

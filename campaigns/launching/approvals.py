@@ -156,10 +156,10 @@ def _wait_again(campaign: Campaign, approval: Approval, now: datetime) -> None:
 
 def check_may_decide(campaign: Campaign, by: User) -> None:
     """Raise ForbiddenError for who asked, who lacks the permission, and who does not see all of the frozen hosts."""
-    if not by.has_perm(APPROVE):
-        raise ForbiddenError(f"approving and rejecting campaigns needs the permission {APPROVE}")
     if campaign.created_by_id == by.pk:
         raise ForbiddenError(f"campaign {campaign.pk} was launched by you: a second person has to decide")
+    if not by.has_perm(APPROVE):
+        raise ForbiddenError(f"approving and rejecting campaigns needs the permission {APPROVE}")
     if scopes.is_limited(by) and _meant(campaign).exclude(pk__in=scopes.hosts_for(by).values("pk")).exists():
         raise ForbiddenError(f"campaign {campaign.pk} is over hosts beyond your scope: who sees all of them decides")
 
@@ -276,7 +276,8 @@ def _waiting(campaign_id: int, by: User, doing: str) -> Iterator[tuple[Campaign,
 
 def outcome(campaign: Campaign, approval: Approval) -> str:
     """Say what became of a request, for who comes too late."""
-    decided = f"was {approval.state}" + (f" by {approval.decided_by_name}" if approval.decided_by_name else "")
+    verb = approval.state if approval.state == Approval.State.EXPIRED else f"was {approval.state}"
+    decided = verb + (f" by {approval.decided_by_name}" if approval.decided_by_name else "")
     if approval.state == Approval.State.APPROVED:
         return f"campaign {campaign.pk} {decided} already and is {campaign.status}"
     return f"campaign {campaign.pk} {decided}: {campaign.ended_reason}"

@@ -113,15 +113,28 @@ def test_a_server_that_is_away_is_said_beside_the_control_and_asked_again(
     assert (campaign.ended_by, campaign.ended_reason) == ("boss", "the wrong table")
 
 
-def test_what_others_do_is_drawn_by_itself(page_of: PageOf, boss: User, elsewhere: Elsewhere) -> None:
+def test_what_others_do_is_drawn_by_itself_and_at_once(page_of: PageOf, boss: User, elsewhere: Elsewhere) -> None:
     campaign = elsewhere(make_begun, boss)
-    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    page = page_of(boss, at="/campaigns/")
+    page.clock.install()
+    page.goto(f"/campaigns/{campaign.pk}/")
+
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
+    status, left = page.locator("[data-live=status]"), page.locator("[data-live=left]")
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)  # no timer runs any more: the socket alone tells
 
     elsewhere(control.pause, campaign.pk, "somebody else")
     expect(page.locator("#standing .first")).to_contain_text("Paused by somebody else.")
+    expect(status).to_have_text("paused")
+    expect(page.locator("#pause")).to_have_text("Resume")
+    elsewhere(control.resume, campaign.pk, "somebody else")
+    expect(page.locator("#pause")).to_have_text("Pause")
+    elsewhere(control.pause, campaign.pk, "somebody else")
     elsewhere(control.stop, campaign.pk, "somebody else", "enough")
 
     expect(page.locator("#standing .first")).to_contain_text("Stopping by somebody else: enough.")
+    expect(status).to_have_text("stopping")
+    expect(left).to_be_hidden()
     expect(page.locator("#stop")).to_have_count(0)
 
 

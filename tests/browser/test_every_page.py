@@ -29,6 +29,7 @@ from campaigns.models import Campaign, Query
 from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from tests.factories import answer, learn, make_campaign, make_host, make_hosts, make_label, make_person, make_user
+from tests.pages import bare_moments
 
 pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -150,6 +151,7 @@ def addresses(ids: dict[str, Any]) -> Iterator[str]:
         address = reverse(pattern.name, kwargs=named)
         found = browser.get(address)
         if found.status_code == 200 and b"<!DOCTYPE html>" in found.content:
+            assert bare_moments(found) == [], address
             yield address
 
 

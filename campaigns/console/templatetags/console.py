@@ -1,5 +1,6 @@
 """Filters and tags of the console's templates."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ from django import template
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from agents.models import Platform
@@ -20,6 +21,8 @@ from campaigns.models import Campaign
 from fleet import text as others_text
 
 register = template.Library()
+
+MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)\b")  # as sentences of the machine name one
 
 
 @register.filter
@@ -127,10 +130,45 @@ def when(moment: datetime | None, missing: str = "—") -> SafeString | str:
     """Show a moment: exact as it stands; the page's script makes it relative, with the exact one on hover."""
     if moment is None:
         return missing
+    return format_html('<time datetime="{}" data-when>{}</time>', *_written(moment))
+
+
+@register.simple_tag
+def exactly(moment: datetime) -> SafeString:
+    """Show a moment as `when` does, but exact, by the clock that was chosen, with the relative one on hover."""
+    return format_html('<time datetime="{}" data-exact>{}</time>', *_written(moment))
+
+
+def _written(moment: datetime) -> tuple[str, str]:
     utc = moment.astimezone(UTC)
-    return format_html(
-        '<time datetime="{}" data-when>{}</time>', utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    return utc.isoformat(timespec="seconds"), wording.moment(utc)
+
+
+@register.filter
+def told(sentence: object) -> SafeString:
+    """Show a sentence of the machine's: what others wrote in it as `visible` does, its moments as `exactly` does."""
+    parts = MOMENT.split(visible(sentence))
+    return format_html_join("", "{}{}", zip(parts[::2], [*map(_exact, parts[1::2]), ""], strict=True))
+
+
+def _exact(text: str) -> SafeString | str:
+    try:
+        return exactly(datetime.strptime(text, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC))
+    except ValueError:
+        return text  # somebody wrote what is no moment
+
+
+@register.filter
+def sentence(text: object) -> SafeString:
+    """Show a sentence as `told` does where it stands alone: with a capital, and a stop. `in_place.ts` does the same."""
+    whole = str(text).strip()
+    return told(whole[:1].upper() + whole[1:] + ("" if whole.endswith((".", "!", "?")) else "."))
+
+
+@register.filter
+def state_word(campaign: Campaign) -> str:
+    """Say how far a campaign is."""
+    return wording.state_word(campaign)
 
 
 @register.filter

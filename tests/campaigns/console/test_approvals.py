@@ -47,7 +47,7 @@ def test_the_ask_page_says_before_that_it_will_wait_and_the_campaign_page_says_i
     assert "Waits for a second person" in after
     assert "more than 2 hosts" in after
     assert "waits for approval" in words_of(asking.get("/campaigns/"))
-    assert "waits for a second person" in words_of(asking.get("/"))
+    assert "waits for approval" in words_of(asking.get("/"))
     mine = words_of(asking.get("/approvals/"))
     assert "waits for a second person, expires" in mine
     assert "Waiting for you" not in mine
@@ -93,9 +93,10 @@ def test_a_no_needs_its_reason_and_who_asked_reads_it(asking: Client, operator: 
     late = words_of(browser.post(f"/approvals/{campaign.pk}/approve/", follow=True))
 
     assert (empty.status_code, "Reason is empty" in words_of(empty)) == (422, True)
-    assert f"campaign {campaign.pk} was rejected" in late
+    assert f"Campaign {campaign.pk} was rejected" in late
     page = asking.get(f"/campaigns/{campaign.pk}/").content.decode()
-    assert "rejected: too &lt;b&gt;many&lt;/b&gt;" in page
+    assert "Rejected by " in page
+    assert ": too &lt;b&gt;many&lt;/b&gt;." in page
     assert "rejected by" in words_of(asking.get("/approvals/"))
 
 

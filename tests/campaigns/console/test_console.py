@@ -457,6 +457,48 @@ def test_an_end_is_said_in_words() -> None:
     assert wording.duration(90_061) == "1 d 1 h"
 
 
+@pytest.mark.parametrize(
+    ("by", "reason", "words"),
+    [
+        ("bob", "rejected: too many <b>hosts</b>.", "Rejected by bob: too many <b>hosts</b>."),
+        ("ann", "withdrawn by ann before it began", "Withdrawn by ann before it began."),
+        ("approval", "nobody approved it until Friday", "Stopped: nobody approved it until Friday."),
+        ("ann", "withdrawn by bob", "Stopped by ann: withdrawn by bob."),
+        ("ann", "", "Stopped by ann."),
+    ],
+)
+def test_what_never_began_is_said_by_what_became_of_it_and_each_name_once(by: str, reason: str, words: str) -> None:
+    never = Campaign(status=Status.STOPPED, ended_by=by, ended_reason=reason)
+
+    assert wording.ending(never) == words
+    assert wording.nothing_sent(never) == "Nobody was asked."
+
+
+def test_a_state_is_said_as_what_it_is() -> None:
+    said = [
+        wording.state_word(Campaign(status=Status.SCHEDULED, waits_for="approval")),
+        wording.state_word(Campaign(status=Status.PAUSED, ended_by="ann")),
+        wording.state_word(Campaign(status=Status.STOPPED, ended_by="ann")),
+        wording.state_word(Campaign(status=Status.SCHEDULED)),
+    ]
+
+    assert said == ["waits for approval", "stopping", "stopped", "scheduled"]
+
+
+def test_a_paused_campaign_says_how_long_it_goes_on_once_it_is_resumed(
+    as_: Callable[[User], Client], admin_user: User
+) -> None:
+    campaign = make_campaign(make_host(), by=admin_user, timeout=600)
+    control.pause(campaign.pk, "ann")
+    Campaign.objects.update(left=timedelta(seconds=75))
+
+    page = text_of(as_(admin_user).get(f"/campaigns/{campaign.pk}/"))
+    told = as_(admin_user).get(f"/api/v1/campaigns/{campaign.pk}/").json()
+
+    assert '<dd data-live="left"> 1 min 15 s </dd>' in page
+    assert (told["left"], told["ends_at"]) == (75, None)
+
+
 def ask(**more: Any) -> dict[str, Any]:
     return {"sql": "SELECT 1", "kind": "all", "timeout": "60", **more}
 
@@ -471,7 +513,7 @@ def test_a_canary_is_ordered_widened_and_paused_by_hand(as_: Callable[[User], Cl
     write_range(campaign.pk, 0)
     address = f"/campaigns/{campaign.pk}/"
 
-    assert "Released to <b>2</b> of 6 hosts" in text_of(page.get(address))
+    assert 'Released to <b data-live="released">2</b> of 6 hosts' in text_of(page.get(address))
     assert "1 host is not more than the 2" in text_of(page.post(f"{address}widen/", {"count": "1"}, follow=True))
     page.post(f"{address}widen/", {"count": "4"})
     campaign.refresh_from_db()

@@ -74,7 +74,7 @@ def test_asking_nobody_again_is_refused_with_a_sentence(as_: As, operator: User,
 
     page = text_of(as_(operator).post(f"/campaigns/{campaign.pk}/rerun/", {}, follow=True))
 
-    assert "states is empty: it selects nobody" in page
+    assert "States is empty: it selects nobody" in page
     assert Campaign.objects.count() == 1
 
 

@@ -12,7 +12,8 @@ import { type Frame, Live, type State } from "./campaign/live";
 import { drawControls, startControls } from "./campaign/controls";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
-import { type Ending, endSentence, lengthOf, nothingSent } from "./campaign/words";
+import { type Ending, endSentence, lengthOf, nothingSent, stateWord } from "./campaign/words";
+import { told } from "./times";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
@@ -45,10 +46,11 @@ const numberIn = (name: string): number => Number((find(name)[0]?.textContent ??
 
 let counts: Counts | null = null;
 let status = root.dataset["status"] ?? "";
-let stands = `${status} ${root.dataset["endedBy"] ?? ""}`; // what the buttons are drawn for
+let stands = `${status} ${root.dataset["endedBy"] ?? ""} ${root.dataset["waitsFor"] ?? ""}`; // what the buttons are drawn for
 let endsAt = Date.parse(root.dataset["endsAt"] ?? "") || null;
 let clockAhead = 0; // ms that the server's clock is ahead of ours
 let spokenAt = 0;
+let speaks = 0; // the timer of what is spoken next
 let asked = 0; // how often the campaign was asked for, and which answer is drawn
 let drawn = 0;
 let doubtedAt = 0;
@@ -90,6 +92,7 @@ function drawCounts(now: Counts): void {
   root.querySelectorAll("[data-live-bar]").forEach((bar) => drawBar(bar, now));
   root.querySelectorAll<HTMLElement>("[data-state-item]").forEach((item) => (item.hidden = !now[item.dataset["stateItem"] ?? ""]));
   const errors = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
+  root.toggleAttribute("data-unasked", isOver() && !now["targeted"]);
   write("errors", counted.format(errors));
   find("errors").forEach((badge) => (badge.hidden = !errors));
   grid.grow(now["rows"] ?? 0, isOver(), nothingSent(now));
@@ -100,8 +103,17 @@ function drawCounts(now: Counts): void {
 }
 
 function speak(now: Counts, final: number, atOnce = false): void {
-  if (!atOnce && Date.now() - spokenAt < SPEAK_MS) return;
+  clearTimeout(speaks);
+  const wait = spokenAt + SPEAK_MS - Date.now();
+  if (!atOnce && wait > 0) {
+    speaks = window.setTimeout(() => speak(now, final, true), wait); // what came last is told too
+    return;
+  }
   spokenAt = Date.now();
+  if (isOver() && !now["targeted"]) {
+    write("spoken", `The campaign is ${status}. ${nothingSent(now)}`);
+    return;
+  }
   const open = (now["targeted"] ?? 0) - final;
   const hosts = now["targeted"] === 1 ? "host" : "hosts";
   const parts = [`${now["answered"]} of ${now["targeted"]} ${hosts} answered`, `${open} ${open === 1 ? "is" : "are"} open`];
@@ -109,24 +121,34 @@ function speak(now: Counts, final: number, atOnce = false): void {
   write("spoken", `${isOver() ? `The campaign is ${status}. ` : ""}${parts.join(", ")}.`);
 }
 
-function drawStatus(campaign: Ending): void {
-  const standing = `${campaign.status} ${campaign.ended_by ?? ""}`;
-  if (standing !== stands) drawControls();
+// Say whether what may be done, or must be said, is another than what is drawn.
+function standsAnew(campaign: Pick<Ending, "status" | "ended_by" | "waits_for">): boolean {
+  const standing = `${campaign.status} ${campaign.ended_by ?? ""} ${campaign.waits_for ?? ""}`;
+  if (standing === stands) return false;
   stands = standing;
+  drawControls();
+  return true;
+}
+
+function drawStatus(campaign: Ending): void {
+  standsAnew(campaign);
   const wasOver = isOver();
   root.dataset["status"] = status = campaign.status;
   if (isOver() && !wasOver) root.dispatchEvent(new CustomEvent("over"));
   if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
+  if (typeof campaign.left === "number") write("left", lengthOf(campaign.left));
+  write("status", stateWord(campaign, isOver()));
   find("status").forEach((badge) => {
-    badge.textContent = status;
     badge.className = `status st-${status}`;
   });
   root.querySelectorAll<HTMLElement>("[data-while-open]").forEach((part) => {
-    part.hidden = isOver() || (Boolean(campaign.ended_by) && part.hasAttribute("data-open-dialog"));
+    part.hidden = isOver() || (Boolean(campaign.ended_by) && part.hasAttribute("data-until-stopped"));
   });
   const sentence = endSentence(campaign, isOver());
-  write("ending", sentence);
-  find("ending").forEach((place) => (place.hidden = !sentence));
+  find("ending").forEach((place) => {
+    place.replaceChildren(...told(sentence));
+    place.hidden = !sentence;
+  });
   drawTime();
 }
 
@@ -211,7 +233,10 @@ const live: Live = new Live(id, { onFrame, onState });
 
 function onFrame(frame: Frame): void {
   if (frame.type === "progress") {
-    if (!isOver()) drawCounts(frame.counts); // what is late says less than the end did
+    if (isOver()) return; // what is late says less than the end did
+    drawCounts(frame.counts);
+    write("released", counted.format(frame.released ?? 0));
+    if (standsAnew(frame)) glance();
     lookForColumns(frame.counts);
   } else if (frame.type === "snapshot") {
     awaySince = pollAt = 0;

@@ -1,6 +1,8 @@
 // What a control answers is said beside it, and the page stays: done, refused with the server's sentence, or nobody
 // answered, with a button to try again. What was typed or chosen is still there then.
 
+import { told } from "./times";
+
 const AWAY = "The server does not answer. Nothing is lost: what you entered is still here.";
 const WRONG = "The server could not do it.";
 const DONE_MS = 12_000; // success is said for so long
@@ -23,7 +25,8 @@ function placeOf(part: HTMLElement, name = "says"): HTMLElement | null {
 
 function say(place: HTMLElement, kind: "good" | "bad", sentence: string, again?: () => void): void {
   place.className = `in-place banner ${kind}`;
-  place.replaceChildren(sentence);
+  place.replaceChildren(...told(sentence));
+  const written = place.textContent;
   place.setAttribute("role", kind === "bad" ? "alert" : "status");
   if (again) {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Try again" });
@@ -33,7 +36,7 @@ function say(place: HTMLElement, kind: "good" | "bad", sentence: string, again?:
     });
     place.append(" ", button);
   }
-  if (kind === "good") setTimeout(() => place.textContent === sentence && quiet(place), DONE_MS);
+  if (kind === "good") setTimeout(() => place.textContent === written && quiet(place), DONE_MS);
 }
 
 function quiet(place: HTMLElement): void {

@@ -1,21 +1,4 @@
-// What every page of the console shares: times, menus, the palette, and the word about a server that does not answer.
-
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
-const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
-
-const zone = document.documentElement.dataset.times === "utc" ? "UTC" : undefined;
-const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long", timeZone: zone });
-
-// Relative as it reads, exact with its zone on hover: the one form of times everywhere.
-function drawTimes(root = document) {
-  for (const time of root.querySelectorAll("time[data-when], time[data-ago]")) {
-    const moment = Date.parse(time.dateTime);
-    const seconds = (moment - Date.now()) / 1000;
-    const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-    time.title = exact.format(moment);
-    time.textContent = relative.format(Math.round(seconds / size), unit).replace(".", "");
-  }
-}
+// What every page of the console shares: menus, the palette, and the word about a server that does not answer.
 
 // On a phone the menu is wider than the screen: where one is stands in it.
 for (const here of document.querySelectorAll(".top nav [aria-current], .subnav [aria-current]")) {
@@ -56,7 +39,7 @@ async function copy(button) {
 }
 
 // A form about times begins with the zone of who fills it in; what is typed beside a choice is that choice.
-const here = zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+const here = document.documentElement.dataset.times === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
 for (const field of document.querySelectorAll("[data-own-zone] select")) {
   if ([...field.options].some((option) => option.value === here)) field.value = here;
 }
@@ -147,10 +130,4 @@ function noAnswer(event) {
 }
 document.addEventListener("htmx:responseError", noAnswer);
 document.addEventListener("htmx:sendError", noAnswer);
-document.addEventListener("htmx:afterSwap", () => {
-  drawTimes();
-  offerFilters();
-});
-
-drawTimes();
-setInterval(() => drawTimes(), 10_000);
+document.addEventListener("htmx:afterSwap", offerFilters);

@@ -12,6 +12,9 @@ export interface CampaignSeen {
   ended_at?: string | null;
   ended_by?: string;
   ended_reason?: string;
+  waits_for?: string | null;
+  left?: number | null; // seconds, once a paused campaign goes on
+  released?: number;
 }
 
 export interface Row {

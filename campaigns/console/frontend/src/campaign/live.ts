@@ -17,7 +17,7 @@ export type State = "connecting" | "live" | "reconnecting" | "polling" | "ended"
 
 export type Frame =
   | { type: "snapshot"; campaign: CampaignSeen }
-  | { type: "progress"; counts: Counts; last_seq: number }
+  | ({ type: "progress"; counts: Counts; last_seq: number } & Pick<CampaignSeen, "status" | "waits_for" | "ended_by" | "released">)
   | ({ type: "ended"; counts: Counts; last_seq: number } & CampaignSeen)
   | { type: "ping" };
 

@@ -6,7 +6,13 @@ const counted = new Intl.NumberFormat("en");
 
 const BRAKED = /^brake \w+: /; // how the sentence of a brake begins, which names it for programs
 
-export type Ending = Pick<CampaignSeen, "status" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at">;
+export type Ending = Pick<CampaignSeen, "status" | "waits_for" | "ended_by" | "ended_reason" | "started_at" | "ended_at" | "ends_at" | "left">;
+
+// How far it is, in a word or three.
+export function stateWord({ status, waits_for: waitsFor, ended_by: by }: Ending, isOver: boolean): string {
+  if (waitsFor) return "waits for approval";
+  return by && !isOver ? "stopping" : status;
+}
 
 // "" while nothing has ended it.
 export function endSentence({ status, ended_by: by, ended_reason: reason, started_at: start, ended_at: end }: Ending, isOver: boolean): string {
@@ -14,14 +20,25 @@ export function endSentence({ status, ended_by: by, ended_reason: reason, starte
   const whom = by ? ` by ${braked ? "a brake" : by}` : "";
   const why = reason ? `: ${braked ? reason.replace(BRAKED, "") : reason}` : "";
   const took = start && end ? ` after ${lengthOf(Math.round((Date.parse(end) - Date.parse(start)) / 1000))}` : "";
+  const never = isOver && !start ? neverBegun(by ?? "", reason ?? "") : "";
+  if (never) return never;
   if (isOver) return `${`${status[0]?.toUpperCase()}${status.slice(1)}${took}${whom}${why}`.replace(/\.+$/, "")}.`;
   return by ? `Stopping${whom}${why}. What hosts have sent is being stored.` : "";
+}
+
+// What a second person, who asked, or the time did to what waited for an approval; "" = it did not.
+function neverBegun(by: string, reason: string): string {
+  const why = reason.replace(/\.+$/, "");
+  if (why.startsWith("rejected: ")) return `Rejected by ${by}: ${why.slice("rejected: ".length)}.`;
+  if (why === `withdrawn by ${by} before it began`) return `W${why.slice(1)}.`;
+  return by === "approval" ? `Stopped: ${why}.` : "";
 }
 
 // Why an ended campaign has no rows.
 export function nothingSent(now: Counts): string {
   const answered = now["answered"] ?? 0;
   const failed = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
+  if (!now["targeted"]) return "Nobody was asked.";
   if (answered) return `${counted.format(answered)} ${answered === 1 ? "host" : "hosts"} answered, without a row.`;
   return failed ? `No host sent a row: ${counted.format(failed)} failed.` : "Nobody answered.";
 }
