@@ -167,7 +167,11 @@ class GrantSerializer(StrictSerializer):
     """A yes to a change of the rule of everybody."""
 
     at = serializers.CharField(
-        required=False, default="", max_length=40, help_text="`wish.at` that was looked at; another one is a 409"
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=40,
+        help_text="`wish.at` that was looked at; another one is a 409",
     )
 
     example: ClassVar = {"at": "2026-01-31T08:00:00.000Z"}

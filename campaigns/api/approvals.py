@@ -27,7 +27,11 @@ class ApproveSerializer(StrictSerializer):
     """A yes."""
 
     digest = serializers.CharField(
-        required=False, default="", max_length=64, help_text="of what was looked at; another one is a 409"
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=64,
+        help_text="of what was looked at; another one is a 409",
     )
 
     example: ClassVar = {"digest": "5f2c"}

@@ -1,5 +1,6 @@
 """The API of hosts, labels, saved queries, enroll secrets and tokens."""
 
+import re
 import secrets
 from typing import Any, ClassVar, cast
 
@@ -111,6 +112,16 @@ class HostViewSet(NotedReads, ReadOnlyModelViewSet[Host]):
         return HttpResponse(msgspec.json.encode(body), content_type="application/json")
 
 
+MEMBER = OpenApiParameter(
+    "host",
+    str,
+    many=True,
+    required=True,
+    description="who is taken out: digits are an id, all else is a name; may be repeated. A body like that of POST"
+    " says it as well",
+)
+
+
 class LabelPermissions(ModelPermissions):
     """Django's permissions of labels; putting hosts in and taking them out both change the label."""
 
@@ -133,7 +144,11 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     lookup_value_regex = IDS
     permission_classes = [LabelPermissions]
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    query_parameters: ClassVar[Parameters] = {"list": (*PAGING, SEARCH), "hosts": (*PAGING, *host_filters.PARAMETERS)}
+    query_parameters: ClassVar[Parameters] = {
+        "list": (*PAGING, SEARCH),
+        "hosts": (*PAGING, *host_filters.PARAMETERS),
+        "remove_hosts": (MEMBER,),
+    }
 
     def get_queryset(self) -> QuerySet[Label]:
         """Count the members that whoever asks sees."""
@@ -176,15 +191,21 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
     @hosts.mapping.post
     def add_hosts(self, request: Request, pk: str) -> Response:
         """Put hosts in: `{"hosts": [ids or names]}`."""
-        label, found = self._members(request)
+        label, found = self._members(request, request.data)
         labels.add(label, Host.objects.filter(pk__in=found.ids))
         return self._counted(label, found)
 
     @extend_schema(request=MembersSerializer, responses={200: MembersCountedSerializer, **refused(409)})
     @hosts.mapping.delete
     def remove_hosts(self, request: Request, pk: str) -> Response:
-        """Take hosts out: `{"hosts": [ids or names]}`."""
-        label, found = self._members(request)
+        """Take hosts out: `host`, or the body `{"hosts": [ids or names]}`, which no document can tell of a DELETE."""
+        given = request.query_params.getlist("host")
+        if given:
+            refuse_body(request)
+        wanted = (
+            {"hosts": [int(host) if re.fullmatch(IDS, host) else host for host in given]} if given else request.data
+        )
+        label, found = self._members(request, wanted)
         labels.remove(label, found.ids)
         return self._counted(label, found)
 
@@ -193,12 +214,12 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         members = scopes.hosts_for(cast(User, self.request.user)).filter(labels=label)
         return Response({"hosts_count": members.count(), **warnings})
 
-    def _members(self, request: Request) -> tuple[Label, host_names.Found]:
-        """Give the label and the hosts of the body. Raise BadInputError naming hosts that there are not."""
+    def _members(self, request: Request, wanted: Any) -> tuple[Label, host_names.Found]:
+        """Give the label and the hosts that are wanted. Raise BadInputError naming hosts that there are not."""
         label, user = self.get_object(), cast(User, request.user)
         labels.check_may_change(user, label)
         labels.check_by_hand(label)
-        body = MembersSerializer(data=request.data)
+        body = MembersSerializer(data=wanted)
         body.is_valid(raise_exception=True)
         given = body.validated_data["hosts"]
         ids = [host for host in given if isinstance(host, int)]

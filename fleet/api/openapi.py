@@ -60,6 +60,8 @@ class ExactAnswers(AutoSchema):
             schema |= none_of([wrong for either in eithers for wrong in either.wrong(is_change=is_change)])
             for name, bounds in getattr(instance, "bounds", {}).items():
                 properties[name] |= bounds
+            for name, member in properties.items():
+                properties[name] = _as_text(member)
         if example:
             schema["example"] = {name: value for name, value in example.items() if name in properties}
         if direction == "response" and properties:
@@ -67,6 +69,20 @@ class ExactAnswers(AutoSchema):
             schema.pop("required", None)
             schema |= {"required": always} if always else {}
         return schema
+
+
+NO_NUL = r"^[^\u0000]*$"  # no text has one: PostgreSQL takes none
+NOT_BLANK = r"^\s*[^\s\u0000][^\u0000]*$"  # outer blanks are taken away before its length is looked at
+
+
+def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
+    """Say of a free text, or a list of such, which letters it may have."""
+    if schema.get("type") == "array" and "type" in schema["items"]:
+        items = {name: said for name, said in schema["items"].items() if name != "nullable"}  # no list holds nothings
+        return {**schema, "items": _as_text(items)}
+    if schema.get("type") != "string" or not schema.keys().isdisjoint(("enum", "format", "pattern")):
+        return schema
+    return {**schema, "pattern": NOT_BLANK if schema.get("minLength") else NO_NUL}
 
 
 def _say_more(properties: dict[str, Any], serializer: Any) -> None:
@@ -98,8 +114,12 @@ def _typed(parameter: dict[str, Any], path: str) -> dict[str, Any]:
     schema, name = dict(parameter["schema"]), parameter["name"]
     if parameter["in"] == "path" and schema.get("pattern", "").startswith(("^[0-9]", "^\\d")):
         schema = {"type": "integer", "minimum": 1}
+    if parameter["in"] == "query":
+        schema = _as_text(schema)
     if parameter["in"] == "path" or parameter.get("required"):
         schema["example"] = EXAMPLES.get(name, 12)
+        if schema["type"] == "array":
+            schema["example"] = ["12", "web-02.example"]
     before = path.split(f"{{{name}}}")[0].rstrip("/").rpartition("/")[2].replace("-", " ")
     known = parameter.get("description") or f"which of the {before}" * (parameter["in"] == "path")
     return {**parameter, "schema": schema, **({"description": known} if known else {})}

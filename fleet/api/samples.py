@@ -48,7 +48,7 @@ def _address(path: str, parameters: list[dict[str, Any]]) -> str:
     needed = {
         one["name"]: one["schema"]["example"] for one in parameters if one["in"] == "query" and one.get("required")
     }
-    return f"{path}?{urlencode(needed)}" if needed else path
+    return f"{path}?{urlencode(needed, doseq=True)}" if needed else path
 
 
 def _body(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:

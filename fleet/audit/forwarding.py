@@ -141,7 +141,10 @@ def _unix(path: str) -> Iterator[Send]:
 @contextmanager
 def _network(scheme: str, host: str, port: int) -> Iterator[Send]:
     kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind)[0]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind)[0]
+    except UnicodeError as error:
+        raise SetupError(f"AUDIT_SINK has the host {host!r}, which is no name: {error}") from error
     with socket.socket(family, kind, protocol) as made:
         made.settimeout(TIMEOUT_SECONDS)
         made.connect(address)

@@ -14,7 +14,7 @@ STREAM_MAX_BYTES = env.int("STREAM_MAX_BYTES", default=2**30)  # backlog at whic
 LATE_ANSWER_SECONDS = env.int("LATE_ANSWER_SECONDS", default=3600)  # answers are kept this long after the end
 # Where log lines of agents go: file:///path/of.ndjson, a stream of a Redis that is not the board's as
 # redis://host:port/db#key, or nowhere: agents hear that their lines were taken, and they are dropped.
-LOG_SINK = env.str("LOG_SINK", default="")
+LOG_SINK = env.place("LOG_SINK", default="")
 LOG_FILE_MAX_BYTES = env.int("LOG_FILE_MAX_BYTES", default=0)  # of LOG_SINK's file, then it is rotated; 0 = never
 LOG_FILES_KEPT = env.int("LOG_FILES_KEPT", default=5)  # full files that stay beside it
 ENROLL_TAKEOVER = env.choice("ENROLL_TAKEOVER", ("mark", "refuse"), default="mark")  # refuse = not while its name asks

@@ -85,6 +85,15 @@ class _Environment(environ.Env):  # type: ignore[misc]  # the library has no typ
             raise ImproperlyConfigured(f"{var} {given!r} is unknown: {', '.join(allowed)} are allowed")
         return given
 
+    def place(self, var: str, default: Any = environ.Env.NOTSET) -> str:
+        """Read a URL or a path; "" = none. Raise ImproperlyConfigured for what no URL is, without what lets in."""
+        given = str(self.str(var, default=default))
+        try:
+            urlsplit(given).port  # noqa: B018  # it is read where it is asked for
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var} …{given.rpartition('@')[2]!r} is no address: {error}") from error
+        return given
+
     def json(self, var: str, default: Any = environ.Env.NOTSET) -> Any:
         """Read JSON. Raise ImproperlyConfigured for anything else, without the value, which may hold secrets."""
         try:

@@ -19,7 +19,7 @@ LOG_FORMAT = env.choice(
 
 # Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
 # tcp://host:601, or nowhere.
-AUDIT_SINK = env.str("AUDIT_SINK", default="")
+AUDIT_SINK = env.place("AUDIT_SINK", default="")
 
 # Several lines a second of what beat sends and workers take, whatever is asked; what fails is an error.
 CHATTY_LOGGERS = ["celery.beat", "celery.worker.strategy", "celery.app.trace", "mcp"]

@@ -29,7 +29,7 @@ REQUIRE_SECOND_FACTOR = env.bool("REQUIRE_SECOND_FACTOR", default=False)  # of s
 
 # An OpenID provider beside the passwords of here, or in their place. OIDC_GROUPS maps values of the claim to groups, as
 # fleet-admins=Administrator;soc=Operator: at every sign-in its groups, and no others, follow the claim.
-OIDC_ISSUER = env.str("OIDC_ISSUER", default="")  # its address, below which .well-known/openid-configuration lies
+OIDC_ISSUER = env.place("OIDC_ISSUER", default="")  # its address, below which .well-known/openid-configuration lies
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
 OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", default="")
 OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")  # on the button

@@ -29,7 +29,7 @@ SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])  
 NODE_KEY_SECRETS: list[str] = _given["NODE_KEY_SECRETS"] or [secrets.token_urlsafe(48)]
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-PUBLIC_URL = env.str("PUBLIC_URL", default="")  # origin in links of the API, "" = that of the request
+PUBLIC_URL = env.place("PUBLIC_URL", default="")  # origin in links of the API, "" = that of the request
 
 # Proxies whose X-Forwarded-For is believed: addresses, or networks like 10.0.0.0/8.
 TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])

@@ -20,7 +20,7 @@ ARCHIVE_OPTIONS = env.json(
 ARCHIVE_FILE_BYTES = env.int("ARCHIVE_FILE_BYTES", default=64 * 2**20)
 # Where every answer is carried as it is stored: file:///path/of.ndjson, redis://host:port/db#stream of another Redis
 # than REDIS_URL's, https://host/path (posts of NDJSON), or nowhere.
-ANSWERS_SINK = env.str("ANSWERS_SINK", default="")
+ANSWERS_SINK = env.place("ANSWERS_SINK", default="")
 ANSWERS_SINK_TOKEN = env.str("ANSWERS_SINK_TOKEN", default="")  # sent over HTTP as a bearer's
 STORAGES = {
     "archive": {"BACKEND": ARCHIVE_BACKEND, "OPTIONS": ARCHIVE_OPTIONS},

@@ -1,10 +1,13 @@
 """What a setting cannot be is refused in a sentence that names it; what it can be is taken as it stands."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from fleet import settings
 from fleet.settings.environment import env
 
 
@@ -18,6 +21,9 @@ from fleet.settings.environment import env
         ("float", "inf", "TRIED 'inf' is no number"),
         ("bool", "ture", "TRIED 'ture' is neither true nor false"),
         ("json", "{", "TRIED is no JSON"),
+        ("place", "udp://127.0.0.1:99999", "TRIED …'udp://127.0.0.1:99999' is no address: Port out of range"),
+        ("place", "redis://:s3cret@[::1:6379/0#answers", r"TRIED …'\[::1:6379/0#answers' is no address: Invalid IPv6"),
+        ("place", "https://siem:many/", "TRIED …'https://siem:many/' is no address: Port could not be cast"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_and_named(
@@ -35,6 +41,12 @@ def test_a_word_that_is_none_of_a_choice_is_refused_and_named(value: str, monkey
 
     with pytest.raises(ImproperlyConfigured, match=f"TRIED {value!r} is unknown: DEBUG, INFO are allowed"):
         env.choice("TRIED", ("DEBUG", "INFO"), default="INFO")
+
+
+def test_every_address_of_the_settings_is_read_as_one() -> None:
+    texts = "".join(path.read_text() for path in Path(settings.__file__).parent.glob("*.py"))
+
+    assert re.findall(r"(\w+_(?:SINK|URL|ISSUER)) = env\.str\(", texts) == []
 
 
 @pytest.mark.parametrize("value", ["helpdesk", "helpdesk=many"])
@@ -56,6 +68,9 @@ def test_pairs_that_are_none_are_refused_and_named(value: str, monkeypatch: pyte
         ("str", "$ecret", "$ecret"),
         ("list", "$a,b", ["$a", "b"]),
         ("json", '{"a": 1}', {"a": 1}),
+        ("place", "file:///var/log/a b%20c:d.ndjson", "file:///var/log/a b%20c:d.ndjson"),
+        ("place", "unix://:pass@word@/run/redis.sock?db=1#answers", "unix://:pass@word@/run/redis.sock?db=1#answers"),
+        ("place", "", ""),
     ],
 )
 def test_a_value_of_its_kind_is_taken_as_it_stands(

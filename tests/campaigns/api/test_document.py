@@ -1,12 +1,13 @@
 """What the document says of each member: its type, what it is, and of a number what it counts."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
-from tests.contract import DOCUMENT
+from tests.contract import DOCUMENT, validator
 from tests.factories import make_host, make_user
 
 SIZES = ("bytes", "characters", "milliseconds or bytes")
@@ -187,3 +188,40 @@ def test_hours_of_a_rule_may_leave_out_what_the_document_does_not_require() -> N
     assert made.status_code == 201, made.json()
     assert set(made.json()["hours"][0]) == {"from", "to"}
     assert [sorted(schemas[name]["required"]) for name in ("Window", "WindowRequest")] == [["from", "to"]] * 2
+
+
+def fits(schema: dict[str, Any], value: Any) -> bool:
+    """Say whether a value is one that the schema says is taken."""
+    kept = {name: said for name, said in schema.items() if name not in ("in", "required", "schema")}
+    return bool(validator(json.dumps(kept)).is_valid(value))
+
+
+def test_what_is_taken_when_nothing_is_said_may_be_said() -> None:
+    wrong = [
+        f"{place}: {inner['default']!r}"
+        for place, _, inner in members()
+        if "default" in inner and not fits(inner.get("schema", inner), inner["default"])
+    ]
+
+    assert wrong == []
+
+
+def texts_taken() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every free text of bodies and query parameters, and those of lists, as it is described."""
+    for place, name, inner in members():
+        schema = inner.get("schema", inner)
+        schema = schema.get("items", schema)
+        free = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
+        if free and (inner.get("in") == "query" or place.removesuffix(f".{name}").endswith("Request")):
+            yield place, schema
+
+
+def test_no_text_is_said_to_take_a_nul_and_none_that_may_not_be_empty_to_take_blanks() -> None:
+    wrong = [
+        place
+        for place, schema in texts_taken()
+        if not fits(schema, "é\n😀") or fits(schema, "a\0b") or (schema.get("minLength") and fits(schema, " \t"))
+    ]
+
+    assert len(list(texts_taken())) > 80
+    assert wrong == []

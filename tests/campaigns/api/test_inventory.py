@@ -87,6 +87,15 @@ def test_hosts_enter_and_leave_a_label(boss: APIClient) -> None:
     assert left.json() == {"hosts_count": 2}
     members = boss.get(f"/api/v1/labels/{label}/hosts/").json()["results"]
     assert [host["id"] for host in members] == [two, three]
+    name = Host.objects.get(pk=three).hostname
+    assert boss.delete(f"/api/v1/labels/{label}/hosts/?host={two}&host={name}").json() == {"hosts_count": 0}
+    for body, query, sentence in (
+        ({"hosts": [one]}, f"?host={two}", "unknown member 'hosts'"),
+        ({}, "", "hosts: This field is required."),
+        ({}, "?host=nowhere", "unknown host: 'nowhere'"),
+    ):
+        refused = boss.delete(f"/api/v1/labels/{label}/hosts/{query}", body, format="json")
+        assert (refused.status_code, sentence in refused.json()["error"]) == (400, True), refused.json()
 
 
 def test_a_host_that_does_not_exist_enters_no_label(boss: APIClient) -> None:

@@ -192,13 +192,20 @@ def test_a_destination_that_fails_is_said_and_gets_everything_later(settings: An
     assert list(forwarding.troubles()) == []
 
 
-def test_a_destination_that_is_none_is_named(settings: Any) -> None:
-    settings.AUDIT_SINK = "ftp://somewhere"
+@pytest.mark.parametrize(
+    ("sink", "reason"),
+    [
+        ("ftp://somewhere", "'ftp://somewhere' is unknown: allowed are"),
+        ("udp://no..name:514", "AUDIT_SINK has the host 'no..name', which is no name"),
+    ],
+)
+def test_a_destination_that_is_none_is_named(settings: Any, sink: str, reason: str) -> None:
+    settings.AUDIT_SINK = sink
     note(1)
 
     forwarding.forward()
 
-    assert "'ftp://somewhere' is unknown: allowed are" in forwarding.reason()
+    assert reason in forwarding.reason()
 
 
 @pytest.fixture
