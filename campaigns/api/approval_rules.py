@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import Group, User
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from drf_spectacular.utils import (
     OpenApiParameter,
     OpenApiResponse,
@@ -143,8 +143,9 @@ class ApprovalRuleSerializer(StrictSerializer, serializers.ModelSerializer[Appro
             rule.clean()
             rule.validate_constraints()
         except ValidationError as error:
+            said = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
             raise serializers.ValidationError(
-                error.message_dict if hasattr(error, "error_dict") else {"group": error.messages}
+                {"group" if name == NON_FIELD_ERRORS else name: messages for name, messages in said.items()}
             ) from error
         return {**attrs, "tables": rule.tables} if "tables" in attrs else attrs
 

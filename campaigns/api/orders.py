@@ -162,7 +162,11 @@ class OrderSerializer(StrictSerializer):
         required=False, default="", allow_blank=True, max_length=200, help_text="what people call it"
     )
     reason = serializers.CharField(
-        required=False, default="", allow_blank=True, help_text="why it is asked, in 2,000 characters at most"
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=LONGEST_REASON,
+        help_text="why it is asked, in 2,000 characters at most",
     )
     answer_within = serializers.IntegerField(required=False, allow_null=True, help_text="seconds one host may take")
     start_at = Moment(
@@ -182,7 +186,6 @@ class OrderSerializer(StrictSerializer):
         "query": ID,
         "timeout": SECONDS,
         "answer_within": SECONDS,
-        "reason": {"maxLength": LONGEST_REASON},
     }
     shows: ClassVar = {
         "query": 3,

@@ -184,6 +184,9 @@ class StrictSerializer(serializers.Serializer[Any]):
             said = {name: kinds.objection(self.fields[name], value) for name, value in data.items()}
             if wrong := {name: [sentence] for name, sentence in said.items() if sentence}:
                 raise serializers.ValidationError(wrong, code="kind")
+            long = {name: _too_long(self.fields[name], value) for name, value in data.items()}
+            if any(long.values()):
+                raise serializers.ValidationError({name: sentences for name, sentences in long.items() if sentences})
         return super().to_internal_value(data)
 
     def get_fields(self) -> dict[str, Any]:
@@ -192,6 +195,14 @@ class StrictSerializer(serializers.Serializer[Any]):
         for field in fields.values():
             _say_what_is_allowed(field)
         return fields
+
+
+def _too_long(field: Any, value: Any) -> list[ErrorDetail]:
+    """Say that a text is longer than is documented, before its outer blanks are taken away."""
+    most = getattr(field, "max_length", None)
+    if not isinstance(field, serializers.CharField) or not isinstance(value, str) or not most or len(value) <= most:
+        return []
+    return [ErrorDetail(field.error_messages["max_length"].format(max_length=most), "max_length")]
 
 
 def _with_values(detail: Any, sent: Any, path: tuple[str, ...] = ()) -> Any:

@@ -84,6 +84,8 @@ def test_profiles_are_for_one_person_and_say_no_token(tmp_path: Path, monkeypatc
     ("words", "sentence"),
     [
         (["--json", "ls"], "ls goes first: live ls …"),
+        (["--profile", "lab", "--url=https://x", "show", "x"], "'x' is not the number of a campaign"),
+        (["--token", "ls", "export", "1", "--output", "/"], "--output '/' is not the name of a file"),
         (["lst"], "'lst' is unknown: neither SQL nor one of completion, diff"),
         (["\x1b[2J"], r"'\x1b[2J' is unknown"),
         (["SELECT", "1"], "'SELECT' is unknown"),

@@ -20,15 +20,20 @@ WRONG: dict[str, Any] = {
 EITHER_OR = {"campaigns_widen_create"}  # their members exclude each other
 
 
-def members(operation: dict[str, Any]) -> list[str]:
-    """Name what the body of an operation may hold."""
+def schemas_of(operation: dict[str, Any]) -> dict[str, Any]:
+    """Give what the body of an operation may hold, by name."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if content is None:
-        return []
+        return {}
     schema = content["schema"]
     name = schema.get("$ref", "").rpartition("/")[2]
     found = DOCUMENT["components"]["schemas"][name] if name else schema
-    return sorted(found.get("properties", {}))
+    return dict(sorted(found.get("properties", {}).items()))
+
+
+def members(operation: dict[str, Any]) -> list[str]:
+    """Name what the body of an operation may hold."""
+    return list(schemas_of(operation))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,22 @@ def test_a_wrong_value_is_named_with_its_member(operations: list[str]) -> None:
 
     assert nameless == []
     assert refusals > 100
+
+
+def test_a_text_is_measured_as_it_is_sent_with_its_outer_blanks(operations: list[str]) -> None:
+    world, taken, refused = World(), [], 0
+
+    for name in operations:
+        method, path, operation = OPERATIONS[name]
+        address, right = place(world, name, path), BODIES[name](world) if name in BODIES else {}
+        for member, schema in schemas_of(operation).items():
+            if most := schema.get("maxLength"):
+                told = getattr(world.client, method)(address, {**right, member: f" {'x' * most}"}, format="json")
+                refused += told.status_code == 400
+                taken += [f"{name}: {member}"] if told.status_code < 400 else []
+
+    assert taken == []
+    assert refused > 15
 
 
 def is_named(member: str, text: str, body: dict[str, Any]) -> bool:

@@ -588,7 +588,7 @@ def test_rules_are_kept_by_who_may_and_refused_with_a_sentence(api: Api, operato
     assert api(operator).post(path, {"group": None}, format="json").status_code == 403
     assert api(operator).get(path).status_code == 403
     for body, words in [
-        ({"group": "helpdesk"}, "there is a rule for this group already"),
+        ({"group": "helpdesk"}, 'group "helpdesk": there is a rule for this group already'),
         ({"group": "nobody"}, "nobody"),
         ({"group": None, "hosts_above": -1}, "hosts_above"),
         ({"group": None, "tables": "shadow"}, "tables 'shadow' is not a list"),

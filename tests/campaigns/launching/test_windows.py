@@ -58,6 +58,24 @@ def test_a_day_ends_at_midnight_and_by_the_clock_of_the_window() -> None:
     assert held == [False, True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "moments"),
+    [
+        # 29 March, 01:00 UTC: the clocks of Berlin go from 02:00 to 03:00; 25 October: from 03:00 back to 02:00.
+        ("22:00", "03:00", {"2026-03-28T21:00Z": True, "2026-03-29T00:59Z": True, "2026-03-29T01:00Z": False}),
+        ("02:00", "03:00", {"2026-03-29T00:59Z": False, "2026-03-29T01:00Z": False}),
+        ("02:00", "03:00", {"2026-10-25T00:00Z": True, "2026-10-25T01:59Z": True, "2026-10-25T02:00Z": False}),
+        ("22:00", "02:30", {"2026-10-25T00:29Z": True, "2026-10-25T01:29Z": True, "2026-10-25T01:30Z": False}),
+    ],
+)
+def test_a_window_goes_by_the_clock_on_the_wall_on_the_days_on_which_it_is_set(
+    begin: str, end: str, moments: dict[str, bool]
+) -> None:
+    berlin = window(begin, end, zone="Europe/Berlin")
+
+    assert {moment: berlin.holds(datetime.fromisoformat(moment)) for moment in moments} == moments
+
+
 def test_what_people_write_is_read_and_written_alike() -> None:
     text = "fri, sat 20:00 to 06:00 Europe/Berlin\n\n 18:30 to 24:00 \nEvery day 01:00 to 02:00 UTC\n"
 

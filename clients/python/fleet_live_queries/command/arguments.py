@@ -42,6 +42,9 @@ def parser_of(word: str, prog: str) -> Parser:
     return parser
 
 
+SERVER_OPTIONS = ("--url", "--token", "--ca", "--profile")
+
+
 def server_arguments(parser: argparse.ArgumentParser) -> None:
     """Take where the server is and who asks."""
     parser.add_argument("--url", help="the server; FLEET_URL")

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from fleet_live_queries.command.arguments import client_of, parser_of
+from fleet_live_queries.command.arguments import SERVER_OPTIONS, client_of, parser_of
 from fleet_live_queries.command.context import Context
 from fleet_live_queries.command.interrupts import terminable
 from fleet_live_queries.command.statuses import TROUBLE, LeftError, status_of
@@ -19,6 +19,7 @@ def run(words: list[str], prog: str) -> int:
     prepare(sys.stdout)
     prepare(sys.stderr)
     terminal = Terminal()
+    words = _word_first(words)
     word = words[0] if words and words[0] in found() else ""
     options = parser_of(word, prog).parse_args(words[1:] if word else words)
     context = Context(options, terminal, lambda: client_of(options, terminal))
@@ -35,6 +36,16 @@ def run(words: list[str], prog: str) -> int:
         terminal.settle()
         terminal.say(_interrupted(word, context.launched))
     return TROUBLE
+
+
+def _word_first(words: list[str]) -> list[str]:
+    """Let a word stand behind options of where the server is as well, as in `live --profile lab ls`."""
+    place = 0
+    while place < len(words) and words[place].partition("=")[0] in SERVER_OPTIONS:
+        place += 1 if "=" in words[place] else 2
+    if place < len(words) and words[place] in found():
+        return [words[place], *words[:place], *words[place + 1 :]]
+    return words
 
 
 def _interrupted(word: str, launched: str) -> str:
