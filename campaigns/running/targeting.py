@@ -17,7 +17,7 @@ from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, NoBoardError, seat_of
 from agents.inventory import schemas
 from agents.models import BUSY, Host, HostQuerySet, online_since
 from campaigns import doorbell
-from campaigns.launching import approvals, quotas
+from campaigns.launching import approvals, quotas, rights
 from campaigns.launching.control import close_on_board
 from campaigns.models import Campaign, Target, TargetRange
 from campaigns.people import scopes
@@ -29,6 +29,7 @@ from campaigns.states import OPEN_STATES, Status
 from fleet.audit import note
 from fleet.audit.spans import spans
 from fleet.counting import counted
+from fleet.errors import FleetError
 
 logger = logging.getLogger(__name__)
 
@@ -216,8 +217,15 @@ def _release_late_joiners(campaign_id: int, joined: list[int]) -> None:
 
 
 def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
-    """Leave out hosts beyond the quota of who launched, and let the campaign say that some were."""
+    """Leave out hosts beyond what who launched may ask by now, and let the campaign say that some were."""
+    if not hosts:
+        return hosts
     by = campaign.created_by
+    try:
+        rights.check_start(campaign, Host.objects.filter(pk__in=hosts))
+    except FleetError as error:
+        _say(campaign, f"nobody joins any more: {error.sentence}")
+        return []
     of_quota = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
     rooms = [room for room in (of_quota, approvals.room_for(campaign)) if room is not None]
     room = min(rooms, default=len(hosts))
@@ -226,11 +234,15 @@ def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
     warning = f"nobody joins any more: {counted(campaign.count_targeted + room, 'host')} is the most that {by} may ask"
     if room != of_quota:
         warning += " without a second person's approval"
+    _say(campaign, warning)
+    return hosts[:room]
+
+
+def _say(campaign: Campaign, warning: str) -> None:
     if warning not in campaign.warnings:
         campaign.warnings.append(warning)
         campaign.save(update_fields=["warnings"])
         doorbell.ring(campaign.pk)
-    return hosts[:room]
 
 
 def _join(campaign: Campaign, hosts: HostQuerySet) -> None:

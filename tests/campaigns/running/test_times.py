@@ -208,6 +208,23 @@ def test_nobody_joins_beyond_what_who_launched_may_ask(operator: User, settings:
     assert campaign.warnings == ["nobody joins any more: 3 hosts is the most that operator may ask"]
 
 
+def test_nobody_joins_for_who_may_launch_it_no_more(operator: User) -> None:
+    campaign = make_campaign(make_host(), target={"all": True}, by=operator, include_late_joiners=True)
+    User.objects.filter(pk=operator.pk).update(is_active=False)
+    make_host()
+
+    upkeep.add_late_joiners()
+
+    campaign.refresh_from_db()
+    assert campaign.count_targeted == 1
+    assert campaign.warnings == ["nobody joins any more: operator, who launched it, is deactivated"]
+
+    User.objects.filter(pk=operator.pk).update(is_active=True)
+    upkeep.add_late_joiners()
+    campaign.refresh_from_db()
+    assert campaign.count_targeted == 2
+
+
 def test_a_late_joiner_of_another_range_is_asked(agent: Meet) -> None:
     campaign = make_campaign(make_host(), target={"platforms": ["linux"]}, include_late_joiners=True)
     far = make_host(id=70_000_000)
