@@ -18,6 +18,7 @@ from campaigns.console import online_chart
 from campaigns.console.access import needs, needs_one_of, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.control_pages import may_stop
+from campaigns.console.places import places_of
 from campaigns.launching import kill_switch, requests
 from campaigns.launching.launch import Order, launch
 from campaigns.launching.rollout import ASKS
@@ -40,10 +41,18 @@ EXAMPLES = (
 )
 
 
-@needs_one_of(LOOK, LAUNCH, LAUNCH_FLAGGED, SEE_HOSTS)
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the start page; links of old that brought a question go on to Ask."""
+    """Show the start page, where signing in leads; who has nothing there is led to the first place that he has."""
+    places = places_of(request.user, request.path)
+    if places and not any(place.is_here for place in places):
+        return redirect(places[0].address)
+    return _home(request)
+
+
+@needs_one_of(LOOK, LAUNCH, LAUNCH_FLAGGED, SEE_HOSTS)
+def _home(request: HttpRequest) -> HttpResponse:
+    """Show it; links of old that brought a question go on to Ask."""
     if {"query", "campaign"} & request.GET.keys():
         return redirect(f"/ask/?{request.GET.urlencode()}")
     user, now = user_of(request), timezone.now()

@@ -45,6 +45,23 @@ def test_home_counts_who_is_there_by_platform(as_: As) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("right", "to"),
+    [
+        ("campaigns.approve_campaign", "/approvals/"),
+        ("campaigns.switch_live_queries", "/settings/"),
+        ("agents.view_label", "/labels/"),
+        ("auth.view_user", "/people/"),
+    ],
+)
+def test_who_has_nothing_at_home_is_led_to_his_first_place(as_: As, right: str, to: str) -> None:
+    browser = as_(make_person(right))
+
+    assert browser.get("/").headers["Location"] == to
+    assert browser.get(to).status_code == 200
+    assert as_(make_user()).get("/").status_code == 403
+
+
 def test_home_draws_who_was_online_over_a_day_and_no_line_where_nobody_counted(as_: As) -> None:
     now = timezone.now()
     seen(make_host(), 1)
