@@ -75,3 +75,12 @@ def test_every_task_has_a_queue_and_every_name_a_task() -> None:
     assert set(settings.QUEUES) == tasks
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
         assert entry["options"]["queue"] == settings.QUEUES[entry["task"]]
+
+
+@pytest.mark.parametrize("way", ["demo", "compose", "systemd", "kubernetes"])
+def test_workers_use_threads_however_they_are_run(way: str) -> None:
+    """A process whose task ends while the worker stops would wait half a minute for somebody to take the result."""
+    workers = [command for command in map(" ".join, WAYS[way]()) if re.search(r"celery.* worker", command)]
+
+    assert len(workers) == 3
+    assert [command for command in workers if "--pool threads" not in command] == []

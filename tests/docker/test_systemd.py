@@ -108,10 +108,6 @@ def test_each_unit_shows_its_figures_at_a_port_of_its_own_which_the_document_nam
     ports = [each["METRICS_PORT"] for each in given.values()]
     assert len(set(ports)) == len(given)
     assert [port for port in ports if port not in text] == []
-    for unit, each in given.items():
-        folder = each.get("PROMETHEUS_MULTIPROC_DIR", "").removeprefix("%t/")
-        assert bool(folder) == ("celery -A fleet worker" in read_unit(unit)["ExecStart"][0]), unit
-        assert read_unit(unit).get("RuntimeDirectory", [""]) == [folder], unit
 
 
 def test_no_setting_of_the_units_is_a_secret() -> None:

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
 CELERY = ["-m", "celery", "-A", "fleet"]
-WORKER = [*CELERY, "worker", "--loglevel", "INFO"]
+WORKER, THREADS = [*CELERY, "worker", "--loglevel", "INFO"], ["--pool", "threads", "--concurrency"]
 T = TypeVar("T")
 
 
@@ -182,9 +182,9 @@ class Stage:
         return {
             **{name: [*serve, "gateway", "--port", str(port)] for name, port in self.gateway_ports.items()},
             "console": [*serve, "console", "--port", str(self._console_port)],
-            "worker": [*WORKER, "-Q", "live", "-n", "worker@%h", "--concurrency", "2"],
-            "sweeper": [*WORKER, "-Q", "sweeps", "-n", "sweeper@%h", "--concurrency", "2"],
-            "messenger": [*WORKER, "-Q", "hooks", "-n", "messenger@%h", "--pool", "threads", "--concurrency", "16"],
+            "worker": [*WORKER, "-Q", "live", "-n", "worker@%h", *THREADS, "2"],
+            "sweeper": [*WORKER, "-Q", "sweeps", "-n", "sweeper@%h", *THREADS, "2"],
+            "messenger": [*WORKER, "-Q", "hooks", "-n", "messenger@%h", *THREADS, "16"],
             "beat": [*CELERY, "beat", "--loglevel", "INFO", "--schedule", str(self.folder / "schedule"), "--pidfile="],
             **{name: ["manage.py", "collect"] for name in self.collectors},
         }

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,15 @@ def dump(stage: Stage) -> Path:
 
 def restore(stage: Stage, file: Path) -> None:
     """Stop everything, put the dump in the database's place, start everything."""
-    for process in stage.processes.values():
-        process.lock.acquire()
-        process.end(signal.SIGTERM)
-    program(stage, "psql", stage.postgres.url, "-c", "DROP SCHEMA public CASCADE", "-c", "CREATE SCHEMA public")
-    how = ("--no-owner", "--clean", "--if-exists", "--exit-on-error")
-    program(stage, "pg_restore", *how, "--dbname", stage.postgres.url, str(file))
-    for process in stage.processes.values():
-        process.start()
-        process.lock.release()
+    with ExitStack() as held:  # else the supervisor would start them again meanwhile
+        for process in stage.processes.values():
+            held.enter_context(process.lock)
+            process.end(signal.SIGTERM)
+        program(stage, "psql", stage.postgres.url, "-c", "DROP SCHEMA public CASCADE", "-c", "CREATE SCHEMA public")
+        how = ("--no-owner", "--clean", "--if-exists", "--exit-on-error")
+        program(stage, "pg_restore", *how, "--dbname", stage.postgres.url, str(file))
+        for process in stage.processes.values():
+            process.start()
     stage.wait_until_ready()
 
 
