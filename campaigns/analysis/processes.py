@@ -63,16 +63,16 @@ class Process:
     def line(self) -> Any:
         """Give the next line, None = it has ended. Raise LostError when its time is up."""
         out: Any = self._popen.stdout
-        while b"\n" not in self._left:
+        piece, pieces = self._left, []  # a line of many megabytes is put together once, and no piece is searched twice
+        while b"\n" not in piece:
+            pieces.append(piece)
             wait = self._deadline - time.monotonic()
             if wait <= 0 or not select.select([out], [], [], wait)[0]:
                 raise LostError(in_time=False)
-            piece = os.read(out.fileno(), PIECE)
-            if not piece:
+            if not (piece := os.read(out.fileno(), PIECE)):
                 return None
-            self._left += piece
-        line, _, self._left = self._left.partition(b"\n")
-        return json.loads(line)
+        end, _, self._left = piece.partition(b"\n")
+        return json.loads(b"".join([*pieces, end]))
 
     def wait(self) -> int:
         """Wait for its end; give its exit status. Raise LostError when its time is up."""
