@@ -24,6 +24,7 @@ from fleet.errors import FleetError, NotFoundError
 FIRST_SQL = "SELECT * FROM answers LIMIT 100"
 ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}
 SHOWN = 50  # of a page
+COLUMNS_SHOWN = 60  # beside each other; files have all
 RUNS_OFFERED = 20
 EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
 
@@ -98,12 +99,15 @@ def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
     compared = diff.compared(shown, number_of(asked.get("with")), ignored, by, seen_by)
     page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
     found, columns = page["results"], page["columns"]
+    shown_columns = _worth_seeing(found[:SHOWN], [name for name in columns if not (by_groups and name in ignored)])
     if by_groups:
-        lines = [_group(item, columns, ignored) for item in found[:SHOWN]]
+        lines = [{**item, "cells": [item["row"].get(name, "") for name in shown_columns]} for item in found[:SHOWN]]
     else:
-        lines = [_side_by_side(item, columns, compared.compared) for item in found[:SHOWN]]
+        lines = [_side_by_side(item, shown_columns, compared.compared) for item in found[:SHOWN]]
     return {
         **page,
+        "shown_columns": shown_columns,
+        "more_columns": len(columns) - len(shown_columns) - (len(ignored) if by_groups else 0),
         **_beside(shown, compared, page["suggested_ignore"], asked),
         "is_first": not offset,
         "ignored": ignored,
@@ -127,6 +131,16 @@ def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: A
         "without_them": urlencode({**left, "ignore": [*compared.ignored, *more]}, doseq=True),
         "exports": [(kind, f"{address}{kind}?{urlencode(there, doseq=True)}") for kind in EXPORTS],
     }
+
+
+def _worth_seeing(found: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    """Give as many columns as a page shows, in their order: those first in which the rows it shows are not alike."""
+    if len(columns) <= COLUMNS_SHOWN:
+        return columns
+    rows = [row for item in found for row in (*item.get("added", []), *item.get("removed", []), item.get("row", {}))]
+    alike = {name for name in columns if len({row[name] for row in rows if name in row}) < 2}
+    chosen = set(sorted(columns, key=alike.__contains__)[:COLUMNS_SHOWN])
+    return [name for name in columns if name in chosen]
 
 
 def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str]) -> dict[str, Any]:
@@ -154,10 +168,6 @@ def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str]
             for before, after in pairs
         ],
     }
-
-
-def _group(item: dict[str, Any], columns: list[str], ignored: list[str]) -> dict[str, Any]:
-    return {**item, "cells": [item["row"].get(name, "") for name in columns if name not in ignored]}
 
 
 def _next(asked: Any, offset: int) -> str:

@@ -81,6 +81,21 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
     expect(bar_over_the_rows).to_have_css("background-color", "rgba(0, 0, 0, 0)")
 
 
+def test_five_hundred_columns_cost_a_page_nothing_that_begins_with_another_tab(
+    page_of: PageOf, operator: User, campaign: Campaign
+) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/?tab=hosts")
+    expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("6 rows.")
+    assert elements(page) < MOST_ELEMENTS
+
+    page.get_by_role("tab", name="Answers").click()
+    expect(rows_of(page)).to_have_count(6)
+    expect(headings(page).first).to_have_text("host")
+    expect(rows_of(page).last).to_contain_text(f"value of {COLUMNS[0]}")
+    assert elements(page) < MOST_ELEMENTS
+
+
 def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator: User, campaign: Campaign) -> None:
     page = page_of(operator)
     page.goto(f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}")

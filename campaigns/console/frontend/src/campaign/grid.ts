@@ -20,6 +20,7 @@ const HOST_WIDTH = 190; // px
 const PAGE = 100; // rows fetched at a time
 const CELLS = 20_000; // of a page, at most: wide rows are fetched fewer at a time
 const FEWEST = 20;
+const PHONE = matchMedia("(max-width: 640px)");
 const SAMPLE = 40; // first rows, which tell how wide columns are and which hold numbers
 const PAGES_KEPT = 10;
 const CELL = 300; // characters of a cell in the grid
@@ -36,6 +37,9 @@ export interface GridHandlers {
   onRefused(): void;
 }
 
+// A finger needs more than a mouse.
+const headHeights = () => ({ headerHeight: PHONE.matches ? 40 : 30, floatingFiltersHeight: PHONE.matches ? 46 : 30 });
+
 export class RowGrid {
   private readonly api: GridApi<Row>;
   private readonly cell: CellDialog;
@@ -45,6 +49,7 @@ export class RowGrid {
   private seen = 0; // rows that fit, as far as was looked
   private failed = false;
   private over = false;
+  private drawn: boolean; // its columns are
   private nothing = ""; // what is said once it is over without a row
   private sized = false;
   private numbers = new Set<string>(); // columns that stand right: as far as the first rows tell, all of it is numbers
@@ -60,7 +65,8 @@ export class RowGrid {
     nonce: string,
     private readonly handlers: GridHandlers,
   ) {
-    this.view = viewIn(isShown(place) ? location.search : "", columns);
+    this.drawn = isShown(place);
+    this.view = viewIn(this.drawn ? location.search : "", columns);
     this.cell = new CellDialog(place.parentElement ?? place, campaign, {
       only: (column, value) => this.only(column, value),
       hostAddress: (row) => (this.seesHosts ? hostAddress(row) : null),
@@ -69,7 +75,7 @@ export class RowGrid {
       theme,
       ...walking,
       styleNonce: nonce,
-      columnDefs: this.definitions(),
+      columnDefs: this.drawn ? this.definitions() : [],
       defaultColDef: {
         sortable: true,
         resizable: true,
@@ -81,7 +87,7 @@ export class RowGrid {
       },
       overlayNoRowsTemplate: "<span>No rows</span>",
       rowModelType: "infinite",
-      floatingFiltersHeight: matchMedia("(max-width: 640px)").matches ? 46 : 30, // a finger needs more than a mouse
+      ...headHeights(),
       cacheBlockSize: Math.min(PAGE, Math.max(FEWEST, Math.floor(CELLS / Math.max(1, columns.length)))),
       maxBlocksInCache: PAGES_KEPT,
       maxConcurrentDatasourceRequests: 2,
@@ -104,6 +110,7 @@ export class RowGrid {
       },
       onCellKeyDown: (event) => this.onKey(event as CellKeyDownEvent<Row>),
     });
+    PHONE.addEventListener("change", () => this.api.updateGridOptions(headHeights()));
     this.applyView();
     this.api.setGridOption("datasource", this.source());
     this.tell();
@@ -134,7 +141,7 @@ export class RowGrid {
     if (columns.length === this.columns.length && columns.every((name, index) => name === this.columns[index])) return;
     this.columns = columns;
     this.sized = false;
-    this.api.setGridOption("columnDefs", this.definitions());
+    if (this.drawn) this.api.setGridOption("columnDefs", this.definitions());
     this.handlers.onView(this.view, this.columns);
   }
 
@@ -353,12 +360,24 @@ export class RowGrid {
 
   // The address is this view's again.
   back(): void {
+    this.wake();
     this.note(false);
+  }
+
+  // Its tab is shown for the first time. What has no width would draw every column that there is, be it 500.
+  private wake(): void {
+    if (this.drawn) return;
+    this.drawn = true;
+    this.sized = false;
+    this.api.setGridOption("columnDefs", this.definitions());
+    this.applyView();
+    this.join();
   }
 
   // Somebody stepped back or forward: the view is the address's again.
   follow(): void {
     if (!isShown(this.place)) return;
+    this.wake();
     this.view = viewIn(location.search, this.columns);
     for (const name of this.columns) this.api.setColumnsVisible([idOf(name)], !this.view.hidden.includes(name));
     this.applyView();
