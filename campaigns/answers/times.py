@@ -11,11 +11,11 @@ STEPS = 40
 TIMES = """
 SELECT extract(epoch FROM min(answered_at) - %s), extract(epoch FROM max(answered_at) - %s),
     percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM answered_at - %s))
-FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL AND {scope}
+FROM campaigns_target WHERE campaign_id = %s AND state = 'answered' AND {scope}
 """
 CURVE = """
 SELECT width_bucket(extract(epoch FROM answered_at - %s), 0, %s, %s) AS step, count(*)
-FROM campaigns_target WHERE campaign_id = %s AND answered_at IS NOT NULL AND {scope} GROUP BY step ORDER BY step
+FROM campaigns_target WHERE campaign_id = %s AND state = 'answered' AND {scope} GROUP BY step ORDER BY step
 """
 
 
@@ -30,7 +30,7 @@ class AnswerTimes:
 
 
 def answer_times(campaign: Campaign) -> AnswerTimes:
-    """Look when answers came, errors among them."""
+    """Look when answers came; errors are none."""
     start = campaign.started_at or campaign.created_at
     scope, values = scopes.condition(campaign.limits, "host_id")
     with connection.cursor() as cursor:

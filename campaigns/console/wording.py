@@ -180,6 +180,8 @@ def nothing_sent(campaign: Campaign) -> str:
     failed = campaign.count_failed + campaign.count_denylisted
     if not campaign.count_targeted:
         return "Nobody was asked."
+    if campaign.count_unsupported == campaign.count_targeted:
+        return "No host can run this SQL: a table or column is missing on each."
     if campaign.count_answered:
         return f"{counted(campaign.count_answered, 'host')} answered, without a row."
     return f"No host sent a row: {failed:,} failed." if failed else "Nobody answered."

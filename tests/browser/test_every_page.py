@@ -57,6 +57,7 @@ VIOLATIONS = """([rules, within]) =>
 # Links inside a sentence are as small as its words (WCAG 2.5.8 excepts them); a tick is as large as its label.
 TOO_SMALL = """(smallest) =>
   [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [role=tab]")]
+  .concat(...document.querySelectorAll(".ag-header-cell"))
   .filter((part) => part.checkVisibility({visibilityProperty: true}) && !part.matches(".skip"))
   .filter((part) => !(part.matches("a") && getComputedStyle(part).display === "inline"))
   .map((part) => (part.matches("[type=checkbox], [type=radio]") ? part.closest("label") ?? part : part))
@@ -213,6 +214,10 @@ def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Ca
         if address == "/api/docs/":
             page.locator(".opblock-summary-control").first.click()
             page.locator(".code-samples").wait_for()
+            page.emulate_media(color_scheme="dark")
+            page.evaluate(DRAWN)
+            page.keyboard.press("Tab")
+            faults += [f"{address} dark {fault}" for fault in page.evaluate(UNSEEN)]
         faults += faults_of(page)
 
     assert [*said, *faults] == [], "\n".join([*said, *faults])

@@ -126,21 +126,27 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
-def when(moment: datetime | None, missing: str = "—") -> SafeString | str:
+def when(at: datetime | None, missing: str = "—") -> SafeString | str:
     """Show a moment: exact as it stands; the page's script makes it relative, with the exact one on hover."""
-    if moment is None:
+    if at is None:
         return missing
-    return format_html('<time datetime="{}" data-when>{}</time>', *_written(moment))
+    return format_html('<time datetime="{}" data-when>{}</time>', *_written(at))
+
+
+@register.filter
+def moment(at: datetime) -> str:
+    """Write a moment where no element may stand, as in an option, which then bears `data-told`."""
+    return wording.moment(at)
 
 
 @register.simple_tag
-def exactly(moment: datetime) -> SafeString:
+def exactly(at: datetime) -> SafeString:
     """Show a moment as `when` does, but exact, by the clock that was chosen, with the relative one on hover."""
-    return format_html('<time datetime="{}" data-exact>{}</time>', *_written(moment))
+    return format_html('<time datetime="{}" data-exact>{}</time>', *_written(at))
 
 
-def _written(moment: datetime) -> tuple[str, str]:
-    utc = moment.astimezone(UTC)
+def _written(at: datetime) -> tuple[str, str]:
+    utc = at.astimezone(UTC)
     return utc.isoformat(timespec="seconds"), wording.moment(utc)
 
 

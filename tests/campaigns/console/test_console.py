@@ -472,6 +472,8 @@ def test_what_never_began_is_said_by_what_became_of_it_and_each_name_once(by: st
 
     assert wording.ending(never) == words
     assert wording.nothing_sent(never) == "Nobody was asked."
+    never.count_targeted = never.count_unsupported = 3
+    assert wording.nothing_sent(never).startswith("No host can run this SQL")
 
 
 def test_a_state_is_said_as_what_it_is() -> None:

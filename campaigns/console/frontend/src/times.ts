@@ -28,6 +28,13 @@ function drawTimes(): void {
   }
 }
 
+// An option holds text alone.
+function drawOptions(): void {
+  for (const option of document.querySelectorAll("option[data-told]")) {
+    option.textContent = told(option.textContent ?? "").map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+  }
+}
+
 // Give a sentence of the server's with its moments by the clock that was chosen.
 export function told(sentence: string): (string | HTMLTimeElement)[] {
   return sentence.split(MOMENT).map((part, place) => {
@@ -42,6 +49,7 @@ export function told(sentence: string): (string | HTMLTimeElement)[] {
 
 export function startTimes(): void {
   drawTimes();
+  drawOptions();
   setInterval(drawTimes, AGAIN_MS);
-  document.addEventListener("htmx:afterSwap", drawTimes);
+  for (const draw of [drawTimes, drawOptions]) document.addEventListener("htmx:afterSwap", draw);
 }

@@ -39,6 +39,7 @@ export function nothingSent(now: Counts): string {
   const answered = now["answered"] ?? 0;
   const failed = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
   if (!now["targeted"]) return "Nobody was asked.";
+  if (now["unsupported"] === now["targeted"]) return "No host can run this SQL: a table or column is missing on each.";
   if (answered) return `${counted.format(answered)} ${answered === 1 ? "host" : "hosts"} answered, without a row.`;
   return failed ? `No host sent a row: ${counted.format(failed)} failed.` : "Nobody answered.";
 }
