@@ -49,6 +49,9 @@ def test_what_is_wrong_is_shown_at_its_place_while_one_types(
     write_sql(page, "SELECT name FROM processes")
     expect(page.locator(".cm-lintRange")).to_have_count(0)
     expect(page.locator("#sql-said")).to_be_empty()
+    write_sql(page, "SELECT name, path, user FROM processes")  # columns are no words of SQL
+    weights = [page.locator(".cm-line span", has_text=word).count() for word in ("SELECT", "FROM", "path", "user")]
+    assert weights == [1, 1, 0, 0]
 
 
 def test_text_over_a_selection_breaks_no_policy(page_of: PageOf, operator: User, hosts: list[Host]) -> None:

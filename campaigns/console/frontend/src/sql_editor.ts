@@ -5,7 +5,7 @@
 
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
-import { SQLite, sql, type SQLNamespace } from "@codemirror/lang-sql";
+import { SQLDialect, SQLite, sql, type SQLNamespace } from "@codemirror/lang-sql";
 import { bracketMatching, defaultHighlightStyle, HighlightStyle, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
 import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
@@ -20,6 +20,17 @@ const colours = HighlightStyle.define([
   { tag: tags.comment, color: "var(--dim)", fontStyle: "italic" },
   { tag: [tags.operator, tags.punctuation], color: "var(--dim)" },
 ]);
+
+// Words of questions, as SQLite and DuckDB have them. The library's list has every word of every standard: to hosts
+// path, user, state, key and version are columns.
+const DIALECT = SQLDialect.define({
+  ...SQLite.spec,
+  keywords:
+    "all and anti as asc asof between by case cast collate cross current desc distinct else end escape except exclude exists explain filter following from full glob group having in indexed " +
+    "inner intersect is isnull join lateral left like limit match materialized natural not notnull null nulls offset on or order others outer over partition pivot preceding qualify range " +
+    "recursive regexp right select semi then ties unbounded union unpivot using values when where window with within without",
+  builtin: "",
+});
 
 // Names that neither SQLite nor DuckDB reads as a name unless they are quoted.
 const RESERVED = new Set(
@@ -67,7 +78,7 @@ function columnsOf(found: Table[]): (context: CompletionContext) => CompletionRe
 }
 
 function languageWith(found: Table[]): LanguageSupport {
-  const support = sql({ dialect: SQLite, schema: namespaceOf(found), upperCaseKeywords: true });
+  const support = sql({ dialect: DIALECT, schema: namespaceOf(found), upperCaseKeywords: true });
   const columns = support.language.data.of({ autocomplete: columnsOf(found) });
   return new LanguageSupport(support.language, [support.support, columns]);
 }

@@ -7,7 +7,7 @@ import { goTo, rewrite } from "./address";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
 import { type Chart, drawChart, type Result, shapeOf } from "./chart";
-import { theme, walking } from "./grid_theme";
+import { sizeHead, theme, walking } from "./grid_theme";
 import { visible } from "./marks";
 
 ModuleRegistry.registerModules([CellStyleModule, ClientSideRowModelModule]);
@@ -166,7 +166,9 @@ export class Analysis {
     const { columns, rows } = this.result;
     const place = this.panel.querySelector<HTMLElement>("[data-grid]")!;
     place.hidden = false;
+    const isNew = !this.grid;
     this.grid ??= createGrid<Cells>(place, { theme, ...walking, styleNonce: nonce(), columnDefs: [], rowData: [], ensureDomOrder: true, enableCellTextSelection: true, animateRows: false, defaultColDef: { sortable: true, resizable: true, suppressMovable: true, minWidth: 90, flex: 1 } });
+    if (isNew) sizeHead(this.grid);
     const definitions = columns.map(
       ({ name, type }, index): ColDef<Cells> => ({
         colId: `${index}`,

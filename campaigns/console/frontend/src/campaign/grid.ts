@@ -8,7 +8,7 @@ import {
 } from "ag-grid-community";
 import { get, RefusedError, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
-import { LINE, theme, walking } from "./grid_theme";
+import { LINE, sizeHead, theme, walking } from "./grid_theme";
 import { hostAddress, hostCell } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
@@ -20,7 +20,6 @@ const HOST_WIDTH = 190; // px
 const PAGE = 100; // rows fetched at a time
 const CELLS = 20_000; // of a page, at most: wide rows are fetched fewer at a time
 const FEWEST = 20;
-const PHONE = matchMedia("(max-width: 640px)");
 const SAMPLE = 40; // first rows, which tell how wide columns are and which hold numbers
 const PAGES_KEPT = 10;
 const CELL = 300; // characters of a cell in the grid
@@ -36,9 +35,6 @@ export interface GridHandlers {
   onView(view: View, columns: string[]): void;
   onRefused(): void;
 }
-
-// A finger needs more than a mouse.
-const headHeights = () => ({ headerHeight: PHONE.matches ? 40 : 30, floatingFiltersHeight: PHONE.matches ? 46 : 30 });
 
 export class RowGrid {
   private readonly api: GridApi<Row>;
@@ -87,7 +83,6 @@ export class RowGrid {
       },
       overlayNoRowsTemplate: "<span>No rows</span>",
       rowModelType: "infinite",
-      ...headHeights(),
       cacheBlockSize: Math.min(PAGE, Math.max(FEWEST, Math.floor(CELLS / Math.max(1, columns.length)))),
       maxBlocksInCache: PAGES_KEPT,
       maxConcurrentDatasourceRequests: 2,
@@ -110,7 +105,7 @@ export class RowGrid {
       },
       onCellKeyDown: (event) => this.onKey(event as CellKeyDownEvent<Row>),
     });
-    PHONE.addEventListener("change", () => this.api.updateGridOptions(headHeights()));
+    sizeHead(this.api);
     this.applyView();
     this.api.setGridOption("datasource", this.source());
     this.tell();

@@ -1,6 +1,6 @@
 // The grid in the colours and sizes of the console, and how one walks through it.
 
-import { themeQuartz } from "ag-grid-community";
+import { type GridApi, themeQuartz } from "ag-grid-community";
 
 export const LINE = 30; // pixels of a row
 
@@ -15,7 +15,6 @@ export const theme = themeQuartz.withParams({
   foregroundColor: "var(--ink)",
   headerFontSize: 12,
   headerFontWeight: 600,
-  headerHeight: 30,
   headerTextColor: "var(--dim)",
   menuBackgroundColor: "var(--surface)",
   rowHeight: LINE,
@@ -23,6 +22,15 @@ export const theme = themeQuartz.withParams({
   spacing: 6,
   wrapperBorderRadius: 8,
 });
+
+const PHONE = matchMedia("(max-width: 640px)");
+
+// A finger needs more of the columns' heads than a mouse, whenever the window becomes as narrow.
+export function sizeHead<Row>(grid: GridApi<Row>): void {
+  const size = () => grid.updateGridOptions({ headerHeight: PHONE.matches ? 40 : 30, floatingFiltersHeight: PHONE.matches ? 46 : 30 });
+  PHONE.addEventListener("change", size);
+  size();
+}
 
 // Tab passes the grid, arrows walk in it: from cell to cell it would take a thousand presses to leave.
 export const walking = { tabToNextCell: () => false, tabToNextHeader: () => false };
