@@ -202,7 +202,7 @@ def _too_long(field: Any, value: Any) -> list[ErrorDetail]:
     most = getattr(field, "max_length", None)
     if not isinstance(field, serializers.CharField) or not isinstance(value, str) or not most or len(value) <= most:
         return []
-    return [ErrorDetail(field.error_messages["max_length"].format(max_length=most), "max_length")]
+    return [ErrorDetail(f"it has {len(value)} characters, allowed are {most}", "max_length")]
 
 
 def _with_values(detail: Any, sent: Any, path: tuple[str, ...] = ()) -> Any:
