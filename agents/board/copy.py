@@ -70,7 +70,7 @@ class Board:
         fresh: dict[int, int] = defaultdict(int)
         gone: set[int] = set()  # ranges of which bits went that another campaign may have as well
         for campaign, number in self.versions.keys() - versions.keys():
-            if any(self._pieces[number].pop(campaign)):
+            if _number(self._pieces[number].pop(campaign)):
                 gone.add(number)
         for (campaign, number), piece in pieces.items():
             new, old = _number(piece.ljust(BITMAP_BYTES, b"\0")), _number(self._pieces[number].get(campaign, b""))

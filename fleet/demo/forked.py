@@ -45,9 +45,7 @@ class Forked:
         if self.pid == 0:
             _live(command, output)
         os.close(held)
-        os.read(
-            parting, 1
-        )  # ends when the child has let go of all that is open here: signals reach its group from now on
+        os.read(parting, 1)  # ends as the child lets go of all that is open here; then signals reach its group
         os.close(parting)
 
     def poll(self) -> int | None:

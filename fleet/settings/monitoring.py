@@ -13,9 +13,7 @@ METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1")
 ALIVE_FILE = env.str("ALIVE_FILE", default="")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS, default="INFO")  # the least that is told
-LOG_FORMAT = env.choice(
-    "LOG_FORMAT", ("line", "json"), default="line"
-)  # json = one object a line, its facts as members
+LOG_FORMAT = env.choice("LOG_FORMAT", ("line", "json"), default="line")  # json = an object a line, facts as members
 
 # Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
 # tcp://host:601, or nowhere.

@@ -16,7 +16,7 @@ import { type Ending, endSentence, lengthOf, nothingSent, stateWord } from "./ca
 import { told } from "./times";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
-const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress do not tell status and end
+const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress tell its status, not its end
 const POLL_MS = 2_000; // how often counts are asked for while no socket brings them
 const DEAF_MS = 1_500; // a socket that opens has this long before that begins
 const AWAY_MS = 800; // a server that is away is looked for that often, so that it is noticed in its first second
