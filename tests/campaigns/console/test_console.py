@@ -476,6 +476,18 @@ def test_what_never_began_is_said_by_what_became_of_it_and_each_name_once(by: st
     assert wording.nothing_sent(never).startswith("No host can run this SQL")
 
 
+def test_lists_say_of_who_was_not_asked_that_nobody_was(as_: Callable[[User], Client], operator: User) -> None:
+    query = Query.objects.create(name="one", sql="SELECT 1", created_by=operator)
+    for status in (Status.SCHEDULED, Status.STOPPED):
+        Campaign.objects.create(sql=query.sql, target={}, query=query, status=status, created_by=operator, timeout=60)
+
+    for path in ("/campaigns/", f"/queries/{query.pk}/"):
+        page = text_of(as_(operator).get(path))
+        assert "nobody is asked yet" in page, path
+        assert "nobody was asked" in page, path
+        assert "0 of 0" not in page, path
+
+
 def test_a_state_is_said_as_what_it_is() -> None:
     said = [
         wording.state_word(Campaign(status=Status.SCHEDULED, waits_for="approval")),
