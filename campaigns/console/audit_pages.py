@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from campaigns.console.access import needs, number_of, user_of
+from campaigns.console.moments import MomentField, by_its_clock
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
 from fleet.audit import forwarding
@@ -25,8 +26,8 @@ class AuditForm(forms.Form):
     who = forms.CharField(required=False, max_length=150)
     action = forms.CharField(required=False, max_length=64)
     subject = forms.CharField(required=False, max_length=200)
-    since = forms.DateTimeField(required=False, widget=forms.DateTimeInput({"type": "datetime-local"}))
-    until = forms.DateTimeField(required=False, widget=forms.DateTimeInput({"type": "datetime-local"}))
+    since = MomentField(required=False, label=by_its_clock("since"))
+    until = MomentField(ends=True, required=False, label=by_its_clock("until"))
 
     def search(self) -> Search:
         """Give it; what was refused asks for nothing, and the page says so."""

@@ -17,6 +17,7 @@ from agents.models import EnrollSecret, HostQuerySet, Label, Platform, presence_
 from campaigns.answers.target_list import NO, SORTS, YES, TargetFilter
 from campaigns.console.access import number_of
 from campaigns.console.choices import Named, NamedMany
+from campaigns.console.moments import MomentField, by_its_clock
 from campaigns.console.target_form import TargetForm
 from campaigns.launching import rights
 from campaigns.launching.launch import Order, launch
@@ -31,8 +32,8 @@ class HistoryForm(forms.Form):
     search = forms.CharField(required=False, max_length=200, label="Name or SQL")
     status = forms.ChoiceField(required=False, choices=[("", "any status"), ("open", "open"), *Status.choices])
     by = forms.CharField(required=False, max_length=150, label="Who launched it")
-    since = forms.DateField(required=False, label="Since (UTC)", widget=forms.DateInput({"type": "date"}))
-    until = forms.DateField(required=False, label="Until (UTC)", widget=forms.DateInput({"type": "date"}))
+    since = MomentField(days=True, required=False, label=by_its_clock("since"))
+    until = MomentField(days=True, ends=True, required=False, label=by_its_clock("until"))
 
     def narrow(self, found: CampaignQuerySet) -> CampaignQuerySet:
         """Give those that are like this; a field that is wrong narrows nothing. Needs `is_valid()` to have run."""
@@ -47,8 +48,8 @@ class HistoryForm(forms.Form):
         if given.get("by"):
             found = found.filter(created_by__username=given["by"])
         if given.get("since"):
-            found = found.filter(created_at__date__gte=given["since"])
-        return found.filter(created_at__date__lte=given["until"]) if given.get("until") else found
+            found = found.filter(created_at__gte=given["since"])
+        return found.filter(created_at__lt=given["until"]) if given.get("until") else found
 
 
 class HostsForm(forms.Form):
@@ -56,7 +57,14 @@ class HostsForm(forms.Form):
 
     search = forms.CharField(required=False, max_length=200, label="Name, address, UUID or serial")
     platform = forms.ChoiceField(required=False, choices=[("", "any platform"), *Platform.choices])
-    label = Named(Label.objects.all(), required=False, to_field_name="name", empty_label="any label", label="Label")
+    label = Named(
+        Label.objects.all(),
+        required=False,
+        to_field_name="name",
+        empty_label="any label",
+        label="Label",
+        error_messages={"invalid_choice": "There is no label %(value)s."},
+    )
     online = forms.ChoiceField(required=False, choices=[("", "online or not"), ("yes", "online"), ("no", "offline")])
     doubt = forms.ChoiceField(required=False, choices=[("", "any identity"), ("yes", "in doubt")])
     gone = forms.ChoiceField(required=False, choices=[("", "enrolled"), ("yes", "revoked")])
@@ -106,16 +114,14 @@ class SecretForm(forms.ModelForm[EnrollSecret]):
     """A new enroll secret; the secret itself is made by the server. `by` is who makes it."""
 
     by: User
+    valid_until = MomentField(required=False, label=by_its_clock("Valid until"))
 
     class Meta:
         model = EnrollSecret
         field_classes: ClassVar = {"labels": NamedMany}
         fields = ["name", "valid_until", "quota", "labels"]
-        widgets = {
-            "valid_until": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-            "labels": forms.CheckboxSelectMultiple,
-        }
-        labels = {"valid_until": "Valid until (UTC)", "quota": "Hosts that may enroll with it"}
+        widgets = {"labels": forms.CheckboxSelectMultiple}
+        labels = {"quota": "Hosts that may enroll with it"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -6,7 +6,8 @@ const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]] 
 const MOMENT = /\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)\b/; // as sentences of the server name one
 const AGAIN_MS = 10_000;
 
-const zone = document.documentElement.dataset["times"] === "utc" ? "UTC" : undefined;
+// The clock that was chosen; undefined = this browser's own.
+export const zone = document.documentElement.dataset["times"] === "utc" ? "UTC" : undefined;
 const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long", timeZone: zone });
 
 function fromNow(moment: number): string {
