@@ -8,6 +8,8 @@ from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db.models.signals import post_migrate
 
+from fleet.database.migrated import stand_at_their_end
+
 
 class AgentsConfig(AppConfig):
     """Hosts, labels, enroll secrets and the osquery endpoints."""
@@ -41,6 +43,6 @@ def _prepare(apps: Apps = installed, **_: Any) -> None:
     from agents.carving import lookup
     from agents.inventory import housekeeping
 
-    if "housekeepingquery" in apps.all_models["agents"]:  # a migration backwards ends before it existed
+    if stand_at_their_end(apps, "audit", "agents"):
         housekeeping.prepare()
         lookup.prepare()

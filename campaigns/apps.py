@@ -4,8 +4,12 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as installed
+from django.apps.registry import Apps
 from django.contrib.auth import get_user_model
 from django.db.models.signals import post_migrate, pre_delete
+
+from fleet.database.migrated import stand_at_their_end
 
 
 class CampaignsConfig(AppConfig):
@@ -55,5 +59,6 @@ def _note_what_goes_along(instance: Any, **_: Any) -> None:
             note(f"{kind}.deleted", subject=f"{kind} {row.pk}", reason=reason, **said(row))
 
 
-def _write_groups(**_: object) -> None:
-    import_module("campaigns.people.roles").write_groups()
+def _write_groups(apps: Apps = installed, **_: object) -> None:
+    if stand_at_their_end(apps, "auth", "audit", "campaigns"):
+        import_module("campaigns.people.roles").write_groups()

@@ -3,7 +3,6 @@
 import base64
 import fcntl
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,9 @@ from agents.carving.models import Carve
 from agents.enrolling import config_document
 from agents.inventory import installation
 from agents.models import EnrollSecret, Host
-from fleet.embedded.postgres import EmbeddedPostgres
 from tests.conftest import key_of
 from tests.factories import make_campaign, make_host, make_label
+from tests.postgresql import run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 SECRET = "long enough to be a secret"
@@ -30,15 +29,11 @@ SECRET = "long enough to be a secret"
 @pytest.fixture
 def as_gateway() -> Iterator[None]:
     """Speak to PostgreSQL as the gateways do."""
-    place = connection.settings_dict
-    environment = {"PGHOST": place["HOST"], "PGUSER": place["USER"], "PGPASSWORD": place["PASSWORD"]}
-    environment |= {"PGPORT": str(place["PORT"] or 5432), "PGDATABASE": place["NAME"]}
-    command = [str(EmbeddedPostgres.programs() / "psql"), "-v", "ON_ERROR_STOP=1", "-v", "password=it's long"]
-    command += ["-f", str(settings.BASE_DIR / "docker/gateway-role.sql")]
+    role = str(settings.BASE_DIR / "docker/gateway-role.sql")
     with (Path(tempfile.gettempdir()) / "flq-tests-role").open("w") as lock:  # roles are of all databases together
         fcntl.flock(lock, fcntl.LOCK_EX)
         for _ in range(2):
-            subprocess.run(command, env=environment, check=True)
+            run("psql", "-v", "ON_ERROR_STOP=1", "-v", "password=it's long", "-f", role)
     yield
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +19,10 @@ from agents.protocol.node_key import NodeKeys
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Result
 from campaigns.running.rebuild import mend_board
-from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.errors import UnavailableError
 from tests.conftest import Agent, let_audit_be_emptied
 from tests.factories import make_campaign, make_host, make_user
+from tests.postgresql import run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Meet = Callable[[Host | int], Agent]
@@ -51,17 +50,6 @@ def machine(meet: Meet, identifier: str) -> Agent:
     made = meet(Host.objects.get(host_identifier=identifier))
     made.key = key
     return made
-
-
-def run(program: str, *arguments: str, sql: str = "") -> str:
-    """Run one of PostgreSQL's own programs on the test's database."""
-    place = connection.settings_dict
-    environment = {"PGHOST": place["HOST"], "PGUSER": place["USER"], "PGPASSWORD": place["PASSWORD"]}
-    environment |= {"PGPORT": str(place["PORT"] or 5432), "PGDATABASE": place["NAME"]}
-    command = [str(EmbeddedPostgres.programs() / program), *arguments]
-    done = subprocess.run(command, input=sql, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def dump() -> str:
