@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from django.conf import settings
 
 _BASE = (
-    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'{styles}; img-src 'self' data:; font-src 'self'; "
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-STRICT = _BASE.format(scripts="", styles="")
-# Alpine, which moves the admin, evaluates the attributes of its templates; the admin's colours are a style element.
-ADMIN = _BASE.format(scripts=" 'unsafe-eval'", styles=" 'unsafe-inline'")
+STRICT = _BASE.format(scripts="")
+ADMIN = _BASE.format(
+    scripts=" 'unsafe-eval'"
+)  # Alpine, which moves the admin, evaluates the attributes of its templates
 POLICIES = (("/admin/", ADMIN),)
 NOT_NEEDED = (
     "accelerometer",

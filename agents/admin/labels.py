@@ -26,7 +26,8 @@ class AdminLabelForm(LabelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("add_hosts", *(f"sql_{platform}" for platform in PLATFORMS_WITH_SQL)):
+        texts = {"description", "add_hosts", *(f"sql_{platform}" for platform in PLATFORMS_WITH_SQL)}
+        for name in texts & self.fields.keys():  # what cannot be changed is no field
             self.fields[name].widget = UnfoldAdminTextareaWidget({"rows": 4 if name == "add_hosts" else 2})
 
 

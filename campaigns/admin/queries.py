@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from campaigns.console.forms import QueryForm
 from campaigns.models import Query
@@ -31,8 +32,10 @@ class QueryAdmin(ModelAdmin):
         return format_html('<a href="{}?query={}">Ask</a>', reverse("ask"), query.pk)
 
     def get_form(self, request: HttpRequest, obj: Query | None = None, **kwargs: Any) -> Any:
-        """Tell the form who writes."""
-        return type("QueryFormOfPerson", (super().get_form(request, obj, **kwargs),), {"by": request.user})
+        """Tell the form who writes, and dress it in the admin's clothes."""
+        dressed = {"description": UnfoldAdminTextareaWidget({"rows": 2})}
+        form = super().get_form(request, obj, widgets=dressed, **kwargs)
+        return type("QueryFormOfPerson", (form,), {"by": request.user})
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
         """Name what goes with queries: views and schedules; those of others hold them."""

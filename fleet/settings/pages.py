@@ -88,6 +88,7 @@ UNFOLD = {
     # Font and colours are the console's: its tokens, under Unfold's names.
     "STYLES": [f"/{STATIC_URL}campaigns/tokens.css", f"/{STATIC_URL}campaigns/admin_look.css"],
     "SCRIPTS": [f"/{STATIC_URL}campaigns/admin_theme.js"],
+    "COLORS": "campaigns.admin.menu.no_colors",
     "THEME": "campaigns.admin.menu.theme",
     "SIDEBAR": {"navigation": "campaigns.admin.menu.groups"},
     "DASHBOARD_CALLBACK": "campaigns.admin.start_page.with_figures",

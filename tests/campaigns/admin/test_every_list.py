@@ -151,6 +151,20 @@ def test_lists_and_pages_to_read_show_marks_for_what_cannot_be_seen(boss: Client
     assert sum("⟨U+202E⟩gnp⟨U+200B⟩&lt;b&gt;" in page for page in pages.values()) >= 8
 
 
+def test_fields_of_every_form_wear_the_look_of_the_others(boss: Client) -> None:
+    pages = {model.__name__: boss.get(f"{list_of(model)}add/") for model in admin.site._registry}
+    forms = {name: page.content.decode() for name, page in pages.items() if page.status_code == 200}
+    bare = [
+        f"{name}: {field}"
+        for name, form in forms.items()
+        for field in re.findall(r"<(?:textarea|select|input)\b[^>]*>", form)
+        if 'type="hidden"' not in field and "class=" not in field
+    ]
+
+    assert {"Label", "Query", "Campaign"} <= forms.keys()
+    assert bare == []
+
+
 def test_hosts_are_saved_by_those_alone_who_may_give_labels(client: Client) -> None:
     user, host = make_user(), make_host()
     client.force_login(user)
