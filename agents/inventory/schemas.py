@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from agents.models import Host, HostQuerySet, HousekeepingQuery, TableSchema
 
@@ -110,12 +110,15 @@ def _whole(text: str) -> int:
     return int(text) if text.removeprefix("-").isdecimal() and len(text) < 9 else -1
 
 
-def tables(platform: str = "", search: str = "") -> list[dict[str, Any]]:
+def tables(platform: str = "", search: str = "", *, of: HostQuerySet | None = None) -> list[dict[str, Any]]:
     """Give every learned table by name: on which platforms it is, and its columns with theirs.
 
-    `platform` and `search`, part of a table's name, narrow them.
+    `platform` and `search`, part of a table's name, narrow them, and so do the hosts they are `of`: None = of any,
+    also of kinds that no host is of any more.
     """
     learned = TableSchema.objects.exclude(learned_at=None).order_by("learned_at")
+    if of is not None:
+        learned = learned.filter(Exists(of.filter(**{name: OuterRef(name) for name in KIND}).order_by()))
     merged: dict[str, dict[str, Any]] = {}
     for schema in learned.filter(platform=platform) if platform else learned:
         for name, columns in schema.tables.items():

@@ -20,7 +20,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet, ReadOnlyModelViewSet
 
 from agents.board.keyspace import NoBoardError
-from agents.inventory import host_names, housekeeping, labels, schemas
+from agents.inventory import host_names, housekeeping, labels
 from agents.models import EnrollSecret, Host, HostQuerySet, Label, Platform, Presence
 from campaigns.answers.results import results_of_host
 from campaigns.api import host_filters
@@ -242,8 +242,12 @@ class SchemaView(ApiView):
 
     @extend_schema(responses=TABLES)
     def get(self, request: Request) -> Response:
-        """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them."""
-        found = schemas.tables(choice_in(request, "platform", Platform.values) or "", text_in(request, "search"))
+        """Give tables by name, with their columns; `platform` and `search` (part of a name) narrow them.
+
+        Who sees some hosts only sees the tables that one of these has.
+        """
+        platform = choice_in(request, "platform", Platform.values) or ""
+        found = scopes.tables_for(cast(User, request.user), platform, text_in(request, "search"))
         return Response({"count": len(found), "next": None, "previous": None, "results": found})
 
 

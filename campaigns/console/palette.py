@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
-from agents.inventory import schemas
 from agents.models import Label, Platform
 from campaigns.console import wording
 from campaigns.console.access import needs, number_of, user_of
@@ -59,7 +58,7 @@ def _hits(user: User, words: str) -> Iterator[Hit]:
         for label in Label.objects.filter(name__icontains=words)[:OF_EACH]:
             yield Hit("label", "tags", label.name, label.description, reverse("label", args=[label.pk]))
     if user.has_perm(LAUNCH):
-        yield from _tables(words)
+        yield from _tables(user, words)
 
 
 def _hosts(user: User, words: str) -> Iterator[Hit]:
@@ -75,9 +74,9 @@ def _campaigns(user: User, words: str) -> Iterator[Hit]:
         yield Hit("campaign", "radio", wording.title(campaign), note, reverse("campaign", args=[campaign.pk]))
 
 
-def _tables(words: str) -> Iterator[Hit]:
+def _tables(user: User, words: str) -> Iterator[Hit]:
     """Give tables whose name has the words; going there begins a question about one."""
-    for table in schemas.tables("", words)[:OF_EACH]:
+    for table in scopes.tables_for(user, "", words)[:OF_EACH]:
         on = ", ".join(label for value, label in Platform.choices if value in table["platforms"])
         sql = urlencode({"sql": f"SELECT * FROM {table['name']}"})  # noqa: S608 - put into the editor, not run
         yield Hit("table", "terminal", table["name"], on, f"{reverse('ask')}?{sql}")

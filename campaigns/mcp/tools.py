@@ -8,7 +8,6 @@ from channels.db import database_sync_to_async
 from django.db.models import Q
 from rest_framework import serializers
 
-from agents.inventory import schemas
 from campaigns.analysis import asking
 from campaigns.answers import groups, rows, sight
 from campaigns.answers.audit import note_read
@@ -21,6 +20,7 @@ from campaigns.mcp.callers import Caller
 from campaigns.mcp.fitting import fitting, page
 from campaigns.mcp.launches import launched
 from campaigns.models import Campaign, Query
+from campaigns.people import scopes
 from fleet.counting import counted, plural
 
 UNTRUSTED = (
@@ -79,7 +79,8 @@ def tool(
 def tables(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     """Give a page of tables."""
     asked = body.validated_data
-    found = schemas.tables(asked["platform"], asked["search"])[asked["offset"] : asked["offset"] + asked["limit"] + 1]
+    found = scopes.tables_for(caller.user, asked["platform"], asked["search"])
+    found = found[asked["offset"] : asked["offset"] + asked["limit"] + 1]
     return page("tables", [_short(table) for table in found], asked, "search for one by its name")
 
 

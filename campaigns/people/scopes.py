@@ -16,6 +16,7 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import models
 from django.db.models import QuerySet
 
+from agents.inventory import schemas
 from agents.models import Host, HostQuerySet, Label, LabelMembership
 
 # Each set holds labels of which a host bears at least one; every set has to be met. () = every host.
@@ -81,6 +82,11 @@ def hosts_for(user: User | AnonymousUser) -> HostQuerySet:
 def hosts_within(limits: Limits) -> HostQuerySet:
     """Give the hosts within these limits, revoked ones too."""
     return within_limits(Host.objects.all(), limits, "pk")
+
+
+def tables_for(user: User | AnonymousUser, platform: str = "", search: str = "") -> list[dict[str, Any]]:
+    """Give the learned tables of osquery that hosts have which this person may see, as `schemas.tables` does."""
+    return schemas.tables(platform, search, of=hosts_for(user) if is_limited(user) else None)
 
 
 def within(queryset: Rows, user: User | AnonymousUser, field: str = "host_id") -> Rows:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import connection
 from django.test import Client
 
-from agents.models import Label
+from agents.models import Host, Label
 from campaigns.people import scopes
 from campaigns.people.scopes import Scope
-from tests.factories import make_host, make_label, make_user
+from tests.factories import learn, make_host, make_label, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -127,3 +127,27 @@ def test_limits_cost_one_query_for_each_object_of_a_person(
     with django_assert_num_queries(1):
         for _ in range(3):
             assert not scopes.is_limited(anna)
+
+
+def test_tables_of_kinds_outside_the_scope_are_in_no_list(hosts: dict[str, Label], client: Client) -> None:
+    for platform, table in (("linux", "apt_sources"), ("darwin", "launchd"), ("windows", "registry")):
+        learn(platform, "processes", table)
+    Host.objects.filter(hostname="munich").update(platform="darwin", osquery_version="5.23.0")
+    Host.objects.filter(hostname="berlin").update(platform="linux", osquery_version="5.23.0")
+    anna, boss = member_of(team("b", hosts["berlin"])), make_user("boss", admin=True)
+    anna.user_permissions.add(Permission.objects.get(codename="add_campaign"))
+
+    def listed(by: User) -> list[str]:
+        client.force_login(by)
+        return [table["name"] for table in client.get("/api/v1/schema/").json()["results"]]
+
+    def found(by: User, words: str) -> str:
+        client.force_login(by)
+        return client.get("/find/", {"q": words}).content.decode()
+
+    assert listed(boss) == ["apt_sources", "launchd", "processes", "registry"]
+    assert listed(anna) == ["apt_sources", "processes"]
+    assert scopes.tables_for(anna, search="process")[0]["platforms"] == ["linux"]
+    assert "SELECT+%2A+FROM+launchd" in found(boss, "launchd")
+    assert "SELECT+%2A+FROM+launchd" not in found(anna, "launchd")
+    assert "SELECT+%2A+FROM+apt_sources" in found(anna, "apt")
