@@ -12,6 +12,7 @@ from campaigns.console.target_form import FullTargetForm
 from campaigns.console.zones import DEFAULT_ZONE, ZoneField, moment_of
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch_once
 from campaigns.models import Campaign, Query
+from campaigns.selecting.sql_support import HOW_TO_FORCE
 from fleet.errors import FleetError
 
 CUSTOM = "custom"
@@ -27,13 +28,12 @@ TIMEOUTS = [
     (86_400, "1 day"),
     (604_800, "7 days"),
 ]
-FORCE_OF_THE_API = ' (with "force": true they are asked all the same)'
 FORCE = "Ask all the same: hosts too whose tables, as far as they are known, speak against the SQL"
 
 
 def in_words_of_the_form(sentence: str) -> str:
     """Say how the page forces, where the API's sentence says how a program does."""
-    return sentence.replace(FORCE_OF_THE_API, ": tick “Ask all the same” if you know better")
+    return sentence.replace(HOW_TO_FORCE, ": tick “Ask all the same” if you know better")
 
 
 class AskForm(FullTargetForm, RolloutForm):

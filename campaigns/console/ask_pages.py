@@ -21,6 +21,7 @@ from campaigns.launching import estimates
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS
+from campaigns.states import State
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 
@@ -68,22 +69,27 @@ def _whom_to_begin_with(request: HttpRequest) -> dict[str, Any]:
     if label is not None:
         return {"kind": "labels", "labels": [label.name]}
     ids = [number_of(text) for text in request.GET.getlist("host")]
-    if not ids and "group" in request.GET:
-        return _group_to_begin_with(request)
+    if not ids and {"group", "states"} & request.GET.keys():
+        return _part_of_earlier(request)
     visible = scopes.hosts_for(user_of(request)).enrolled()
     hosts = visible.filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else visible.none()
     lines = [f"#{pk}\n" for pk in hosts.order_by("pk").values_list("pk", flat=True)]
     return {"kind": "hosts", "hosts": "".join(lines)} if lines else {}
 
 
-def _group_to_begin_with(request: HttpRequest) -> dict[str, Any]:
-    """Mean the hosts of one group of a campaign's answers."""
+def _part_of_earlier(request: HttpRequest) -> dict[str, Any]:
+    """Mean the hosts of a campaign that ended in some states, or that are in one group of its answers."""
     earlier = Campaign.objects.visible_to(user_of(request)).filter(pk=number_of(request.GET.get("of"))).first()
+    if earlier is None:
+        return {}
+    states = [state for state in request.GET.getlist("states") if state in State.values]
+    if states:
+        return {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": states, "group": ""}
     try:
-        key = str(Key.read(request.GET["group"]))
+        key = str(Key.read(request.GET.get("group", "")))
     except BadInputError:
         return {}
-    return {} if earlier is None else {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": [], "group": key}
+    return {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": [], "group": key}
 
 
 @needs_to_launch()

@@ -102,7 +102,7 @@ def _campaigns(user: User) -> dict[str, Any]:
         "knows_campaigns": True,
         "waiting": waiting,
         "under_way": [(campaign, may_stop(user, campaign)) for campaign in shown if campaign not in waiting],
-        "open_count": open_.count(),
+        "open_count": open_.count() - len(waiting),
     }
 
 

@@ -172,7 +172,8 @@ def _never_begun(campaign: Campaign) -> str:
         return f"Rejected by {by}: {why.removeprefix('rejected: ')}."
     if why == f"withdrawn by {by} before it began":
         return f"{why[0].upper()}{why[1:]}."
-    return f"Stopped: {why}." if by == "approval" else ""
+    begins = {"approval": "Stopped", "schedule": "It did not begin"}
+    return f"{begins[by]}: {why}." if by in begins else ""
 
 
 def nothing_sent(campaign: Campaign) -> str:

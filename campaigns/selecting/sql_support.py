@@ -50,6 +50,9 @@ class Support(NamedTuple):
     warnings: list[str]
 
 
+HOW_TO_FORCE = ' (with "force": true they are asked all the same)'  # of the API; pages say how they do it
+
+
 def support(text: str, hosts: HostQuerySet, *, forced: bool = False) -> Support:
     """Say which kinds among `hosts` cannot run the SQL. Raise BadInputError when that is every one of them.
 
@@ -67,9 +70,7 @@ def support_among(
     if refused and len(refused) == len(kinds) and not forced:
         commonest = max(refused, key=lambda one: kinds[one.kind])
         raise BadInputError(
-            f"sql {sql.excerpt(text)} is wrong on every host that is meant: {commonest.error}"
-            ' (with "force": true they are asked all the same)',
-            "sql",
+            f"sql {sql.excerpt(text)} is wrong on every host that is meant: {commonest.error}{HOW_TO_FORCE}", "sql"
         )
     lacking: Counter[tuple[str, str]] = Counter()
     for one in refused:

@@ -64,6 +64,13 @@ def nothing_sent(campaign: Campaign) -> str:
 
 
 @register.filter
+def has_run(campaign: Campaign) -> bool:
+    """Say whether a host may have run the SQL."""
+    ended = (campaign.count_answered, campaign.count_failed, campaign.count_denylisted, campaign.count_no_answer)
+    return any(ended)
+
+
+@register.filter
 def target_in_words(target: Any) -> str:
     """Say whom a selection means."""
     return wording.target_in_words(target)

@@ -463,6 +463,7 @@ def test_an_end_is_said_in_words() -> None:
         ("bob", "rejected: too many <b>hosts</b>.", "Rejected by bob: too many <b>hosts</b>."),
         ("ann", "withdrawn by ann before it began", "Withdrawn by ann before it began."),
         ("approval", "nobody approved it until Friday", "Stopped: nobody approved it until Friday."),
+        ("schedule", "sql is wrong.", "It did not begin: sql is wrong."),
         ("ann", "withdrawn by bob", "Stopped by ann: withdrawn by bob."),
         ("ann", "", "Stopped by ann."),
     ],

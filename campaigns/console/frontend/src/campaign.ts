@@ -93,6 +93,8 @@ function drawCounts(now: Counts): void {
   root.querySelectorAll<HTMLElement>("[data-state-item]").forEach((item) => (item.hidden = !now[item.dataset["stateItem"] ?? ""]));
   const errors = (now["failed"] ?? 0) + (now["denylisted"] ?? 0);
   root.toggleAttribute("data-unasked", isOver() && !now["targeted"]);
+  root.querySelectorAll<HTMLElement>("[data-if-errors]").forEach((link) => (link.hidden = !errors && !now["unsupported"]));
+  root.querySelectorAll<HTMLElement>("[data-if-asked]").forEach((link) => (link.hidden = !now["targeted"]));
   write("errors", counted.format(errors));
   find("errors").forEach((badge) => (badge.hidden = !errors));
   grid.grow(now["rows"] ?? 0, isOver(), nothingSent(now));

@@ -125,6 +125,7 @@ export class RowGrid {
   // looked at, and else wait until they are asked for: nothing moves under a reader's eyes.
   grow(total: number, over: boolean, nothing: string): void {
     this.nothing = nothing;
+    this.fill(total);
     const more = total !== this.total || over !== this.over;
     this.total = total;
     this.over = over;
@@ -132,9 +133,15 @@ export class RowGrid {
     else this.tell();
   }
 
+  // While there is nothing, why not stands in the grid's place.
+  private fill(something: number): void {
+    this.place.parentElement?.toggleAttribute("data-empty", !something && !this.columns.length);
+  }
+
   arrange(columns: string[]): void {
     if (columns.length === this.columns.length && columns.every((name, index) => name === this.columns[index])) return;
     this.columns = columns;
+    this.fill(columns.length);
     this.sized = false;
     if (this.drawn) this.api.setGridOption("columnDefs", this.definitions());
     this.handlers.onView(this.view, this.columns);
@@ -387,7 +394,8 @@ export class RowGrid {
   private sentence(): string {
     if (this.failed) return "Rows not fetched: trying again…";
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
-    if (!this.isFiltered) return this.total ? `${of}.` : this.over ? this.nothing : "No rows yet.";
+    if (!this.total) return this.over ? this.nothing : "No rows yet. They come with the first answers.";
+    if (!this.isFiltered) return `${of}.`;
     if (this.found === null && this.seen) return `More than ${counted(this.seen)} of ${of} match.`;
     if (this.found === null) return `Looking through ${of}…`;
     return `${counted(this.found)} of ${of} match.`;

@@ -17,6 +17,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
   const part = <Kind extends HTMLElement>(name: string): Kind => root.querySelector<Kind>(`[data-rows-${name}]`)!;
   const search = part<HTMLInputElement>("search");
   const shown = root.querySelector<HTMLElement>('[data-live="shown"]')!;
+  const nothing = root.querySelector<HTMLElement>("[data-nothing-said]")!; // in the grid's place while it is empty
   const newer = part<HTMLButtonElement>("newer");
   const chips = part<HTMLElement>("chips");
   const columnsMenu = part<HTMLDetailsElement>("columns");
@@ -31,7 +32,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
   const drawn = new ColumnMenu(columnsMenu, (names, hidden) => made?.hide(names, hidden));
 
   function onShown(sentence: string, more: boolean): void {
-    if (shown.textContent !== sentence) shown.textContent = sentence;
+    for (const said of [shown, nothing]) if (said.textContent !== sentence) said.textContent = sentence;
     newer.hidden = !more;
   }
 

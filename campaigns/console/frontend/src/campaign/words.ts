@@ -31,6 +31,7 @@ function neverBegun(by: string, reason: string): string {
   const why = reason.replace(/\.+$/, "");
   if (why.startsWith("rejected: ")) return `Rejected by ${by}: ${why.slice("rejected: ".length)}.`;
   if (why === `withdrawn by ${by} before it began`) return `W${why.slice(1)}.`;
+  if (by === "schedule") return `It did not begin: ${why}.`;
   return by === "approval" ? `Stopped: ${why}.` : "";
 }
 
