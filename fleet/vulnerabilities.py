@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fleet.counting import counted
+
 ROOT = Path(__file__).parents[1]
 PINNED = ROOT / "docker" / "requirements.lock"
 QUIETLY = ("--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json")
@@ -47,7 +49,8 @@ def verdict(report: str, trouble: str) -> Verdict:
     skipped = [one for one in told if "skip_reason" in one]
     if told and len(skipped) == len(told):
         return Verdict([_not_asked(skipped[0]["skip_reason"])], False)
-    lines = [*bad, f"{len(told) - len(skipped)} dependencies audited, {len(bad)} vulnerabilities known"]
+    audited = counted(len(told) - len(skipped), "dependency", "dependencies")
+    lines = [*bad, f"{audited} audited, {counted(len(bad), 'vulnerability', 'vulnerabilities')} known"]
     if skipped:
         lines.append(f"not audited: {', '.join(one['name'] for one in skipped)}")
     return Verdict(lines, bool(bad))

@@ -13,6 +13,7 @@ from agents.board.gateway_verbs import SWEEP_SILENT_MS
 from agents.board.heartbeats import GATEWAY_SILENT_MS
 from fleet.audit import forwarding
 from fleet.counting import counted
+from fleet.errors import in_one_line
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
@@ -34,7 +35,7 @@ def health() -> Health:
     try:
         board, warnings = _board(client)
     except (RedisError, OSError) as error:
-        board, warnings = [f"Redis does not answer: {error}"], []
+        board, warnings = [f"Redis does not answer: {in_one_line(error)}"], []
     finally:
         client.close()
     return Health([*_postgres(), *board], [*warnings, *forwarding.troubles()])
@@ -45,7 +46,7 @@ def _postgres() -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        return [f"PostgreSQL does not answer: {str(error).strip()}"]
+        return [f"PostgreSQL does not answer: {in_one_line(error)}"]
     return []
 
 
@@ -86,19 +87,20 @@ def _stream(client: Any, now: int) -> Iterator[str]:
 def _old_secrets(client: Any) -> Iterator[str]:
     """Say how often node keys of old secrets, and of the older form, were used, as long as these are kept."""
     if times := int(client.hget(keyspace.OLD_SECRETS, str(keyspace.OLD_FORM_FIELD)) or 0):
-        yield f"{times} requests used node keys that name no installation: see docs/backup.md"
+        yield f"{counted(times, 'request')} used node keys that name no installation: see docs/backup.md"
     for place, times in sorted(client.hgetall(keyspace.OLD_SECRETS).items()):
         if 0 < int(place) < len(settings.NODE_KEY_SECRETS):
             number = int(place) + 1
-            yield f"{int(times)} check-ins used secret {number} of NODE_KEY_SECRETS: it must stay while this grows"
+            used = counted(int(times), "check-in")
+            yield f"{used} used secret {number} of NODE_KEY_SECRETS: it must stay while this grows"
 
 
 def _strangers(client: Any) -> Iterator[str]:
     """Say that keys are used whose hosts this database does not have."""
     if times := int(client.get(keyspace.STRANGERS) or 0):
         yield (
-            f"{times} requests came lately with keys of hosts that the database does not have: was it lost or restored"
-            " from an older backup? These hosts are told to enroll again (docs/backup.md)"
+            f"{counted(times, 'request')} came lately with keys of hosts that the database does not have: was it lost"
+            " or restored from an older backup? These hosts are told to enroll again (docs/backup.md)"
         )
 
 

@@ -30,6 +30,10 @@ def machine() -> Iterator[Finding]:
 
 def _rooms() -> Iterator[Finding]:
     for name, folder in _folders().items():
+        if name.endswith("_SINK") and not folder.is_dir():
+            said = f"there is no folder {folder}, which {name} writes into"
+            yield broken("machine", said, "make it, and give it to the user of the server")
+            continue
         there = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
         if not os.access(there, os.W_OK | os.X_OK):
             said = f"this user ({os.geteuid()}) may not write into {there}, which {name} ({folder}) needs"

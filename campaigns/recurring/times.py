@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
+from fleet.counting import counted
 from fleet.errors import BadInputError
 
 SHORTEST, LONGEST = 1, 366 * 24 * 60  # minutes
@@ -27,8 +28,8 @@ def next_by_crontab(crontab: str, zone: str, after: datetime) -> datetime:
     """Give the next moment that a crontab means, by the clock of its zone. Raise BadInputError."""
     if len(crontab.split()) != 5:
         raise BadInputError(
-            f"crontab {crontab[:100]!r} has {len(crontab.split())} fields, expected are 5: minute, hour, day of"
-            " the month, month, day of the week",
+            f"crontab {crontab[:100]!r} has {counted(len(crontab.split()), 'field')}, expected are 5: minute, hour,"
+            " day of the month, month, day of the week",
             "crontab",
         )
     try:

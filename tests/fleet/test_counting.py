@@ -13,9 +13,10 @@ from fleet import counting
 ROOT = Path(__file__).parents[2]
 PEOPLE_READ = ("agents", "campaigns", "clients/python/fleet_live_queries", "fleet")
 THINGS = (
-    "answers blocks bytes campaigns cells changes characters columns days documents entries files gateways groups hosts"
-    " hours items labels lines members messages minutes pages people queries reads replicas reasons rows runs schedules"
-    " seconds sessions hooks approvals rules carves operators secrets warnings tables targets times tokens tries"
+    "answers blocks bytes campaigns cells changes characters check-ins columns days dependencies documents entries"
+    " fields files gateways groups hosts hours items labels lines members messages minutes pages people queries reads"
+    " replicas reasons requests rows runs schedules seconds sessions hooks approvals rules carves operators secrets"
+    " warnings tables targets things times tokens tries vulnerabilities"
 )
 COUNTS = re.compile(rf" (?:(?:more|silent|other|of them) )?(?:{'|'.join(THINGS.split())})\b")
 ON_PAGE = re.compile(rf"(\{{\{{[^}}]+\}}\}}|\$\{{[^}}]+\}})(?:</\w+>)?{COUNTS.pattern}")

@@ -64,7 +64,7 @@ def test_what_is_known_to_be_vulnerable_fails_and_is_named(database: str, tmp_pa
     said = audit(pinned, ["--vulnerability-service", "osv", "--osv-url", database])
 
     assert said.is_bad
-    assert said.lines == ["leaky 1.0: PYSEC-2026-1, mended in 1.1", "2 dependencies audited, 1 vulnerabilities known"]
+    assert said.lines == ["leaky 1.0: PYSEC-2026-1, mended in 1.1", "2 dependencies audited, 1 vulnerability known"]
 
 
 def test_a_database_that_is_away_is_one_line_and_no_failure(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_database_that_knows_none_of_them_was_not_reached_and_of_some_it_is_sa
     some = verdict(json.dumps({"dependencies": [sound, unknown]}), "")
 
     assert "cannot be reached (not found: odd)" in nothing.lines[0]
-    assert some.lines == ["1 dependencies audited, 0 vulnerabilities known", "not audited: odd"]
+    assert some.lines == ["1 dependency audited, 0 vulnerabilities known", "not audited: odd"]
     assert not nothing.is_bad
     assert PINNED.exists()
 

@@ -16,6 +16,7 @@ from campaigns.operating.machine import configuration, machine
 from campaigns.operating.processes import processes
 from campaigns.operating.servers import postgresql, redis
 from fleet import commands
+from fleet.counting import counted
 
 MARKS = {Severity.WELL: "  well", Severity.WARNING: "  WARN", Severity.BROKEN: "BROKEN"}
 
@@ -87,8 +88,9 @@ def _last_words(found: list[Finding]) -> str:
     broken = sum(finding.severity == Severity.BROKEN for finding in found)
     warnings = sum(finding.severity == Severity.WARNING for finding in found)
     if not broken and not warnings:
-        return f"\nAll is well: {len(found)} things were looked at."
-    return f"\n{broken} things are broken, {warnings} should be mended; {len(found)} were looked at."
+        return f"\nAll is well: {counted(len(found), 'thing was', 'things were')} looked at."
+    said = f"{counted(broken, 'thing is', 'things are')} broken, {warnings} should be mended"
+    return f"\n{said}; {len(found)} were looked at."
 
 
 def _given(name: str) -> Path | None:

@@ -72,7 +72,9 @@ def test_a_database_that_does_not_answer_is_broken(transactional_db: None, monke
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "HOST", "/nowhere")
     try:
-        assert "PostgreSQL does not answer" in said(servers.postgresql(), Severity.BROKEN)
+        found = [*servers.postgresql(), *processes()]
+        assert said(found, Severity.BROKEN).count("PostgreSQL does not answer") == 2
+        assert all(finding.sentence.isprintable() for finding in found)  # on one line, whatever PostgreSQL's error has
     finally:
         monkeypatch.undo()
         connection.close()
@@ -307,6 +309,13 @@ def test_little_room_and_few_files_are_named(settings: Any, monkeypatch: pytest.
     for name in ("CARVES_DIR", "ANALYSIS_DIR", "ANSWERS_SINK", "AUDIT_SINK"):
         assert f"GiB are free for {name}" in found
     assert "may open" in found
+
+
+def test_a_folder_that_nobody_makes_is_missed(settings: Any, tmp_path: Path) -> None:
+    settings.LOG_SINK, settings.CARVES_DIR = f"file://{tmp_path}/logs/lines", str(tmp_path / "carves")
+
+    assert f"there is no folder {tmp_path}/logs, which LOG_SINK writes into" in said(machine.machine(), Severity.BROKEN)
+    assert "carves" not in said(machine.machine(), Severity.BROKEN)  # which the server makes
 
 
 def test_the_worst_finding_is_the_exit_status(board: None, db: None) -> None:
