@@ -55,7 +55,14 @@ def _board(client: Any) -> tuple[list[str], list[str]]:
     troubles = [*_processes(client, now), *_stream(client, now)]
     if not client.exists(keyspace.EPOCH):
         troubles.append("the board is not whole: the sweeper rebuilds it, is it running?")
-    return troubles, [*weak_settings(client), *_old_secrets(client), *_strangers(client), *_audit_end(client)]
+    return troubles, [*weak_settings(client), *remarks(client)]
+
+
+def remarks(client: Any) -> Iterator[str]:
+    """Say what gateways and the sweeper noticed of keys and of the audit: what it is, a colon, and what to do."""
+    yield from _old_secrets(client)
+    yield from _strangers(client)
+    yield from _audit_end(client)
 
 
 def _processes(client: Any, now: int) -> Iterator[str]:

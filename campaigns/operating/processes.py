@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from django.conf import settings
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
-from agents.board import heartbeats
-from agents.board.health import health
+from agents.board import heartbeats, keyspace
+from agents.board.health import health, remarks
 from campaigns.answers import carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
@@ -27,7 +28,7 @@ def processes() -> Iterator[Finding]:
         yield broken("processes", sentence, "start what is missing, and see its log")
     if not found.troubles:
         yield well("processes", "sweeper, worker, gateway and collector do their work")
-    for look in (_load, _queues, _dead_letters, _sink, _audit):
+    for look in (_load, _queues, _dead_letters, _sink, _audit, _remarks):
         try:
             yield from look()
         except DatabaseError as error:
@@ -85,3 +86,13 @@ def _audit() -> Iterator[Finding]:
     if reason := forwarding.reason():
         advice = "mend the destination: every line is kept and carried then"
         yield broken("processes", f"AUDIT_SINK takes no lines: {reason}", advice)
+
+
+def _remarks() -> Iterator[Finding]:
+    client = keyspace.connect(settings.REDIS_URL)
+    try:
+        for remark in remarks(client):
+            said, _, advice = remark.partition(": ")
+            yield warning("processes", said, advice)
+    finally:
+        client.close()

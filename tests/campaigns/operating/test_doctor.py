@@ -16,7 +16,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents.board import keyspace
+from agents.board import keyspace, redis_client
 from campaigns.operating import edge as edges
 from campaigns.operating import machine, servers
 from campaigns.operating.edge import Edge
@@ -140,6 +140,22 @@ def test_crowded_connections_and_transactions_near_their_end_are_named(
 @pytest.mark.django_db
 def test_a_board_that_is_not_whole_is_broken() -> None:
     assert "the board is not whole" in said(processes(), Severity.BROKEN)
+
+
+@pytest.mark.django_db
+def test_what_was_noticed_of_keys_and_of_the_audit_is_told(board: None, settings: Any) -> None:
+    settings.NODE_KEY_SECRETS = ["new", "old"]
+    client = redis_client.client()
+    client.hset(keyspace.OLD_SECRETS, mapping={"1": 1, str(keyspace.OLD_FORM_FIELD): 2})
+    client.set(keyspace.STRANGERS, 3)
+    client.hset(keyspace.AUDIT_END, keyspace.AUDIT_END_MISSED, 1)
+
+    found = said(processes())
+
+    assert "1 check-in used secret 2 of NODE_KEY_SECRETS. it must stay while this grows" in found
+    assert "2 requests used node keys that name no installation. see docs/backup.md" in found
+    assert "3 requests came lately with keys of hosts that the database does not have" in found
+    assert "the audit lacks a line that it had. `manage.py verify_audit` says which" in found
 
 
 @pytest.mark.django_db
