@@ -42,10 +42,23 @@ def search_in(request: Request) -> Search:
     return Search(**words, since=since_in(request, "since", now), until=since_in(request, "until", now))
 
 
-class AuditView(ApiView):
-    """Lines of the audit, newest first; with `after` in the order in which they were written."""
+class AuditLines(ApiView):
+    """What shows lines of the audit, to those who may see it all."""
 
     permission_classes = [IsAuthenticated]
+
+    def check_permissions(self, request: Request) -> None:
+        """Let those on who may look at the audit and see every host."""
+        super().check_permissions(request)
+        if not cast(User, request.user).has_perm(SEE_AUDIT):
+            self.permission_denied(request, f"looking at the audit needs {SEE_AUDIT}")
+        if scopes.is_limited(cast(User, request.user)):
+            self.permission_denied(request, "the audit tells of every host, and you may see some of them")
+
+
+class AuditView(AuditLines):
+    """Lines of the audit, newest first; with `after` in the order in which they were written."""
+
     before = OpenApiParameter("before", WHOLE, description="number of a line: those before it, newest first")
     after = OpenApiParameter(
         "after", WHOLE, description="number of a line: those after it, oldest first: to follow the audit"
@@ -55,7 +68,6 @@ class AuditView(ApiView):
     @extend_schema(responses=AUDIT)
     def get(self, request: Request) -> Response:
         """Give lines. `next` is the following page; null: nothing more, or with `after`: nothing more yet."""
-        _check_may_look(self, request)
         links, limit = search_in(request).links(), number_in(request, "limit", PAGE_LINES, MOST_LINES)
         asked = request.query_params
         if "after" in asked and "before" in asked:
@@ -72,24 +84,15 @@ class AuditView(ApiView):
         return Response({"next": following, "previous": None, "results": [line_of(link) for link in page]})
 
 
-class AuditFile(ApiView):
+class AuditFile(AuditLines):
     """Lines of the audit as a file."""
 
-    permission_classes = [IsAuthenticated]
     query_parameters: ClassVar[Parameters] = {"get": FILTERS}
 
     @extend_schema(tags=["audit"], responses=file_of("application/x-ndjson", "lines of the audit, each as JSON"))
     def get(self, request: Request) -> StreamingHttpResponse:
         """Give every line that is looked for, oldest first, as a line of JSON with all that its digest is made of."""
-        _check_may_look(self, request)
         search = search_in(request)
         asked: dict[str, Any] = {name: list(values) for name, values in request.query_params.lists()}
         note("audit.exported", request=request, subject="audit", asked=asked)
         return attachment(request, as_ndjson(search.every_line()), "audit.ndjson", "application/x-ndjson")
-
-
-def _check_may_look(view: ApiView, request: Request) -> None:
-    if not cast(User, request.user).has_perm(SEE_AUDIT):
-        view.permission_denied(request, f"looking at the audit needs {SEE_AUDIT}")
-    if scopes.is_limited(cast(User, request.user)):
-        view.permission_denied(request, "the audit tells of every host, and you may see some of them")

@@ -1,12 +1,10 @@
 """The API of carves: what a campaign got, and the bytes for those who may have them."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any, ClassVar, cast
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -24,6 +22,7 @@ from campaigns.answers import sight
 from campaigns.answers.audit import note_read
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.answer_serializers import CarveSerializer
+from campaigns.api.downloads import streamed
 from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import Campaign
@@ -127,9 +126,7 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
     def retrieve(self, request: Request, pk: int) -> StreamingHttpResponse:
         """Give the archive as the host packed it: tar, or tar in zstd. It is not looked into here; mind its paths."""
         confirming.require_in_session(request)
-        carve = get_object_or_404(scopes.within(Carve.objects.all(), cast(User, request.user)), pk=pk)
-        if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, cast(User, request.user)):
-            self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {LOOK}")
+        carve = self._shown(request, pk)
         if carve.state == CarveState.EMPTY:
             raise ConflictError(f"carve {pk} is an {carve.trouble} {carve.path!r} on {carve.host.hostname}")
         if carve.state != CarveState.COMPLETE:
@@ -137,26 +134,22 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
             blocks = f"{missing} of {counted(carve.block_count or 0, 'block')} {plural(missing, 'is', 'are')} missing"
             raise ConflictError(f"carve {pk} is {carve.state}: {blocks}")
         logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
-        chunks: Any = store.pieces(carve)
-        if isinstance(request._request, ASGIRequest):
-            chunks = _one_by_one(chunks)
         headers = {
             "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{_ending(carve)}"',
             "Content-Length": str(carve.received_bytes),
         }
-        return StreamingHttpResponse(chunks, content_type="application/octet-stream", headers=headers)
+        also = partial(self._shown, request, pk)
+        return streamed(request, store.pieces(carve), also, content_type="application/octet-stream", headers=headers)
+
+    def _shown(self, request: Request, pk: int) -> Carve:
+        """Give the carve, to who sees its host and may look at its campaign."""
+        user = cast(User, request.user)
+        carve: Carve = get_object_or_404(scopes.within(Carve.objects.all(), user), pk=pk)
+        if carve.campaign_id is not None and not Campaign.objects.shows(carve.campaign_id, user):
+            self.permission_denied(request, f"carve {pk} is of a campaign that you did not launch: it needs {LOOK}")
+        return carve
 
 
 def _ending(carve: Carve) -> str:
     first = next(store.pieces(carve), b"")
     return "tar.zst" if first.startswith(ZSTD) else "tar"
-
-
-async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read each piece in a thread: Django would read a plain iterator to its end before it sends anything."""
-
-    def following() -> bytes | None:
-        return next(pieces, None)
-
-    while (piece := await sync_to_async(following)()) is not None:
-        yield piece

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.http import Http404
 from django.test import AsyncClient, Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.carving import carves, store
 from agents.carving.models import Carve, CarveBlock
+from agents.models import Label, LabelMembership
 from campaigns.answers import retention
 from campaigns.answers.carves import expects_carves_of
+from campaigns.api import downloads
 from campaigns.models import Campaign, Target
+from campaigns.people.scopes import Scope
 from campaigns.states import State
 from tests.factories import end, make_campaign, make_host
 
@@ -134,6 +138,24 @@ def test_who_may_only_look_gets_no_bytes(api: Api, operator: User, observer: Use
     for person in (operator, observer, stranger):
         assert api(person).get(f"/api/v1/carves/{carve.pk}/file").status_code == 403
     assert api(None).get(f"/api/v1/carves/{carve.pk}/file").status_code == 401
+
+
+def test_the_bytes_end_when_who_takes_them_sees_the_host_no_more(
+    api: Api, downloader: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "RIGHTS_SECONDS", 0.0)
+    carve, team = make_carve(), Group.objects.create(name="team")
+    label = Label.objects.create(name="theirs")
+    Scope.objects.create(group=team).labels.add(label)
+    downloader.groups.add(team)
+    seen = LabelMembership.objects.create(label=label, host=carve.host)
+    pieces = iter(api(downloader).get(f"/api/v1/carves/{carve.pk}/file").streaming_content)
+    assert next(pieces)
+
+    seen.delete()
+
+    with pytest.raises(Http404):
+        next(pieces)
 
 
 def test_a_carve_with_blocks_missing_is_not_handed_out(api: Api, downloader: User) -> None:

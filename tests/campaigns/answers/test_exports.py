@@ -4,21 +4,27 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 from rest_framework.test import APIClient
 
 from agents.models import Host, Presence
 from campaigns.answers import columnar
 from campaigns.answers.exports import every_item, rows_as_csv, rows_as_ndjson
+from campaigns.api import downloads
 from campaigns.api.downloads import json_array
 from campaigns.models import Campaign, Result
-from fleet.errors import NotFoundError
+from campaigns.people.roles import AUDITOR
+from campaigns.people.scopes import Scope
+from campaigns.tokens import ApiToken
+from fleet.errors import ForbiddenError, NotFoundError
 from tests.conftest import Agent
-from tests.factories import answer, make_campaign, make_hosts
+from tests.factories import answer, make_campaign, make_hosts, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
@@ -157,3 +163,36 @@ def test_no_file_looks_whole_when_the_campaign_is_deleted_meanwhile(answered: Ca
     for file in files:
         with pytest.raises(NotFoundError, match="was deleted meanwhile"):
             list(file)
+
+
+def test_a_file_breaks_off_when_who_takes_it_may_have_it_no_more(
+    answered: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "RIGHTS_SECONDS", 0.0)
+    monkeypatch.setattr(downloads, "LINES_A_CHUNK", 1)
+    addresses = [f"/api/v1/campaigns/{answered.pk}/{name}" for name in ("export.csv", "export.json", "targets.csv")]
+    begun = []
+    for name in ("keeps all", "token", "person", "right", "scope"):
+        person = make_user(name)
+        person.groups.add(Group.objects.get(name=AUDITOR))
+        token, shown = ApiToken.objects.create(person)
+        client = APIClient(headers={"Authorization": f"Bearer {shown}"})
+        files = [iter(client.get(at).streaming_content) for at in (*addresses, "/api/v1/audit.ndjson")]
+        begun.append((name, person, token, [(next(file), file) for file in files]))
+
+    for name, person, token, _ in begun:
+        if name == "token":
+            token.delete()
+        elif name == "person":
+            User.objects.filter(pk=person.pk).update(is_active=False)
+        elif name == "right":
+            person.groups.clear()
+        elif name == "scope":
+            team = Group.objects.create(name="team")
+            Scope.objects.create(group=team)
+            person.groups.add(team)
+
+    for name, *_, pieces in begun:
+        for _, file in pieces:
+            with nullcontext() if name == "keeps all" else pytest.raises((APIException, ForbiddenError)):
+                assert b"".join(file)
