@@ -80,6 +80,19 @@ async def _say_goodbye(send: Send) -> None:
         await send({"type": "websocket.close", "code": RESTARTING})
 
 
+def _goes_by_the_edge(scope: Scope) -> bool:
+    """Say whether an address that an edge may guard is written so that one that compares texts lets it through.
+
+    `/api/%6fsquery/enroll` reaches who asks edges for agents' certificates as `/api/osquery/enroll` does.
+    """
+    written = scope.get("raw_path", b"")
+    if b"%" not in written:
+        return False
+    return scope["path"] == monitors.PATH or (
+        verb_of(scope["path"]) is not None and verb_of(written.decode("latin-1")) is None
+    )
+
+
 class Application:
     """Sends agents' requests to the gateway, everything else to Django and Channels."""
 
@@ -97,6 +110,8 @@ class Application:
         try:
             if scope["type"] == "lifespan":
                 await self._live(receive, send)
+            elif scope["type"] == "http" and _goes_by_the_edge(scope):
+                await _misspelt(scope, receive, send)
             elif scope["type"] == "http" and verb_of(scope["path"]) is not None:
                 await (self._gateway or _no_agents)(scope, receive, send)
             elif scope["type"] == "http" and scope["path"] == monitors.PATH:
@@ -157,6 +172,7 @@ class Application:
 
 
 _no_agents = Front(_django, people=False)
+_misspelt = Front(_django, people=False, elsewhere="This address is served without percent signs alone.")
 application = Application(_gateway(), people=True)
 gateway = Application(_gateway(), people=False)
 console = Application(None, people=True)

@@ -57,10 +57,14 @@ class RefusedError(Exception):
 
 
 class Front:
-    """Passes on to `app` what it may see. On a tier that is not for people that is the question whether it lives."""
+    """Passes on to `app` what it may see. On a tier that is not for people that is the question whether it lives.
 
-    def __init__(self, app: App, *, people: bool) -> None:
+    `elsewhere` is what is said there of every other address.
+    """
+
+    def __init__(self, app: App, *, people: bool, elsewhere: str = "This address is served by another tier.") -> None:
         self._app = app
+        self._elsewhere = elsewhere
         self._people = people
         self._kinds = _kinds()
         self._budget = Budget(settings.FORM_BODIES_BYTES)
@@ -80,7 +84,7 @@ class Front:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._people and scope["path"] not in PROBES:
-            raise RefusedError(404, "This address is served by another tier.")
+            raise RefusedError(404, self._elsewhere)
         limit = next((kind.max_bytes for kind in self._kinds if scope["path"].startswith(kind.begin)), 0)
         if not limit and scope["method"] not in LOOKING:
             sentence = f"{scope['method']} is not answered here, only {' and '.join(LOOKING)}"

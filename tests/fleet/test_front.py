@@ -123,6 +123,23 @@ def test_a_gateway_takes_nothing_but_what_agents_send(tiers: Tiers, path: str) -
     assert files_of(gateway) == []
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_what_edges_guard_is_served_as_it_is_written_alone(tiers: Tiers, tier: str) -> None:
+    for path in (
+        "/api/%6fsquery/config",
+        "/api/osquery%2Fenroll",
+        "/api/v1%2fosquery/distributed/read",
+        "/%6Detrics",
+        "http://localhost/api/%6Fsquery/carve/begin",
+    ):
+        answer = sent(tiers[tier], head(path, "Content-Length: 2", method="POST"), b"{}")
+        assert answer.startswith("HTTP/1.1 404"), path
+        assert "without percent signs" in answer, path
+    assert "without percent signs" not in sent(tiers[tier], head("/livez?next=%6f", method="GET"))
+    for path in ("/api/osquery/config?a=%6f", "/api/osquery/%63onfig"):  # which edges guard as they are
+        assert "without percent signs" not in sent(tiers[tier], head(path, "Content-Length: 0"))
+
+
 # --- caps ------------------------------------------------------------------------------------------------------
 
 
