@@ -13,7 +13,7 @@ from campaigns.console.moments import MomentField, by_its_clock
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_AUDIT
 from fleet.audit import forwarding
-from fleet.audit.search import Search, line_of, text_of
+from fleet.audit.search import Search, in_json
 from fleet.text import is_text
 
 LINES_SHOWN = 50
@@ -54,7 +54,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     asked = _asked(form)
     context = {
         "form": form,
-        "lines": [(link, text_of(line_of(link)["details"])) for link in shown],
+        "lines": [(link, in_json(link.event.details)) for link in shown],
         "question": asked.urlencode(),
         "file_question": _in_utc(form).urlencode(),
         "older_than": shown[-1].number if len(found) > LINES_SHOWN else None,

@@ -41,9 +41,8 @@ class Search:
 
     def _with_text(self, found: QuerySet[AuditLink]) -> QuerySet[AuditLink]:
         found = found.annotate(details_text=Cast("event__details", TextField()))
-        fields = ("event__subject", "event__who", "event__address", "event__action", "details_text")
-        condition = Q()
-        for field in fields:
+        condition = Q(details_text__icontains=in_json(self.text)[1:-1])  # what JSON escapes, as it was said
+        for field in ("event__subject", "event__who", "event__address", "event__action", "details_text"):
             condition |= Q(**{f"{field}__icontains": self.text})
         return found.filter(condition)
 
@@ -78,6 +77,11 @@ def as_ndjson(links: Iterator[AuditLink]) -> Iterator[bytes]:
     """Write lines as lines of JSON."""
     for link in links:
         yield text_of(line_of(link)).encode() + b"\n"
+
+
+def in_json(value: Any) -> str:
+    """Write a value as PostgreSQL writes details, in which texts are looked for."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def text_of(line: dict[str, Any]) -> str:

@@ -85,6 +85,10 @@ def test_who_follows_with_after_gets_lines_in_order_and_then_nothing_more() -> N
         ("text=needle %", 1),
         ("text=DOOR 7", 1),
         ("text=192.0.2.77", 1),
+        ('text=from "Users"', 1),
+        (r"text='C:\temp\%'", 1),
+        ('text="users"%0A  WHERE', 1),
+        (r'text="sql": "SELECT \"x', 1),
         ("action=door&since=3600", 3),
         ("action=door&until=3600", 0),
         ("who=ada&action=door.shut", 0),
@@ -96,11 +100,14 @@ def test_lines_are_found_by_whatever_is_asked_by_every_door(asked: str, found: i
     audit.note("door.opened", by=ada, subject="door 7")
     audit.note("door.opened", subject="door 8", note_in_details="a needle % in hay")
     request = type("Asked", (), {"META": {"REMOTE_ADDR": "192.0.2.77"}})
-    audit.note("door.shut", request=request, subject="door 8")
+    audit.note(
+        "door.shut", request=request, subject="door 8", sql='SELECT "x" FROM "users"\n  WHERE at LIKE \'C:\\temp\\%\''
+    )
     commit()
 
-    lines = browser.get("/api/v1/audit/?" + asked.replace("%", "%25")).json()["results"]
-    of_file = b"".join(browser.get("/api/v1/audit.ndjson?" + asked.replace("%", "%25"))).splitlines()
+    asked = asked.replace("%", "%25").replace("%250A", "%0A")
+    lines = browser.get("/api/v1/audit/?" + asked).json()["results"]
+    of_file = b"".join(browser.get("/api/v1/audit.ndjson?" + asked)).splitlines()
 
     kind = [line for line in lines if line["action"].startswith("door")]
     assert len(kind) == found
@@ -149,8 +156,9 @@ def test_the_page_pages_without_end_and_keeps_the_question_in_the_address() -> N
 
 def test_hostile_text_stands_on_the_page_as_text() -> None:
     note(1, said="<script>alert(1)</script>\u202egnp.exe")
+    found = as_auditor().get("/audit/", {"text": '{"n": 0, "said": "<'})  # as the page shows it
 
-    page = as_auditor().get("/audit/?action=thing").content.decode()
+    page = found.content.decode()
 
     assert "<script>alert" not in page
     assert "\u202e" not in page
