@@ -7,7 +7,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.utils.html import format_html
 from unfold.decorators import action
@@ -167,7 +167,7 @@ class CampaignAdmin(ModelAdmin):
     ) -> Any:
         """Show the live progress above the fields."""
         shown = self.get_object(request, object_id)
-        extra = {"campaign": shown, **live_context(shown)} if shown is not None else {}
+        extra = {"campaign": shown, **live_context(shown, QueryDict())} if shown is not None else {}
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     # --- columns ----------------------------------------------------------------------------------------------

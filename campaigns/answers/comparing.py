@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
 from django.db.models import Case, Q, Value, When
 from django.db.models.functions import MD5
 
-from campaigns.answers.groups import SHOWN, Key, grouped
+from campaigns.answers.groups import Key, grouped, with_content
 from campaigns.models import Campaign, CampaignQuerySet
 
 # What came or went stands first, then what changed most.
@@ -68,17 +67,17 @@ def compared(
     *,
     search: str = "",
     unchanged: bool = False,
+    cut: int | None = None,
 ) -> list[Compared]:
-    """Give a page of the groups of both, those that came or went first; `unchanged` ones too when they are wanted."""
+    """Give a page of the groups of both, those that came or went first; `unchanged` ones too when they are wanted.
+
+    With `cut` that many characters of each cell.
+    """
     now_sql, now_params = grouped(now, names, search)
     before_sql, before_params = grouped(before, names, search)
     page = COMPARED.format(now=now_sql, before=before_sql)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            SHOWN.format(counts="digest, before, now", alike=page, order=ORDER),
-            [*now_params, *before_params, unchanged, limit, offset],
-        )
-        found = cursor.fetchall()
+    params = [*now_params, *before_params, unchanged, limit, offset]
+    found = with_content(page, params, "digest, before, now", ORDER, cut)
     return [
         Compared(str(Key(tuple(names), digest)), digest, hosts_before, hosts_now, json.loads(content))
         for content, digest, hosts_before, hosts_now in found

@@ -96,12 +96,22 @@ LIMIT 1
 FIRST_ROWS = f"""
 SELECT jsonb_path_query_array(rows, '$[0 to {ROWS_OF_A_GROUP - 1}]') FROM campaigns_result WHERE id = %s
 """  # noqa: S608 - put together of constants
-# Of {alike}, what the groups have in common; of whole answers the first rows.
-SHOWN = f"""
-SELECT coalesce(content, jsonb_path_query_array(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]')), {{counts}}
-FROM ({{alike}}) AS alike LEFT JOIN campaigns_result AS example ON example.id = alike.example_id
-ORDER BY {{order}}
+# What the groups have in common; of whole answers the first rows.
+WHOLE_CONTENT = f"coalesce(content, jsonb_path_query_array(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]'))"
+# The same with its cells cut to %s characters, so that megabytes stay where they are.
+CUT_CONTENT = f"""
+CASE WHEN content IS NULL THEN (
+    SELECT coalesce(jsonb_agg((
+        SELECT coalesce(jsonb_object_agg(name, left(value, %s)), jsonb_build_object())
+        FROM jsonb_each_text(row) AS cell (name, value)
+    )), '[]') FROM jsonb_path_query(example.rows, '$[0 to {ROWS_OF_A_GROUP - 1}]') AS row
+) ELSE (SELECT jsonb_agg(left(value, %s)) FROM jsonb_array_elements_text(content) AS cell (value)) END
 """  # noqa: S608 - put together of constants
+SHOWN = """
+SELECT {content}, {counts}
+FROM ({alike}) AS alike LEFT JOIN campaigns_result AS example ON example.id = alike.example_id
+ORDER BY {order}
+"""
 
 
 @dataclass(frozen=True)
@@ -139,10 +149,11 @@ def groups(
     offset: int,
     search: str = "",
     up_to: int | None = None,
+    cut: int | None = None,
 ) -> list[dict[str, Any]]:
     """Give a page of groups by these columns, none = by whole answers, that hold the text `search`.
 
-    With `up_to` of the answers up to that seq alone.
+    With `up_to` of the answers up to that seq alone; with `cut` that many characters of each cell.
 
     Raise BadInputError for an unknown order.
     """
@@ -151,13 +162,17 @@ def groups(
     alike, params = grouped(campaign, names, search, up_to)
     order = GROUP_ORDERS[order]
     page = f"{alike} ORDER BY {order} LIMIT %s OFFSET %s"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            SHOWN.format(counts="digest, hosts, alike.rows", alike=page, order=order.replace("rows", "alike.rows")),
-            [*params, limit, offset],
-        )
-        found = cursor.fetchall()
+    counts, order = "digest, hosts, alike.rows", order.replace("rows", "alike.rows")
+    found = with_content(page, [*params, limit, offset], counts, order, cut)
     return [_group(names, json.loads(content), *counts) for content, *counts in found]
+
+
+def with_content(page: str, params: Sequence[Any], counts: str, order: str, cut: int | None) -> list[Any]:
+    """Give the groups of a page, each as its content and its counts; with `cut` that many characters of each cell."""
+    content, cuts = (WHOLE_CONTENT, []) if cut is None else (CUT_CONTENT, [cut, cut])
+    with connection.cursor() as cursor:
+        cursor.execute(SHOWN.format(content=content, counts=counts, alike=page, order=order), [*cuts, *params])
+        return list(cursor.fetchall())
 
 
 def grouped(

@@ -14,6 +14,7 @@ from campaigns.answers.audit import note_read
 from campaigns.answers.latest import KINDS, Latest, LatestFilter
 from campaigns.answers.models import QueryView
 from campaigns.answers.sight import seen_by
+from campaigns.console import drawing
 from campaigns.console.access import needs, needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
@@ -25,6 +26,9 @@ FIRST_SQL = "SELECT * FROM answers LIMIT 100"
 ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}
 SHOWN = 50  # of a page
 COLUMNS_SHOWN = 60  # beside each other; files have all
+HOSTS_COMPARED = 25  # of a page
+CANDIDATES = 200  # rows that one that went is held against, to find what it is now
+COMPARISONS = 10_000  # of cells, for one row
 RUNS_OFFERED = 20
 EXPORTS = ("csv", "ndjson", "json", "parquet", "xlsx")
 
@@ -96,14 +100,20 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
 def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
     """Give a page of what differs, and what stands around it. Raise NotFoundError or another FleetError."""
     ignored, by_groups, offset = asked.getlist("ignore"), "groups" in asked, number_of(asked.get("offset"))
+    many = SHOWN if by_groups else 1 if "one" in asked else HOSTS_COMPARED
     compared = diff.compared(shown, number_of(asked.get("with")), ignored, by, seen_by)
-    page = compared.page(SHOWN + 1, offset, by_groups=by_groups)
-    found, columns = page["results"], page["columns"]
-    shown_columns = _worth_seeing(found[:SHOWN], [name for name in columns if not (by_groups and name in ignored)])
+    page = compared.page(many + 1, offset, by_groups=by_groups)
+    found, columns = page["results"][:many], page["columns"]
+    each = drawing.lines_of_each(len(found))
+    lines_shown = sum(_lines_of(item, each) for item in found)
+    most = drawing.columns_beside(lines_shown + lines_shown // 2, COLUMNS_SHOWN)  # both sides of a cell are drawn
+    shown_columns = _worth_seeing(found, [name for name in columns if not (by_groups and name in ignored)], most)
     if by_groups:
-        lines = [{**item, "cells": [item["row"].get(name, "") for name in shown_columns]} for item in found[:SHOWN]]
+        lines = [{**item, "cells": [item["row"].get(name, "") for name in shown_columns]} for item in found]
     else:
-        lines = [_side_by_side(item, shown_columns, compared.compared) for item in found[:SHOWN]]
+        lines = [_side_by_side(item, shown_columns, compared.compared, each) for item in found]
+        for place, line in enumerate(lines):
+            line["alone"] = "" if many == 1 else _next(asked, offset + place, one=["1"])
     return {
         **page,
         "shown_columns": shown_columns,
@@ -112,7 +122,7 @@ def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
         "is_first": not offset,
         "ignored": ignored,
         "found": lines,
-        "next": _next(asked, offset + SHOWN) if len(found) > SHOWN or page["truncated"] else "",
+        "next": _next(asked, offset + many) if len(page["results"]) > many or page["truncated"] else "",
     }
 
 
@@ -133,29 +143,36 @@ def _beside(shown: Campaign, compared: diff.Diff, suggested: list[str], asked: A
     }
 
 
-def _worth_seeing(found: list[dict[str, Any]], columns: list[str]) -> list[str]:
+def _lines_of(item: dict[str, Any], each: int) -> int:
+    return min(each, max(1, len(item.get("added", [])), len(item.get("removed", []))))
+
+
+def _worth_seeing(found: list[dict[str, Any]], columns: list[str], most: int) -> list[str]:
     """Give as many columns as a page shows, in their order: those first in which the rows it shows are not alike."""
-    if len(columns) <= COLUMNS_SHOWN:
+    if len(columns) <= most:
         return columns
     rows = [row for item in found for row in (*item.get("added", []), *item.get("removed", []), item.get("row", {}))]
     alike = {name for name in columns if len({row[name] for row in rows if name in row}) < 2}
-    chosen = set(sorted(columns, key=alike.__contains__)[:COLUMNS_SHOWN])
+    chosen = set(sorted(columns, key=alike.__contains__)[:most])
     return [name for name in columns if name in chosen]
 
 
-def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str]) -> dict[str, Any]:
+def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str], most: int) -> dict[str, Any]:
     """Put rows beside those that they most likely were before: with the most cells alike; mark cells that differ.
 
-    Of columns that are left out none is marked.
+    Of columns that are left out none is marked. No more than so many lines are made.
     """
     added, pairs = list(item["added"]), []
-    for before in item["removed"]:
-        alike = [sum(before.get(name) == after.get(name) for name in looked_at) for after in added[:200]]
+    candidates = min(CANDIDATES, max(1, COMPARISONS // max(1, len(looked_at))))
+    for before in item["removed"][:most]:
+        alike = [sum(before.get(name) == after.get(name) for name in looked_at) for after in added[:candidates]]
         best = max(range(len(alike)), key=alike.__getitem__, default=None)
         pairs.append((before, added.pop(best) if best is not None and alike[best] else None))
-    pairs += [(None, after) for after in added]
+    left_out = max(0, len(item["removed"]) - most, len(added) - (most - len(pairs)))
+    pairs += [(None, after) for after in added[: most - len(pairs)]]
     return {
         **item,
+        "left_out": left_out,
         "pairs": [
             [
                 {
@@ -170,8 +187,8 @@ def _side_by_side(item: dict[str, Any], columns: list[str], looked_at: list[str]
     }
 
 
-def _next(asked: Any, offset: int) -> str:
-    return urlencode({**{name: asked.getlist(name) for name in asked}, "offset": [offset]}, doseq=True)
+def _next(asked: Any, offset: int, **more: list[str]) -> str:
+    return urlencode({**{name: asked.getlist(name) for name in asked}, "offset": [offset], **more}, doseq=True)
 
 
 @needs(SEE_QUERIES)
@@ -183,15 +200,20 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
     asked, newest = request.GET, Latest.of(query, user_of(request))
     by, where = [name for name in asked.getlist("by") if name], [given for given in asked.getlist("where") if given]
     filters = LatestFilter(asked.get("search", "").strip(), tuple(where), asked.get("order", "host"))
-    offset = number_of(asked.get("offset"))
+    offset, columns = number_of(asked.get("offset")), newest.columns
     try:
         groups = newest.groups(by, filters, SHOWN + 1, offset) if by else []
         found, more = (groups[:SHOWN], len(groups) > SHOWN) if by else newest.items(filters, SHOWN, offset)
     except FleetError as error:
         return render(request, "campaigns/refused.html", {"sentence": error.sentence, "kind": "400"}, status=400)
+    each = drawing.lines_of_each(len(found))
+    lines = 0 if by else sum(min(each, max(1, len(item["rows"]))) for item in found)
+    shown_columns = columns[: drawing.columns_beside(lines, COLUMNS_SHOWN)]
     context = {
         "query": query,
-        "columns": newest.columns,
+        "columns": columns,
+        "shown_columns": shown_columns,
+        "more_columns": len(columns) - len(shown_columns),
         "by": by,
         "where": where,
         "order": filters.order,
@@ -200,14 +222,14 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
         "next": _next(asked, offset + len(found)) if more else "",
         "groups": [_latest_group(item, asked) for item in found] if by else [],
         "nothing": "No answer fits." if filters.search or where or offset else "No host answered it yet.",
-        "found": [] if by else [_latest_item(item, newest.columns) for item in found],
+        "found": [] if by else [_latest_item(item, shown_columns, each) for item in found],
         **_analysis_of_latest(request, newest),
     }
     return render(request, "campaigns/latest.html", context)
 
 
-def _latest_item(item: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    lines = [[row.get(name, "") for name in columns] for row in item["rows"][:SHOWN]]
+def _latest_item(item: dict[str, Any], columns: list[str], most: int) -> dict[str, Any]:
+    lines = [[row.get(name, "") for name in columns] for row in item["rows"][:most]]
     return {
         **item,
         "moment": moment_of(item["received_at"]),

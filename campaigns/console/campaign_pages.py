@@ -76,10 +76,10 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return render(request, "campaigns/campaign.html", context)
 
 
-def live_context(shown: Campaign, asked: QueryDict | None = None) -> dict[str, Any]:
-    """Give what the live part starts from, with the rows that are asked for; the admin's page uses it too."""
+def live_context(shown: Campaign, asked: QueryDict | None) -> dict[str, Any]:
+    """Give what the live part starts from, with the rows that are asked for, if any; the admin's page uses it too."""
     return {
-        **rows_context(shown, asked or QueryDict()),
+        **rows_context(shown, asked),
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
         "ending": wording.ending(shown),

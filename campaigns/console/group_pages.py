@@ -1,6 +1,6 @@
 """The groups of a campaign's answers, also beside those of an earlier run, and the hosts of one group."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from agents.inventory import labels
 from agents.models import HostQuerySet
 from campaigns.answers import comparing, groups, sight
 from campaigns.answers.audit import note_read
+from campaigns.console import drawing
 from campaigns.console.access import needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign
@@ -26,7 +27,8 @@ from fleet.counting import plural
 from fleet.errors import BadInputError, FleetError
 from fleet.text import visible
 
-GROUPS_SHOWN, HOSTS_OF_GROUP = 100, 100
+GROUPS_SHOWN, HOSTS_OF_GROUP = 50, 100
+CELL_SHOWN = 200  # characters; one more tells that there are more
 RUNS_SHOWN, LABELS_OFFERED = 50, 200
 MOST_PAGES = 100_000
 MOST_PICKED = 500  # they travel in addresses
@@ -39,8 +41,9 @@ class Line:
     key: str
     hosts: int
     rows: int | None
-    content: list[Any]  # of columns their values, of whole answers the first rows
+    content: list[Any]  # of columns their values, of whole answers the first cells of the first rows
     compared: comparing.Compared | None = None
+    left_out: int = 0  # cells of these rows that are not shown
 
     @property
     def anchor(self) -> str:
@@ -77,20 +80,31 @@ def groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
         "page_number": min(number_of(request.GET.get("page")) or 1, MOST_PAGES),
     }
     found = _compared(shown, earlier, context) if earlier else _lines(shown, context)
+    lines = found[:GROUPS_SHOWN]
+    most = drawing.cells_of_each(len(lines))
     kept = request.GET.copy()
     kept["tab"] = "groups"
     kept.pop("page", None)
     return context | {
-        "lines": found[:GROUPS_SHOWN],
+        "lines": found[:GROUPS_SHOWN]
+        if context["by"]
+        else [_cut(line, shown.columns, most) for line in found[:GROUPS_SHOWN]],
         "more_groups": len(found) > GROUPS_SHOWN,
         "groups_question": kept.urlencode(),
         "all_hosts": max([shown.count_answered, 1, *(line.hosts for line in found)]),
     }
 
 
+def _cut(line: Line, columns: list[str], most: int) -> Line:
+    content, left_out = drawing.first_cells(line.content, columns, most)
+    return replace(line, content=content, left_out=left_out)
+
+
 def _lines(shown: Campaign, asked: dict[str, Any]) -> list[Line]:
     order = "hosts" if asked["rarest_first"] else "-hosts"
-    found = groups.groups(shown, asked["by"], order, GROUPS_SHOWN + 1, _offset(asked), asked["group_search"])
+    found = groups.groups(
+        shown, asked["by"], order, GROUPS_SHOWN + 1, _offset(asked), asked["group_search"], cut=CELL_SHOWN + 1
+    )
     return [
         Line(
             group["key"],
@@ -107,6 +121,7 @@ def _compared(shown: Campaign, earlier: Campaign, asked: dict[str, Any]) -> list
         *(shown, earlier, asked["by"], GROUPS_SHOWN + 1, _offset(asked)),
         search=asked["group_search"],
         unchanged=asked["unchanged"],
+        cut=CELL_SHOWN + 1,
     )
     return [Line(group.key, group.now, None, group.content, group) for group in found]
 
@@ -146,10 +161,12 @@ def _hosts_context(request: HttpRequest, shown: Campaign, key: groups.Key) -> di
     total, found = _page_of_hosts(members, search, (number - 1) * HOSTS_OF_GROUP)
     ids = {host_id for host_id, _ in found}
     picked = _picked(request)
+    first, left_out = (content, 0) if key.by else drawing.first_cells(content, shown.columns, drawing.CELLS)
     return {
         "key": str(key),
         "by": key.by,
-        "content": content,
+        "content": first,
+        "left_out": left_out,
         "search": search,
         "total": total,
         "hosts": [(host_id, name, host_id in picked) for host_id, name in found],

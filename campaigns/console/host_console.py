@@ -18,7 +18,8 @@ from campaigns.people.roles import SEE_HOSTS
 from fleet.errors import FleetError
 
 TIMEOUT = 60  # seconds
-ROWS_SHOWN = 500
+ROWS_SHOWN, FEWEST_ROWS, COLUMNS_SHOWN = 500, 30, 60
+ELEMENTS = 2_400  # that rows may have
 OVER_FOR_HTMX = 286  # the status that ends polling
 
 
@@ -71,15 +72,17 @@ def context_of(shown: Host, campaign: Campaign) -> dict[str, Any]:
     target = Target.objects.filter(campaign=campaign, host=shown).first()
     if result is not None and not campaign.limits:  # a copy for who sees a part has the columns of that
         campaign.refresh_from_db(fields=["columns"])  # committed with the result; what was read before may lack them
-    rows = result.rows[:ROWS_SHOWN] if result else []
+    columns = campaign.columns[:COLUMNS_SHOWN]
+    rows = result.rows[: min(ROWS_SHOWN, max(FEWEST_ROWS, ELEMENTS // (len(columns) + 1)))] if result else []
     return {
         "host": shown,
         "campaign": campaign,
         "sql": campaign.sql,
         "result": result,
         "target": target,
-        "columns": campaign.columns,
-        "rows": [[row.get(column, "") for column in campaign.columns] for row in rows],
+        "columns": columns,
+        "more_columns": len(campaign.columns) - len(columns),
+        "rows": [[row.get(column, "") for column in columns] for row in rows],
         "more": max(0, result.row_count - len(rows)) if result else 0,
         "waits": result is None and not campaign.is_over,
         "online": shown.is_online(timezone.now()),

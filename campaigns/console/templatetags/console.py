@@ -202,6 +202,13 @@ def visible(text: object) -> str:
     return others_text.visible("" if text is None else text)
 
 
+@register.filter
+def excerpt(text: object, most: int) -> str:
+    """Show the first characters of a text as `visible` does, without looking at the rest: it may have megabytes."""
+    whole = "" if text is None else str(text)
+    return visible(whole if len(whole) <= most else f"{whole[: most - 1]}…")
+
+
 @register.simple_tag
 def kill_switch() -> str:
     """Say who switched live queries off; "" while they are on."""

@@ -9,8 +9,8 @@ ALIKE = dict.fromkeys(MANY, "1")
 def test_few_columns_are_all_shown_and_of_many_those_in_which_rows_differ() -> None:
     changed = {"added": [ALIKE], "removed": [{**ALIKE, "c499": "2"}]}
 
-    shown = _worth_seeing([changed], MANY)
+    shown = _worth_seeing([changed], MANY, COLUMNS_SHOWN)
 
-    assert _worth_seeing([changed], MANY[:COLUMNS_SHOWN]) == MANY[:COLUMNS_SHOWN]
+    assert _worth_seeing([changed], MANY[:COLUMNS_SHOWN], COLUMNS_SHOWN) == MANY[:COLUMNS_SHOWN]
     assert shown == [*MANY[: COLUMNS_SHOWN - 1], "c499"]
-    assert _worth_seeing([{"row": ALIKE}, {"row": {**ALIKE, "c400": "2"}}], MANY)[-1] == "c400"
+    assert _worth_seeing([{"row": ALIKE}, {"row": {**ALIKE, "c400": "2"}}], MANY, COLUMNS_SHOWN)[-1] == "c400"
