@@ -1,5 +1,6 @@
 """The class of every page of the admin."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -8,12 +9,24 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold import fields
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 from fleet import confirming, sight
 from fleet.audit import kept, lines_written, note
 from fleet.audit.gathering import in_one_line, tell
 from fleet.text import visible
+
+
+def _plain_json(value: Any, encoder: Any) -> SafeString:
+    """Give a JSON field that is only read."""
+    text = json.dumps(value, sort_keys=True, indent=4, cls=encoder, ensure_ascii=False)
+    return format_html('<pre class="whitespace-pre-wrap break-words">{}</pre>', visible(text))
+
+
+fields.prettify_json = _plain_json  # where Pygments is installed, Unfold writes colours into the page
 
 
 class AsksAgain(admin.ModelAdmin[Any]):

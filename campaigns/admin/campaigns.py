@@ -1,5 +1,6 @@
 """The admin of campaigns: adding one launches it, its page follows it live, machine-written rows are read-only."""
 
+from secrets import token_urlsafe
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -29,6 +30,7 @@ from campaigns.console.forms import LaunchForm
 from campaigns.launching import control, launch, rights
 from campaigns.models import Campaign, Result, Target
 from campaigns.people import scopes
+from fleet import headers
 from fleet.admin import ModelAdmin, ReadOnlyAdmin
 from fleet.counting import counted
 from fleet.errors import FleetError
@@ -168,7 +170,10 @@ class CampaignAdmin(ModelAdmin):
         """Show the live progress above the fields."""
         shown = self.get_object(request, object_id)
         extra = {"campaign": shown, **live_context(shown, QueryDict())} if shown is not None else {}
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+        extra["nonce"] = nonce = token_urlsafe(16)  # for the grid's styles
+        response = super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+        response["Content-Security-Policy"] = headers.policy_of_admin(nonce)
+        return response
 
     # --- columns ----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The admin: adding a campaign launches it, machine-written rows stay as they are, hosts and secrets are revoked."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -115,6 +116,7 @@ def test_every_row_has_a_page_and_can_be_searched(boss: Client, things: Campaign
     page = boss.get(f"{address}{row.pk}/change/")
     assert page.status_code == 200
     assert "<i>1</i>" not in text_of(page)
+    assert re.findall(r"<style\b|\sstyle=", text_of(page)) == []  # the policy lets none in
 
 
 @pytest.mark.parametrize("model", MACHINE_WRITTEN)
