@@ -27,9 +27,11 @@ WITHIN = 60  # seconds, for what takes one
 READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind / && shift && exec "$@"'
 
 
-def read_compose() -> dict[str, Any]:
-    """Read compose.yml; `$$` is its way to write one `$`."""
-    content: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text().replace("$$", "$"))
+def read_compose(**variables: str) -> dict[str, Any]:
+    """Read compose.yml as with these variables in docker/.env; `$$` is its way to write one `$`."""
+    text = (DOCKER / "compose.yml").read_text()
+    text = re.sub(r"(?<!\$)\$\{(\w+):-(.*?)\}", lambda found: variables.get(found[1], found[2]), text)
+    content: dict[str, Any] = yaml.safe_load(text.replace("$$", "$"))
     return content
 
 

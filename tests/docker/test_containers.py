@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 import psycopg2
 import pytest
+import redis
 
 from fleet.demo.certificates import Certificates
 from fleet.embedded.postgres import EmbeddedPostgres
@@ -88,6 +89,7 @@ class Installation:
             r"(?<=-h )postgres\b": sockets,
             r"redis 6379": f"127.0.0.1 {self.ports['redis']}",
             r"redis:6379": f"127.0.0.1:{self.ports['redis']}",
+            r"redis-replica 6379": f"127.0.0.1 {self.ports['redis-replica']}",
             r"\b(?:8000|6379|8443)\b": str(port),
             r"\b60000\b": "1000",  # connections, each an open file
             r"\b8404\b": str(self.ports["edge-health"]),
@@ -261,6 +263,54 @@ def test_the_doctor_beside_a_gateway_sees_what_that_role_may_see(installation: I
     assert any(each.startswith("fleet_gateway may not look at everything") for each in told)
     assert any(each.startswith("a read was held") for each in told)
     assert "SECRET_KEY is not set here, and consoles alone need it" in told
+
+
+def has_its_file(client: "redis.Redis") -> bool:
+    """Say whether what a replica got at first lies in its append-only file."""
+    told = client.info("persistence")
+    return not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])
+
+
+def test_the_replica_takes_over_for_good_and_the_old_one_follows_it() -> None:
+    """As docs/operations.md has it: what the old one had is thrown away, `up -d` starts both anew."""
+    found, after = Installation(open_folder()), dict(services_of(read_compose(REDIS_PRIMARY="redis-replica")))
+    password = (found.secrets / "redis_password").read_text()
+    clients = [redis.Redis(port=found.ports[name], password=password) for name in FIRST]
+    running: list[Container] = []
+
+    def start_both() -> None:
+        for name in FIRST:
+            for inner in found.services[name]["tmpfs"]:
+                shutil.rmtree(found.folder / name / inner.strip("/"), ignore_errors=True)
+            running.append(found._container(name))
+            running[-1].start()
+        for container, client in zip(running, clients, strict=True):
+            wait_for(lambda container=container: not container.trouble(), WITHIN)
+            wait_for(lambda client=client: has_its_file(client), WITHIN)  # one that still writes it does not stop
+
+    def stop_both() -> None:
+        while running:
+            running.pop().stop()
+
+    try:
+        start_both()
+        clients[0].set("acknowledged", "1")
+        wait_for(lambda: clients[1].get("acknowledged"), WITHIN)
+        stop_both()
+        shutil.rmtree(found.folder / "redis")
+        found.services = after
+        start_both()
+        roles = [client.info("replication")["role"] for client in clients]
+        kept = [client.get("acknowledged") for client in clients]
+    finally:
+        stop_both()
+        for client in clients:
+            client.close()
+
+    assert "REDIS_PRIMARY=redis-replica" in (ROOT / "docs" / "operations.md").read_text()
+    assert (roles, kept) == (["slave", "master"], [b"1", b"1"])
+    addresses = {service["environment"].get("REDIS_URL") for service in after.values()}
+    assert addresses == {None, "redis://redis-replica:6379/0"}
 
 
 def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) -> None:
