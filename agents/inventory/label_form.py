@@ -82,13 +82,16 @@ class LabelForm(forms.ModelForm[Label]):
         return cleaned
 
     def clean_name(self) -> str:
-        """Refuse to change a label that a scope rests on, to whoever may not change scopes."""
+        """Refuse to change a label that a scope rests on, and the name of one that others' hosts bear, to whom it is
+        not for.
+        """
+        name: str = self.cleaned_data["name"]
         if self.instance.pk:
             try:
                 labels.check_may_change(self.by, self.instance)
+                labels.check_may_call(self.by, self.instance, name)
             except FleetError as error:
                 raise forms.ValidationError(error.sentence) from error
-        name: str = self.cleaned_data["name"]
         return name
 
     def clean_add_hosts(self) -> set[int]:

@@ -53,9 +53,24 @@ def by_hand_for(by: Person) -> "QuerySet[Label]":
 def check_may_delete(by: Person, label: Label) -> None:
     """Raise ForbiddenError when a scope rests on the label, or it has hosts that this person does not see."""
     check_may_change(by, label)
-    members = LabelMembership.objects.filter(label=label)
-    if sight.is_limited(by) and members.exclude(pk__in=sight.within(members, by).values("pk")).exists():
+    if _has_others(by, label):
         raise ForbiddenError(f"label {label.name!r} has hosts outside of your scope: who sees all of them deletes it")
+
+
+def check_may_call(by: Person, label: Label, name: str) -> None:
+    """Raise ForbiddenError when it would bear another name, and it has hosts that this person does not see.
+
+    Launches and schedules of others mean it by its name, as what they ask or leave out.
+    """
+    if name != label.name and _has_others(by, label):
+        sentence = f"label {label.name!r} has hosts outside of your scope: who sees all of them gives it another name"
+        raise ForbiddenError(sentence, "name")
+
+
+def _has_others(by: Person, label: Label) -> bool:
+    """Say whether it has hosts that this person does not see."""
+    members = LabelMembership.objects.filter(label=label)
+    return sight.is_limited(by) and members.exclude(pk__in=sight.within(members, by).values("pk")).exists()
 
 
 def count_for(user: Person) -> Count:

@@ -169,6 +169,7 @@ class LabelViewSet(ApiView, ModelViewSet[Label]):
         labels.check_may_change(cast(User, self.request.user), label)
         if label.built_in:
             raise ConflictError(f"label {label.name!r} is built in and stays as it is")
+        labels.check_may_call(cast(User, self.request.user), label, serializer.validated_data.get("name", label.name))
         serializer.save()
 
     def perform_destroy(self, instance: Label) -> None:

@@ -9,10 +9,12 @@ from django.test import Client
 
 from agents.models import Host, Label
 from campaigns.people import scopes
+from campaigns.people.roles import ADMINISTRATOR
 from campaigns.people.scopes import Scope
 from tests.factories import learn, make_host, make_label, make_user
 
 pytestmark = pytest.mark.django_db
+INLINE = {f"labelmembership_set-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
 
 
 @pytest.fixture
@@ -151,3 +153,35 @@ def test_tables_of_kinds_outside_the_scope_are_in_no_list(hosts: dict[str, Label
     assert "SELECT+%2A+FROM+launchd" in found(boss, "launchd")
     assert "SELECT+%2A+FROM+launchd" not in found(anna, "launchd")
     assert "SELECT+%2A+FROM+apt_sources" in found(anna, "apt")
+
+
+def test_a_label_that_hosts_of_others_bear_keeps_its_name(hosts: dict[str, Label], client: Client) -> None:
+    anna = member_of(team("b", hosts["berlin"]), Group.objects.get(name=ADMINISTRATOR))
+    anna.is_staff = True
+    anna.save()
+    client.force_login(anna)
+
+    def called(label: Label, name: str) -> list[str]:
+        """Try every door; give what the label was called after each."""
+        names = []
+        for address, sent in (
+            (f"/api/v1/labels/{label.pk}/", {"name": f"{name} by API"}),
+            (f"/labels/{label.pk}/", {"name": f"{name} by page"}),
+            (f"/admin/agents/label/{label.pk}/change/", {"name": f"{name} in admin", **INLINE}),
+        ):
+            if address.startswith("/api/"):
+                client.patch(address, sent, content_type="application/json")
+            else:
+                client.post(address, sent)
+            names.append(Label.objects.get(pk=label.pk).name)
+        return names
+
+    assert called(hosts["munich"], "south") == ["munich", "munich", "munich"]
+    assert called(hosts["laptops"], "mobile") == ["mobile by API", "mobile by page", "mobile in admin"]
+    answer = client.patch(f"/api/v1/labels/{hosts['munich'].pk}/", {"name": "south"}, content_type="application/json")
+    assert answer.status_code == 403
+    assert answer.json()["error"].endswith("outside of your scope: who sees all of them gives it another name")
+    same = {"name": "munich", "description": "the south"}
+    assert (
+        client.patch(f"/api/v1/labels/{hosts['munich'].pk}/", same, content_type="application/json").status_code == 200
+    )
