@@ -64,6 +64,9 @@ function dayAfter(day: string): string {
 
 export function startMomentFields(): void {
   const name = zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-  for (const clock of document.querySelectorAll("[data-clock]")) clock.textContent = `(${name})`;
+  for (const clock of document.querySelectorAll<HTMLElement>("[data-clock]")) {
+    clock.textContent = `(${name.split("/").at(-1)?.replaceAll("_", " ")})`;
+    clock.title = name;
+  }
   for (const field of document.querySelectorAll<HTMLInputElement>("input[data-moment]")) new MomentField(field);
 }
