@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from agents.models import Platform
-from campaigns.console import wording
+from campaigns.console import browsers, wording
 from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
@@ -207,6 +207,12 @@ def excerpt(text: object, most: int) -> str:
     """Show the first characters of a text as `visible` does, without looking at the rest: it may have megabytes."""
     whole = "" if text is None else str(text)
     return visible(whole if len(whole) <= most else f"{whole[: most - 1]}…")
+
+
+@register.filter
+def browser(agent: str) -> str:
+    """Name a browser and its system by what it calls itself."""
+    return browsers.in_words(agent)
 
 
 @register.simple_tag
