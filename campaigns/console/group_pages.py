@@ -71,6 +71,7 @@ def groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     earlier = next((run for run in runs if run.pk == number_of(request.GET.get("with"))), None)
     context = {
         "by": chosen[: groups.MOST_BY],
+        "unknown_columns": sorted(asked - {*shown.columns}),
         "too_many": len(chosen) - groups.MOST_BY,
         "rarest_first": request.GET.get("order") == "hosts",
         "group_search": request.GET.get("group_search", "").replace("\0", ""),

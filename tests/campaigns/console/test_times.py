@@ -14,6 +14,7 @@ from campaigns.console.templatetags.console import sentence, told
 from campaigns.launching import approvals
 from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import Approval, ApprovalRule
+from campaigns.models import Campaign
 from tests.factories import make_campaign, make_host, make_hosts, make_user
 from tests.pages import bare_moments, words_of
 
@@ -95,6 +96,11 @@ def test_a_filter_that_cannot_be_used_is_named_where_nothing_is_filtered_by_it(
     ]
 
     pages = [words_of(boss.get(page, {name: "soon"})) for page, name, _ in asked]
+    Campaign.objects.update(columns=["pid"])
+    rows = words_of(boss.get(f"/campaigns/{campaign.pk}/", {"where": "soon:1"}))
+    groups = words_of(boss.get(f"/campaigns/{campaign.pk}/groups/", {"by": ["soon", "pid"]}))
 
     for said, (_, name, why) in zip(pages, asked, strict=True):
         assert f"This is not filtered by {name}: {why}" in said
+    assert "This is not filtered as its address says: where 'soon:1'" in rows
+    assert "Groups are not made by soon: there is no such column." in groups
