@@ -4,6 +4,7 @@ Alone joins the halves: the agents' endpoints, Django, and the viewers' sockets.
 """
 
 import asyncio
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -20,7 +21,9 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
+from django.http import Http404
 from prometheus_client import Gauge
+from rest_framework.exceptions import APIException
 
 from agents.gateway.app import Gateway, GatewaySettings
 from agents.gateway.asgi_types import Receive, Scope, Send
@@ -28,7 +31,7 @@ from agents.protocol.endpoints import verb_of
 from fleet import metrics, monitors
 from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
-from fleet.errors import SetupError
+from fleet.errors import FleetError, SetupError
 from fleet.front import PROBES, BoundedSocket, Front
 from fleet.turns import Turns
 
@@ -38,6 +41,8 @@ from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be load
 from campaigns.mcp import door  # noqa: E402 - needs the apps to be loaded
 from campaigns.operating import figures  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
+
+logger = logging.getLogger(__name__)
 
 FAREWELL_SECONDS = 1.0  # for viewers to hear that the server restarts
 RESTARTING = 1012  # a socket's close code: come again with the last seq
@@ -124,6 +129,9 @@ class Application:
                 await send({"type": "websocket.close", "code": 4404})
         except asyncio.CancelledError:
             return  # the server stops, or who asked has left; granian would print a traceback
+        except (FleetError, APIException, Http404) as reason:
+            # Of an answer under way, since all others were answered with it: the server cuts the connection.
+            logger.info("answer broken off path=%r reason=%s", scope["path"], reason)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as a server asks that speaks ASGI's lifespan."""
