@@ -57,6 +57,10 @@ function confirmDialog(): { dialog: HTMLDialogElement; title: HTMLElement; text:
   return { dialog, title, text, yes };
 }
 
+let about: HTMLElement | null = null; // what was agreed to, which is done in a moment
+// Something is asked or about to be done: what it is about must not be replaced.
+export const isAsked = (): boolean => about !== null || document.querySelector("dialog:modal") !== null;
+
 let asking: ReturnType<typeof confirmDialog> | null = null;
 
 export function askFirst(question: string, opener: HTMLElement | null, then: () => void): void {
@@ -68,7 +72,13 @@ export function askFirst(question: string, opener: HTMLElement | null, then: () 
   text.textContent = more ?? "";
   text.hidden = !more;
   yes.textContent = button ?? "Yes";
-  yes.onclick = () => setTimeout(then); // once it is closed, and the focus is back
+  yes.onclick = () => {
+    about = opener ?? document.body;
+    setTimeout(() => {
+      about = null;
+      then(); // it is closed, and the focus is back
+    });
+  };
   openDialog(dialog, opener);
 }
 
@@ -76,6 +86,7 @@ export function askFirst(question: string, opener: HTMLElement | null, then: () 
 function keepAskedAbout(event: Event): void {
   const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean; requestConfig?: { elt: Element } }>;
   const dialog = document.querySelector("dialog:modal");
+  if (about && detail.target.contains(about)) detail.shouldSwap = false;
   if (dialog && openedBy && detail.target.contains(openedBy) && !dialog.contains(detail.requestConfig?.elt ?? null)) detail.shouldSwap = false;
 }
 

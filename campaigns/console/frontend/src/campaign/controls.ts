@@ -1,5 +1,7 @@
 // The buttons that change a campaign and the line above its rows: drawn anew by the server, never under somebody's hands.
 
+import { isAsked } from "../dialogs";
+
 interface Htmx {
   trigger(element: Element, event: string): void;
 }
@@ -26,7 +28,7 @@ export function startControls(root: HTMLElement, changed: () => void): void {
     const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean }>;
     if (detail.target.id !== "standing") return;
     const input = detail.target.querySelector<HTMLInputElement>("input:focus");
-    if (input?.value || document.querySelector("dialog:modal")) detail.shouldSwap = false;
+    if (input?.value || isAsked()) detail.shouldSwap = false;
     wasOpen = detail.target.querySelector("#notices[open]") !== null;
   });
   document.addEventListener("htmx:oobAfterSwap", (event) => {
