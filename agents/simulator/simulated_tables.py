@@ -48,7 +48,18 @@ _SERVICES = {
         ("MsMpEng.exe", "C:\\ProgramData\\Microsoft\\Windows Defender", "SYSTEM", 0),
     ),
 }
-_DESKTOP = {LINUX: ("bash", "firefox"), DARWIN: ("Finder", "Safari"), WINDOWS: ("explorer.exe", "msedge.exe")}
+# name, folder: what the person at the screen runs
+_DESKTOP = {
+    LINUX: (("bash", "/usr/bin"), ("firefox", "/usr/lib/firefox")),
+    DARWIN: (
+        ("Finder", "/System/Library/CoreServices/Finder.app/Contents/MacOS"),
+        ("Safari", "/Applications/Safari.app/Contents/MacOS"),
+    ),
+    WINDOWS: (
+        ("explorer.exe", "C:\\Windows"),
+        ("msedge.exe", "C:\\Program Files (x86)\\Microsoft\\Edge\\Application"),
+    ),
+}
 _PACKAGES = (("openssl", "3.0.15"), ("curl", "7.88.1"), ("bash", "5.2.15"), ("sudo", "1.9.13"), ("tar", "1.34"))
 _PROGRAMS = (("7-Zip", "24.08"), ("Firefox", "132.0"), ("Git", "2.47.0"), ("Slack", "4.41.97"), ("Zoom", "6.2.5"))
 
@@ -75,7 +86,7 @@ class SimulatedHost(Machine):
     def _make_processes(self, chance: random.Random) -> list[dict[str, Any]]:
         services = [*_SERVICES[self.platform]]
         services = services[:3] + [service for service in services[3:] if chance.random() < 0.6]
-        services += [(name, "/usr/bin", self.people[0], 0) for name in _DESKTOP[self.platform]]
+        services += [(name, folder, self.people[0], 0) for name, folder in _DESKTOP[self.platform]]
         uids = {user["username"]: user["uid"] for user in self.table_users()}
         pid, processes = 1, []
         for name, folder, user, port in services:

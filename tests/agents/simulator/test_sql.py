@@ -210,3 +210,11 @@ def test_facts_and_tables_tell_the_same_digest() -> None:
     (of_tables,) = [row["type"] for row in execute(host, schemas.SQL).rows if not row["table"]]
 
     assert of_tables == execute(host, facts.SQL).rows[0]["registry_digest"] != ""
+
+
+def test_paths_are_those_of_the_platform(host: SimulatedHost) -> None:
+    paths = column(host, "SELECT path FROM processes")
+
+    assert paths
+    assert [path for path in paths if path.startswith("C:\\") != (host.platform == "windows")] == []
+    assert [path for path in paths if "\\" in path and "/" in path] == []
