@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from campaigns.models import Campaign
 from campaigns.states import State
@@ -70,6 +70,27 @@ def test_steps_go_through_searches_orders_groups_and_their_drawer(
     page.go_back()
     expect(search).to_have_value("")
     expect(rows_of(page)).to_have_count(4)
+
+
+def test_a_list_that_is_drawn_anew_leaves_the_drawer_over_it_in_the_address(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    campaign = elsewhere(make_ended)
+    page = page_of(boss, at="/campaigns/")
+    page.goto(f"/campaigns/{campaign.pk}/?tab=groups&by=name")
+    drawer, held = page.locator("#group-drawer"), list[Route]()
+    page.route(re.compile(r"/groups/\?"), lambda route: held.append(route))
+    page.evaluate("htmx.trigger('#groups-tools', 'refresh')")
+    page.locator("[data-opens-drawer]").first.press("Enter")
+    expect(drawer).to_contain_text("3 hosts of campaign")
+
+    with page.expect_response(re.compile(r"/groups/\?")):
+        held[0].continue_()
+    page.wait_for_function("!document.querySelector('.htmx-request')")
+
+    expect(page).to_have_url(re.compile("by=name.*&group="))
+    page.keyboard.press("Escape")
+    expect(page).not_to_have_url(re.compile("group="))
 
 
 def test_steps_go_through_tabs_and_the_filters_of_each(

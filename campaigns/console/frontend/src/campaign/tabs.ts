@@ -85,7 +85,9 @@ export function startTabs(root: HTMLElement): void {
     if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
     // A list that is drawn anew takes along what is being typed just then: that is a step of who types.
     const isTyped = how === "input" || (how === "refresh" && isBeingTyped(form));
-    const write = (address: string): void => (how === "refresh" && !isTyped ? rewrite(address) : goTo(address, isTyped));
+    // Nor does it close the drawer that came to lie over it meanwhile.
+    const group = new URLSearchParams(location.search).get("group") ?? "";
+    const write = (address: string): void => (how === "refresh" && !isTyped ? rewrite(addressWith({ group }, address)) : goTo(address, isTyped));
     const drawn = panelOf(chosen()).querySelector<HTMLElement>("[data-question]");
     if (drawn) {
       write(`?${drawn.dataset["question"]}`);
