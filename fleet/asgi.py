@@ -71,8 +71,14 @@ _tools = door.Door()
 
 
 async def _for_people(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send what language models call to their door, everything else to Django."""
-    await (_tools if scope["path"] in door.PATHS else _django)(scope, receive, send)
+    """Send what language models call to their door, everything else to Django.
+
+    What is refused while its answer is under way, since all else was answered with it, is cut off by the server.
+    """
+    try:
+        await (_tools if scope["path"] in door.PATHS else _django)(scope, receive, send)
+    except (FleetError, APIException, Http404) as reason:
+        logger.info("answer broken off path=%r reason=%s", scope["path"], reason)
 
 
 def _gateway() -> Gateway:
@@ -129,9 +135,6 @@ class Application:
                 await send({"type": "websocket.close", "code": 4404})
         except asyncio.CancelledError:
             return  # the server stops, or who asked has left; granian would print a traceback
-        except (FleetError, APIException, Http404) as reason:
-            # Of an answer under way, since all others were answered with it: the server cuts the connection.
-            logger.info("answer broken off path=%r reason=%s", scope["path"], reason)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start and stop as a server asks that speaks ASGI's lifespan."""

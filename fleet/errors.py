@@ -60,6 +60,6 @@ class SetupError(Exception):
     """A setting is missing or cannot be used; the sentence names it. For whoever starts a process."""
 
 
-def in_one_line(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """Give what another program's error says, PostgreSQL's with its indented second line, within a sentence."""
     return " ".join(str(error).split())

@@ -13,7 +13,7 @@ from agents.board.gateway_verbs import SWEEP_SILENT_MS
 from agents.board.heartbeats import GATEWAY_SILENT_MS
 from fleet.audit import forwarding
 from fleet.counting import counted
-from fleet.errors import in_one_line
+from fleet.errors import words_of
 
 # What Redis must be told, so that an acknowledged answer is on the disk and none is thrown away.
 STRONG = {"appendfsync": "always", "appendonly": "yes", "maxmemory-policy": "noeviction"}
@@ -35,7 +35,7 @@ def health() -> Health:
     try:
         board, warnings = _board(client)
     except (RedisError, OSError) as error:
-        board, warnings = [f"Redis does not answer: {in_one_line(error)}"], []
+        board, warnings = [f"Redis does not answer: {words_of(error)}"], []
     finally:
         client.close()
     return Health([*_postgres(), *board], [*warnings, *forwarding.troubles()])
@@ -46,7 +46,7 @@ def _postgres() -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        return [f"PostgreSQL does not answer: {in_one_line(error)}"]
+        return [f"PostgreSQL does not answer: {words_of(error)}"]
     return []
 
 

@@ -87,9 +87,7 @@ def groups_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     kept["tab"] = "groups"
     kept.pop("page", None)
     return context | {
-        "lines": found[:GROUPS_SHOWN]
-        if context["by"]
-        else [_cut(line, shown.columns, most) for line in found[:GROUPS_SHOWN]],
+        "lines": lines if context["by"] else [_cut(line, shown.columns, most) for line in lines],
         "more_groups": len(found) > GROUPS_SHOWN,
         "groups_question": kept.urlencode(),
         "all_hosts": max([shown.count_answered, 1, *(line.hosts for line in found)]),

@@ -14,7 +14,7 @@ from agents.board import keyspace
 from agents.board.health import weak_settings
 from campaigns.operating.finding import Finding, broken, warning, well
 from fleet.counting import counted, plural
-from fleet.errors import in_one_line
+from fleet.errors import words_of
 
 OLDEST_POSTGRESQL, OLDEST_REDIS = (14, 0), (6, 2)
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}
@@ -35,7 +35,7 @@ def postgresql() -> Iterator[Finding]:
                 yield forbidden("database", error)
                 continue
             advice = "see DATABASE_URL, and whether the server runs and lets this machine in"
-            yield broken("database", f"PostgreSQL does not answer: {in_one_line(error)}", advice)
+            yield broken("database", f"PostgreSQL does not answer: {words_of(error)}", advice)
             return
 
 
@@ -135,9 +135,7 @@ def redis() -> Iterator[Finding]:
                 "redis", "Redis is a replica: it takes no writes", "point REDIS_URL at the primary, or promote this one"
             )
     except (RedisError, OSError) as error:
-        yield broken(
-            "redis", f"Redis does not answer: {in_one_line(error)}", "see REDIS_URL, and whether the server runs"
-        )
+        yield broken("redis", f"Redis does not answer: {words_of(error)}", "see REDIS_URL, and whether the server runs")
     finally:
         client.close()
 

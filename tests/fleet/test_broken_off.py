@@ -23,7 +23,7 @@ def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     application, port = Application(None, people=True), free_port()
-    monkeypatch.setattr(application, "_front", _breaks_off)
+    monkeypatch.setattr("fleet.asgi._django", _breaks_off)
 
     async def take(stop: asyncio.Event) -> bytes:
         while True:
