@@ -61,6 +61,11 @@ class Proxied(Tier):
         self._trust = ssl.create_default_context(cafile=str(certificates.ca))
 
 
+def in_place_of(changed: dict[str, str], text: str) -> str:
+    """Replace all in one pass: a port put in, say 44397, is not searched for the next, 443."""
+    return re.sub("|".join(map(re.escape, changed)), lambda found: changed[found[0]], text)
+
+
 def configuration(name: str, folder: Path, port: int, upstream: int, *, mutual: bool) -> str:
     """Give the proxy's configuration as the document has it, with ports and files of here; for mutual TLS or not."""
     written = re.search(rf"```{name}\n(.*?)```", DOCS.read_text(), re.DOTALL)
@@ -74,8 +79,7 @@ def configuration(name: str, folder: Path, port: int, upstream: int, *, mutual: 
         "32768": "2048", "60000": "1000", "fleet.example.org": "localhost", '"::", ipv4_compat: true': "127.0.0.1",
         "/etc/fleet": str(folder),
     }  # fmt: skip
-    for theirs, ours in changed.items():
-        content = content.replace(theirs, ours)
+    content = in_place_of(changed, content)
     if name != "nginx":
         return content
     own = f"access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;"
@@ -125,6 +129,14 @@ def proxied(
             yield found, certificates
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_ports_that_hold_the_digits_of_others_are_put_in_whole(name: str) -> None:
+    content = configuration(name, Path("/folder"), 60000, 44397, mutual=False)
+
+    assert {"60000", "44397"} <= set(re.findall(r"\d+", content))
+    assert not re.findall(r"\d{6,}", content)
 
 
 @pytest.mark.processes
