@@ -243,6 +243,11 @@ class Campaign(models.Model):
         """Count the targets that can run the SQL."""
         return self.count_targeted - self.count_unsupported
 
+    @property
+    def trace(self) -> str:
+        """Give what names its trace: the same in every process, and no other installation's campaign of this number."""
+        return f"campaign {self.pk} of {self.created_at.isoformat()}"
+
     def forget_pause(self) -> tuple[str, ...]:
         """Let it be paused no more; give the fields that are to be saved."""
         self.left, self.paused_by, self.paused_reason = None, "", ""

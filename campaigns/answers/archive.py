@@ -8,6 +8,7 @@ and said in the campaign while it is not. Nothing here deletes: how long files a
 
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import IO, Any
@@ -25,6 +26,7 @@ from campaigns.answers.exports import check_there, every_item
 from campaigns.answers.models import Archive
 from campaigns.models import Campaign
 from campaigns.states import OVER
+from fleet import traces
 from fleet.api.parameters import moment_of
 from fleet.spreadsheets import beside
 
@@ -69,6 +71,7 @@ def _taken(campaign: Campaign) -> bool:
 
 
 def _try(campaign: Campaign) -> None:
+    began = time.time()
     kept = Archive.objects.get(campaign=campaign)
     after = kept.up_to_seq
     try:
@@ -81,10 +84,12 @@ def _try(campaign: Campaign) -> None:
         logger.exception("archive failed campaign=%s", campaign.pk)
         Archive.objects.filter(pk=kept.pk).update(due_at=timezone.now() + AGAIN)
         _say(campaign.pk, f"{FAILED}{error}; it is tried again")
+        traces.note(campaign, "archive failed", began, error="it is tried again")
         return
     now = timezone.now()
     Archive.objects.filter(pk=kept.pk).update(written_at=now, due_at=now)
     _say(campaign.pk, "")
+    traces.note(campaign, "archive written", began, seq=campaign.last_seq)
     logger.info("archive written campaign=%s seq=%s", campaign.pk, campaign.last_seq)
 
 

@@ -18,6 +18,7 @@ from campaigns.answers.models import AuditRecord
 from campaigns.collecting.cursor import stored_until
 from campaigns.models import Campaign
 from campaigns.states import OVER
+from fleet import traces
 from fleet.audit import note, note_seldom
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,13 @@ def _note_end(campaign: Campaign) -> None:
     note("campaign.settled", subject=f"campaign {campaign.pk}", hosts_by_state=digest, **outcome)
 
 
+def _trace(campaign: Campaign) -> None:
+    """Tell its trace what it was as a whole: each campaign comes by here once, however it ended."""
+    ended = campaign.ended_at or timezone.now()
+    told = {"expected": campaign.expected, "answered": campaign.count_answered, "rows": campaign.count_rows}
+    traces.note_whole(campaign, "campaign", campaign.created_at, ended, status=str(campaign.status), **told)
+
+
 def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Stage) -> None:
     waiting = AuditRecord.objects.filter(stage=before).values("campaign_id")
     for campaign_id in campaigns.filter(pk__in=waiting).values_list("pk", flat=True):
@@ -105,6 +113,8 @@ def _write_all(campaigns: Any, before: AuditRecord.Stage, after: AuditRecord.Sta
             campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
             if campaign is not None:
                 write(campaign, after)
+                if after == AuditRecord.Stage.ENDED:
+                    _trace(campaign)
                 if after == AuditRecord.Stage.FINAL:
                     _note_end(campaign)
                 logger.info("audit record written campaign=%s stage=%s", campaign_id, after)

@@ -8,6 +8,7 @@ import io
 import logging
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import connection
 
 from agents.carving import carves, lookup
@@ -17,6 +18,7 @@ from campaigns.collecting.entry import Entry, reading
 from campaigns.collecting.tally import Tally
 from campaigns.collecting.targets import RULES, TargetRow
 from campaigns.models import Campaign
+from fleet import traces
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,20 @@ class Batch:
                 else:
                     logger.info("entry of a deleted campaign dropped entry=%s campaign=%s", entry.id, address[0])
         self._write()
+        if settings.TRACES:
+            self._trace(addresses)
         lookup.store(housekeeping.store(map(_told, self._housekeeping)))
+
+    def _trace(self, addresses: list[tuple[int, int]]) -> None:
+        """Tell of each campaign what was stored, since a gateway took the first of it."""
+        entries: dict[int, list[Entry]] = {}
+        for entry, (campaign, _) in zip(self._entries, addresses, strict=True):
+            entries.setdefault(campaign, []).append(entry)
+        for campaign, tally in self._tallies.items():
+            of_it = entries[campaign]
+            answers = sum(entry.kind == b"a" for entry in of_it)
+            began = of_it[0].at.timestamp()
+            traces.note(tally.campaign, "batch stored", began, entries=len(of_it), answers=answers)
 
     def _apply(self, entry: Entry, address: tuple[int, int]) -> None:
         target = self._targets.get(address)

@@ -27,7 +27,7 @@ from campaigns.collecting.models import DeadLetter
 from campaigns.collecting.reading import LISTEN_MS, Reader, listen
 from campaigns.models import Campaign, Target
 from campaigns.states import OPEN_STATES, SILENT_STATES, State
-from fleet import alive
+from fleet import alive, traces
 from fleet.metrics import note_error
 
 logger = logging.getLogger(__name__)
@@ -169,6 +169,7 @@ def bury(entry: Entry, reason: str) -> None:
         return
     campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
     if campaign is not None:
+        traces.note(campaign, "entry not stored", entry.at.timestamp(), error="it is kept as a dead letter")
         _fail(campaign, host_id, entry, reason)
 
 

@@ -8,6 +8,7 @@ one outcome, and everybody else hears which.
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from campaigns.people import scopes
 from campaigns.people.roles import APPROVE
 from campaigns.selecting import frozen, sql_support
 from campaigns.states import Status, WaitsFor
+from fleet import traces
 from fleet.audit import note
 from fleet.errors import BadInputError, ConflictError, FleetError, ForbiddenError
 
@@ -271,6 +273,7 @@ def _waiting(campaign_id: int, by: User, doing: str) -> Iterator[tuple[Campaign,
                 f"campaign {campaign_id} can be {doing} no more: its request expired on {_clock(approval.expires_at)}"
             )
         yield campaign, approval, now
+        traces.note(campaign, f"campaign {doing}", time.time())
     logger.info("campaign %s campaign=%s by=%s", doing, campaign_id, by.pk)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from campaigns.people import scopes
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection
 from campaigns.states import Status
+from fleet import traces
 from fleet.audit import note
 from fleet.errors import BadInputError, ConflictError, FleetError
 
@@ -71,6 +73,7 @@ def estimate(order: Order, by: User) -> dict[str, Any]:
 
 def launch(order: Order, by: User) -> Campaign:
     """Check the order, freeze who is meant range by range, and start. Raise BadInputError, nothing half-done."""
+    began = time.time()
     kill_switch.refuse_when_off()
     installation.refuse_when_moved()
     _check_shape(order)
@@ -100,6 +103,7 @@ def launch(order: Order, by: User) -> Campaign:
         if not campaign.waits_for:  # what waits has begun its record with the question
             audit.begin(campaign)
         _note(campaign, by)
+        traces.note(campaign, "campaign launched", began, expected=campaign.expected)
     logger.info("campaign launched campaign=%s by=%s expected=%s", campaign.pk, by.pk, campaign.expected)
     return campaign
 

@@ -18,6 +18,7 @@ from campaigns.launching.control import close_on_board
 from campaigns.models import Campaign, Target
 from campaigns.running.releasing import HASH
 from campaigns.states import OPEN_STATES, State, Status
+from fleet import traces
 from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def finish(campaign_id: int) -> None:
 
 def _finish_slice(campaign_id: int) -> bool:
     """Write the final states of some targets; False when there is nothing more to do."""
+    began = time.time()
     with transaction.atomic():
         campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
         if campaign is None or campaign.is_over or campaign.closed_at is None:
@@ -71,6 +73,7 @@ def _finish_slice(campaign_id: int) -> bool:
             campaign.move(before, after, _change(pks, before, after, campaign.closed_at))
         if not campaign.open_targets:
             _end(campaign)
+        traces.note(campaign, "final states written", began, hosts=len(slice_))
         campaign.save_counts("status", "ended_at", "ended_reason", "left", "paused_by", "paused_reason")
         doorbell.ring(campaign_id)
         return bool(campaign.open_targets)

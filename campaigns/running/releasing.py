@@ -7,6 +7,7 @@ wait for one, and the campaign's warnings say so; a person may widen all the sam
 """
 
 import logging
+import time
 from datetime import timedelta
 
 from django.db import connection, transaction
@@ -22,7 +23,7 @@ from campaigns.launching.rollout import ASKS, NOBODY_ANSWERED, Rollout, nth, rai
 from campaigns.models import Campaign, Target
 from campaigns.running import brakes
 from campaigns.states import State, Status
-from fleet import audit
+from fleet import audit, traces
 from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def release(campaign: Campaign, count: int) -> None:
     Nobody who is released is taken back, though hosts that joined late may stand before others now. The board may be
     further than Postgres, when a process died before it committed: that counts, and nobody's bit is set twice.
     """
-    before = campaign.released
+    began, before = time.time(), campaign.released
     on_board = operator_verbs.released_to(campaign.pk, campaign.ranges.values_list("number", flat=True))
     campaign.released = max(before, _threshold(campaign, count), *on_board.values())
     campaign.released_count = count_released(campaign)
@@ -127,6 +128,7 @@ def release(campaign: Campaign, count: int) -> None:
             by_range.setdefault(host >> RANGE_BITS, []).append(host)
     for number, hosts in by_range.items():
         operator_verbs.release(campaign.pk, number, hosts, campaign.released)
+    traces.note(campaign, "hosts released", began, hosts=campaign.released_count)
     logger.info("hosts released campaign=%s hosts=%s", campaign.pk, campaign.released_count)
     doorbell.ring(campaign.pk)
 

@@ -5,6 +5,7 @@ the targets are written and committed, then they are armed, so that what is on t
 """
 
 import logging
+import time
 from datetime import datetime
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from campaigns.running.releasing import HASH, brakes_of
 from campaigns.selecting import frozen, sql_support
 from campaigns.selecting.selection import Selection
 from campaigns.states import OPEN_STATES, Status
+from fleet import traces
 from fleet.audit import note
 from fleet.audit.spans import spans
 from fleet.counting import counted
@@ -59,10 +61,11 @@ SELECT state, count(*) FROM written GROUP BY state
 
 def write_range(campaign_id: int, number: int) -> None:
     """Write and arm one range. Safe to run twice, at once, and after a stop."""
+    began = time.time()
     written = _write_targets(campaign_id, number)
     if written is None:
         return
-    _arm_targets(campaign_id, number)
+    _arm_targets(campaign_id, number, began)
     if written > MANY:
         _analyze()  # armed first: who launched waits for that, and no answer is stored within the tenth of a second
 
@@ -93,7 +96,7 @@ def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
     return sum(written.values())
 
 
-def _arm_targets(campaign_id: int, number: int) -> None:
+def _arm_targets(campaign_id: int, number: int, began: float) -> None:
     with transaction.atomic():
         campaign = open_campaign(campaign_id)
         if campaign is None:
@@ -110,6 +113,7 @@ def _arm_targets(campaign_id: int, number: int) -> None:
             return
         TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
         _note_armed(campaign, armed)
+        traces.note(campaign, "range armed", began, range=number, hosts=len(bits))
     if campaign.status != Status.TARGETING:
         count_online(campaign)
     logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))

@@ -2,6 +2,7 @@
 
 import logging
 
+from fleet.settings import traces
 from fleet.settings.environment import env
 
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who bears it reads /metrics of a gateway or console; "" = nobody
@@ -14,6 +15,10 @@ ALIVE_FILE = env.str("ALIVE_FILE", default="")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS, default="INFO")  # the least that is told
 LOG_FORMAT = env.choice("LOG_FORMAT", ("line", "json"), default="line")  # json = an object a line, facts as members
+
+# Where traces of campaigns go, over OTLP/HTTP, named as OpenTelemetry does, whose other variables hold as well.
+TRACES = traces.are_on()
+TRACES_HEADERS = traces.headers()
 
 # Where lines of the audit are carried as they are written: /path/of.ndjson, unix:///dev/log, udp://host:514,
 # tcp://host:601, or nowhere.
