@@ -12,12 +12,12 @@ from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from fleet import second_factor, sessions
 from fleet.addresses import address_of
 from fleet.both_ways import BothWays
+from fleet.coming_back import page_of
 from fleet.confirming import NotConfirmedError
 
 SETTING_UP = (  # where one without the second factor that he needs may go
@@ -49,7 +49,7 @@ class SessionGuard(BothWays):
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Send to where one shows once more who one is; what was asked is not done, nor kept."""
         if isinstance(error, NotConfirmedError | ReauthenticationRequired):
-            return _to(request, "confirm", next=_page_of(request)) if request.user.is_authenticated else None
+            return _to(request, "confirm", next=page_of(request)) if request.user.is_authenticated else None
         return None
 
 
@@ -69,16 +69,6 @@ def _to_setting_up(request: HttpRequest) -> HttpResponse:
         sentence = "your account needs a second factor: set it up at /account/ first"
         return JsonResponse({"error": sentence}, status=403)
     return _to(request, "account", second_factor="needed")
-
-
-def _page_of(request: HttpRequest) -> str:
-    """Give the page to come back to: the one that is asked for, or the one whose form was sent."""
-    if request.method == "GET" and "HX-Request" not in request.headers:
-        return request.get_full_path()
-    came_from = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
-    if url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
-        return "/" + came_from.partition("//")[2].partition("/")[2]
-    return reverse("home")
 
 
 def _to(request: HttpRequest, name: str, **query: str) -> HttpResponse:

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from fleet import metrics
+from fleet.coming_back import page_of
 from fleet.errors import FleetError, UnavailableError
 from fleet.outages import is_in_the_way, is_outage
 
@@ -63,7 +64,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Answer a form that does not bear this session's token: it was open too long, or is another site's."""
     sentence = "the form does not belong to your session: you logged in or out since it was opened, or cookies are off"
-    return _answer(403, sentence) if _is_of_api(request) else _page(request, 403, sentence, kind="stale")
+    if _is_of_api(request):
+        return _answer(403, sentence)
+    return _page(request, 403, sentence, kind="stale", to=page_of(request), words="Back to the form")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -89,8 +92,8 @@ def explained(request: HttpRequest, response: HttpResponseBase) -> HttpResponseB
     return page
 
 
-def _page(request: HttpRequest, status: int, sentence: str, kind: str = "") -> HttpResponse:
-    context = {"sentence": sentence, "kind": kind or str(status)}
+def _page(request: HttpRequest, status: int, sentence: str, kind: str = "", **more: str) -> HttpResponse:
+    context = {"sentence": sentence, "kind": kind or str(status), **more}
     return render(request, "campaigns/refused.html", context, status=status)
 
 

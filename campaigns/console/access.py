@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from secrets import token_urlsafe
 from typing import Any, Concatenate, ParamSpec
-from urllib.parse import urlencode
 
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login as SigningIn
@@ -16,11 +15,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django_htmx.http import HttpResponseClientRedirect
 
 from campaigns.models import Campaign
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet import audit, confirming, sessions
+from fleet.coming_back import page_of
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
@@ -103,12 +102,10 @@ def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
-    """Send to the log-in page; a fragment sends the page around it there."""
+    """Send to the log-in page, and back to the page of a form; around a fragment the page stays, and says so."""
     if request.headers.get("HX-Request"):
-        around = request.headers.get("HX-Current-URL", "")
-        path = "/" + around.partition("//")[2].partition("/")[2]
-        return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': path})}")
-    return redirect_to_login(request.get_full_path())
+        return HttpResponse("you are logged out: log in again", status=401, content_type="text/plain; charset=utf-8")
+    return redirect_to_login(page_of(request))
 
 
 def user_of(request: HttpRequest) -> User:

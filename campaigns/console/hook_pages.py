@@ -28,6 +28,7 @@ class HookForm(forms.Form):
     address = forms.CharField(
         max_length=2000,
         label="Address",
+        widget=forms.TextInput({"data-secret": ""}),  # often the key to a chat: no tab keeps it
         help_text="https://… of a program; for a notification the service's address, as mailtos://… or slack://…",
     )
     events = forms.MultipleChoiceField(

@@ -55,7 +55,7 @@ def test_a_form_of_another_session_is_refused_in_a_page() -> None:
     answer = client.post("/login/", {"username": "a", "password": "b"})
 
     assert answer.status_code == 403
-    assert "load the page again" in answer.content.decode()
+    assert "go back to the form" in answer.content.decode()
 
 
 def test_who_may_not_is_told_what_to_do(client: Client) -> None:

@@ -64,12 +64,19 @@ def test_nobody_looks_without_logging_in(client: Client, path: str) -> None:
     assert response["Location"] == f"/login/?next={path}"
 
 
-def test_a_fragment_sends_the_page_around_it_to_log_in(client: Client) -> None:
-    headers = {"HX-Request": "true", "HX-Current-URL": "https://fleet.example/campaigns/7/?tab=hosts"}
+def test_a_fragment_leaves_the_page_around_it_as_it_is(client: Client) -> None:
+    response = client.get("/campaigns/7/hosts/", headers={"HX-Request": "true"})
 
-    response = client.get("/campaigns/7/hosts/", headers=headers)
+    assert response.status_code == 401
+    assert response.content == b"you are logged out: log in again"
+    assert "HX-Redirect" not in response
 
-    assert response["HX-Redirect"] == "/login/?next=%2Fcampaigns%2F7%2F%3Ftab%3Dhosts"
+
+def test_who_sends_a_form_without_a_session_comes_back_to_its_page(client: Client) -> None:
+    for came_from, to in [("http://testserver/settings/?a=b", "/settings/%3Fa%3Db"), ("https://elsewhere/x/", "/")]:
+        response = client.post("/settings/config/", headers={"Referer": came_from})
+
+        assert response["Location"] == f"/login/?next={to}"
 
 
 def test_a_stranger_is_told_the_missing_permission(as_: Callable[[User], Client], stranger: User) -> None:
@@ -597,4 +604,4 @@ def test_the_kill_switch_shows_on_every_page_that_asks_or_watches(
 def test_the_kill_switch_is_told_to_nobody_who_is_not_logged_in() -> None:
     answer = Client().get("/switch/", headers={"HX-Request": "true"})
 
-    assert "login" in (answer.headers.get("HX-Redirect") or answer.headers["Location"])
+    assert (answer.status_code, answer.content) == (401, b"you are logged out: log in again")

@@ -10,7 +10,9 @@ const WAITS: Record<string, number> = {
   ...Object.fromEntries(["hosts", "earlier", "sample", "sql"].map((name) => [name, TYPED])),
 };
 const NO_ANSWER = "The server did not answer, so nobody knows how many hosts this means. Choose again to retry.";
+const LOGGED_OUT = "You are logged out, so it is not counted how many hosts this means.";
 const TOO_MUCH = "That is more than one request may hold: put the hosts into a label, and ask the label.";
+const REFUSED: Record<number, string> = { 401: LOGGED_OUT, 413: TOO_MUCH };
 
 export class Estimating {
   private counting = false;
@@ -31,7 +33,7 @@ export class Estimating {
     });
     estimate.addEventListener("htmx:afterSettle", () => this.onCounted());
     for (const failure of ["htmx:responseError", "htmx:sendError"])
-      estimate.addEventListener(failure, (event) => this.onFailure((event as HtmxFailure).detail.xhr?.status === 413 ? TOO_MUCH : NO_ANSWER));
+      estimate.addEventListener(failure, (event) => this.onFailure(REFUSED[(event as HtmxFailure).detail.xhr?.status ?? 0] ?? NO_ANSWER));
     document.getElementById("switch")?.addEventListener("htmx:afterSettle", () => this.draw());
     this.draw();
   }

@@ -1,7 +1,10 @@
-// What every page of the console shares and types check: its times, fields of moments, dialogs, and answers in place.
+// What every page of the console shares and types check: its times, fields of moments, dialogs, answers in place, and
+// what was typed and not sent.
 
 import { startDialogs } from "./dialogs";
+import { startDrafts } from "./drafts";
 import { startAnswersInPlace } from "./in_place";
+import { startLoggedOut } from "./logged_out";
 import { startMomentFields } from "./moment_fields";
 import { startTimes } from "./times";
 
@@ -9,3 +12,5 @@ startTimes();
 startMomentFields();
 startDialogs();
 startAnswersInPlace();
+startLoggedOut();
+startDrafts();

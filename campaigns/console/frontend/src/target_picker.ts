@@ -21,7 +21,7 @@ function newBox(name: string, value: string): HTMLLabelElement {
   return label;
 }
 
-function tick(list: Element, name: string, value: string): void {
+export function tick(list: Element, name: string, value: string): void {
   if (!boxIn(list, value)) list.prepend(newBox(name, value));
   const box = boxIn(list, value);
   if (box) box.checked = true;

@@ -122,7 +122,7 @@ document.getElementById("switch")?.addEventListener("htmx:afterSettle", (event) 
 
 const troubles = document.getElementById("troubles");
 function noAnswer(event) {
-  if (event.target !== troubles) return;
+  if (event.target !== troubles || event.detail.xhr?.status === 401) return; // that it is logged out is said elsewhere
   const banner = document.createElement("p");
   banner.className = "banner bad";
   banner.textContent = "The server does not answer. What is shown may be old.";

@@ -1,0 +1,15 @@
+"""Where somebody comes back to who was sent away first: to log in, to show who he is, to send a form once more."""
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+
+def page_of(request: HttpRequest) -> str:
+    """Give the page to come back to: the one that is asked for, or the one whose form was sent."""
+    if request.method in ("GET", "HEAD") and "HX-Request" not in request.headers:
+        return request.get_full_path()
+    came_from = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    if url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
+        return "/" + came_from.partition("//")[2].partition("/")[2]
+    return reverse("home")
