@@ -13,7 +13,7 @@ help:  ## show the targets
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt >&2
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-extra.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt >&2
 	@touch $@
 

@@ -5,6 +5,7 @@ class FleetError(Exception):
     """Something a person asked for cannot be done; the sentence says why."""
 
     status = 400
+    for_programs = ""  # what the API says after the sentence; people are told in the words of their page
 
     def __init__(self, sentence: str, field: str = "") -> None:
         super().__init__(sentence)

@@ -30,9 +30,10 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     if is_in_the_way(error) or is_outage(error):
         error = _unavailable(error)
     if isinstance(error, FleetError):
-        body: dict[str, Any] = {"error": error.sentence}
+        sentence = f"{error.sentence}{error.for_programs}"
+        body: dict[str, Any] = {"error": sentence}
         if error.field:
-            body["fields"] = {error.field: [error.sentence]}
+            body["fields"] = {error.field: [sentence]}
         return Response(body, status=error.status, headers=_headers(error))
     response = exception_handler(error, context)
     if response is None:

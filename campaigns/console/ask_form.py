@@ -12,7 +12,7 @@ from campaigns.console.target_form import FullTargetForm
 from campaigns.console.zones import DEFAULT_ZONE, ZoneField, moment_of
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch_once
 from campaigns.models import Campaign, Query
-from campaigns.selecting.sql_support import HOW_TO_FORCE
+from campaigns.selecting.sql_support import NobodyCanRunItError
 from fleet.errors import FleetError
 
 CUSTOM = "custom"
@@ -31,9 +31,10 @@ TIMEOUTS = [
 FORCE = "Ask all the same: hosts too whose tables, as far as they are known, speak against the SQL"
 
 
-def in_words_of_the_form(sentence: str) -> str:
-    """Say how the page forces, where the API's sentence says how a program does."""
-    return sentence.replace(HOW_TO_FORCE, ": tick “Ask all the same” if you know better")
+def in_words_of_the_form(error: FleetError) -> str:
+    """Give its sentence, and how this page forces where that is what is to be done."""
+    advice = ": tick “Ask all the same” if you know better" if isinstance(error, NobodyCanRunItError) else ""
+    return f"{error.sentence}{advice}"
 
 
 class AskForm(FullTargetForm, RolloutForm):
@@ -148,6 +149,6 @@ class AskForm(FullTargetForm, RolloutForm):
         try:
             return launch_once(order, self.by, f"console {self.cleaned_data['page']} {order.digest()}")[0]
         except FleetError as error:
-            error.sentence = in_words_of_the_form(error.sentence)
+            error.sentence = in_words_of_the_form(error)
             self.refuse(error)
             return None

@@ -123,7 +123,7 @@ def _estimate_of(target: dict[str, Any], by: User, text: str, **how: Any) -> dic
         if error.field != "sql":
             raise
         counted = estimates.estimate(target, by, start_at=how["start_at"])
-        return {**counted, "warnings": [*counted["warnings"], in_words_of_the_form(error.sentence)]}
+        return {**counted, "warnings": [*counted["warnings"], in_words_of_the_form(error)]}
 
 
 def _named(target: dict[str, Any], request: HttpRequest) -> list[picks.FoundHost]:

@@ -213,7 +213,7 @@ def _start_unapproved(campaign: Campaign) -> None:
             _check_start(campaign, ranges)
             _begin_or_ask(campaign, ranges, (timezone.now(),))
     except FleetError as error:
-        stop_scheduled(campaign, "schedule", error.sentence.replace(sql_support.HOW_TO_FORCE, ""))
+        stop_scheduled(campaign, "schedule", error.sentence)
 
 
 def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:

@@ -50,7 +50,10 @@ class Support(NamedTuple):
     warnings: list[str]
 
 
-HOW_TO_FORCE = ' (with "force": true they are asked all the same)'  # of the API; pages say how they do it
+class NobodyCanRunItError(BadInputError):
+    """The SQL is wrong on every host that is meant, as far as their tables are known."""
+
+    for_programs = ' (with "force": true they are asked all the same)'
 
 
 def support(text: str, hosts: HostQuerySet, *, forced: bool = False) -> Support:
@@ -69,8 +72,8 @@ def support_among(
     refused = _refused(text, kinds, schemas)
     if refused and len(refused) == len(kinds) and not forced:
         commonest = max(refused, key=lambda one: kinds[one.kind])
-        raise BadInputError(
-            f"sql {sql.excerpt(text)} is wrong on every host that is meant: {commonest.error}{HOW_TO_FORCE}", "sql"
+        raise NobodyCanRunItError(
+            f"sql {sql.excerpt(text)} is wrong on every host that is meant: {commonest.error}", "sql"
         )
     lacking: Counter[tuple[str, str]] = Counter()
     for one in refused:
