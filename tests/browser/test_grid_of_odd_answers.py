@@ -1,5 +1,6 @@
 """The grid over answers as odd as hosts can send them: hundreds of columns, giants, names that hide or move."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -105,3 +106,40 @@ def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator:
     expect(whole).to_contain_text("<b>giant</b>x")
     assert whole.evaluate("(part) => part.textContent") == GIANT
     assert elements(page) < MOST_ELEMENTS
+
+
+def test_columns_called_as_what_every_object_has_are_columns(
+    page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
+) -> None:
+    odd = ["constructor", "toString", "__proto__", "hasOwnProperty"]
+
+    def make() -> Campaign:
+        hosts = make_hosts(2)
+        made = make_campaign(*hosts, by=operator)
+        answer(made, hosts[:1], [{"name": "plain"}])
+        answer(made, hosts[1:], [{"name": "odd", **{column: f"cell of {column}" for column in odd}}])
+        return made
+
+    page = page_of(operator)
+    page.goto(f"/campaigns/{elsewhere(make).pk}/")
+
+    expect(rows_of(page)).to_have_count(2)
+    expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("2 rows.")
+    for column in odd:
+        cells = page.locator(f".rows-grid .ag-row [col-id='column:{column}']")
+        assert sorted(cells.all_inner_texts()) == ["", f"cell of {column}"]
+    rows_of(page).first.locator("[col-id='column:constructor']").click()
+    expect(page.locator(".cell-dialog pre")).to_have_text("")
+
+
+def test_hosts_of_one_name_are_told_apart_in_the_grid(page_of: PageOf, operator: User, campaign: Campaign) -> None:
+    page = page_of(operator)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    expect(rows_of(page)).to_have_count(6)
+
+    names = page.locator(".rows-grid .ag-row [col-id='host of the row']").all_inner_texts()
+
+    twins = {name for name in names if name.startswith("twin")}
+    assert len(twins) == 2
+    assert all(re.fullmatch(r"twin #\d+", name) for name in twins)
+    assert "⟨U+202E⟩x" in names

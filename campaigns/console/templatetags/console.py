@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from agents.models import Platform
 from campaigns.console import browsers, wording
+from campaigns.console import namesakes as hosts_of_one_name
 from campaigns.console.places import Place, places_of
 from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
@@ -26,9 +27,9 @@ MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)\b")  # as sentences
 
 
 @register.filter
-def thousands(number: int) -> str:
-    """Write a number with commas: 12,345."""
-    return f"{number:,}"
+def thousands(number: int | None) -> str:
+    """Write a number with commas: 12,345; a dash where nobody told one."""
+    return "—" if number is None else f"{number:,}"
 
 
 @register.filter
@@ -43,6 +44,12 @@ def seconds(length: float | None) -> str:
     if length is None:
         return ""
     return f"{length:.1f} s" if length < 10 else wording.duration(length)
+
+
+@register.filter
+def namesakes(items: Any) -> frozenset[int]:
+    """Give the ids of hosts that share their name with another one of these."""
+    return hosts_of_one_name.among(items)
 
 
 @register.filter

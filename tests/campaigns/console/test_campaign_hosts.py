@@ -92,6 +92,17 @@ def test_hosts_that_told_nothing_stand_last_either_way(
         assert set(shown_in(page, hosts)[:2]) == set(hosts[:2]), order
 
 
+def test_hosts_that_told_a_part_of_what_it_cost_are_shown(person: Callable[..., Client], hosts: list[Host]) -> None:
+    made = make_campaign(*hosts)
+    for host, cost in zip(hosts, ({"wall_ms": 3}, {"user_ms": 4}, {"system_ms": 5}, {"memory_bytes": 6}), strict=False):
+        answer(made, host, **cost)
+
+    told = person().get(f"/campaigns/{made.pk}/hosts/").content.decode()
+
+    assert "user 4 ms, system — ms" in told
+    assert "user — ms, system 5 ms" in told
+
+
 def test_state_text_presence_and_error_narrow_each_other(
     person: Callable[..., Client], campaign: Campaign, hosts: list[Host]
 ) -> None:

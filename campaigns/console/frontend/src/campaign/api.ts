@@ -28,6 +28,11 @@ export interface Row {
   in_doubt: boolean;
 }
 
+// A cell of a row; undefined where the row has none. Columns may be called as what every object has: constructor, toString.
+export function cellOf(row: Row["row"], column: string): string | null | undefined {
+  return Object.hasOwn(row, column) ? row[column] : undefined;
+}
+
 export interface RowPage {
   next: string | null;
   results: Row[];

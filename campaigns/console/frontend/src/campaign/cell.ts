@@ -1,6 +1,6 @@
 // One cell in full: as lines, as JSON, or its whole row; copied as it is, shown with marks for what cannot be seen.
 
-import { get, type Row } from "./api";
+import { cellOf, get, type Row } from "./api";
 import { visible } from "./marks";
 
 type Show = "lines" | "json" | "row";
@@ -56,6 +56,7 @@ export class CellDialog {
     const link = document.createElement(address ? "a" : "span");
     if (link instanceof HTMLAnchorElement && address) link.href = address;
     link.textContent = visible(row.host.hostname);
+    link.title = `#${row.host.id}`;
     this.host.replaceChildren("of ", link);
     this.said.textContent = "";
     this.text.textContent = row.cut.length ? "…" : "";
@@ -68,7 +69,7 @@ export class CellDialog {
         this.said.textContent = "The whole value could not be fetched: this is its beginning.";
       }
     }
-    const value = column === null ? row.host.hostname : (whole[column] ?? "");
+    const value = column === null ? row.host.hostname : (cellOf(whole, column) ?? "");
     this.shown = { column: name, value, row: whole };
     const isJson = asJson(value) !== null;
     this.views.get("json")!.disabled = !isJson;

@@ -6,10 +6,10 @@ import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
   type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
-import { get, RefusedError, type Row, type RowPage } from "./api";
+import { cellOf, get, RefusedError, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
 import { LINE, sizeHead, theme, walking } from "./grid_theme";
-import { hostAddress, hostCell } from "./host_cell";
+import { hostAddress, hostCell, Namesakes } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
 import { keepWidth, widthFor, widthsOf } from "./widths";
@@ -49,6 +49,7 @@ export class RowGrid {
   private nothing = ""; // what is said once it is over without a row
   private sized = false;
   private numbers = new Set<string>(); // columns that stand right: as far as the first rows tell, all of it is numbers
+  private readonly namesakes = new Namesakes();
   private joinedAt = 0;
   private due = 0;
   private generation = 0; // of the view: what was asked for an earlier one says nothing of this one
@@ -198,7 +199,7 @@ export class RowGrid {
     const { body } = await get<RowPage>(`/api/v1/campaigns/${this.campaign}/rows/?${asked}`);
     const columns = this.shownColumns();
     const clean = (text: string): string => text.replace(/[\t\r\n]+/g, " ");
-    const lines = body.results.map((row) => [row.host.hostname, ...columns.map((column) => row.row[column] ?? "")].map(clean).join("\t"));
+    const lines = body.results.map((row) => [row.host.hostname, ...columns.map((column) => cellOf(row.row, column) ?? "")].map(clean).join("\t"));
     const done = await copyText([[HOST, ...columns].map(clean).join("\t"), ...lines].join("\n"));
     if (!done) return "The browser does not allow it: export instead.";
     return body.next ? `The first ${counted(COPIED)} rows were copied; the export has all.` : `${counted(lines.length)} ${lines.length === 1 ? "row was" : "rows were"} copied.`;
@@ -210,7 +211,7 @@ export class RowGrid {
     const host: ColDef<Row> = {
       colId: HOST_COLUMN,
       headerName: HOST,
-      cellRenderer: (given: { data?: Row }) => (given.data ? hostCell(given.data, this.seesHosts) : ""),
+      cellRenderer: (given: { data?: Row }) => (given.data ? hostCell(given.data, this.seesHosts, this.namesakes.has(given.data)) : ""),
       pinned: matchMedia("(min-width: 641px)").matches ? "left" : null,
       width: HOST_WIDTH,
     };
@@ -282,6 +283,7 @@ export class RowGrid {
     if (!body.next) this.found = end;
     else if (this.found !== null && this.found <= end) this.found = null;
     this.size(body.results);
+    if (this.namesakes.learn(body.results)) this.api.refreshCells({ force: true, columns: [HOST_COLUMN] });
   }
 
   private joinSoon(): void {
@@ -412,12 +414,12 @@ export class RowGrid {
     if (!(event.event instanceof KeyboardEvent) || !event.data) return;
     if (event.event.key === "Enter") this.openCell(event.data, event.colDef);
     else if (event.event.key === "c" && (event.event.ctrlKey || event.event.metaKey) && !getSelection()?.toString())
-      void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (event.data.row[nameOf(event.colDef.colId ?? "")] ?? ""));
+      void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (cellOf(event.data.row, nameOf(event.colDef.colId ?? "")) ?? ""));
   }
 }
 
 function shownCell(row: Row, name: string): string {
-  const value: unknown = row.row[name];
+  const value: unknown = cellOf(row.row, name);
   if (value === null || value === undefined) return "";
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return visible(text) + (row.cut.includes(name) ? "…" : "");

@@ -5,7 +5,28 @@ import { visible } from "./marks";
 
 export const hostAddress = (row: Row): string => `/hosts/${row.host.id}/`;
 
-export function hostCell(row: Row, leads: boolean): HTMLElement {
+// Which of the hosts seen so far share their name, in whatever case: they are told apart by their numbers.
+export class Namesakes {
+  private readonly byName = new Map<string, Set<number>>();
+
+  // Say whether a name has become that of several.
+  learn(rows: Row[]): boolean {
+    let news = false;
+    for (const { host } of rows) {
+      const name = host.hostname.toLowerCase();
+      const ids = this.byName.get(name) ?? new Set();
+      news ||= ids.size > 0 && !ids.has(host.id);
+      this.byName.set(name, ids.add(host.id));
+    }
+    return news;
+  }
+
+  has({ host }: Row): boolean {
+    return (this.byName.get(host.hostname.toLowerCase())?.size ?? 0) > 1;
+  }
+}
+
+export function hostCell(row: Row, leads: boolean, isNamesake: boolean): HTMLElement {
   const cell = document.createElement("span");
   const name = document.createElement(leads ? "a" : "bdi");
   if (name instanceof HTMLAnchorElement) {
@@ -14,7 +35,9 @@ export function hostCell(row: Row, leads: boolean): HTMLElement {
     name.dir = "auto";
   }
   name.textContent = visible(row.host.hostname);
+  name.title = `#${row.host.id}`;
   cell.append(name);
+  if (isNamesake) cell.append(" ", Object.assign(document.createElement("span"), { className: "dim", textContent: `#${row.host.id}` }));
   for (const [mark, holds] of [["late", row.late], ["truncated", row.truncated], ["in doubt", row.in_doubt]] as const) {
     if (!holds) continue;
     const note = document.createElement("span");
