@@ -145,6 +145,35 @@ def test_the_image_is_no_root_small_and_told_of() -> None:
     assert text.count("install ") - text.count("install --directory") == text.count("--require-hashes") == 2
 
 
+STANDS_FOR = """#!/bin/sh
+# A program of the image's: it does no more than write the files that it is told to write.
+while [ $# -gt 0 ]; do
+    case "$1" in --output-file) : > "$2" ;; esac
+    shift
+done
+"""
+
+
+def test_what_a_stage_writes_has_a_folder_to_lie_in(tmp_path: Path) -> None:
+    """Run as they stand, in an empty folder: with programs that stand for those of the image."""
+    programs, build = tmp_path / "bin", tmp_path / "build"
+    programs.mkdir()
+    build.mkdir()
+    for name in ("pip", "python", "cyclonedx-py"):
+        (programs / name).write_text(STANDS_FOR)
+        (programs / name).chmod(0o755)
+    stage = (DOCKER / "Dockerfile").read_text().split("\nFROM ")[2].replace("\\\n", " ")
+    steps = [line.removeprefix("RUN ") for line in stage.splitlines() if line.startswith("RUN ")]
+
+    ran = [
+        subprocess.run(["sh", "-c", step], cwd=build, env={"PATH": f"{programs}:/bin"}, capture_output=True, text=True)
+        for step in steps
+    ]
+
+    assert [step.stderr for step in ran] == [""] * len(steps)
+    assert (build / "sbom" / "python.cdx.json").is_file()
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "build.lock"])
 def test_lock_files_have_a_hash_for_each_package_and_no_address(name: str) -> None:
     text = (DOCKER / name).read_text()
