@@ -50,7 +50,7 @@ def install(folder: Path = FRONTEND) -> None:
     stamp = folder / "node_modules" / ".digest"
     with _alone():
         if not _is_done(stamp, digest):
-            _npm("ci", "--silent", "--no-progress", folder=folder)
+            _npm("ci", "--loglevel=error", "--no-fund", "--no-audit", "--no-progress", folder=folder)
             stamp.write_text(digest)
 
 
