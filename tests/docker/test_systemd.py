@@ -83,11 +83,41 @@ def test_a_unit_starts_what_compose_starts(role: str) -> None:
     assert [program.removeprefix(INTERPRETER), *arguments] == theirs
 
 
-def test_the_target_wants_every_unit() -> None:
-    wanted = re.search(r"^Wants=(.*)$", (DOCKER / "systemd" / "fleet.target").read_text(), re.MULTILINE)
+def test_the_target_starts_every_unit_again_until_it_runs() -> None:
+    """PostgreSQL may be away at boot: with Wants alone, units whose migration failed once would stay down for good."""
+    kept_up = re.search(r"^Upholds=(.*)$", (DOCKER / "systemd" / "fleet.target").read_text(), re.MULTILINE)
 
-    assert wanted is not None
-    assert {*wanted[1].split(), "fleet-migrate.service"} == set(UNITS)
+    assert kept_up is not None
+    assert {*kept_up[1].split(), "fleet-migrate.service"} == set(UNITS)
+    assert read_unit("fleet-migrate.service")["StartLimitIntervalSec"] == ["0"]
+
+
+def test_what_is_built_with_is_kept_where_a_restart_of_the_machine_leaves_it() -> None:
+    """A new version is built by the programs of the first: /tmp is emptied at boot."""
+    commands = re.findall(r"^    .*$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+
+    used = {program for line in commands for program in re.findall(r"(\S+)/bin/(?:pip|python)\b", line)}
+    assert used == {".venv", "/opt/fleet-build"}
+    assert len([line for line in commands if "/opt/fleet-build/bin/pip install" in line]) == 2
+
+
+def test_the_document_writes_the_configuration_of_nginx() -> None:
+    """What it says to run gives what tests/campaigns/operating/test_proxies.py starts, with the files of here."""
+    text = (ROOT / "docs" / "install.md").read_text()
+    found = re.search(r"^    (sed -n (?:.*\\\n)*.*) > /etc/nginx/nginx\.conf$", text, re.MULTILINE)
+    assert found is not None
+
+    written = subprocess.run(["sh", "-c", found[1]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    block = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxies.md").read_text(), re.DOTALL)
+    assert block is not None
+    plain = [line for line in block[1].splitlines() if not line.endswith("# mutual TLS")]
+    there = {"/etc/fleet/": "/etc/fleet-live-queries/", "fleet.example.org": "YOUR.ADDRESS"}
+    for old, new in there.items():
+        plain = [line.replace(old, new) for line in plain]
+    assert written.splitlines() == plain
+    installed = {f"/etc/fleet-live-queries/{name}" for name in ("server.pem", "server-key.pem")}
+    assert set(re.findall(r"/etc/fleet-live-queries/\S+\.pem", written)) == installed
 
 
 def test_each_unit_is_handed_its_own_secrets_alone() -> None:
