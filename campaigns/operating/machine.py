@@ -50,11 +50,9 @@ def _rooms() -> Iterator[Finding]:
 
 def _folders() -> dict[str, Path]:
     """Name what is written, by the setting that says where."""
-    folders = {
-        "CARVES_DIR": Path(settings.CARVES_DIR),
-        "ANALYSIS_DIR": Path(settings.ANALYSIS_DIR),
-        "temporary files": Path(tempfile.gettempdir()),
-    }
+    folders = {"CARVES_DIR": Path(settings.CARVES_DIR), "temporary files": Path(tempfile.gettempdir())}
+    if {"SECRET_KEY"} != settings.MISSING_SECRETS:  # gateways see no answers, and keep no copies of them
+        folders["ANALYSIS_DIR"] = Path(settings.ANALYSIS_DIR)
     for name in ("LOG_SINK", "AUDIT_SINK", "ANSWERS_SINK"):
         address = urlsplit(getattr(settings, name))
         if address.scheme == "file" or (name == "AUDIT_SINK" and address.path and not address.scheme):
@@ -63,6 +61,8 @@ def _folders() -> dict[str, Path]:
 
 
 def _files() -> Iterator[Finding]:
+    if {"NODE_KEY_SECRETS"} == settings.MISSING_SECRETS:
+        return  # consoles hold no reads
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < settings.MAX_HELD_READS + SPARE_FILES:
         said = (

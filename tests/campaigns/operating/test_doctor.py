@@ -158,6 +158,19 @@ def test_what_was_noticed_of_keys_and_of_the_audit_is_told(board: None, settings
     assert "the audit lacks a line that it had. `manage.py verify_audit` says which" in found
 
 
+def test_a_tier_is_not_asked_for_what_another_does(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the image a gateway has no folder for answers, and a console few open files."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+
+    told = {}
+    for tier, missing in (("gateway", {"SECRET_KEY"}), ("console", {"NODE_KEY_SECRETS"}), ("both", set())):
+        settings.MISSING_SECRETS = missing
+        told[tier] = "\n".join(finding.sentence for finding in machine.machine())
+
+    assert [tier for tier, text in told.items() if "ANALYSIS_DIR" in text] == ["console", "both"]
+    assert [tier for tier, text in told.items() if "may open 1024 files" in text] == ["gateway", "both"]
+
+
 @pytest.mark.django_db
 def test_before_the_first_host_no_read_is_tried(board: None, settings: Any, certificates: Certificates) -> None:
     settings.MISSING_SECRETS = set()
