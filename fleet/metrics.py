@@ -51,4 +51,4 @@ def open_port(bind: str, port: int) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     listen(port, bind, registry)
-    logger.info("figures are served address=%s:%s", bind, port)
+    logger.info("figures are served bind=%s port=%s", bind, port)

@@ -159,8 +159,8 @@ def test_values_without_a_name_stand_in_the_event_and_hide_no_other() -> None:
     assert (told["campaign"], told["seconds"], told["by"]) == (12, 1.25, "eve")
 
 
-def test_every_event_that_speaks_of_a_campaign_names_it_as_a_member() -> None:
-    """So that one campaign is found by its id alone, in whatever process."""
+def events() -> list[tuple[str, str]]:
+    """Give the file and the pattern of every line that our own code logs."""
     calls = [
         (file.name, node.args[0].value)
         for room in ("agents", "campaigns", "fleet")
@@ -172,9 +172,18 @@ def test_every_event_that_speaks_of_a_campaign_names_it_as_a_member() -> None:
         and node.args
         and isinstance(node.args[0], ast.Constant)
     ]
-
     assert len(calls) > 50
-    assert [call for call in calls if re.search(r"campaign[^=]*%", call[1]) and "campaign=%s" not in call[1]] == []
+    return calls
+
+
+def test_every_event_that_speaks_of_a_campaign_names_it_as_a_member() -> None:
+    """So that one campaign is found by its id alone, in whatever process."""
+    assert [each for each in events() if re.search(r"campaign[^=]*%", each[1]) and "campaign=%s" not in each[1]] == []
+
+
+def test_no_part_of_a_member_is_left_in_the_event() -> None:
+    """As the port was of `address=%s:%s`: the event was "figures are served:9100"."""
+    assert [each for each in events() if re.search(r"=%[-\d.]*[a-z](?!:? |$)", each[1])] == []
 
 
 def test_a_log_object_names_what_the_event_names() -> None:
