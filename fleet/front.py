@@ -8,9 +8,11 @@ cap by kind of address, a deadline, and memory that all bodies share. Agents nev
 import asyncio
 import json
 import logging
+from io import BytesIO
 from typing import NamedTuple
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.utils.datastructures import CaseInsensitiveMapping
 
 from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
@@ -77,7 +79,7 @@ class Front:
         except RefusedError as refusal:
             if refusal.status != 404:
                 logger.info("refused method=%s path=%r reason=%s", scope["method"], scope["path"], refusal.sentence)
-            await _refuse(scope, refusal, send)
+            await _refuse(scope, refusal, send, people=self._people)
             if refusal.status != 408:
                 await _linger(receive)
             await send({"type": "http.response.body", "body": b""})
@@ -154,12 +156,17 @@ def _whole(content: bytes, receive: Receive) -> Receive:
     return receive_whole
 
 
-async def _refuse(scope: Scope, refusal: RefusedError, send: Send) -> None:
+async def _refuse(scope: Scope, refusal: RefusedError, send: Send, *, people: bool) -> None:
     """Answer, and let the connection be closed: what still comes on it is no request."""
     is_api = scope["path"].startswith(("/api/", "/mcp"))
-    body = json.dumps({"error": refusal.sentence}) if is_api else f"{refusal.sentence}\n"
+    if is_api:
+        kind, body = "application/json", json.dumps({"error": refusal.sentence})
+    elif people and b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+        kind, body = "text/html; charset=utf-8", _page(scope, refusal)
+    else:
+        kind, body = "text/plain; charset=utf-8", f"{refusal.sentence}\n"
     fields = {
-        "content-type": "application/json" if is_api else "text/plain; charset=utf-8",
+        "content-type": kind,
         "content-length": str(len(body.encode())),
         "connection": "close",
         **refusal.headers,
@@ -167,6 +174,15 @@ async def _refuse(scope: Scope, refusal: RefusedError, send: Send) -> None:
     listed = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": listed})
     await send({"type": "http.response.body", "body": body.encode(), "more_body": True})
+
+
+def _page(scope: Scope, refusal: RefusedError) -> str:
+    """Give the page that says it to a browser, in its colours."""
+    from fleet import refusals  # once Django is set up: this module is there before
+
+    request = ASGIRequest(scope, BytesIO())
+    page = refusals.failed_page(request, refusal.status, refusal=refusal.sentence, is_too_large=refusal.status == 413)
+    return page.content.decode()
 
 
 async def _linger(receive: Receive) -> None:

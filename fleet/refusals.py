@@ -4,8 +4,9 @@ A page says what is the matter and what to do next. That of a failure here needs
 """
 
 import logging
+import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -23,6 +24,15 @@ from fleet.errors import FleetError, UnavailableError
 from fleet.outages import is_in_the_way, is_outage
 
 logger = logging.getLogger(__name__)
+FAILED = "the server failed to answer this; its log says why"
+
+
+class Outage(NamedTuple):
+    """A server that this one needs and cannot use now, in words; and what that means for hosts."""
+
+    name: str
+    does: str
+    meanwhile: str
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -77,11 +87,23 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answer what went wrong here, without a word of what: the log has it."""
+    """Answer what went wrong here, without a word of what: the log has it. Of a server that is away it is said."""
+    error = sys.exc_info()[1]
+    outage = _outage(error) if error is not None and (is_in_the_way(error) or is_outage(error)) else None
     if _is_of_api(request):
-        return _answer(500, "the server failed to answer this; its log says why")
-    context = {"request": request, "at": timezone.now()}  # no processors: they might ask what has failed
-    return HttpResponse(loader.render_to_string("campaigns/failed.html", context), status=500)
+        sentence = f"{outage.name} {outage.does}: try again in a moment" if outage else FAILED
+        response: HttpResponseBase = _answer(503 if outage else 500, sentence)
+    else:
+        response = failed_page(request, 503 if outage else 500, outage=outage)
+    if outage:
+        response.headers["Retry-After"] = UnavailableError.wait
+    return response
+
+
+def failed_page(request: HttpRequest, status: int, **more: Any) -> HttpResponse:
+    """Give the page that needs neither database nor session."""
+    context = {"request": request, "at": timezone.now(), **more}  # no processors: they might ask what has failed
+    return HttpResponse(loader.render_to_string("campaigns/failed.html", context), status=status)
 
 
 def explained(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -110,10 +132,16 @@ def _unavailable(error: Exception) -> UnavailableError:
     """Say that a server this one needs does not answer; the log says how it put it."""
     metrics.note_error(error)
     logger.warning("request not answered reason=%s", str(error).strip(), exc_info=error)
+    outage = _outage(error)
+    return UnavailableError(f"{outage.name} {outage.does}: try again in a moment")
+
+
+def _outage(error: BaseException) -> Outage:
     if is_in_the_way(error):
-        return UnavailableError("others hold what this needs, and did not let go in time: try again in a moment")
-    name = "Redis" if isinstance(error, RedisError) else "the database"
-    return UnavailableError(f"{name} does not answer this now: try again in a moment")
+        return Outage("others", "hold what this needs, and did not let go in time", "What hosts answer is kept.")
+    if isinstance(error, RedisError):
+        return Outage("Redis", "does not answer this now", "Hosts keep their answers, and send them once it does.")
+    return Outage("the database", "does not answer this now", "What hosts answer meanwhile is kept, and shown then.")
 
 
 def _headers(error: FleetError) -> dict[str, str]:

@@ -88,6 +88,27 @@ def files_of(process: Tier) -> list[str]:
     return [link for link in links if link.startswith(f"{process.temporary}/")]
 
 
+# --- how it is said --------------------------------------------------------------------------------------------
+
+
+def test_a_browser_is_refused_in_a_page_of_its_colours(tiers: Tiers) -> None:
+    size = f"Content-Length: {10 * MiB}"
+    asked = (size, "Accept: text/html,*/*;q=0.8", "Cookie: fleet_theme=dark")
+
+    page = sent(tiers["console"], head("/settings/config/", *asked))
+    program = sent(tiers["console"], head("/settings/config/", size))
+    of_api = sent(tiers["console"], head("/api/v1/campaigns/", *asked))
+    of_gateway = sent(tiers["gateway"], head("/settings/config/", *asked))
+
+    assert page.startswith("HTTP/1.1 413")
+    assert 'data-theme="dark"' in page
+    assert "The body is too large: a body of at most 2621440 bytes is taken at /settings/config/" in page
+    assert "What you typed is kept in this tab: go back, and send less of it." in page
+    assert "<" not in program.partition("\r\n\r\n")[2]
+    assert '"error"' in of_api
+    assert "<html" not in of_gateway
+
+
 # --- where nothing is read -------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from django.db import OperationalError, connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from redis.exceptions import ConnectionError as RedisIsAway
 
 from fleet import refusals
 from tests.factories import make_user
@@ -134,6 +135,53 @@ def test_a_program_hears_when_to_come_again_while_others_hold_what_it_needs(clie
     assert int(refused.headers["Retry-After"]) > 0
     assert refused.json()["error"].startswith("others hold what this needs")
     assert client.get("/api/v1/labels/").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_person_is_told_what_is_away_and_tries_again_with_a_click(client: Client, other: Any) -> None:
+    client.force_login(make_user("boss", admin=True))
+    client.raise_request_exception = False
+    client.cookies["fleet_theme"] = "dark"
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '20ms'")
+    other.execute("BEGIN; LOCK TABLE agents_label IN ACCESS EXCLUSIVE MODE")
+
+    looked = client.get("/labels/?page=2&x=<b>")
+    sent = client.post("/labels/new/", {"name": "web"})
+    other.execute("ROLLBACK")
+
+    assert looked.status_code == sent.status_code == 503
+    assert int(looked.headers["Retry-After"]) > 0
+    page = looked.content.decode()
+    assert "Others hold what this needs, and did not let go in time" in page
+    assert 'href="/labels/?page=2&amp;x=%3Cb%3E"' in page
+    assert 'data-theme="dark"' in page
+    assert "Try again</a>" not in sent.content.decode()
+    assert "What you typed is kept in this tab" in sent.content.decode()
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OperationalError("connection refused"), "The database does not answer this now"),
+        (RedisIsAway("connection refused"), "Redis does not answer this now"),
+        (ValueError("a secret"), "The server failed to answer this"),
+    ],
+)
+def test_an_outage_is_told_by_its_name_and_a_failure_by_none(rf: RequestFactory, error: Exception, words: str) -> None:
+    try:
+        fail(error)
+    except Exception:
+        answer: Any = refusals.server_error(rf.get("/"))
+        program: Any = refusals.server_error(rf.get("/api/v1/x/"))
+
+    assert answer.status_code == program.status_code == (500 if isinstance(error, ValueError) else 503)
+    assert words in answer.content.decode()
+    assert str(error) not in f"{answer.content}{program.content}"
 
 
 @pytest.mark.django_db(transaction=True)
