@@ -6,12 +6,11 @@ Rows are compared as texts, whatever their order and as often as they come; a ce
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from django.contrib.auth.models import User
 
-from campaigns.analysis.asking import Answer, Limits, Tables, answers, running, whole
+from campaigns.analysis.asking import Limits, Tables, answers, running, whole
 from campaigns.analysis.sight import sight_of
 from campaigns.analysis.tables import is_text_by_name
 from campaigns.models import Campaign
@@ -22,13 +21,15 @@ from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
 See = Callable[[Campaign, User], Campaign]
 MOST_BYTES = 64 * 2**20  # of a page
 EXPORT_SECONDS = 600.0
-AT_A_TIME = 20  # columns of one SELECT: the engine takes a minute to plan as much of 1,000
 ALWAYS = 0.9  # of the hosts that answered both: a number or a time that differs on so many says nothing
 
+# Cells are digested once: planning a list of hundreds of columns costs more than reading them.
+DIGESTS = """
+CREATE TEMP TABLE {name}_digests AS SELECT host_id, place, hash([{cells}]) AS digest FROM {name} WHERE place IS NOT NULL
+"""
 ROWS = """
 CREATE TEMP TABLE {name}_rows AS
-SELECT host_id, hash([{cells}]) AS digest, count(*) AS times, min(place) AS place
-FROM {name} WHERE place IS NOT NULL GROUP BY host_id, digest
+SELECT host_id, digest, count(*) AS times, min(place) AS place FROM {name}_digests GROUP BY host_id, digest
 """
 CHANGES = """
 CREATE TEMP TABLE changes AS
@@ -59,10 +60,11 @@ FROM page LEFT JOIN rows USING (host_id) GROUP BY ALL ORDER BY page.host, page.h
 """
 # Of rows that are alike in what is compared, the last ones: as many as there are more on this side.
 OF_PAGE = """
-SELECT {name}.* FROM {name} JOIN page USING (host_id)
-JOIN changes ON changes.host_id = {name}.host_id AND changes.digest = hash([{cells}]) AND changes.more {sign} 0
-WHERE {name}.place IS NOT NULL
-QUALIFY row_number() OVER (PARTITION BY {name}.host_id, changes.digest ORDER BY {name}.place DESC) <= abs(changes.more)
+SELECT {name}.* FROM {name} JOIN (
+    SELECT host_id, {name}_digests.place FROM {name}_digests JOIN page USING (host_id)
+    JOIN changes USING (host_id, digest) WHERE changes.more {sign} 0
+    QUALIFY row_number() OVER (PARTITION BY host_id, digest ORDER BY {name}_digests.place DESC) <= abs(changes.more)
+) USING (host_id, place)
 """
 GROUPS = """
 WITH grouped AS (
@@ -79,11 +81,26 @@ LEFT JOIN there ON there.host_id = page.example AND there.place = changes.place 
 ORDER BY page.hosts DESC, page.in_both DESC, page.gained DESC, page.digest
 """
 COUNTS = "SELECT change, count(*) FROM listed GROUP BY change"
-# The sum of digests is the same in whatever order they come.
-ALWAYS_DIFFERENT = """
-WITH there_sums AS (SELECT host_id, {there_sums} FROM there WHERE place IS NOT NULL GROUP BY host_id),
-here_sums AS (SELECT host_id, {here_sums} FROM here WHERE place IS NOT NULL GROUP BY host_id)
-SELECT {verdicts} FROM here_sums AS here JOIN there_sums AS there USING (host_id)
+# The sum of digests is the same in whatever order they come. Only of columns that differ nearly everywhere it is looked
+# whether they hold numbers or times, which costs far more.
+ALWAYS_DIFFERENT = f"""
+WITH here_cells AS NOT MATERIALIZED ({{of_here}}), there_cells AS NOT MATERIALIZED ({{of_there}}),
+here_sums AS (SELECT host_id, number, sum(hash(coalesce(cell, ''))::HUGEINT) AS digest FROM here_cells GROUP BY ALL),
+there_sums AS (SELECT host_id, number, sum(hash(coalesce(cell, ''))::HUGEINT) AS digest FROM there_cells GROUP BY ALL),
+different AS (
+    SELECT number FROM here_sums AS here JOIN there_sums AS there USING (host_id, number)
+    GROUP BY number HAVING avg((here.digest <> there.digest)::INT) >= {ALWAYS}
+)
+SELECT number FROM (
+    SELECT number, cell FROM here_cells WHERE host_id IN (SELECT host_id FROM there_sums)
+    UNION ALL SELECT number, cell FROM there_cells WHERE host_id IN (SELECT host_id FROM here_sums)
+) JOIN different USING (number) GROUP BY number HAVING bool_and(
+    coalesce(cell, '') = '' OR TRY_CAST(cell AS DOUBLE) IS NOT NULL OR TRY_CAST(cell AS TIMESTAMP) IS NOT NULL
+)
+"""  # noqa: S608 - constants
+CELLS = """
+SELECT host_id, unnest([{cells}]) AS cell, generate_subscripts([{cells}], 1) AS number
+FROM {name} WHERE place IS NOT NULL
 """
 
 
@@ -107,7 +124,7 @@ class Diff:
         """Give a page of items or groups, the hosts of each kind, and the columns that had better be ignored."""
         sql = [self._sql(f"LIMIT {limit} OFFSET {offset}", by_groups=by_groups), COUNTS]
         shared = self._shared()
-        sql += [self._always_different(some) for some in _batches(shared)]
+        sql += [self._always_different(shared)] if shared else []
         found = answers(sql, self.tables, Limits(bytes=MOST_BYTES))
         hosts = {"added": 0, "removed": 0, "changed": 0, "same": 0, **dict(found[1].rows)}
         return {
@@ -115,7 +132,7 @@ class Diff:
             "truncated": found[0].truncated,
             "hosts": hosts,
             "columns": self.columns,
-            "suggested_ignore": _suggested(shared, found[2:]),
+            "suggested_ignore": [shared[number - 1] for answer in found[2:] for (number,) in sorted(answer.rows)],
             "as_of_seq": self.as_of_seq,
         }
 
@@ -163,11 +180,8 @@ class Diff:
         here, there = _cells(self.here, "here", columns), _cells(self.there, "there", columns)
         if by_groups:
             return GROUPS.format(window=window, here=here, there=there)
-        of_here, of_there = self._of_page(self.here, "here", ">"), self._of_page(self.there, "there", "<")
+        of_here, of_there = OF_PAGE.format(name="here", sign=">"), OF_PAGE.format(name="there", sign="<")
         return ITEMS.format(window=window, here=here, there=there, of_here=of_here, of_there=of_there)
-
-    def _of_page(self, side: Campaign, name: str, sign: str) -> str:
-        return OF_PAGE.format(name=name, sign=sign, cells=_cells(side, name, self.compared, or_empty=True))
 
     def _item(self, row: list[Any], *, by_groups: bool) -> dict[str, Any]:
         if by_groups:
@@ -186,20 +200,12 @@ class Diff:
         return [column for column in both if not is_text_by_name(column)]
 
     def _always_different(self, columns: Sequence[str]) -> str:
-        sums = {
-            name: ", ".join(
-                f"sum(hash(coalesce({place}, ''))::HUGEINT) AS d{at},"
-                f" bool_and({place} = '' OR TRY_CAST({place} AS DOUBLE) IS NOT NULL"
-                f" OR TRY_CAST({place} AS TIMESTAMP) IS NOT NULL) AS n{at}"
-                for at, place in enumerate(place_of(side, "", column) for column in columns)
-            )
-            for side, name in ((self.here, "here_sums"), (self.there, "there_sums"))
-        }
-        verdicts = ", ".join(
-            f"avg((here.d{at} <> there.d{at})::INT) >= {ALWAYS} AND bool_and(here.n{at} AND there.n{at})"
-            for at in range(len(columns))
+        """Give SQL for the numbers, from 1 on, of the columns that had better be ignored."""
+        of_here, of_there = (
+            CELLS.format(name=name, cells=_cells(side, name, columns))
+            for side, name in ((self.here, "here"), (self.there, "there"))
         )
-        return ALWAYS_DIFFERENT.format(verdicts=verdicts, **sums)
+        return ALWAYS_DIFFERENT.format(of_here=of_here, of_there=of_there)
 
 
 def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see: See) -> Diff:
@@ -224,7 +230,8 @@ def compared(here: Campaign, number: int, ignored: Sequence[str], by: User, see:
         raise BadInputError(f"ignore {unknown[0]!r} is no column, there are {', '.join(columns[:20])}", "ignore")
     for name, campaign in (("here", here), ("there", there)):
         tables.add_plain(name, campaign, "answers")
-        tables.prepare(ROWS.format(name=name, cells=_cells(campaign, name, diff.compared, or_empty=True)))
+        cells = _cells(campaign, name, diff.compared, or_empty=True)
+        tables.prepare(DIGESTS.format(name=name, cells=cells), ROWS.format(name=name))
     tables.add_plain("states", here, "targets")
     tables.prepare(CHANGES, LISTED)
     return diff
@@ -243,18 +250,9 @@ def place_of(campaign: Campaign, table: str, column: str) -> str:
     return f"{table}c{campaign.columns.index(column)}"
 
 
-def _batches(columns: list[str]) -> Iterator[list[str]]:
-    return (columns[first : first + AT_A_TIME] for first in range(0, len(columns), AT_A_TIME))
-
-
 def _row(columns: Sequence[str], cells: list[Any]) -> dict[str, str]:
     return {column: cell for column, cell in zip(columns, cells, strict=True) if cell is not None}
 
 
 def _rows(columns: Sequence[str], found: list[list[Any]] | None) -> list[dict[str, str]]:
     return [_row(columns, cells) for cells in found or []]
-
-
-def _suggested(columns: list[str], found: list[Answer]) -> list[str]:
-    verdicts = chain.from_iterable(answer.rows[0] for answer in found)
-    return [column for column, differs in zip(columns, verdicts, strict=True) if differs]
