@@ -22,6 +22,7 @@ from fleet import metrics
 from fleet.coming_back import page_of
 from fleet.errors import FleetError, UnavailableError
 from fleet.outages import is_in_the_way, is_outage
+from fleet.text import visible
 
 logger = logging.getLogger(__name__)
 FAILED = "the server failed to answer this; its log says why"
@@ -77,6 +78,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     sentence = "the form does not belong to your session: you logged in or out since it was opened, or cookies are off"
     if _is_of_api(request):
         return _answer(403, sentence)
+    if is_of_script(request):
+        return in_a_sentence(f"{sentence}. Load the page again: what you typed is kept", 403)
     return _page(request, 403, sentence, kind="stale", to=page_of(request), words="Back to the form")
 
 
@@ -101,7 +104,10 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 
 def failed_page(request: HttpRequest, status: int, **more: Any) -> HttpResponse:
-    """Give the page that needs neither database nor session."""
+    """Give the page that needs neither database nor session; to a page's script a sentence."""
+    outage: Outage | None = more.get("outage")
+    if is_of_script(request):
+        return in_a_sentence(f"{outage.name} {outage.does}: try again in a moment" if outage else FAILED, status)
     context = {"request": request, "at": timezone.now(), **more}  # no processors: they might ask what has failed
     return HttpResponse(loader.render_to_string("campaigns/failed.html", context), status=status)
 
@@ -116,8 +122,21 @@ def explained(request: HttpRequest, response: HttpResponseBase) -> HttpResponseB
 
 
 def _page(request: HttpRequest, status: int, sentence: str, kind: str = "", **more: str) -> HttpResponse:
+    """Give the page that says it; to a page's script, which puts it beside what was pressed, the sentence alone."""
+    if is_of_script(request):
+        return in_a_sentence(sentence, status)
     context = {"sentence": sentence, "kind": kind or str(status), **more}
     return render(request, "campaigns/refused.html", context, status=status)
+
+
+def is_of_script(request: HttpRequest) -> bool:
+    """Say whether a part of a page was asked for, and the page stays where it is."""
+    return "HX-Request" in request.headers
+
+
+def in_a_sentence(sentence: str, status: int) -> HttpResponse:
+    """Give what a page's script says in its own place."""
+    return HttpResponse(visible(sentence), status=status, content_type="text/plain; charset=utf-8")
 
 
 def _is_of_api(request: HttpRequest) -> bool:

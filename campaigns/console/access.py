@@ -20,6 +20,7 @@ from campaigns.models import Campaign
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet import audit, confirming, sessions
 from fleet.coming_back import page_of
+from fleet.refusals import in_a_sentence, is_of_script
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
@@ -92,7 +93,10 @@ def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P
         def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return _to_login(request)
-            if permission := missing(request.user, kwargs):
+            permission = missing(request.user, kwargs)
+            if permission and is_of_script(request):
+                return in_a_sentence(f"{request.user.get_username()} lacks the permission {permission}", 403)
+            if permission:
                 return render(request, "campaigns/denied.html", {"permission": permission}, status=403)
             return view(request, *args, **kwargs)
 
@@ -103,8 +107,8 @@ def _lets_in(missing: Callable[[User, dict[str, Any]], str]) -> Callable[[View[P
 
 def _to_login(request: HttpRequest) -> HttpResponse:
     """Send to the log-in page, and back to the page of a form; around a fragment the page stays, and says so."""
-    if request.headers.get("HX-Request"):
-        return HttpResponse("you are logged out: log in again", status=401, content_type="text/plain; charset=utf-8")
+    if is_of_script(request):
+        return in_a_sentence("you are logged out: log in again", 401)
     return redirect_to_login(page_of(request))
 
 

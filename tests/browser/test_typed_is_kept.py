@@ -135,6 +135,23 @@ def test_a_form_of_the_session_before_leads_back_with_what_was_typed(page_of: Ca
     expect(page.get_by_label("Name")).to_have_value("typed")
 
 
+def test_a_question_of_the_session_before_says_so(page_of: Callable[..., Page], boss: User) -> None:
+    page = page_of(boss)
+    write_sql(page, SQL)
+    other = page.context.new_page()
+    page.context.clear_cookies(name="sessionid")
+    other.goto("/login/?next=/hosts/")
+    log_in(other)
+
+    page.get_by_text("All hosts", exact=True).click()
+    expect(page.locator("#estimate")).to_contain_text("You logged in or out since this page was opened: load it again.")
+    page.reload()
+
+    expect(kept(page)).to_be_visible()
+    expect(page.get_by_role("textbox", name="Ask in SQL")).to_have_text(SQL)
+    expect(page.locator("#estimate")).not_to_contain_text("load it again")
+
+
 def test_a_page_whose_session_ended_says_when_there_is_another(
     page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
 ) -> None:

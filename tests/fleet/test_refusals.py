@@ -112,6 +112,36 @@ def test_programs_get_json(rf: RequestFactory, refusal: Any, status: int) -> Non
     assert b'"error"' in answer.content
 
 
+@pytest.mark.parametrize(
+    ("refusal", "status", "words"),
+    [
+        (lambda asked: refusals.bad_request(asked, BadRequest("x is y")), 400, "x is y"),
+        (lambda asked: refusals.forbidden(asked, PermissionDenied("no <b>\u202e")), 403, "no <b>⟨U+202E⟩"),
+        (refusals.csrf_failure, 403, "Load the page again"),
+        (lambda asked: refusals.not_found(asked, Exception()), 404, "nothing is at '/labels/x/'"),
+        (refusals.server_error, 500, "its log says why"),
+    ],
+)
+def test_the_script_of_a_page_gets_a_sentence(rf: RequestFactory, refusal: Any, status: int, words: str) -> None:
+    request: HttpRequest = rf.post("/labels/x/", headers={"HX-Request": "true"})
+
+    answer = refusal(request)
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert words in answer.content.decode()
+    assert "<html" not in answer.content.decode()
+
+
+def test_the_script_of_a_page_is_told_which_permission_is_missing(client: Client) -> None:
+    client.force_login(make_user("nobody"))
+
+    answer = client.post("/labels/new/", headers={"HX-Request": "true"})
+
+    assert answer.status_code == 403
+    assert answer.content.decode() == "nobody lacks the permission agents.add_label"
+
+
 @pytest.fixture
 def other() -> Iterator[Any]:
     """Give another connection to the database."""

@@ -11,8 +11,9 @@ const WAITS: Record<string, number> = {
 };
 const NO_ANSWER = "The server did not answer, so nobody knows how many hosts this means. Choose again to retry.";
 const LOGGED_OUT = "You are logged out, so it is not counted how many hosts this means.";
+const STALE = "You logged in or out since this page was opened: load it again. What you typed is kept.";
 const TOO_MUCH = "That is more than one request may hold: put the hosts into a label, and ask the label.";
-const REFUSED: Record<number, string> = { 401: LOGGED_OUT, 413: TOO_MUCH };
+const REFUSED: Record<number, string> = { 401: LOGGED_OUT, 403: STALE, 413: TOO_MUCH };
 
 export class Estimating {
   private counting = false;
