@@ -108,7 +108,9 @@ def _chosen(target: dict[str, Any]) -> list[str]:
         parts.append(f"{_names(platforms)} hosts")
     if target.get("hosts"):
         hosts = [f"#{name}" if isinstance(name, int) else str(name) for name in target["hosts"]]
-        parts.append(f"{'host' if len(hosts) == 1 else f'{len(hosts)} hosts:'} {_names(hosts)}")
+        are_ids = all(isinstance(name, int) for name in target["hosts"])  # else names, which several may bear
+        kind = "hosts" if are_ids else "host names"
+        parts.append(f"{'host' if len(hosts) == 1 else f'{len(hosts)} {kind}:'} {_names(hosts)}")
     if target.get("campaign"):
         parts.append(_of_campaign(target["campaign"]))
     return parts

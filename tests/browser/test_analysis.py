@@ -95,6 +95,29 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     expect(page.locator("table.groups tbody tr")).to_have_count(2)
 
 
+def test_what_an_earlier_question_gave_is_pale_while_a_newer_one_fails(
+    page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
+) -> None:
+    boss: User = elsewhere(make_user, "boss", admin=True)
+    _, after = elsewhere(make_two_runs)
+    page = page_of(boss, at=f"/campaigns/{after.pk}/?tab=analyse")
+    panel, said = page.locator("#panel-analyse"), page.locator("#panel-analyse [data-said]")
+    editor = panel.get_by_role("textbox", name="SQL over what came back")
+    expect(said).to_contain_text("3 rows in", timeout=30_000)
+
+    editor.press("Control+a")
+    page.keyboard.insert_text("SELECT nope FROM answers")
+    editor.press("Control+Enter")
+    expect(said).to_contain_text("Below is still what the question before gave.", timeout=30_000)
+    expect(panel.locator("[data-grid]")).to_have_css("opacity", "0.4")
+
+    editor.press("Control+a")
+    page.keyboard.insert_text(SQL)
+    editor.press("Control+Enter")
+    expect(said).to_contain_text("2 rows in", timeout=30_000)
+    expect(panel.locator("[data-grid]")).to_have_css("opacity", "1")
+
+
 def test_a_view_is_right_as_soon_as_its_columns_come(
     page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
 ) -> None:

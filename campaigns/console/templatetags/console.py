@@ -53,6 +53,12 @@ def namesakes(items: Any) -> frozenset[int]:
 
 
 @register.filter
+def column_names(names: list[str]) -> str:
+    """Join names of columns; one may be empty."""
+    return ", ".join(others_text.visible(name) or "(no name)" for name in names)
+
+
+@register.filter
 def of(values: dict[Any, Any], key: Any) -> Any:
     """Look a key up."""
     return values.get(key, "")

@@ -438,6 +438,7 @@ def test_a_bar_shows_one_host_in_a_hundred_thousand() -> None:
         ({"labels": ["web", "db"], "platforms": ["linux"]}, "hosts labelled web or db, on Linux"),
         ({"platforms": ["darwin"], "online": True}, "macOS hosts; only those online at launch"),
         ({"hosts": ["web-1"], "exclude_labels": ["vip"]}, "host web-1; without vip"),
+        ({"hosts": ["web", 7]}, "2 host names: web or #7"),  # each of which several hosts may bear
         ({"hosts": [1, 2, 3, 4, 5, 6, 7]}, "7 hosts: #1, #2, #3, #4, #5 and 2 more"),
         ({"all": True, "sample": {"percent": 5}}, "all hosts; a sample of 5 %"),
         (

@@ -11,7 +11,7 @@ from django.test import Client
 from agents.models import Host, Label
 from campaigns.answers.groups import groups
 from campaigns.models import Campaign
-from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person
+from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 from tests.pages import text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -74,6 +74,23 @@ def test_columns_beyond_the_most_are_said(as_: As, observer: User, hosts: list[H
     response = as_(observer).get(f"/campaigns/{campaign.pk}/groups/", {"by": list(row)})
 
     assert "The first 10 columns make the groups: 2 more are ticked than can be." in text_of(response)
+
+
+def test_a_column_without_a_name_is_called_so_everywhere(as_: As, hosts: list[Host]) -> None:
+    runs = [make_campaign(*hosts, sql=SQL) for _ in range(2)]
+    for run, cell in zip(runs, "ab", strict=True):
+        answer(run, hosts[0], {"": cell, "name": "x"})
+    browser = as_(make_user(admin=True))
+
+    pages = {
+        "groups": browser.get(f"/campaigns/{runs[1].pk}/groups/", {"by": [""]}),
+        "a group": browser.get(drawer(runs[1], "")),
+        "compare": browser.get(f"/campaigns/{runs[1].pk}/compare/", {"with": runs[0].pk}),
+    }
+
+    for where, page in pages.items():
+        assert page.status_code == 200, where
+        assert "(no name)" in page.content.decode(), where
 
 
 def test_the_rarest_come_first_when_asked_for(as_: As, observer: User, campaign: Campaign) -> None:

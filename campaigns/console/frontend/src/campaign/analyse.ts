@@ -117,16 +117,17 @@ export class Analysis {
       const answer = await this.post(this.panel.dataset["address"] ?? "", { sql: this.asked }, stop.signal);
       const text = await answer.text();
       if (!answer.ok) {
-        if (!again || !this.result) this.tell((JSON.parse(text) as { error: string }).error, true);
+        if (!again || !this.result) this.fail((JSON.parse(text) as { error: string }).error);
         return;
       }
       this.result = read(text);
+      this.panel.removeAttribute("data-before");
       const { rows, truncated, took_ms: took } = this.result;
       this.tell(`${counted.format(rows.length)} ${rows.length === 1 ? "row" : "rows"} in ${(took / 1000).toFixed(1)} s${truncated ? "; there are more than are shown: narrow or group them" : ""}`);
       if (!again) this.keep();
       this.draw();
     } catch (error) {
-      if (!stop.signal.aborted && !again) this.tell(`${AWAY} (${String(error)}): try again.`, true);
+      if (!stop.signal.aborted && !again) this.fail(`${AWAY} (${String(error)}): try again.`);
     } finally {
       if (this.running === stop) this.running = null;
     }
@@ -154,6 +155,12 @@ export class Analysis {
     asked.delete("chart");
     if (this.kind.value) asked.set("chart", this.kind.value);
     (isFirst ? rewrite : goTo)(`?${asked}`);
+  }
+
+  // What is drawn is not of this question: it stays, pale, while one mends it.
+  private fail(sentence: string): void {
+    this.panel.toggleAttribute("data-before", this.result !== null);
+    this.tell(this.result ? `${sentence.replace(/\.$/, "")}. Below is still what the question before gave.` : sentence, true);
   }
 
   private tell(sentence: string, wrong = false): void {
