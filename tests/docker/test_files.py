@@ -174,7 +174,7 @@ def test_what_a_stage_writes_has_a_folder_to_lie_in(tmp_path: Path) -> None:
     assert (build / "sbom" / "python.cdx.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "build.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "extra.lock", "build.lock"])
 def test_lock_files_have_a_hash_for_each_package_and_no_address(name: str) -> None:
     text = (DOCKER / name).read_text()
 
@@ -183,13 +183,18 @@ def test_lock_files_have_a_hash_for_each_package_and_no_address(name: str) -> No
     assert "://" not in text
 
 
-def test_the_lock_file_is_what_the_requirements_pull_in() -> None:
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("requirements.lock", ["requirements.txt"]),
+        ("extra.lock", ["requirements.txt", "requirements-extra.txt"]),
+    ],
+)
+def test_the_lock_file_is_what_the_requirements_pull_in(name: str, files: list[str]) -> None:
     """Walked through what is installed here by the same pins; `make lock` writes it anew."""
-    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    lines = [line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text().splitlines()]
     wanted = [Requirement(line) for line in lines if line and not line.startswith("-e ")]  # ours is copied
-    locked = dict(
-        re.findall(r"^([\w.-]+)(?:\[.*?\])?==(\S+) ", (DOCKER / "requirements.lock").read_text(), re.MULTILINE)
-    )
+    locked = dict(re.findall(r"^([\w.-]+)(?:\[.*?\])?==(\S+) ", (DOCKER / name).read_text(), re.MULTILINE))
 
     needed = {name: pin_of(name) for name in pulled_in(each for each in wanted if each.name not in DEMO_ONLY)}
 
