@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
@@ -21,8 +22,11 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agents.board import keyspace, redis_client
@@ -171,9 +175,22 @@ def elsewhere(_server_side: ThreadPoolExecutor) -> Callable[..., Any]:
 
 @pytest.fixture
 def boss(server: Server, elsewhere: Callable[..., Any]) -> User:
-    """Give somebody who may do everything."""
-    made: User = elsewhere(make_user, "boss", admin=True)
-    return made
+    """Give somebody who may do everything, and has the password."""
+
+    def make() -> User:
+        made = make_user("boss", admin=True)
+        made.password = _hashed()
+        made.save()
+        return made
+
+    found: User = elsewhere(make)
+    return found
+
+
+@cache
+def _hashed() -> str:
+    """Hash it once: that is made to take half a second."""
+    return make_password(PASSWORD)
 
 
 @pytest.fixture
@@ -183,23 +200,22 @@ def page_of(
     """Give pages of logged-in people; whatever a page complains about in its console fails the test."""
     contexts, complaints = [], []
 
-    def set_password(user: User) -> None:
-        user.set_password(PASSWORD)
-        user.save()
+    def signed_in(user: User) -> str:
+        browser = Client()
+        browser.force_login(user)
+        return browser.cookies[settings.SESSION_COOKIE_NAME].value
 
     def log_in(user: User, at: str = "/ask/", **options: Any) -> Page:
-        elsewhere(set_password, user)
+        """Open the page as this person: by a session, since a password is made to take half a second to look at."""
+        session = {"name": settings.SESSION_COOKIE_NAME, "value": elsewhere(signed_in, user), "url": server.url}
         context = chromium.new_context(base_url=server.url, viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
+        context.add_cookies([session])
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if COMPLAINT.search(said.text) else None)
-        page.goto(f"/login/?next={at}")
-        page.fill("#id_username", user.username)
-        page.fill("#id_password", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "/login/" not in url)
+        page.goto(at)
         return page
 
     yield log_in
