@@ -93,6 +93,31 @@ def test_a_list_that_is_drawn_anew_leaves_the_drawer_over_it_in_the_address(
     expect(page).not_to_have_url(re.compile("group="))
 
 
+def test_a_list_that_was_being_drawn_anew_does_not_take_the_address_back(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    campaign = elsewhere(make_ended)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/?tab=hosts")
+    lines, held = page.locator("#hosts-list tbody tr"), list[Route]()
+    page.select_option("#hosts-state", "failed")
+    expect(lines).to_have_count(1)
+    page.route(re.compile(r"/hosts/\?"), lambda route: held.append(route))
+    with page.expect_request(re.compile(r"/hosts/\?")):
+        page.evaluate("htmx.trigger('#hosts-tools', 'refresh')")
+
+    with page.expect_request(re.compile(r"/hosts/\?")):
+        page.go_back()
+    for route in held:  # what was under way first
+        route.continue_()
+        expect(page.locator("form.htmx-request")).to_have_count(0)
+
+    expect(lines).to_have_count(4)
+    expect(page).to_have_url(re.compile("tab=hosts$"))
+    page.unroute(re.compile(r"/hosts/\?"))
+    page.go_forward()
+    expect(lines).to_have_count(1)
+
+
 def test_steps_go_through_tabs_and_the_filters_of_each(
     page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
 ) -> None:

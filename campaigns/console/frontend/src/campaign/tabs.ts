@@ -6,7 +6,7 @@ const REFRESH_MS = 3_000;
 const TIMES_AS_LONG = 5; // what is slow is asked for more seldom: at most a fifth of the time goes into it
 
 interface Htmx {
-  ajax(verb: string, path: string, context: { target: Element; swap: string }): Promise<void>;
+  ajax(verb: string, path: string, context: { source: Element; target: Element; swap: string }): Promise<void>;
   trigger(element: Element, event: string): void;
 }
 declare const htmx: Htmx;
@@ -36,7 +36,10 @@ export function startTabs(root: HTMLElement): void {
 
   function load(tab: Element, question = ""): void {
     const panel = panelOf(tab);
-    if (panel.dataset["src"]) void htmx.ajax("GET", panel.dataset["src"] + question, { target: panel, swap: "innerHTML" });
+    if (!panel.dataset["src"]) return;
+    // What is on its way for the view before would be drawn below this one's address, and take it back.
+    for (const form of panel.querySelectorAll("form.htmx-request")) htmx.trigger(form, "htmx:abort");
+    void htmx.ajax("GET", panel.dataset["src"] + question, { source: panel, target: panel, swap: "innerHTML" });
   }
 
   root.addEventListener("click", (event) => {
@@ -80,9 +83,9 @@ export function startTabs(root: HTMLElement): void {
   // What a panel's form asked for stands in the address, so that the view can be sent to somebody.
   root.addEventListener("htmx:afterRequest", (event) => {
     const form = event.target;
-    const { requestConfig } = (event as CustomEvent<{ requestConfig?: { triggeringEvent?: Event } }>).detail;
+    const { requestConfig, successful } = (event as CustomEvent<{ requestConfig?: { triggeringEvent?: Event }; successful?: boolean }>).detail;
     const how = requestConfig?.triggeringEvent?.type;
-    if (!(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
+    if (!successful || !(form instanceof HTMLFormElement) || !form.elements.namedItem("tab") || !chosen().id.endsWith(valueOf(form, "tab"))) return;
     // A list that is drawn anew takes along what is being typed just then: that is a step of who types.
     const isTyped = how === "input" || (how === "refresh" && isBeingTyped(form));
     // Nor does it close the drawer that came to lie over it meanwhile.
@@ -120,6 +123,7 @@ export function startTabs(root: HTMLElement): void {
 
   function refresh(): void {
     const panel = panelOf(chosen());
+    if (panel.matches(".htmx-request")) return; // it is being loaded
     const part = panel.querySelector('[hx-trigger*="refresh"]:not(.htmx-request)');
     refreshedAt = Date.now();
     const isUsed = panel.querySelector("[data-keeps]:checked, dialog[open], select:focus"); // somebody is choosing here
