@@ -14,7 +14,7 @@ from agents.models import ConfigDocument
 from campaigns.models import Campaign, Query
 from fleet import sessions
 from tests.browser.conftest import PASSWORD, Server, write_sql
-from tests.factories import make_hosts, make_label
+from tests.factories import answer, make_campaign, make_hosts, make_label
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -170,6 +170,31 @@ def test_a_page_whose_session_ended_says_when_there_is_another(
 
     expect(kept(page)).to_be_visible()
     expect(page.get_by_label("Name")).to_have_value("typed")
+
+
+def test_a_campaign_says_once_that_one_is_logged_out(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    def make() -> Campaign:
+        hosts = make_hosts(2)
+        made = make_campaign(*hosts, by=boss, timeout=600)
+        answer(made, hosts[0], {"name": "init"})
+        return made
+
+    campaign = elsewhere(make)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    expect(page.locator("[data-live=connection]").first).to_have_text("live")
+
+    sign_out(elsewhere)
+    page.get_by_placeholder("Search all rows…").fill("x")
+
+    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text("You are logged out. Log in again")
+    expect(page.locator("[data-live=connection]").first).to_have_text("logged out")
+    expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("Rows not fetched: you are logged out.")
+    page.get_by_role("link", name="Log in again").click()
+    log_in(page)
+    expect(page.locator("[data-live=connection]").first).to_have_text("live")
 
 
 def test_a_reload_a_step_back_and_other_colours_keep_what_was_typed(

@@ -14,6 +14,7 @@ import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
 import { type Ending, endSentence, lengthOf, nothingSent, stateWord } from "./campaign/words";
 import { told } from "./times";
+import { sayLoggedOut } from "./logged_out";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress tell its status, not its end
@@ -31,7 +32,7 @@ const CONNECTION: Record<State, [kind: string, words: string]> = {
   reconnecting: ["off", "reconnecting…"],
   polling: ["off", "no live connection: asked every 2 s"],
   ended: ["ended", "ended"],
-  "signed out": ["lost", "signed out: reload the page to log in"],
+  "signed out": ["lost", "logged out"],
   "not allowed": ["lost", "you may not look at this campaign any more"],
   gone: ["lost", "this campaign was deleted: what is shown is old"],
 };
@@ -279,6 +280,7 @@ function onState(state: State, polling = byPolling): void {
     if (place.textContent !== words) place.textContent = words;
   });
   if (kind === "lost") giveUp(words);
+  if (state === "signed out") sayLoggedOut();
 }
 
 // Nothing here can be done or heard any more: it is said where the buttons were, in words that cannot be overlooked.
@@ -286,7 +288,7 @@ function giveUp(words: string): void {
   document.getElementById("control")?.remove();
   document.getElementById("standing")?.remove();
   const said = document.getElementById("control-said");
-  if (!said) return;
+  if (!said || words === CONNECTION["signed out"][1]) return; // that is said above, with the way back
   said.className = "in-place banner bad";
   said.setAttribute("role", "alert");
   said.textContent = `${words[0]?.toUpperCase()}${words.slice(1)}.`;

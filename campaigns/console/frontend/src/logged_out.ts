@@ -11,7 +11,7 @@ function line(): HTMLElement {
   return made;
 }
 
-function say(): void {
+export function sayLoggedOut(): void {
   if (document.getElementById("logged-out")?.dataset["is"] === "over") return;
   const here = encodeURIComponent(location.pathname + location.search);
   const link = Object.assign(document.createElement("a"), { href: `/login/?next=${here}`, textContent: "Log in again" });
@@ -33,7 +33,7 @@ function sayBack(): void {
 export function startLoggedOut(): void {
   document.addEventListener("htmx:afterRequest", (event) => {
     const { xhr } = (event as HtmxFailure).detail;
-    if (xhr?.status === OVER) say();
+    if (xhr?.status === OVER) sayLoggedOut();
     else if (xhr && xhr.status < 400 && xhr.status > 0) sayBack();
   });
 }

@@ -44,6 +44,7 @@ export class RowGrid {
   private found: number | null = null; // rows that fit, once the last page was seen
   private seen = 0; // rows that fit, as far as was looked
   private failed = false;
+  private loggedOut = false;
   private over = false;
   private drawn: boolean; // its columns are
   private nothing = ""; // what is said once it is over without a row
@@ -271,7 +272,8 @@ export class RowGrid {
       asked.failCallback();
       if (generation !== this.generation) return;
       this.failed = true;
-      if (error instanceof RefusedError && error.status === 404) this.handlers.onRefused();
+      this.loggedOut = error instanceof RefusedError && error.status === 401;
+      if (this.loggedOut || (error instanceof RefusedError && error.status === 404)) this.handlers.onRefused();
       else window.setTimeout(() => this.failed && this.join(), AGAIN_MS);
     }
     this.tell();
@@ -394,7 +396,7 @@ export class RowGrid {
   }
 
   private sentence(): string {
-    if (this.failed) return "Rows not fetched: trying again…";
+    if (this.failed) return this.loggedOut ? "Rows not fetched: you are logged out." : "Rows not fetched: trying again…";
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
     if (!this.total) return this.over ? this.nothing : "No rows yet. They come with the first answers.";
     if (!this.isFiltered) return `${of}.`;
