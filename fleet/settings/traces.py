@@ -19,13 +19,14 @@ def are_on() -> bool:
     named = {name: place for name in ENDPOINTS if (place := env.place(name, default=""))}
     if not named or env.bool("OTEL_SDK_DISABLED", default=False):
         return False
-    if env.choice("OTEL_TRACES_EXPORTER", ("otlp", "none"), default="otlp") == "none":
+    if _one_of("OTEL_TRACES_EXPORTER", "otlp", "none") == "none":
         return False
     for name, place in named.items():
         if not place.startswith(("http://", "https://")):
-            raise ImproperlyConfigured(f"{name} {place!r} is no address that begins with http:// or https://")
+            said = f"…{place.rpartition('@')[2]!r}"  # without what lets in
+            raise ImproperlyConfigured(f"{name} {said} is no address that begins with http:// or https://")
     for name in PROTOCOLS:
-        env.choice(name, ("http/protobuf",), default="http/protobuf")
+        _one_of(name, "http/protobuf")
     try:
         version(EXPORTER)
     except PackageNotFoundError as error:
@@ -34,6 +35,11 @@ def are_on() -> bool:
             " pip install -r requirements-extra.txt"
         ) from error
     return True
+
+
+def _one_of(name: str, *words: str) -> str:
+    """Read a word; the first when it is not set, which for OpenTelemetry an empty one is not."""
+    return env.choice(name, words, default=words[0]) if env.str(name, default="") else words[0]
 
 
 def headers() -> str:

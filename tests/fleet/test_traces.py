@@ -105,7 +105,8 @@ def test_a_keeper_that_is_away_is_a_line_of_the_log() -> None:
 @pytest.mark.parametrize(
     ("named", "sentence"),
     [
-        ({ENDPOINT: "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT 'collector:4318' is no address that begins with"),
+        ({ENDPOINT: "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT …'collector:4318' is no address that begins with"),
+        ({ENDPOINT: "grpc://me:hunter2@c"}, "OTEL_EXPORTER_OTLP_ENDPOINT …'c' is no address that begins with"),
         ({ENDPOINT: "http://c:4318x"}, "OTEL_EXPORTER_OTLP_ENDPOINT .* is no address"),
         ({ENDPOINT: "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "'grpc' is unknown: http/protobuf are allowed"),
         ({ENDPOINT: "http://c", "OTEL_TRACES_EXPORTER": "zipkin"}, "'zipkin' is unknown: otlp, none are allowed"),
@@ -128,6 +129,7 @@ def test_what_cannot_be_is_refused_at_the_start(
         ({}, False),
         ({ENDPOINT: ""}, False),
         ({ENDPOINT: "http://c:4318"}, True),
+        ({ENDPOINT: "http://c:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "", "OTEL_TRACES_EXPORTER": ""}, True),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/v1/traces"}, True),
         ({ENDPOINT: "http://c:4318", "OTEL_SDK_DISABLED": "true"}, False),
         ({ENDPOINT: "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
