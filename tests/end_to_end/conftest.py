@@ -81,7 +81,9 @@ class RunningFleet:
     def socket(self, number: int, after: int | None = None) -> Any:
         address = self.facts["console"].replace("https", "wss") + f"/ws/campaigns/{number}/"
         address += "" if after is None else f"?after={after}"
-        return websockets.sync.client.connect(address, ssl=self.trust, subprotocols=["bearer", self.facts["token"]])
+        return websockets.sync.client.connect(
+            address, ssl=self.trust, subprotocols=["bearer", self.facts["token"]], open_timeout=READY_SECONDS
+        )
 
 
 TEST_ENVIRONMENT = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "NODE_KEY_SECRETS", "ALLOWED_HOSTS", "SECURE_COOKIES")
