@@ -1,11 +1,12 @@
 """The head of a campaign's page: rows begin early whatever must be said, and its controls answer in place."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from campaigns.launching import control
 from campaigns.models import Campaign
@@ -95,6 +96,34 @@ def test_controls_answer_in_place_and_rows_begin_early_whatever_is_said(
     page.evaluate(AGREE_WHILE_IT_IS_DRAWN, f"/campaigns/{campaign.pk}/control/")
     expect(page.locator("#control-said")).to_have_text("Released to all hosts.")
     assert page.evaluate("window.stays")
+
+
+@pytest.mark.parametrize(
+    ("control", "address", "said"),
+    [
+        ("#pause", "/pause/", "Paused. Nobody is handed the SQL until it is resumed."),
+        ("#release-all", "/widen/", "Released to all hosts."),
+    ],
+)
+def test_what_was_done_is_said_though_the_buttons_are_drawn_anew_before(
+    control: str, address: str, said: str, page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    campaign = elsewhere(make_begun, boss)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    done = list[tuple[Route, Any]]()
+    page.route(re.compile(f"{address}$"), lambda route: done.append((route, route.fetch())))
+
+    with page.expect_request(re.compile(f"{address}$")):
+        page.locator(control).press("Enter")
+        if control == "#release-all":
+            page.locator("#confirm-dialog .danger").press("Enter")
+    for _ in range(3):  # the first may have been asked for before it was done, the second may not be drawn yet
+        with page.expect_response(re.compile("/control/$")):
+            pass
+    route, answered = done[0]
+    route.fulfill(response=answered)
+
+    expect(page.locator("#control-said")).to_have_text(said)
 
 
 def test_a_server_that_is_away_is_said_beside_the_control_and_asked_again(

@@ -15,20 +15,25 @@ export function drawControls(): void {
 
 // Somebody types a number, or looks into a menu.
 const isUsed = (part: Element): boolean => part.querySelector("input:focus, details.menu[open]") !== null;
+// What was pressed waits for its answer: htmx tells nobody of one that belongs to what is gone.
+const waits = (part: Element, answered: Element | undefined): boolean => [...part.querySelectorAll(".htmx-request")].some((one) => one !== answered);
 
 export function startControls(root: HTMLElement, changed: () => void): void {
   let text = "";
   let wasOpen = false;
+  let answered: Element | undefined; // whose answer is being drawn
 
   root.addEventListener("htmx:beforeSwap", (event) => {
-    const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean; requestConfig?: { verb: string } }>;
-    if (detail.target.id === "control" && detail.requestConfig?.verb === "get" && isUsed(detail.target)) detail.shouldSwap = false;
+    const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean; requestConfig?: { elt: Element; verb: string } }>;
+    answered = detail.requestConfig?.elt;
+    if (detail.target.id !== "control") return;
+    if (waits(detail.target, answered) || (detail.requestConfig?.verb === "get" && isUsed(detail.target))) detail.shouldSwap = false;
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { detail } = event as CustomEvent<{ target: Element; shouldSwap: boolean }>;
     if (detail.target.id !== "standing") return;
     const input = detail.target.querySelector<HTMLInputElement>("input:focus");
-    if (input?.value || isAsked()) detail.shouldSwap = false;
+    if (input?.value || isAsked() || waits(detail.target, answered)) detail.shouldSwap = false;
     wasOpen = detail.target.querySelector("#notices[open]") !== null;
   });
   document.addEventListener("htmx:oobAfterSwap", (event) => {
