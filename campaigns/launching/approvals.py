@@ -8,7 +8,6 @@ one outcome, and everybody else hears which.
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -273,7 +272,7 @@ def _waiting(campaign_id: int, by: User, doing: str) -> Iterator[tuple[Campaign,
                 f"campaign {campaign_id} can be {doing} no more: its request expired on {_clock(approval.expires_at)}"
             )
         yield campaign, approval, now
-        traces.note(campaign, f"campaign {doing}", time.time())
+        traces.note(campaign, f"campaign {doing}")
     logger.info("campaign %s campaign=%s by=%s", doing, campaign_id, by.pk)
 
 

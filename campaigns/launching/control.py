@@ -1,7 +1,6 @@
 """What operators do to a campaign that was launched: stop, pause, resume, widen; and all of them at once."""
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -52,7 +51,7 @@ def hold(campaign: Campaign, by: str, reason: str) -> None:
     campaign.paused_by, campaign.paused_reason = by, reason
     campaign.save(update_fields=["status", "ends_at", "left", "paused_by", "paused_reason"])
     doorbell.ring(campaign.pk)
-    traces.note(campaign, "campaign paused", time.time())
+    traces.note(campaign, "campaign paused")
     logger.info("campaign paused campaign=%s by=%s", campaign.pk, by)
 
 
@@ -64,7 +63,7 @@ def go_on(campaign: Campaign) -> None:
     campaign.status, campaign.ends_at = Status.RUNNING, ends_at
     campaign.save(update_fields=["status", "ends_at", *campaign.forget_pause()])
     doorbell.ring(campaign.pk)
-    traces.note(campaign, "campaign resumed", time.time())
+    traces.note(campaign, "campaign resumed")
     logger.info("campaign resumed campaign=%s", campaign.pk)
 
 
@@ -93,7 +92,7 @@ def stop(campaign_id: int, by: str, reason: str) -> Campaign:
             close_on_board(campaign)
         if not was_stopped:
             note("campaign.stopped", who=by, subject=f"campaign {campaign_id}", reason=reason)
-        traces.note(campaign, "campaign stopping", time.time())
+        traces.note(campaign, "campaign stopping")
         doorbell.ring(campaign_id)
     logger.info("campaign stopping campaign=%s by=%s", campaign_id, by)
     return campaign
@@ -151,7 +150,7 @@ def widen(campaign_id: int, by: str, goal_asked: Any) -> Campaign:
             with _board_needed():
                 go_on(campaign)
         doorbell.ring(campaign_id)
-        traces.note(campaign, "campaign widened", time.time(), to=hosts)
+        traces.note(campaign, "campaign widened", to=hosts)
         note("campaign.widened", who=by, subject=f"campaign {campaign_id}", asked=goal_asked, hosts=hosts)
     logger.info("campaign widened campaign=%s by=%s to=%s", campaign_id, by, hosts)
     return campaign

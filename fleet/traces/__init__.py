@@ -5,6 +5,7 @@ collector, sweeper and messenger each tell what they did, and it comes together 
 committed, with its begin and its end; a thread beside sends it, and what cannot be sent is lost.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -39,13 +40,15 @@ class Part:
     is_whole: bool = False
 
 
-def note(of: Traced, name: str, began: float, error: str = "", **attributes: Value) -> None:
+def note(of: Traced, name: str, began: float | None = None, error: str = "", **attributes: Value) -> None:
     """Tell what was done for it since `began`, seconds since 1970, once it is committed; with `error`, that it failed.
 
+    None = it began just now.
     Names and attributes are those of the log: words of ours, and numbers.
     """
     if settings.TRACES:
-        _tell(Part(of.trace, name, began, {"campaign": of.pk, **attributes}, error=error))
+        since = time.time() if began is None else began
+        _tell(Part(of.trace, name, since, {"campaign": of.pk, **attributes}, error=error))
 
 
 def note_whole(of: Traced, name: str, began: datetime, ended: datetime, **attributes: Value) -> None:

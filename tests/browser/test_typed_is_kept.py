@@ -144,7 +144,7 @@ def test_a_question_of_the_session_before_says_so(page_of: Callable[..., Page], 
     log_in(other)
 
     page.get_by_text("All hosts", exact=True).click()
-    expect(page.locator("#estimate")).to_contain_text("You logged in or out since this page was opened: load it again.")
+    expect(page.locator("#estimate")).to_contain_text("The form does not belong to your session: you logged in or out")
     page.reload()
 
     expect(kept(page)).to_be_visible()

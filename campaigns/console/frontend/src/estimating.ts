@@ -1,6 +1,8 @@
 // Counts who is meant, and what it cost before, after every change of SQL or target; lets Run be pressed once somebody
 // is meant and live queries are on.
 
+import { sentenceIn } from "./in_place";
+
 const counted = new Intl.NumberFormat("en");
 // ms of calm before it is counted: a click is one change, typing is many
 const CLICKED = 80;
@@ -10,10 +12,7 @@ const WAITS: Record<string, number> = {
   ...Object.fromEntries(["hosts", "earlier", "sample", "sql"].map((name) => [name, TYPED])),
 };
 const NO_ANSWER = "The server did not answer, so nobody knows how many hosts this means. Choose again to retry.";
-const LOGGED_OUT = "You are logged out, so it is not counted how many hosts this means.";
-const STALE = "You logged in or out since this page was opened: load it again. What you typed is kept.";
 const TOO_MUCH = "That is more than one request may hold: put the hosts into a label, and ask the label.";
-const REFUSED: Record<number, string> = { 401: LOGGED_OUT, 403: STALE, 413: TOO_MUCH };
 
 export class Estimating {
   private counting = false;
@@ -34,7 +33,10 @@ export class Estimating {
     });
     estimate.addEventListener("htmx:afterSettle", () => this.onCounted());
     for (const failure of ["htmx:responseError", "htmx:sendError"])
-      estimate.addEventListener(failure, (event) => this.onFailure(REFUSED[(event as HtmxFailure).detail.xhr?.status ?? 0] ?? NO_ANSWER));
+      estimate.addEventListener(failure, (event) => {
+        const { xhr } = (event as HtmxFailure).detail;
+        this.onFailure((xhr?.status === 413 ? TOO_MUCH : sentenceIn(xhr)) ?? NO_ANSWER);
+      });
     document.getElementById("switch")?.addEventListener("htmx:afterSettle", () => this.draw());
     this.draw();
   }

@@ -53,10 +53,14 @@ function onFailure(event: Event): void {
   const { elt, xhr } = (event as CustomEvent<Asked>).detail;
   const place = placeOf(elt);
   if (!place) return;
-  const isSentence = xhr?.getResponseHeader("Content-Type")?.startsWith("text/plain");
-  if (xhr && xhr.status >= 400 && xhr.status < 500 && isSentence) say(place, "bad", sentence(xhr.responseText));
-  else if (isSentence && xhr) say(place, "bad", sentence(xhr.responseText), retry(elt));
-  else say(place, "bad", xhr && xhr.status >= 400 && xhr.status < 500 ? WRONG : AWAY, retry(elt));
+  const words = sentenceIn(xhr);
+  const isRefused = xhr !== undefined && xhr.status >= 400 && xhr.status < 500;
+  say(place, "bad", words ?? (isRefused ? WRONG : AWAY), isRefused && words ? undefined : retry(elt));
+}
+
+// What the server says to a page's script; null = it said nothing, or something else.
+export function sentenceIn(xhr: XMLHttpRequest | undefined): string | null {
+  return xhr?.getResponseHeader("Content-Type")?.startsWith("text/plain") ? sentence(xhr.responseText) : null;
 }
 
 // Sentences of the server begin small and end without a stop where they are parts of others.
