@@ -161,7 +161,7 @@ def _keys(stage: Stage) -> list[str]:
 
 
 KNOWN = re.compile(
-    r"board:.*|audit:end|log:seen:.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|hooks|unanswered:.*"
+    r"board:.*|audit:end|log:(seen|claim):.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|hooks|unanswered:.*"
     r"|(campaign|owed|offer|flight):-.*"  # housekeeping, which never ends
 )
 

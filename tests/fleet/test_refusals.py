@@ -151,11 +151,19 @@ def other() -> Iterator[Any]:
     made.close()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_program_hears_when_to_come_again_while_others_hold_what_it_needs(client: Client, other: Any) -> None:
-    client.force_login(make_user("boss", admin=True))
+@pytest.fixture
+def impatient(transactional_db: None) -> Iterator[None]:
+    """Wait for no lock; the connection outlives the test and is handed on to others."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '20ms'")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET lock_timeout")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_program_hears_when_to_come_again_while_others_hold_what_it_needs(client: Client, other: Any) -> None:
+    client.force_login(make_user("boss", admin=True))
     other.execute("BEGIN; LOCK TABLE agents_label IN ACCESS EXCLUSIVE MODE")
 
     refused = client.get("/api/v1/labels/")
@@ -167,13 +175,11 @@ def test_a_program_hears_when_to_come_again_while_others_hold_what_it_needs(clie
     assert client.get("/api/v1/labels/").status_code == 200
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("impatient")
 def test_a_person_is_told_what_is_away_and_tries_again_with_a_click(client: Client, other: Any) -> None:
     client.force_login(make_user("boss", admin=True))
     client.raise_request_exception = False
     client.cookies["fleet_theme"] = "dark"
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '20ms'")
     other.execute("BEGIN; LOCK TABLE agents_label IN ACCESS EXCLUSIVE MODE")
 
     looked = client.get("/labels/?page=2&x=<b>")

@@ -26,6 +26,7 @@ from campaigns.operating.figures import House
 from campaigns.operating.finding import Severity
 from campaigns.operating.processes import processes
 from fleet.embedded.redis import EmbeddedRedis
+from tests.agents.wire.conftest import eventually
 from tests.campaigns.hooks.receiver import Receiver, receiver
 from tests.factories import answer, make_campaign, make_hosts
 
@@ -238,6 +239,6 @@ def test_a_process_that_is_killed_while_it_sends_loses_nothing(settings: Any, th
     carrier.wait()
     there.holds.set()
     assert AnswersCarried.objects.get().result_id == 0
-    carrying.step()
+    eventually(lambda: carrying.step() == 5)  # as soon as PostgreSQL sees that nobody holds the row any more
 
     assert ids(there.came[0][1].splitlines()) == ids(there.came[1][1].splitlines()) == wanted(campaign)

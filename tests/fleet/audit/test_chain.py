@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -290,11 +291,9 @@ def test_lines_of_many_at_once_are_numbered_without_a_gap() -> None:
                 audit.note("thing.done_too")
         connection.close()
 
-    acting = [threading.Thread(target=act) for _ in range(8)]
-    for thread in acting:
-        thread.start()
-    for thread in acting:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        for acting in [pool.submit(act) for _ in range(8)]:
+            acting.result()
 
     numbers = list(AuditLink.objects.order_by("number").values_list("number", flat=True))
     assert numbers == list(range(1, 81))
