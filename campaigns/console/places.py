@@ -1,5 +1,6 @@
 """The console's places, as its menu shows them: each to those who may go there."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -56,9 +57,19 @@ def places_of(user: User | AnonymousUser, at: str) -> list[Place]:
     return [
         _place(user, name, icon, [reverse(entrance) for entrance in entrances], at)
         for name, icon, permissions, entrances in PLACES
-        if any(user.has_perm(permission) for permission in permissions)
-        and not (name in FOR_WHO_SEES_ALL and scopes.is_limited(user))
+        if _may_go(user, name, permissions)
     ]
+
+
+def may_go_anywhere(user: User | AnonymousUser) -> bool:
+    """Say whether there is any place to which this person may go, without counting what waits there."""
+    return any(_may_go(user, name, permissions) for name, _, permissions, _ in PLACES)
+
+
+def _may_go(user: User | AnonymousUser, name: str, permissions: Iterable[str]) -> bool:
+    if not any(user.has_perm(permission) for permission in permissions):
+        return False
+    return not (name in FOR_WHO_SEES_ALL and scopes.is_limited(user))
 
 
 def _place(user: User | AnonymousUser, name: str, icon: str, addresses: list[str], at: str) -> Place:

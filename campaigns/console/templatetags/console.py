@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from agents.models import Platform
 from campaigns.console import browsers, wording
 from campaigns.console import namesakes as hosts_of_one_name
-from campaigns.console.places import Place, places_of
+from campaigns.console.places import Place, may_go_anywhere, places_of
 from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
 from campaigns.launching import quotas
@@ -135,6 +135,9 @@ def choices(name: str) -> tuple[tuple[str, str], ...]:
 def places(user: User, at: str) -> list[Place]:
     """Give the menu."""
     return places_of(user, at)
+
+
+register.filter(may_go_anywhere)
 
 
 @register.simple_tag
