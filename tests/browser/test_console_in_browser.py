@@ -182,8 +182,7 @@ def test_answers_appear_as_they_arrive(
 def test_columns_stand_in_the_order_of_the_sql(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(page.locator("[data-live=connection]")).to_have_text("live")
 
     elsewhere(answer, campaign, hosts[:1], [{"path": "/sbin/init", "pid": "1", "on_disk": "1"}])
@@ -198,8 +197,7 @@ def test_columns_stand_in_the_order_of_the_sql(
 def test_a_viewer_that_lost_the_server_misses_nothing(
     server: Server, page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     elsewhere(answer, campaign, hosts[:1], [{"pid": "1"}])
     expect(rows_of(page)).to_have_count(1)
 
@@ -216,8 +214,7 @@ def test_a_viewer_that_lost_the_server_misses_nothing(
 def test_the_end_is_told_and_can_be_looked_at_later(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     elsewhere(answer, campaign, hosts, [{"pid": "1"}])
     elsewhere(finish, campaign)
 
@@ -240,8 +237,7 @@ def test_all_rows_are_there_by_scrolling_while_the_page_stays_small(
         return made
 
     campaign = elsewhere(make)
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(page.locator("[data-live=shown]")).to_have_text("5,000 rows.")
     expect(rows_of(page).first).to_contain_text("7")
 
@@ -258,8 +254,7 @@ def test_rows_are_searched_sorted_and_filtered_on_the_server_and_the_address_kee
 ) -> None:
     for number, host in enumerate(hosts):
         elsewhere(answer, campaign, [host], [{"pid": str(9 + number), "name": "even" if number % 2 == 0 else "odd"}])
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(rows_of(page)).to_have_count(5)
 
     page.fill("[data-rows-search]", "even")
@@ -288,8 +283,7 @@ def test_a_cell_is_opened_and_copied_by_keyboard_with_marks_for_what_cannot_be_s
 ) -> None:
     hostile = "<b>x</b>\u202e\u200b" + "y" * 100_000
     elsewhere(answer, campaign, hosts[:1], [{"json": '{"a": [1]}', "text": hostile, "": "no name"}])
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     cells = cells_in(rows_of(page).first)
     expect(cells.nth(1)).to_contain_text("<b>x</b>⟨U+202E⟩⟨U+200B⟩y")
     assert len(cells.nth(1).inner_text()) < 400
@@ -312,8 +306,7 @@ def test_hosts_are_found_by_state_and_name(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
     elsewhere(answer, campaign, hosts[:1], [], State.FAILED)
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     lines = page.locator("#panel-hosts tbody tr")
 
     page.locator("[data-show-state=failed]").click()
@@ -333,8 +326,7 @@ def test_hosts_are_found_by_state_and_name(
 
 
 def test_stop_asks_first(page_of: PageOf, operator: User, campaign: Campaign, elsewhere: Elsewhere) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
 
     page.get_by_role("link", name="Stop", exact=True).click()
     page.get_by_role("button", name="Keep it running").click()
@@ -351,8 +343,7 @@ def test_stop_asks_first(page_of: PageOf, operator: User, campaign: Campaign, el
 def test_rights_that_are_taken_away_end_the_view(
     page_of: PageOf, observer: User, campaign: Campaign, elsewhere: Elsewhere
 ) -> None:
-    page = page_of(observer)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(observer, f"/campaigns/{campaign.pk}/")
     expect(page.locator("[data-live=connection]")).to_have_text("live")
 
     elsewhere(observer.user_permissions.clear)

@@ -45,8 +45,7 @@ def campaign(server: object, operator: User, elsewhere: Elsewhere) -> Campaign:
 def test_five_hundred_columns_are_a_grid_like_any_other(
     page_of: PageOf, operator: User, campaign: Campaign, elsewhere: Callable[..., Any]
 ) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(rows_of(page)).to_have_count(6)
     title = page.title().rpartition("% · ")[2]  # before it the script says how far it is, once it runs
     assert elements(page) < MOST_ELEMENTS
@@ -85,8 +84,7 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
 def test_five_hundred_columns_cost_a_page_nothing_that_begins_with_another_tab(
     page_of: PageOf, operator: User, campaign: Campaign
 ) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/?tab=hosts")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/?tab=hosts")
     expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("6 rows.")
     assert elements(page) < MOST_ELEMENTS
 
@@ -98,8 +96,7 @@ def test_five_hundred_columns_cost_a_page_nothing_that_begins_with_another_tab(
 
 
 def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator: User, campaign: Campaign) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}")
     cells_in(rows_of(page).first).first.click()
 
     whole = page.locator(".cell-dialog pre")
@@ -120,8 +117,7 @@ def test_columns_called_as_what_every_object_has_are_columns(
         answer(made, hosts[1:], [{"name": "odd", **{column: f"cell of {column}" for column in odd}}])
         return made
 
-    page = page_of(operator)
-    page.goto(f"/campaigns/{elsewhere(make).pk}/")
+    page = page_of(operator, f"/campaigns/{elsewhere(make).pk}/")
 
     expect(rows_of(page)).to_have_count(2)
     expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("2 rows.")
@@ -133,8 +129,7 @@ def test_columns_called_as_what_every_object_has_are_columns(
 
 
 def test_hosts_of_one_name_are_told_apart_in_the_grid(page_of: PageOf, operator: User, campaign: Campaign) -> None:
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(rows_of(page)).to_have_count(6)
 
     names = page.locator(".rows-grid .ag-row [col-id='host of the row']").all_inner_texts()

@@ -49,8 +49,7 @@ def campaign(hosts: list[Host], boss: User, elsewhere: Elsewhere) -> Campaign:
 def test_groups_follow_the_answers_and_their_hosts_are_used(
     page_of: PageOf, boss: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    page = page_of(boss)
-    page.goto(f"/campaigns/{campaign.pk}/?tab=groups")
+    page = page_of(boss, f"/campaigns/{campaign.pk}/?tab=groups")
     counts = page.locator("[data-opens-drawer]")
     expect(page.locator("#groups-list")).to_contain_text("Nobody answered yet.")
 
@@ -108,8 +107,7 @@ def test_an_earlier_run_is_chosen_to_compare_with(
     earlier = elsewhere(factories.make_campaign, *hosts[:9], by=boss, sql=campaign.sql)
     elsewhere(answer, earlier, hosts[:9], "5.0")
     elsewhere(answer, campaign, hosts[:9], ODD)
-    page = page_of(boss)
-    page.goto(f"/campaigns/{campaign.pk}/?tab=groups&by=version")
+    page = page_of(boss, f"/campaigns/{campaign.pk}/?tab=groups&by=version")
 
     page.select_option("#groups-with", str(earlier.pk))
 

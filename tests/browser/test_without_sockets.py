@@ -106,7 +106,7 @@ def wait_for(page: Page, name: str, words: str, seconds: int) -> None:
 def test_without_a_socket_counts_rows_and_end_come_by_asking(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere, block: Any
 ) -> None:
-    page = page_of(operator)
+    page = page_of(operator, "/campaigns/")
     page.route_web_socket(SOCKETS, block)
     page.goto(f"/campaigns/{campaign.pk}/")
     expect(says(page, "connection")).to_have_text(ASKED)
@@ -129,7 +129,7 @@ def test_a_campaign_that_was_empty_when_the_page_was_made_never_completes_with_0
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
     elsewhere(Campaign.objects.filter(pk=campaign.pk).update, count_targeted=0, count_waiting=0)
-    page = page_of(operator)
+    page = page_of(operator, "/campaigns/")
     page.route_web_socket(SOCKETS, close)
     page.add_init_script("""
         window.lies = [];
@@ -154,7 +154,7 @@ def test_a_socket_that_dies_without_a_word_is_noticed_and_replaced(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
     cut = Cut()
-    page = page_of(operator)
+    page = page_of(operator, "/campaigns/")
     page.clock.install()
     page.route_web_socket(SOCKETS, cut)
     page.goto(f"/campaigns/{campaign.pk}/")
@@ -176,7 +176,7 @@ def test_the_end_is_told_with_its_counts_while_the_socket_is_dead(
     page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
     cut = Cut()
-    page = page_of(operator)
+    page = page_of(operator, "/campaigns/")
     page.route_web_socket(SOCKETS, cut)
     page.goto(f"/campaigns/{campaign.pk}/")
     expect(says(page, "connection")).to_have_text("live")
@@ -192,7 +192,7 @@ def test_the_end_is_told_with_its_counts_while_the_socket_is_dead(
 def test_while_the_server_is_away_nothing_claims_to_be_asked(
     server: Server, page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
-    page = page_of(operator)
+    page = page_of(operator, "/campaigns/")
     page.route_web_socket(SOCKETS, close)
     page.goto(f"/campaigns/{campaign.pk}/")
     expect(says(page, "connection")).to_have_text(ASKED)
@@ -284,8 +284,7 @@ def test_a_filter_speaks_of_all_rows(
     for number, host in enumerate(hosts[:3]):
         rows = [{"pid": str(pid), "name": f"of {number}"} for pid in range(60)]
         elsewhere(answer, campaign, [host], rows)
-    page = page_of(operator)
-    page.goto(f"/campaigns/{campaign.pk}/")
+    page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(says(page, "shown")).to_have_text("180 rows.")
 
     page.fill("[data-rows-search]", "no such thing")
