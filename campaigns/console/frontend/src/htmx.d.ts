@@ -9,5 +9,5 @@ interface HtmxSwap extends Event {
 }
 
 interface HtmxFailure extends Event {
-  detail: { xhr?: XMLHttpRequest };
+  detail: { elt: Element; xhr?: XMLHttpRequest };
 }

@@ -1,8 +1,9 @@
-// What every page of the console shares and types check: its times, fields of moments, dialogs, answers in place, and
-// what was typed and not sent.
+// What every page of the console shares and types check: its times, fields of moments, dialogs, answers in place,
+// what was typed and not sent, and what is gone.
 
 import { startDialogs } from "./dialogs";
 import { startDrafts } from "./drafts";
+import { startGone } from "./gone";
 import { startAnswersInPlace } from "./in_place";
 import { startLoggedOut } from "./logged_out";
 import { startMomentFields } from "./moment_fields";
@@ -13,4 +14,5 @@ startMomentFields();
 startDialogs();
 startAnswersInPlace();
 startLoggedOut();
+startGone();
 startDrafts();
