@@ -1,4 +1,4 @@
-"""A part of a page that follows something: when that is deleted, or may be seen no more, it says so and asks no more."""
+"""A part of a page that follows something says when that was deleted, or may be seen no more, and asks no more."""
 
 from collections.abc import Callable
 from typing import Any
