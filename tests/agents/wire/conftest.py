@@ -29,7 +29,7 @@ from fleet.serve import make_server, serve
 from tests.conftest import gateway_settings, no_cold_app
 
 HOST = 12
-PATIENCE = 10  # seconds; nothing here should take one
+PATIENCE = 30  # seconds; nothing here should take one
 START_PATIENCE = 60  # of a whole process, on a machine that does other things as well
 
 

@@ -253,7 +253,7 @@ def test_syslog_over_tcp_gets_messages_framed_by_their_length(settings: Any) -> 
         taking.start()
         note(2)
         forwarding.forward()
-        taking.join(timeout=10)
+        taking.join(timeout=30)
 
     length, _, rest = b"".join(came).partition(b" ")
     assert rest[: int(length)].startswith(b"<109>1 ")
