@@ -202,7 +202,7 @@ def test_a_backlog_is_told_in_small_transactions_without_reading_rows(
 
 def test_a_look_up_that_takes_long_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    monkeypatch.setattr(posting, "WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr(posting, "WHOLE_SECONDS", 1.0)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
 
     outcome = posting.post("http://receiver.example/", b"{}", {})
