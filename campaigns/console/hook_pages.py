@@ -87,6 +87,7 @@ def _make(request: HttpRequest) -> HttpResponse:
             form.add_error(error.field or None, error.sentence)
         else:
             request.session[SHOWN] = {"hook": hook.pk, "secret": hook.secret}
+            messages.success(request, f"The hook {hook.name} is made.")
             return redirect("hook", hook.pk)
     return _list(request, form, status=422)
 
@@ -180,11 +181,13 @@ def control(request: HttpRequest, hook_id: int) -> HttpResponse:
     try:
         if to == "start":
             keeping.start(found, user)
+            messages.success(request, f"The hook {found.name} is told again from now on.")
         elif to == "test":
             keeping.test(found, user)
             messages.success(request, "A message is on its way: what came of it is below in a moment.")
         else:
             keeping.stop(found, user)
+            messages.success(request, f"The hook {found.name} is stopped: nothing is sent to it.")
     except FleetError as error:
         messages.error(request, error.sentence)
     return redirect("hook", found.pk)

@@ -105,8 +105,9 @@ def remove_host(request: HttpRequest, label_id: int, host_id: int) -> HttpRespon
     except FleetError as error:
         messages.error(request, error.sentence)
     else:
-        seen = scopes.hosts_for(user_of(request)).filter(pk=host_id)
-        verbs.remove(shown, list(seen.values_list("pk", flat=True)))
+        for host in scopes.hosts_for(user_of(request)).filter(pk=host_id, labels=shown):
+            verbs.remove(shown, [host.pk])
+            messages.success(request, f"Taken out of the label {shown.name}: {host.hostname}.")
     return redirect("label", shown.pk)
 
 

@@ -136,6 +136,8 @@ def control(request: HttpRequest, schedule_id: int) -> HttpResponse:
             messages.success(request, "The schedule is deleted. The campaigns that came of it stay.")
             return redirect("query", found.query_id)
         keeping.enable(found, user) if to == "enable" else keeping.disable(found, user)
+        done = "It runs by itself again." if to == "enable" else "It is disabled: it runs when somebody enables it."
+        messages.success(request, done)
     except FleetError as error:
         messages.error(request, error.sentence)
     return redirect("schedule", schedule_id)

@@ -2,6 +2,7 @@
 // taken back is asked for in one of them; no page uses the browser's confirm().
 
 const FOCUSABLE = "a[href], button:not([disabled]), input:not([disabled], [type=hidden]), select:not([disabled]), textarea:not([disabled]), summary, [tabindex='0']";
+const TEXTS = "input:not([type=hidden]), textarea";
 const UNITED = "|"; // question|explanation|word of the button; names in a question may hold one too
 
 let openedBy: HTMLElement | null = null;
@@ -10,6 +11,7 @@ export function openDialog(dialog: HTMLDialogElement, opener: HTMLElement | null
   if (dialog.open) return;
   openedBy = opener;
   dialog.showModal();
+  if (!dialog.querySelector(TEXTS)) dialog.querySelector<HTMLElement>(".danger ~ [data-close-dialog]")?.focus(); // what is for good is gone to
 }
 
 function parts(dialog: HTMLDialogElement): HTMLElement[] {
@@ -27,6 +29,11 @@ function keepIn(event: KeyboardEvent): void {
   else if (!event.shiftKey && (at === last || !dialog.contains(at))) first?.focus();
   else return;
   event.preventDefault();
+}
+
+// Enter that is held since it opened the dialog answers nothing in it.
+function isHeld(event: KeyboardEvent): boolean {
+  return event.key === "Enter" && event.repeat && event.target instanceof Element && event.target.closest("dialog:modal") !== null && !event.target.matches("textarea");
 }
 
 // What opened it may have been drawn anew meanwhile: the one of its id stands for it.
@@ -115,6 +122,7 @@ export function startDialogs(): void {
     event.target.closest("[data-close-dialog]")?.closest("dialog")?.close();
   });
   document.addEventListener("keydown", keepIn);
+  document.addEventListener("keydown", (event) => isHeld(event) && event.preventDefault());
   document.addEventListener("close", goBack, true);
   document.addEventListener("submit", askBeforeSending);
   document.addEventListener("htmx:confirm", (event) => {

@@ -43,7 +43,7 @@ function read(form: HTMLFormElement): Typed {
 
 const written = (field: Field) => (isTick(field) ? String(field.checked) : field.value);
 
-function unfold(part: Element): void {
+export function unfold(part: Element): void {
   for (let folded = part.closest("details"); folded; folded = folded.parentElement?.closest("details") ?? null) folded.open = true;
 }
 

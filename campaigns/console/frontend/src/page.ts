@@ -1,8 +1,9 @@
 // What every page of the console shares and types check: its times, fields of moments, dialogs, answers in place,
-// what was typed and not sent, and what is gone.
+// what was typed and not sent, what is gone, and where the keyboard stands.
 
 import { startDialogs } from "./dialogs";
 import { startDrafts } from "./drafts";
+import { startFocusBack } from "./focus_back";
 import { startGone } from "./gone";
 import { startAnswersInPlace } from "./in_place";
 import { startLoggedOut } from "./logged_out";
@@ -16,3 +17,4 @@ startAnswersInPlace();
 startLoggedOut();
 startGone();
 startDrafts();
+startFocusBack();

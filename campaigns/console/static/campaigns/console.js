@@ -28,6 +28,7 @@ document.addEventListener("keydown", (event) => {
 // Say for a moment that it was copied, or that the browser did not let it be.
 async function copy(button) {
   const words = button.lastChild;
+  button.setAttribute("aria-live", "polite");
   const before = words.textContent;
   try {
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
