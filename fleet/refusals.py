@@ -83,6 +83,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     return _page(request, 403, sentence, kind="stale", to=page_of(request), words="Back to the form")
 
 
+def in_a_page(request: HttpRequest, error: FleetError) -> HttpResponse:
+    """Answer what a page was asked for and cannot give: why, and when it may be asked for again."""
+    page = _page(request, error.status, error.sentence)
+    for name, value in _headers(error).items():
+        page.headers[name] = value
+    return page
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer an address that nothing has."""
     sentence = f"nothing is at {request.path!r}"

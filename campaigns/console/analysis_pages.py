@@ -19,6 +19,7 @@ from campaigns.console.access import needs, needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
 from campaigns.models import Campaign, Query
 from campaigns.people.roles import SEE_QUERIES
+from fleet import refusals
 from fleet.api.parameters import moment_of
 from fleet.errors import FleetError, NotFoundError
 
@@ -93,8 +94,9 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
     except NotFoundError:
         context["refused"] = f"There is no campaign {asked.get('with', '')!r} that you may look at."
     except FleetError as error:
-        context["refused"] = error.sentence
-    return render(request, "campaigns/compare.html", context, status=400 if "refused" in context else 200)
+        context |= {"refused": error.sentence, "status": error.status}
+    status = context.get("status", 400) if "refused" in context else 200
+    return render(request, "campaigns/compare.html", context, status=status)
 
 
 def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
@@ -205,7 +207,7 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
         groups = newest.groups(by, filters, SHOWN + 1, offset) if by else []
         found, more = (groups[:SHOWN], len(groups) > SHOWN) if by else newest.items(filters, SHOWN, offset)
     except FleetError as error:
-        return render(request, "campaigns/refused.html", {"sentence": error.sentence, "kind": "400"}, status=400)
+        return refusals.in_a_page(request, error)
     each = drawing.lines_of_each(len(found))
     lines = 0 if by else sum(min(each, max(1, len(item["rows"]))) for item in found)
     shown_columns = columns[: drawing.columns_beside(lines, COLUMNS_SHOWN)]

@@ -25,6 +25,7 @@ from fleet.counting import counted
 from fleet.errors import FleetError, ForbiddenError, TooManyError
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 SETTINGS = {
     "open_campaigns": "OPEN_CAMPAIGNS_PER_PERSON",
     "hosts_per_hour": "HOSTS_PER_HOUR_PER_PERSON",
@@ -136,10 +137,14 @@ def _seconds_until(moment: datetime | None, now: datetime) -> int:
 
 
 def _check_pace(by: User) -> None:
-    limit = settings.LAUNCHES_PER_MINUTE
-    since = timezone.now() - timedelta(minutes=1)
-    if limit and Campaign.objects.filter(created_by=by, created_at__gte=since).count() >= limit:
-        raise TooManyError(f"launches of {by.get_username()} within a minute: {limit}, allowed are {limit}", 60)
+    limit, now = settings.LAUNCHES_PER_MINUTE, timezone.now()
+    if not limit:
+        return
+    mine = Campaign.objects.filter(created_by=by, created_at__gte=now - MINUTE).order_by("-created_at")
+    for first in mine.values_list("created_at", flat=True)[limit - 1 : limit]:
+        wait = _seconds_until(first + MINUTE, now)
+        sentence = f"launches of {by.get_username()} within a minute: {limit}, allowed are {limit}"
+        raise TooManyError(f"{sentence}: the next goes in {counted(wait, 'second')}", wait)
 
 
 def _of_open(by: User, limit: int, now: datetime) -> Standing:

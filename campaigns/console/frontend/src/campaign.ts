@@ -3,7 +3,7 @@
 import { startAbout } from "./campaign/about";
 import { startAddress } from "./campaign/address";
 import { Analysis } from "./campaign/analyse";
-import { type CampaignSeen, type Counts, get, RefusedError } from "./campaign/api";
+import { type CampaignSeen, type Counts, get, RefusedError, secondsToWait } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
 import { RowGrid } from "./campaign/grid";
 import { startGroups } from "./campaign/groups";
@@ -204,10 +204,11 @@ async function poll(): Promise<void> {
     const refused = error instanceof RefusedError ? error : null;
     awaySince = refused && refused.status < 500 ? 0 : awaySince || Date.now();
     isInTrouble = refused?.isOurs ?? false;
+    pollAt = Date.now() + secondsToWait(error) * 1000;
     if (!live.over && !live.hears) onState("reconnecting", false);
   } finally {
     polls = false;
-    pollAt = Date.now() + pollWait();
+    pollAt = Math.max(pollAt, Date.now() + pollWait());
   }
 }
 
@@ -268,7 +269,10 @@ function drawEnding(): void {
       grid.arrange(body.columns);
       drawStatus(body);
     })
-    .catch((error: unknown) => error instanceof RefusedError || setTimeout(drawEnding, POLL_MS));
+    .catch((error: unknown) => {
+      const wait = secondsToWait(error);
+      if (wait || !(error instanceof RefusedError)) setTimeout(drawEnding, wait * 1000 || POLL_MS);
+    });
 }
 
 // Trying again is no news while polling works.

@@ -1,5 +1,7 @@
 // The fleet's own tables, as hosts told of them: fetched once a page, shared by all who complete or browse.
 
+import { get } from "./campaign/api";
+
 export interface Column {
   name: string;
   type: string;
@@ -20,7 +22,7 @@ export const platformNames = (platforms: string[]) =>
 
 let known: Promise<Table[]> | undefined;
 
-// Gives [] when the server does not tell: SQL can be typed without completion.
+// Fails when the server does not tell: SQL can be typed without completion.
 export function tables(): Promise<Table[]> {
   known ??= load();
   return known;
@@ -28,10 +30,9 @@ export function tables(): Promise<Table[]> {
 
 async function load(): Promise<Table[]> {
   try {
-    const answer = await fetch("/api/v1/schema/", { headers: { Accept: "application/json" } });
-    if (answer.ok) return ((await answer.json()) as { results: Table[] }).results;
-  } catch {
-    known = undefined; // the server is away: who asks next asks it again
+    return (await get<{ results: Table[] }>("/api/v1/schema/")).body.results;
+  } catch (error) {
+    known = undefined; // who asks next asks the server again
+    throw error;
   }
-  return [];
 }

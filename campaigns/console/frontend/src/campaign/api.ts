@@ -39,8 +39,8 @@ export interface RowPage {
 }
 
 export class RefusedError extends Error {
-  // `isOurs`: the API itself says so, not something before it that cannot reach it.
-  constructor(readonly status: number, readonly isOurs: boolean, sentence: string) {
+  // `isOurs`: the API itself says so, not something before it that cannot reach it; `wait`: seconds until it may be asked again.
+  constructor(readonly status: number, readonly isOurs: boolean, sentence: string, readonly wait = 0) {
     super(sentence);
   }
 }
@@ -49,7 +49,20 @@ export async function get<Answer>(address: string, signal?: AbortSignal): Promis
   const response = await fetch(address, { headers: { Accept: "application/json" }, signal: signal ?? null });
   if (!response.ok) {
     const isOurs = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
-    throw new RefusedError(response.status, isOurs, `${address} answered ${response.status}`);
+    throw new RefusedError(response.status, isOurs, `${address} answered ${response.status}`, Number(response.headers.get("Retry-After")) || 0);
   }
   return { body: (await response.json()) as Answer, date: Date.parse(response.headers.get("Date") ?? "") };
+}
+
+const TOO_MANY = 429;
+const A_MINUTE = 60; // within which requests are counted
+
+// For how many seconds nothing more is answered, 0 = that is not what is the matter.
+export function secondsToWait(error: unknown): number {
+  return error instanceof RefusedError && error.status === TOO_MANY ? error.wait || A_MINUTE : 0;
+}
+
+export function tooOften(error: unknown): string {
+  const wait = secondsToWait(error);
+  return wait ? `you asked too often, again in ${wait} s` : "";
 }

@@ -1,6 +1,6 @@
 // One cell in full: as lines, as JSON, or its whole row; copied as it is, shown with marks for what cannot be seen.
 
-import { cellOf, get, type Row } from "./api";
+import { cellOf, get, tooOften, type Row } from "./api";
 import { visible } from "./marks";
 
 type Show = "lines" | "json" | "row";
@@ -65,8 +65,9 @@ export class CellDialog {
     if (row.cut.length) {
       try {
         whole = (await get<Row["row"]>(`/api/v1/campaigns/${this.campaign}/rows/${row.seq}/${row.place}/`)).body;
-      } catch {
-        this.said.textContent = "The whole value could not be fetched: this is its beginning.";
+      } catch (error) {
+        const why = tooOften(error);
+        this.said.textContent = `The whole value could not be fetched${why && `, ${why}`}: this is its beginning.`;
       }
     }
     const value = column === null ? row.host.hostname : (cellOf(whole, column) ?? "");

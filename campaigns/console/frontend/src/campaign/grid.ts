@@ -6,7 +6,7 @@ import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
   type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
-import { cellOf, get, RefusedError, type Row, type RowPage } from "./api";
+import { cellOf, get, RefusedError, secondsToWait, tooOften, type Row, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
 import { LINE, sizeHead, theme, walking } from "./grid_theme";
 import { hostAddress, hostCell, Namesakes } from "./host_cell";
@@ -44,6 +44,8 @@ export class RowGrid {
   private found: number | null = null; // rows that fit, once the last page was seen
   private seen = 0; // rows that fit, as far as was looked
   private failed = false;
+  private tooOften = ""; // what is said of it
+  private notBefore = 0;
   private loggedOut = false;
   private over = false;
   private drawn: boolean; // its columns are
@@ -274,13 +276,20 @@ export class RowGrid {
       this.failed = true;
       this.loggedOut = error instanceof RefusedError && error.status === 401;
       if (this.loggedOut || (error instanceof RefusedError && error.status === 404)) this.handlers.onRefused();
-      else window.setTimeout(() => this.failed && this.join(), AGAIN_MS);
+      else this.tryAgain(error);
     }
     this.tell();
   }
 
+  private tryAgain(error: unknown): void {
+    this.tooOften = tooOften(error);
+    this.notBefore = Date.now() + Math.max(AGAIN_MS, secondsToWait(error) * 1000);
+    window.setTimeout(() => this.failed && Date.now() >= this.notBefore && this.join(), this.notBefore - Date.now());
+  }
+
   private learn(body: RowPage, end: number): void {
     this.failed = false;
+    this.tooOften = "";
     this.seen = Math.max(this.seen, end);
     if (!body.next) this.found = end;
     else if (this.found !== null && this.found <= end) this.found = null;
@@ -294,7 +303,7 @@ export class RowGrid {
       this.due = 0;
       if (this.isPlain || this.isAtTop || this.failed) this.join();
       else this.tell(true);
-    }, Math.max(0, this.joinedAt + JOIN_MS - Date.now()));
+    }, Math.max(0, this.joinedAt + JOIN_MS - Date.now(), this.tooOften ? this.notBefore - Date.now() : 0));
   }
 
   private get isPlain(): boolean {
@@ -396,7 +405,7 @@ export class RowGrid {
   }
 
   private sentence(): string {
-    if (this.failed) return this.loggedOut ? "Rows not fetched: you are logged out." : "Rows not fetched: trying again…";
+    if (this.failed) return this.loggedOut ? "Rows not fetched: you are logged out." : `Rows not fetched: ${this.tooOften || "trying again…"}`;
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
     if (!this.total) return this.over ? this.nothing : "No rows yet. They come with the first answers.";
     if (!this.isFiltered) return `${of}.`;

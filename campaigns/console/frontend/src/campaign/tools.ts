@@ -1,5 +1,6 @@
 // What stands above the grid: search, filters in words, columns, copy, export, and new rows that wait.
 
+import { tooOften } from "./api";
 import { ColumnMenu } from "./column_menu";
 import { cutTo, visible } from "./marks";
 import type { RowGrid } from "./grid";
@@ -74,7 +75,7 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
     made
       ?.copy()
       .then((sentence) => (said.textContent = sentence))
-      .catch(() => (said.textContent = "The rows could not be fetched: try again."));
+      .catch((error: unknown) => (said.textContent = `The rows could not be fetched: ${tooOften(error) || "try again"}.`));
   });
 
   made = make(place, onShown, onView);

@@ -1,0 +1,73 @@
+"""Who asks too often is told so where he stands, and when it goes again; what he typed stays, and it goes on."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from agents.board import keyspace, redis_client
+from campaigns.models import Campaign
+from campaigns.throttles import WINDOW
+from tests.factories import answer, learn, make_campaign, make_host
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+MANY = 1_000_000
+
+
+def keys_of(user: User) -> list[str]:
+    now = int(time.time()) // WINDOW
+    return [keyspace.throttle_key(f"request:person:{user.pk}", now + later) for later in range(5)]
+
+
+def ask_too_often(user: User) -> None:
+    """Let so much have been asked, in this minute and those that come, that the API answers 429."""
+    redis_client.client().mset(dict.fromkeys(keys_of(user), MANY))
+
+
+def have_asked_little(user: User) -> None:
+    redis_client.client().delete(*keys_of(user))
+
+
+def test_rows_and_analyses_say_when_they_go_again(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    def make() -> Campaign:
+        host = make_host()
+        made = make_campaign(host, by=boss, sql="SELECT name FROM processes")
+        answer(made, host, {"name": "init"}, {"name": "cron"})
+        return made
+
+    campaign = elsewhere(make)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    page.locator(".ag-cell", has_text="init").first.wait_for()
+    page.clock.install()
+    elsewhere(ask_too_often, boss)
+
+    search, said = page.get_by_placeholder("Search all rows…"), page.locator("#panel-rows [data-live=shown]")
+    search.fill("cron")
+    page.clock.run_for(1_000)
+    expect(said).to_contain_text("Rows not fetched: you asked too often, again in")
+    expect(search).to_have_value("cron")
+    elsewhere(have_asked_little, boss)
+    page.clock.run_for(61_000)
+    expect(said).to_have_text("1 of 2 rows match.")
+
+
+def test_tables_are_fetched_once_one_may_ask_again(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    elsewhere(learn, "linux", "processes")
+    elsewhere(ask_too_often, boss)
+    page = page_of(boss, at="/hosts/")
+    page.clock.install()
+    page.goto("/ask/")
+
+    tables = page.locator("#table-list")
+    expect(tables).to_contain_text("The tables could not be fetched: you asked too often, again in")
+    elsewhere(have_asked_little, boss)
+    page.clock.run_for(61_000)
+    expect(tables).to_contain_text("processes")
