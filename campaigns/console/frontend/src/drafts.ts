@@ -1,4 +1,4 @@
-// What is typed into a form outlives what takes its page away: a reload, a step back, a session that ended, a question
+// What is typed into a form, of a dialog too, outlives what takes its page away: a reload, a step back, a session that ended, a question
 // who sits there, a server that failed. It is kept in this tab alone, until the form is taken or its person logs out.
 
 import { tick } from "./target_picker";
@@ -21,7 +21,7 @@ const same = (one: Typed, other: Typed) => JSON.stringify(one) === JSON.stringif
 
 function isKept(form: HTMLFormElement): boolean {
   const fields = fieldsOf(form);
-  return form.getAttribute("method") === "post" && !form.closest("dialog") && fields.some((field) => field.matches(TEXTS)) && !fields.some((field) => field.type === "password");
+  return form.getAttribute("method") === "post" && fields.some((field) => field.matches(TEXTS)) && !fields.some((field) => field.type === "password");
 }
 
 function fieldsOf(form: HTMLFormElement): Field[] {
@@ -67,30 +67,51 @@ function fill(form: HTMLFormElement, typed: Typed): void {
 
 class Kept {
   private readonly before: Typed;
+  private key: string;
   private sent = false;
   private isLeft = false;
 
   constructor(
     private readonly form: HTMLFormElement,
-    private readonly key: string,
+    private readonly name: string,
+    private readonly user: string,
   ) {
+    this.key = this.keyNow();
     this.before = read(form);
     form.ownerDocument.addEventListener("submit", (event) => {
       if (event.target === form && !event.defaultPrevented) this.sent = true;
     });
+    form.ownerDocument.addEventListener("htmx:afterRequest", (event) => {
+      const { elt, successful } = (event as CustomEvent<{ elt: Element; successful: boolean }>).detail;
+      const isOfIt = elt === form || (elt instanceof HTMLButtonElement && elt.form === form);
+      if (isOfIt && successful && !form.querySelector(".error")) this.leave(); // it was taken, and the page stays
+    });
+    form.addEventListener("input", () => (this.isLeft = false));
+  }
+
+  // The address follows what is shown, as a tab, and is what is loaded again.
+  private keyNow(): string {
+    return `${BEGINS}${this.user} ${location.pathname}${location.search} ${this.name}`;
+  }
+
+  private leave(): void {
+    this.isLeft = true;
+    sessionStorage.removeItem(this.key);
   }
 
   keep(): void {
-    if (this.isLeft) return;
+    if (this.isLeft || !this.form.isConnected) return;
     const typed = read(this.form);
-    if (same(typed, this.before)) sessionStorage.removeItem(this.key);
-    else sessionStorage.setItem(this.key, JSON.stringify({ before: this.before, typed, sent: this.sent } satisfies Draft));
+    sessionStorage.removeItem(this.key);
+    this.key = this.keyNow();
+    if (!same(typed, this.before)) sessionStorage.setItem(this.key, JSON.stringify({ before: this.before, typed, sent: this.sent } satisfies Draft));
   }
 
   bringBack(): void {
     const draft = kept(this.key);
     if (!draft || same(draft.typed, this.before)) return;
-    if (same(draft.before, this.before)) this.put(draft);
+    if (this.form.closest("dialog")) fill(this.form, draft.typed); // it is seen when that is opened, as it was left
+    else if (same(draft.before, this.before)) this.put(draft);
     else this.say("You typed something here before, and what it was about has changed since.", "Put it back", () => this.put(draft));
   }
 
@@ -98,8 +119,7 @@ class Kept {
     fill(this.form, draft.typed);
     for (const field of this.form.querySelectorAll("textarea[hidden]")) field.dispatchEvent(new Event("change")); // an editor shows it
     this.say("What you typed here is back: it was not sent.", "Start over", () => {
-      this.isLeft = true;
-      sessionStorage.removeItem(this.key);
+      this.leave();
       location.reload();
     });
   }
@@ -143,11 +163,21 @@ export function startDrafts(): void {
   if (isUndone || !user) return;
   const came = isBack();
   if (!came) forget((draft) => draft.sent);
-  const place = `${BEGINS}${user} ${location.pathname}${location.search}`;
-  const all = [...document.querySelectorAll<HTMLFormElement>("main form")]
-    .filter(isKept)
-    .map((form, at) => new Kept(form, `${place} ${form.getAttribute("action") ?? at}`));
-  if (came) for (const each of all) each.bringBack();
+  const all = new Map<HTMLFormElement, Kept>();
+  const known = new Set<string>(); // a part that is drawn anew begins as the server has it
+  const find = () => {
+    for (const form of all.keys()) if (!form.isConnected) all.delete(form);
+    [...document.querySelectorAll<HTMLFormElement>("main form")].filter(isKept).forEach((form, at) => {
+      if (all.has(form)) return;
+      const name = form.getAttribute("action") ?? `${at}`;
+      const each = new Kept(form, name, user);
+      all.set(form, each);
+      if (came && !known.has(name)) each.bringBack();
+      known.add(name);
+    });
+  };
+  find();
+  document.addEventListener("htmx:afterSettle", find); // parts that came later
   let forgets = false;
   document.addEventListener("submit", ({ target }) => {
     if (!(target instanceof HTMLFormElement)) return;
