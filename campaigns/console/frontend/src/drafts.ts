@@ -1,5 +1,6 @@
-// What is typed into a form, of a dialog too, outlives what takes its page away: a reload, a step back, a session that ended, a question
-// who sits there, a server that failed. It is kept in this tab alone, until the form is taken or its person logs out.
+// What is typed into a form, of a dialog too, outlives what takes its page away: a reload, a step back, a session that
+// ended, a question who sits there, a server that failed. It is kept in this tab alone, until the form is taken or its
+// person logs out.
 
 import { tick } from "./target_picker";
 
@@ -78,15 +79,15 @@ class Kept {
   ) {
     this.key = this.keyNow();
     this.before = read(form);
-    form.ownerDocument.addEventListener("submit", (event) => {
-      if (event.target === form && !event.defaultPrevented) this.sent = true;
-    });
-    form.ownerDocument.addEventListener("htmx:afterRequest", (event) => {
-      const { elt, successful } = (event as CustomEvent<{ elt: Element; successful: boolean }>).detail;
-      const isOfIt = elt === form || (elt instanceof HTMLButtonElement && elt.form === form);
-      if (isOfIt && successful && !form.querySelector(".error")) this.leave(); // it was taken, and the page stays
-    });
     form.addEventListener("input", () => (this.isLeft = false));
+  }
+
+  onSubmit(): void {
+    this.sent = true;
+  }
+
+  onAnswer(): void {
+    if (!this.form.querySelector(".error")) this.leave(); // it was taken, and the page stays
   }
 
   // The address follows what is shown, as a tab, and is what is loaded again.
@@ -179,8 +180,15 @@ export function startDrafts(): void {
   find();
   document.addEventListener("htmx:afterSettle", find); // parts that came later
   let forgets = false;
-  document.addEventListener("submit", ({ target }) => {
+  // Heard here for all: forms that are drawn anew come and go for as long as the page is open.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const { elt, successful } = (event as CustomEvent<{ elt: Element; successful: boolean }>).detail;
+    const form = elt instanceof HTMLButtonElement ? elt.form : elt;
+    if (successful && form instanceof HTMLFormElement) all.get(form)?.onAnswer();
+  });
+  document.addEventListener("submit", ({ target, defaultPrevented }) => {
     if (!(target instanceof HTMLFormElement)) return;
+    if (!defaultPrevented) all.get(target)?.onSubmit();
     if (target.hasAttribute("data-comes-back")) sessionStorage.setItem(NOTHING_DONE, "");
     if (!target.hasAttribute("data-forgets")) return;
     forgets = true;
