@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, Route, expect
 
 from agents.board import keyspace, redis_client
 from campaigns.models import Campaign
@@ -71,3 +72,24 @@ def test_tables_are_fetched_once_one_may_ask_again(
     elsewhere(have_asked_little, boss)
     page.clock.run_for(61_000)
     expect(tables).to_contain_text("processes")
+
+
+def test_tables_that_are_refused_for_good_are_asked_for_once(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    asked = []
+
+    def end_the_session_before(route: Route) -> None:
+        asked.append(route.request.url)
+        elsewhere(Session.objects.all().delete)
+        route.continue_()
+
+    page = page_of(boss, at="/hosts/")
+    page.clock.install()
+    page.route("**/api/v1/schema/", end_the_session_before)
+    page.goto("/ask/")
+
+    expect(page.locator("#table-list")).to_have_text("The tables could not be fetched: load the page again.")
+    page.clock.run_for(60_000)
+    page.goto("/login/")
+    assert len(asked) == 1

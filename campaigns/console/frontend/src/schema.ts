@@ -1,6 +1,8 @@
 // The fleet's own tables, as hosts told of them: fetched once a page, shared by all who complete or browse.
 
-import { get } from "./campaign/api";
+import { get, RefusedError, secondsToWait } from "./campaign/api";
+
+const AGAIN_MS = 5_000; // after a failure
 
 export interface Column {
   name: string;
@@ -21,18 +23,24 @@ export const platformNames = (platforms: string[]) =>
   platforms.map((name) => NAMES[name] ?? name).sort((one, other) => one.localeCompare(other)).join(", ");
 
 let known: Promise<Table[]> | undefined;
+const delayed = new Set<(why: unknown) => void>();
 
-// Fails when the server does not tell: SQL can be typed without completion.
-export function tables(): Promise<Table[]> {
+// Gives them as soon as the server tells them, and fails when it refuses to; `onDelay` hears why they are not there yet.
+export function tables(onDelay?: (why: unknown) => void): Promise<Table[]> {
+  if (onDelay) delayed.add(onDelay);
   known ??= load();
   return known;
 }
 
 async function load(): Promise<Table[]> {
-  try {
-    return (await get<{ results: Table[] }>("/api/v1/schema/")).body.results;
-  } catch (error) {
-    known = undefined; // who asks next asks the server again
-    throw error;
+  for (;;) {
+    try {
+      return (await get<{ results: Table[] }>("/api/v1/schema/")).body.results;
+    } catch (error) {
+      const wait = secondsToWait(error) * 1000;
+      if (!wait && error instanceof RefusedError && error.status < 500) throw error;
+      for (const hear of delayed) hear(error);
+      await new Promise((again) => setTimeout(again, wait || AGAIN_MS));
+    }
   }
 }

@@ -2,11 +2,10 @@
 // have them and the types of columns; a click asks for some rows of one, or writes a column where the cursor stands.
 
 import type { EditorView } from "@codemirror/view";
-import { secondsToWait, tooOften } from "./campaign/api";
+import { tooOften } from "./campaign/api";
 import { platformNames, tables, type Column, type Table } from "./schema";
 
 const SHOWN = 60; // tables at once; more are found by typing
-const AGAIN_MS = 5_000; // after a failure
 const ROWS_OF_A_SAMPLE = 20;
 
 const plainName = (name: string) => (/^[a-z_]\w*$/i.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
@@ -87,16 +86,12 @@ export function browseSchema(panel: HTMLElement, search: HTMLInputElement, view:
   search.addEventListener("keydown", (event) => {
     if (event.key === "Enter") event.preventDefault();
   });
-  const load = (): Promise<void> =>
-    tables().then(
-      (found) => {
-        known = found;
-        draw();
-      },
-      (error: unknown) => {
-        panel.replaceChildren(element("p", "hint", `The tables could not be fetched: ${tooOften(error) || "they are tried again"}.`));
-        setTimeout(() => void load(), secondsToWait(error) * 1000 || AGAIN_MS);
-      },
-    );
-  void load();
+  const say = (why: string) => panel.replaceChildren(element("p", "hint", `The tables could not be fetched: ${why}.`));
+  tables((error) => say(tooOften(error) || "they are tried again")).then(
+    (found) => {
+      known = found;
+      draw();
+    },
+    () => say("load the page again"),
+  );
 }

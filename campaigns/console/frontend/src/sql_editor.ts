@@ -145,6 +145,9 @@ export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions)
       view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: field.value } });
     view.focus();
   });
-  void (options.tables ?? tables()).then((found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }), () => {});
+  (options.tables ?? tables()).then(
+    (found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }),
+    () => undefined, // the server refuses to tell: SQL can be typed without completion
+  );
   return view;
 }
