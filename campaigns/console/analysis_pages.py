@@ -89,13 +89,13 @@ def compare(request: HttpRequest, campaign_id: int) -> HttpResponse:
     context["earlier"] = _earlier(request, shown)
     if not asked.get("with"):
         return render(request, "campaigns/compare.html", {**context, "asks": True})
+    status = 200
     try:
         context |= _differences(shown, asked, user_of(request))
     except NotFoundError:
-        context["refused"] = f"There is no campaign {asked.get('with', '')!r} that you may look at."
+        context["refused"], status = f"There is no campaign {asked.get('with', '')!r} that you may look at.", 400
     except FleetError as error:
-        context |= {"refused": error.sentence, "status": error.status}
-    status = context.get("status", 400) if "refused" in context else 200
+        context["refused"], status = error.sentence, error.status
     return render(request, "campaigns/compare.html", context, status=status)
 
 

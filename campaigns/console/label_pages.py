@@ -105,7 +105,8 @@ def remove_host(request: HttpRequest, label_id: int, host_id: int) -> HttpRespon
     except FleetError as error:
         messages.error(request, error.sentence)
     else:
-        for host in scopes.hosts_for(user_of(request)).filter(pk=host_id, labels=shown):
+        host = scopes.hosts_for(user_of(request)).filter(pk=host_id, labels=shown).first()
+        if host is not None:
             verbs.remove(shown, [host.pk])
             messages.success(request, f"Taken out of the label {shown.name}: {host.hostname}.")
     return redirect("label", shown.pk)

@@ -141,7 +141,8 @@ def _check_pace(by: User) -> None:
     if not limit:
         return
     mine = Campaign.objects.filter(created_by=by, created_at__gte=now - MINUTE).order_by("-created_at")
-    for first in mine.values_list("created_at", flat=True)[limit - 1 : limit]:
+    first = mine.values_list("created_at", flat=True)[limit - 1 : limit].first()
+    if first is not None:
         wait = _seconds_until(first + MINUTE, now)
         sentence = f"launches of {by.get_username()} within a minute: {limit}, allowed are {limit}"
         raise TooManyError(f"{sentence}: the next goes in {counted(wait, 'second')}", wait)
