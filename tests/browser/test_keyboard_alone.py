@@ -58,6 +58,13 @@ class Keys:
         focused = self._page.locator(HAS_FOCUS)
         expect(focused).to_have_accessible_name(words)
 
+    def mend(self, name: str, text: str, words: str = "") -> None:
+        """Stand at the field that was refused, write into it instead of what is there, and send it again."""
+        self.stands_at(name)
+        self._page.keyboard.press("Control+a")
+        self._page.keyboard.insert_text(text)
+        self.send(words)
+
     def is_asked(self, question: str, first: str) -> None:
         """See a dialog, in which the keyboard stands at what leaves all as it is; Escape gives it back."""
         dialog = self._page.get_by_role("dialog", name=question)
@@ -93,11 +100,8 @@ def test_a_schedule_is_made_changed_paused_and_deleted(
     keys.write("Crontab", "61 * * * *")
     keys.is_told("Bad minute", "alert")
     keys.send()
-    keys.stands_at("Crontab")
     keys.is_told("Bad minute", "alert")
-    page.keyboard.press("Control+a")
-    page.keyboard.type("1 * * * *")
-    keys.send()
+    keys.mend("Crontab", "1 * * * *")
     keys.is_told("The query disks runs by itself now.")
 
     keys.send("Disable")
@@ -108,11 +112,8 @@ def test_a_schedule_is_made_changed_paused_and_deleted(
     keys.stands_at("Disable")
     keys.write("Seconds each run may take", "5")
     keys.send()
-    keys.stands_at("Seconds each run may take")
     keys.is_told("below the minimum of 10 seconds", "alert")
-    page.keyboard.press("Control+a")
-    page.keyboard.type("300")
-    keys.send()
+    keys.mend("Seconds each run may take", "300")
     keys.is_told("The schedule is kept.")
     keys.stands_at("Seconds each run may take")
 
@@ -136,10 +137,7 @@ def test_labels_are_made_by_hand_and_by_sql_and_hosts_go_in_and_out(
     keys.write("Put hosts in", "alpha, nobody")
     keys.send("Make it")
     keys.is_told("unknown host: 'nobody'", "alert")
-    keys.stands_at("Put hosts in optional")
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text("alpha, beta, gamma")
-    keys.send("Make it")
+    keys.mend("Put hosts in optional", "alpha, beta, gamma", "Make it")
     keys.is_told("The label by hand is kept.")
 
     keys.send("Take out alpha")
@@ -166,10 +164,7 @@ def test_labels_are_made_by_hand_and_by_sql_and_hosts_go_in_and_out(
     keys.write("SQL on Linux", "SELEC 1")
     keys.send("Make it")
     keys.is_told("syntax error", "alert")
-    keys.stands_at("SQL on Linux optional")
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text("SELECT 1")
-    keys.send("Make it")
+    keys.mend("SQL on Linux optional", "SELECT 1", "Make it")
     keys.is_told("The label by SQL is kept.")
     assert elsewhere(lambda: Label.objects.get(name="by SQL").queries.count()) == 1
 
