@@ -57,9 +57,11 @@ EQUALS = "AND item.row ->> %s = %s"
 HOST_EQUALS = "AND result.hostname = %s"
 PART = "AND item.row ->> %s ILIKE %s"
 HOST_PART = "AND result.hostname ILIKE %s"
+OF_HOSTS = "AND result.host_id = ANY(%s)"
 UP_TO = "AND result.seq <= %s"
 ROWS_A_STEP = 500
 FAR = 10_000  # rows; to nearer pages it is less work to take apart what is before them
+LONGEST_NUMBER = 18  # digits, which PostgreSQL holds
 SAMPLED_ABOVE = 10 * sorting.SAMPLE  # answers; below it, the first look would cost more than it spares
 HOST = "host"  # may stand for a column in filters and order, unless a column is called so
 
@@ -69,7 +71,7 @@ class RowFilter:
     """Which rows, of answers up to a seq, in which order.
 
     `where` are COLUMN:VALUE, `contains` COLUMN:PART; `order` is a column, with a minus before it for the other way
-    round. `host` is the hostname.
+    round. `host` is the hostname, which several may bear; `hosts` are the numbers of those that are wanted, none = all.
     """
 
     search: str = ""
@@ -77,6 +79,20 @@ class RowFilter:
     order: str = ""
     contains: Sequence[str] = ()
     up_to: int | None = None
+    hosts: Sequence[int] = ()
+
+    @property
+    def narrows(self) -> bool:
+        """Say whether it leaves rows out."""
+        return bool(self.search or self.where or self.contains or self.hosts)
+
+
+def host_numbers(given: Sequence[str]) -> list[int]:
+    """Read numbers of hosts. Raise BadInputError naming what is none."""
+    for text in given:
+        if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER):
+            raise BadInputError(f"host {text!r} is no number of a host; where=host:NAME goes by its name", "host")
+    return [int(text) for text in given]
 
 
 def rows(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> list[dict[str, Any]]:
@@ -160,7 +176,7 @@ def _page(campaign: Campaign, filters: RowFilter, limit: int, offset: int) -> tu
 
 def _start(campaign: Campaign, filters: RowFilter, offset: int) -> tuple[tuple[str, list[Any]], int]:
     """Give a condition that drops answers before a page of all rows, and how many rows it leaves before the page."""
-    if offset < FAR or filters.search or filters.where or filters.contains:
+    if offset < FAR or filters.narrows:
         return ("", []), offset
     scope, values = scopes.condition(campaign.limits, "result.host_id")
     with connection.cursor() as cursor:
@@ -217,6 +233,9 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
         condition, held = in_row_or_hostname("result.rows", "item.row", "result.hostname", filters.search)
         texts.append(f"AND {condition}")
         params += held
+    if filters.hosts:
+        texts.append(OF_HOSTS)
+        params.append(list(filters.hosts))
     if filters.up_to is not None:
         return " ".join([*texts, UP_TO]), [*params, numbering.stored(campaign, filters.up_to)]
     return " ".join(texts), params

@@ -27,7 +27,7 @@ from campaigns.api.downloads import BOM, PARQUET, XLSX, attachment, json_array
 from campaigns.api.noted import NotedReads
 from campaigns.models import Campaign
 from fleet.api.described import as_bytes, file_of
-from fleet.api.parameters import LIMIT, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
+from fleet.api.parameters import LIMIT, NUMBERS, WHOLE, WINDOW, Parameters, flag_in, number_in, text_in
 
 PAGE_ITEMS = 100
 AFTER = OpenApiParameter("after", WHOLE, description="seq after which results are wanted")
@@ -41,6 +41,7 @@ FILTERS = (
     OpenApiParameter("search", str, description="part of a value or a hostname"),
     OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
     OpenApiParameter("contains", str, many=True, description="COLUMN:PART of its value; all of several must hold"),
+    OpenApiParameter("host", NUMBERS, description="id of a host; rows of any of several"),
     OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
 )
 
@@ -92,7 +93,12 @@ class Window:
 def _filters_of(request: Request, up_to: int | None = None) -> rows.RowFilter:
     asked = request.query_params
     return rows.RowFilter(
-        asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains"), up_to
+        asked.get("search", ""),
+        asked.getlist("where"),
+        asked.get("order", ""),
+        asked.getlist("contains"),
+        up_to,
+        rows.host_numbers(asked.getlist("host")),
     )
 
 

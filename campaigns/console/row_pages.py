@@ -1,11 +1,12 @@
 """The rows as the server draws them: for those without scripts, and until the grid is there."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import QueryDict
 
 from agents.models import Host
-from campaigns.answers.rows import RowFilter, cut_rows
+from campaigns.answers.rows import RowFilter, cut_rows, host_numbers
 from campaigns.console.access import number_of
 from campaigns.models import Campaign
 from fleet.errors import FleetError
@@ -25,8 +26,10 @@ def rows_context(shown: Campaign, asked: QueryDict | None) -> dict[str, Any]:
     filters = RowFilter(
         asked.get("search", ""), asked.getlist("where"), asked.get("order", ""), asked.getlist("contains")
     )
+    named = asked.getlist("host")
     before = min(number_of(asked.get("from")) or 0, shown.count_rows)
     try:
+        filters = replace(filters, hosts=host_numbers(named))
         found, error = cut_rows(shown, filters, many + 1, before, CELL_SHOWN) if many else [], ""
     except FleetError as refusal:
         found, error = [], refusal.sentence
@@ -46,5 +49,5 @@ def rows_context(shown: Campaign, asked: QueryDict | None) -> dict[str, Any]:
         "rows_before": before,
         "rows_previous": max(0, before - ROWS_SHOWN),
         "rows_question": kept.urlencode(),
-        "is_filtered": bool(filters.search or filters.where or filters.contains),
+        "is_filtered": filters.narrows,
     }

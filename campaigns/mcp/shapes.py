@@ -77,6 +77,11 @@ class RowsShape(OfCampaign, PagedAnswers):
         child=serializers.CharField(), default=list, help_text="COLUMN:VALUE; all of several must hold"
     )
     contains = serializers.ListField(child=serializers.CharField(), default=list, help_text="COLUMN:PART of its value")
+    host = serializers.ListField(
+        child=serializers.IntegerField(min_value=0, max_value=10**18 - 1),
+        default=list,
+        help_text="ids of hosts; rows of any of them",
+    )
     order = serializers.CharField(
         default="", allow_blank=True, help_text="a column or host; - before it turns it round"
     )

@@ -218,7 +218,7 @@ def campaign_rows(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     asked = body.validated_data
     campaign = _answered(caller, asked["campaign"], "rows")
     up_to = _up_to(campaign, asked)
-    filters = rows.RowFilter(asked["search"], asked["where"], asked["order"], asked["contains"], up_to)
+    filters = rows.RowFilter(asked["search"], asked["where"], asked["order"], asked["contains"], up_to, asked["host"])
     found = rows.cut_rows(campaign, filters, asked["limit"] + 1, asked["offset"], asked["cut"])
     return page("rows", found, asked, SMALLER_ROWS, up_to)
 

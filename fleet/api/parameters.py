@@ -19,6 +19,7 @@ Parameters = Mapping[str, Sequence[OpenApiParameter]]  # action of a viewset, or
 
 # What values there are, as schemas of the document; `int` and `str` alone would say that any is taken.
 WHOLE = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+NUMBERS = {"type": "array", "items": WHOLE}  # the parameter may come several times
 NAME = {"type": "string", "minLength": 1}
 MOST_SECONDS = 10**10  # three centuries
 SINCE = {
@@ -58,7 +59,7 @@ def refuse_unknown(request: Request, declared: Iterable[OpenApiParameter]) -> No
     for name, values in request.query_params.lists():
         for value in values:
             _check_text(name, value)
-        if len(values) > 1 and not known[name].many:
+        if len(values) > 1 and not (known[name].many or known[name].type is NUMBERS):
             raise BadInputError(f"{name} is given {len(values)} times, allowed is once", name)
 
 

@@ -116,3 +116,12 @@ def test_who_sees_every_host_gets_what_is_stored(campaign: Campaign) -> None:
     assert numbered(paged(boss, f"campaigns/{campaign.pk}/results/?limit=4")) == wanted
     assert get(boss, f"/api/v1/campaigns/{campaign.pk}/")["last_seq"] == 9
     assert "seq" in boss.get("/admin/campaigns/result/").content.decode().lower()
+
+
+def test_rows_of_a_host_that_one_may_not_see_are_asked_for_in_vain(campaign: Campaign, part: Client) -> None:
+    ids = dict(campaign.targets.values_list("hostname", "host_id"))
+    address = f"/api/v1/campaigns/{campaign.pk}/rows/?host={ids['host-1']}&host={ids['host-2']}"
+
+    for asked in (address, f"{address}&order=n", f"{address}&cut=9"):
+        assert {item["host"]["hostname"] for item in get(part, asked)["results"]} == {"host-1"}
+    assert "host-2" not in part.get(f"/campaigns/{campaign.pk}/?host={ids['host-2']}").content.decode()

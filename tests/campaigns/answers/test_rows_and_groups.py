@@ -294,6 +294,30 @@ def test_rows_are_found_by_parts_of_columns_and_by_host(get: Get, campaign: Camp
     assert get("rows/?contains=nonsense:1").status_code == 400
 
 
+def test_rows_of_one_host_are_found_by_its_number_and_not_those_of_its_namesake(get: Get, campaign: Campaign) -> None:
+    one, other, third = campaign.targets.order_by("host_id")[:3]
+    campaign.results.filter(host_id__in=(one.host_id, other.host_id)).update(hostname="twin")
+
+    assert cells(get("rows/?where=host:twin"), "mem") == ["9", "10", "1e+02.0", None]
+    assert cells(get(f"rows/?host={one.host_id}"), "mem") == ["9", "10"]
+    assert cells(get(f"rows/?host={other.host_id}&order=-name"), "name") == ["init", "cat"]
+    assert cells(get(f"rows/?host={one.host_id}&host={third.host_id}&where=name:init"), "mem") == ["9", "9"]
+    assert cells(get("rows/?host=999999999999999999&cut=300"), "mem") == []
+    exported = b"".join(get(f"export.csv?host={other.host_id}").streaming_content).decode()
+    assert [line.split(",")[:3] for line in exported.splitlines()[1:]] == [
+        ["twin", str(other.host_id), name] for name in ("init", "cat")
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["twin", "-1", "", "1.0", "1" * 19, "\N{SUPERSCRIPT TWO}"])
+def test_what_is_no_number_of_a_host_is_named(get: Get, wrong: str) -> None:
+    for path in ("rows/", "export.csv"):
+        refused = get(f"{path}?host={quote(wrong)}")
+
+        assert refused.status_code == 400
+        assert refused.json()["error"].startswith(f"host {wrong!r} is no number of a host")
+
+
 def test_cells_are_cut_when_asked_and_a_row_is_given_whole(get: Get, campaign: Campaign) -> None:
     host = campaign.targets.order_by("host_id")[5]
     answer(campaign, host.host, {"name": "x" * 5_000, "mem": "1"})

@@ -286,6 +286,7 @@ FILTERED: dict[str, dict[str, int | None]] = {
     "campaigns_results_retrieve": {"after=1": 1},
     "campaigns_rows_retrieve": {
         "search=4444": 1, "where=port:80": 1, "contains=port:44": 1, "order=host": 3, "cut=1": 3,
+        "host={host}": 2, "host={host}&host=0": 2, "host=0": 0,
     },
     "campaigns_targets_list": {"state=answered": 2, "delivered=true": 0, "search=nobody": 0},
     "enroll_secrets_list": {"search=lapt": 1},

@@ -1,6 +1,7 @@
 """Hosts of one name in one list, wherever a list of hosts is: told apart by their numbers."""
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -76,6 +77,27 @@ def test_hosts_of_one_name_are_told_apart_in_every_list() -> None:
         numbers = re.findall(r'<span class="dim">#(\d+)</span>', page)
         assert {str(first.pk), str(second.pk)} <= set(numbers), where
         assert str(other.pk) not in numbers, where
+
+
+def test_every_link_to_the_rows_of_a_host_leads_to_its_own_alone() -> None:
+    first, second = make_host(hostname="twin"), make_host(hostname="twin")
+    campaign = make_campaign(first, second, by=make_user("boss", admin=True))
+    query = Query.objects.create(name="all of it", sql="SELECT 1", created_by=campaign.created_by)
+    Campaign.objects.filter(pk=campaign.pk).update(query=query)
+    for host in first, second:
+        answer(campaign, host, *({"n": f"{host.pk}/{line}"} for line in range(600)))
+    browser = Client()
+    browser.force_login(campaign.created_by)
+    pages = [f"/queries/{query.pk}/latest/", *(f"/hosts/{host.pk}/answers/{campaign.pk}/" for host in (first, second))]
+
+    links = [
+        unescape(link)
+        for page in pages
+        for link in re.findall(r'href="([^"]+)">all of them', browser.get(page).content.decode())
+    ]
+
+    hosts = [set(re.findall(r"<td>(\d+)/\d+</td>", browser.get(link).content.decode())) for link in links]
+    assert hosts == [{str(first.pk)}, {str(second.pk)}] * 2
 
 
 def test_a_list_of_groups_has_no_hosts_to_tell_apart() -> None:

@@ -38,6 +38,7 @@ async def test_a_model_finds_tables_and_reads_answers(world: World, connect: Con
         status = await told(client, "follow", campaign=world.over.pk, wait=30)
         rows = await told(client, "rows", campaign=world.over.pk, where=["pid:2"], order="-host", limit=3)
         rest = await told(client, "rows", campaign=world.over.pk, where=["pid:2"], order="-host", offset=3)
+        of_one = await told(client, "rows", campaign=world.over.pk, host=[rows["rows"][0]["host"]["id"]])
         groups = await told(client, "groups", campaign=world.over.pk, by=["pid"])
         counted = await told(client, "sql", campaign=world.over.pk, sql="SELECT count(*) AS n FROM answers")
 
@@ -53,6 +54,7 @@ async def test_a_model_finds_tables_and_reads_answers(world: World, connect: Con
     assert (rows["rows"][0]["cut"], len(rows["rows"][0]["row"]["name"])) == (["name"], 500)
     assert (rows["next_offset"], len(rest["rows"]), rest["next_offset"]) == (3, 1, None)
     assert sorted((group["values"]["pid"], group["hosts"]) for group in groups["groups"]) == [("1", 4), ("2", 4)]
+    assert {row["host"]["hostname"] for row in of_one["rows"]} == {"zz-outside"}
     assert counted["rows"] == [[8]]
 
 

@@ -8,6 +8,7 @@ const WORDS: Record<Show, string> = { lines: "Lines", json: "JSON", row: "Whole 
 
 export interface CellActions {
   only(column: string, value: string): void;
+  onlyHost(row: Row): void;
   hostAddress(row: Row): string | null;
 }
 
@@ -18,8 +19,8 @@ export class CellDialog {
   private readonly text = document.createElement("pre");
   private readonly said = document.createElement("span");
   private readonly views = new Map<Show, HTMLButtonElement>();
-  private readonly onlyButton = button("Only rows with this value", () => this.only());
-  private shown: { column: string; value: string; row: Record<string, string | null> } | null = null;
+  private readonly onlyButton = button("", () => this.only());
+  private shown: { column: string | null; value: string; row: Record<string, string | null>; of: Row } | null = null;
   private show: Show = "lines";
 
   constructor(
@@ -50,8 +51,7 @@ export class CellDialog {
   }
 
   async open(row: Row, column: string | null): Promise<void> {
-    const name = column ?? "host";
-    this.title.textContent = visible(name) || "(a column without a name)";
+    this.title.textContent = visible(column ?? "host") || "(a column without a name)";
     const address = this.actions.hostAddress(row);
     const link = document.createElement(address ? "a" : "span");
     if (link instanceof HTMLAnchorElement && address) link.href = address;
@@ -71,10 +71,11 @@ export class CellDialog {
       }
     }
     const value = column === null ? row.host.hostname : (cellOf(whole, column) ?? "");
-    this.shown = { column: name, value, row: whole };
+    this.shown = { column, value, row: whole, of: row };
     const isJson = asJson(value) !== null;
     this.views.get("json")!.disabled = !isJson;
-    this.onlyButton.hidden = value.length > 1_000;
+    this.onlyButton.textContent = column === null ? "Only rows of this host" : "Only rows with this value";
+    this.onlyButton.hidden = column !== null && value.length > 1_000;
     this.draw(isJson && /^\s*[[{]/.test(value) ? "json" : "lines");
   }
 
@@ -98,7 +99,8 @@ export class CellDialog {
   private only(): void {
     if (!this.shown) return;
     this.dialog.close();
-    this.actions.only(this.shown.column, this.shown.value);
+    if (this.shown.column === null) this.actions.onlyHost(this.shown.of);
+    else this.actions.only(this.shown.column, this.shown.value);
   }
 }
 

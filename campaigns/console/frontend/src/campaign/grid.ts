@@ -69,6 +69,7 @@ export class RowGrid {
     this.view = viewIn(this.drawn ? location.search : "", columns);
     this.cell = new CellDialog(place.parentElement ?? place, campaign, {
       only: (column, value) => this.only(column, value),
+      onlyHost: (row) => this.onlyHosts([`${row.host.id}`]),
       hostAddress: (row) => (this.seesHosts ? hostAddress(row) : null),
     });
     this.api = createGrid<Row>(place, {
@@ -168,13 +169,23 @@ export class RowGrid {
     this.filterBy({ column, kind: "equals", value });
   }
 
+  // By their numbers: what shares a name with them is left out.
+  onlyHosts(ids: string[]): void {
+    this.view = { ...this.view, hosts: ids };
+    this.ask();
+  }
+
+  hostName(id: string): string {
+    return this.namesakes.nameOf(id);
+  }
+
   drop(filter: Filter): void {
     this.view = { ...this.view, filters: this.view.filters.filter((other) => other.column !== filter.column) };
     this.applyView();
   }
 
   clear(): void {
-    this.view = { ...this.view, search: "", filters: [], order: "" };
+    this.view = { ...this.view, search: "", filters: [], hosts: [], order: "" };
     this.applyView();
     this.ask();
   }
@@ -294,7 +305,9 @@ export class RowGrid {
     if (!body.next) this.found = end;
     else if (this.found !== null && this.found <= end) this.found = null;
     this.size(body.results);
+    const nameless = this.view.hosts.filter((id) => !this.hostName(id)).length;
     if (this.namesakes.learn(body.results)) this.api.refreshCells({ force: true, columns: [HOST_COLUMN] });
+    if (this.view.hosts.filter((id) => !this.hostName(id)).length !== nameless) this.handlers.onView(this.view, this.columns);
   }
 
   private joinSoon(): void {
@@ -311,7 +324,7 @@ export class RowGrid {
   }
 
   private get isFiltered(): boolean {
-    return Boolean(this.view.search || this.view.filters.length);
+    return Boolean(this.view.search || this.view.filters.length || this.view.hosts.length);
   }
 
   private get isAtTop(): boolean {

@@ -5,14 +5,20 @@ import { visible } from "./marks";
 
 export const hostAddress = (row: Row): string => `/hosts/${row.host.id}/`;
 
-// Which of the hosts seen so far share their name, in whatever case: they are told apart by their numbers.
+// The names of the hosts seen so far, and which share theirs, in whatever case: those are told apart by their numbers.
 export class Namesakes {
   private readonly byName = new Map<string, Set<number>>();
+  private readonly names = new Map<string, string>();
+
+  nameOf(id: string): string {
+    return this.names.get(id) ?? "";
+  }
 
   // Say whether a name has become that of several.
   learn(rows: Row[]): boolean {
     let news = false;
     for (const { host } of rows) {
+      this.names.set(`${host.id}`, host.hostname);
       const name = host.hostname.toLowerCase();
       const ids = this.byName.get(name) ?? new Set();
       news ||= ids.size > 0 && !ids.has(host.id);

@@ -43,13 +43,11 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
       ...view.filters.map((filter) => {
         const sign = filter.kind === "equals" ? "=" : "contains";
         const words = `${cutTo(visible(filter.column), 40)} ${sign} ${cutTo(visible(filter.value), 60) || "(empty)"}`;
-        const chip = document.createElement("button");
-        chip.type = "button";
-        chip.className = "quiet chip";
-        chip.textContent = `${words} ✕`;
-        chip.setAttribute("aria-label", `Remove the filter ${words}`);
-        chip.addEventListener("click", () => made?.drop(filter));
-        return chip;
+        return chipOf(words, () => made?.drop(filter));
+      }),
+      ...view.hosts.map((id) => {
+        const name = cutTo(visible(made?.hostName(id) ?? ""), 60);
+        return chipOf(`host = ${name ? `${name} ` : ""}#${id}`, () => made?.onlyHosts(view.hosts.filter((other) => other !== id)));
       }),
     );
     if (made) exported.href = made.exportAddress();
@@ -81,4 +79,14 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
   made = make(place, onShown, onView);
   onView(made.asked, made.columnNames);
   return made;
+}
+
+function chipOf(words: string, onClick: () => void): HTMLElement {
+  const chip = document.createElement("button");
+  chip.type = "button";
+  chip.className = "quiet chip";
+  chip.textContent = `${words} ✕`;
+  chip.setAttribute("aria-label", `Remove the filter ${words}`);
+  chip.addEventListener("click", onClick);
+  return chip;
 }

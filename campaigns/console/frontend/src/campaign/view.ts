@@ -11,12 +11,14 @@ export interface Filter {
 export interface View {
   search: string;
   filters: Filter[];
+  hosts: string[]; // ids of the only ones that are looked at: several hosts may bear one name
   order: string; // a column, - before it turns it round; "" = as they arrived
   hidden: string[];
 }
 
 export const HOST = "host";
-const OWN = ["search", "where", "contains", "order", "hidden", "shown"];
+const OWN = ["search", "where", "contains", "host", "order", "hidden", "shown"];
+const ID = /^\d{1,18}$/;
 
 // Columns may hold a colon: the longest that fits is meant, as on the server.
 function split(text: string, kind: Filter["kind"], columns: string[]): Filter | null {
@@ -34,6 +36,7 @@ export function viewIn(address: string, columns: string[]): View {
   return {
     search: asked.get("search") ?? "",
     filters: [...read("where", "equals"), ...read("contains", "contains")],
+    hosts: asked.getAll("host").filter((text) => ID.test(text)),
     order: known ? order : "",
     hidden: asked.has("shown") ? columns.filter((name) => !asked.getAll("shown").includes(name)) : asked.getAll("hidden"),
   };
@@ -43,6 +46,7 @@ export function questionOf(view: View): URLSearchParams {
   const asked = new URLSearchParams();
   if (view.search) asked.set("search", view.search);
   for (const { column, kind, value } of view.filters) asked.append(kind === "equals" ? "where" : "contains", `${column}:${value}`);
+  for (const id of view.hosts) asked.append("host", id);
   if (view.order) asked.set("order", view.order);
   return asked;
 }
