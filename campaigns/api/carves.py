@@ -133,13 +133,15 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
             missing = (carve.block_count or 0) - carve.received_blocks
             blocks = f"{missing} of {counted(carve.block_count or 0, 'block')} {plural(missing, 'is', 'are')} missing"
             raise ConflictError(f"carve {pk} is {carve.state}: {blocks}")
-        logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
+        if request.method != "HEAD":
+            logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
         headers = {
             "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{_ending(carve)}"',
             "Content-Length": str(carve.received_bytes),
         }
         also = partial(self._shown, request, pk)
-        return streamed(request, store.pieces(carve), also, content_type="application/octet-stream", headers=headers)
+        pieces = iter(()) if request.method == "HEAD" else store.pieces(carve)
+        return streamed(request, pieces, also, content_type="application/octet-stream", headers=headers)
 
     def _shown(self, request: Request, pk: int) -> Carve:
         """Give the carve, to who sees its host and may look at its campaign."""

@@ -30,11 +30,11 @@ def attachment(
     """Send the lines as a file of that name, or pieces that are large enough already.
 
     Who accepts plain bytes alone is given them as those, whatever they are. The first piece is there before the answer
-    begins: what goes wrong until then has a status and a sentence.
+    begins: what goes wrong until then has a status and a sentence. HEAD says whether it would be given, and makes none.
     """
     return streamed(
         request,
-        _Begun(content if in_pieces else _chunks(content)),
+        iter(()) if request.method == "HEAD" else _Begun(content if in_pieces else _chunks(content)),
         content_type=_media_type(request, content_type),
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

@@ -19,7 +19,7 @@ class NotedReads(ApiView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Note what is about to be given."""
-        if response.status_code == 200 and "pk" in self.kwargs:
+        if response.status_code == 200 and "pk" in self.kwargs and request.method != "HEAD":
             self._note(request, response)
         return super().finalize_response(request, response, *args, **kwargs)
 

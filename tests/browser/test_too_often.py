@@ -12,7 +12,8 @@ from playwright.sync_api import Page, Route, expect
 from agents.board import keyspace, redis_client
 from campaigns.models import Campaign
 from campaigns.throttles import WINDOW
-from tests.factories import answer, learn, make_campaign, make_host
+from tests.browser.conftest import Server
+from tests.factories import answer, end, learn, make_campaign, make_host
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -56,6 +57,48 @@ def test_rows_and_analyses_say_when_they_go_again(
     elsewhere(have_asked_little, boss)
     page.clock.run_for(61_000)
     expect(said).to_have_text("1 of 2 rows match.")
+
+
+def test_a_file_that_is_refused_is_a_sentence_beside_its_link(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any], server: Server
+) -> None:
+    def make() -> Campaign:
+        host = make_host()
+        made = make_campaign(host, by=boss, sql="SELECT name FROM processes")
+        answer(made, host, {"name": "init"})
+        return end(made)
+
+    def taken(refused: str) -> None:
+        export.click()
+        expect(said).to_contain_text(refused)
+
+    campaign = elsewhere(make)
+    page = page_of(boss, at=f"/campaigns/{campaign.pk}/")
+    export, said = page.get_by_role("link", name="Export as seen"), page.locator("#panel-rows .not-exported")
+    page.locator(".ag-cell", has_text="init").first.wait_for()
+
+    elsewhere(ask_too_often, boss)
+    taken("Not exported: you asked too often, again in ")
+    page.get_by_text("Export", exact=True).click()
+    page.locator("a[download]", has_text="NDJSON").first.click()
+    expect(page.locator(".actions .not-exported")).to_contain_text("Not exported: you asked too often, again in ")
+    elsewhere(have_asked_little, boss)
+    with page.expect_download() as download:
+        export.click()
+    assert download.value.suggested_filename == f"campaign-{campaign.pk}.csv"
+    expect(said).to_have_text("")
+    elsewhere(lambda: User.objects.filter(pk=boss.pk).update(is_superuser=False))
+    elsewhere(lambda: Campaign.objects.update(created_by=None))
+    taken("Not exported: you may not do this any more.")
+    elsewhere(lambda: User.objects.filter(pk=boss.pk).update(is_superuser=True))
+    server.stop()
+    taken("Not exported: the server does not answer, try again.")
+    server.start()
+    elsewhere(lambda: Campaign.objects.all().delete())
+    taken("Not exported: it was deleted, or you may not look at it any more.")
+    elsewhere(Session.objects.all().delete)
+    taken("Not exported: you are logged out.")
+    expect(page.locator("#logged-out")).to_contain_text("You are logged out. Log in again")
 
 
 def test_tables_are_fetched_once_one_may_ask_again(

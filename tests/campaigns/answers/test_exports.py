@@ -22,6 +22,7 @@ from campaigns.models import Campaign, Result
 from campaigns.people.roles import AUDITOR
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
+from fleet.audit.models import AuditEvent
 from fleet.errors import ForbiddenError, NotFoundError
 from tests.conftest import Agent
 from tests.factories import answer, make_campaign, make_hosts, make_user
@@ -196,3 +197,24 @@ def test_a_file_breaks_off_when_who_takes_it_may_have_it_no_more(
         for _, file in pieces:
             with nullcontext() if name == "keeps all" else pytest.raises((APIException, ForbiddenError)):
                 assert b"".join(file)
+
+
+def test_the_head_of_a_file_tells_whether_it_would_be_given_and_makes_none(
+    api: Api, boss: APIClient, answered: Campaign
+) -> None:
+    files = [f"campaigns/{answered.pk}/export.{kind}" for kind in ("csv", "ndjson", "json", "parquet", "xlsx")]
+    later = make_campaign(*Host.objects.all())
+    files += [
+        f"campaigns/{answered.pk}/targets.csv",
+        f"campaigns/{later.pk}/diff.csv?with={answered.pk}",
+        "audit.ndjson",
+    ]
+
+    for file in files:
+        told = boss.head(f"/api/v1/{file}")
+        assert (told.status_code, b"".join(told.streaming_content)) == (200, b""), file
+        assert told.headers["Content-Disposition"].startswith("attachment"), file
+    assert boss.head(f"/api/v1/campaigns/{answered.pk}/export.csv?column=nonsense").status_code == 400
+    assert api(None).head(f"/api/v1/{files[0]}").status_code == 401
+
+    assert not AuditEvent.objects.filter(action__endswith="exported").exists()

@@ -10,6 +10,7 @@ import { startGroups } from "./campaign/groups";
 import { startChoosing } from "./campaign/chosen";
 import { type Frame, Live, type State } from "./campaign/live";
 import { drawControls, startControls } from "./campaign/controls";
+import { startDownloads } from "./downloads";
 import { startTabs } from "./campaign/tabs";
 import { startRowTools } from "./campaign/tools";
 import { type Ending, endSentence, lengthOf, nothingSent, stateWord } from "./campaign/words";
@@ -304,6 +305,7 @@ document.addEventListener("htmx:responseError", (event) => {
   if (status in REFUSALS) glance();
 });
 
+startDownloads();
 startAddress();
 startTabs(root);
 document.addEventListener("stepped", () => grid.follow());

@@ -1,7 +1,8 @@
 // What every page of the console shares and types check: its times, fields of moments, dialogs, answers in place,
-// what was typed and not sent, what is gone, and where the keyboard stands.
+// files, what was typed and not sent, what is gone, and where the keyboard stands.
 
 import { startDialogs } from "./dialogs";
+import { startDownloads } from "./downloads";
 import { startDrafts } from "./drafts";
 import { startFocusBack } from "./focus_back";
 import { startGone } from "./gone";
@@ -16,5 +17,6 @@ startDialogs();
 startAnswersInPlace();
 startLoggedOut();
 startGone();
+startDownloads();
 startDrafts();
 startFocusBack();

@@ -45,12 +45,14 @@ export class RefusedError extends Error {
   }
 }
 
+export function refusalIn(response: Response): RefusedError {
+  const isOurs = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
+  return new RefusedError(response.status, isOurs, `${response.url} answered ${response.status}`, Number(response.headers.get("Retry-After")) || 0);
+}
+
 export async function get<Answer>(address: string, signal?: AbortSignal): Promise<{ body: Answer; date: number }> {
   const response = await fetch(address, { headers: { Accept: "application/json" }, signal: signal ?? null });
-  if (!response.ok) {
-    const isOurs = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
-    throw new RefusedError(response.status, isOurs, `${address} answered ${response.status}`, Number(response.headers.get("Retry-After")) || 0);
-  }
+  if (!response.ok) throw refusalIn(response);
   return { body: (await response.json()) as Answer, date: Date.parse(response.headers.get("Date") ?? "") };
 }
 
@@ -61,6 +63,20 @@ const A_MINUTE = 60; // within which requests are counted
 export function secondsToWait(error: unknown): number {
   return error instanceof RefusedError && error.status === TOO_MANY ? error.wait || A_MINUTE : 0;
 }
+
+const WORDS: Record<number, string> = {
+  401: "you are logged out",
+  403: "you may not do this any more",
+  404: "it was deleted, or you may not look at it any more",
+};
+
+// Why something was not done, as the end of a sentence.
+export function whyNot(error: unknown): string {
+  if (!(error instanceof RefusedError)) return "the server does not answer, try again";
+  return tooOften(error) || WORDS[error.status] || (error.status < 500 ? "the server refuses it" : "the server could not do it, try again");
+}
+
+export const isLoggedOut = (error: unknown): boolean => error instanceof RefusedError && error.status === 401;
 
 export function tooOften(error: unknown): string {
   const wait = secondsToWait(error);
