@@ -88,9 +88,12 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """Say whether there is anything to look at: everybody's campaigns, one's own, or those one may launch."""
         return any(map(user.has_perm, (LOOK, LAUNCH, LAUNCH_FLAGGED))) or self.visible_to(user).exists()
 
-    def locked(self, ids: Iterable[int]) -> "dict[int, Campaign]":
-        """Lock the campaigns in order of id until the transaction ends; those that are gone are left out."""
-        rows = self.filter(pk__in=list(ids)).order_by("pk").select_for_update(no_key=True)
+    def locked(self, ids: Iterable[int], *, pass_by: bool = False) -> "dict[int, Campaign]":
+        """Lock the campaigns in order of id until the transaction ends; those that are gone are left out.
+
+        `pass_by` = those that somebody else has locked are left out as well.
+        """
+        rows = self.filter(pk__in=list(ids)).order_by("pk").select_for_update(no_key=True, skip_locked=pass_by)
         return {campaign.pk: campaign for campaign in rows}
 
 

@@ -18,6 +18,12 @@ def write_range(campaign_id: int, number: int) -> None:
     targeting.write_range(campaign_id, number)
 
 
+@shared_task(name="campaigns.write_small_ranges")
+def write_small_ranges() -> None:
+    """Do so with every range of few hosts that waits."""
+    targeting.write_small_ranges()
+
+
 @shared_task(name="campaigns.sweep")
 def sweep() -> None:
     """Look after the board and after what is over."""

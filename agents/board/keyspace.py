@@ -39,6 +39,7 @@
 | results              | stream | claim, accept, give_back | collector           | entries: when stored in Postgres   |
 | board:rang:N         | pubsub | whoever raises the version | gateways          |                                    |
 | doorbell*            | pubsub | channels              | sockets                |                                    |
+| hint:*               | string | launches              | launches               | when taken, or after a second      |
 | live, sweeps, _kombu* | list, … | Celery              | workers                | when done                          |
 
 C is a campaign's id, or the negative id of a housekeeping query, whose bits are set by `ask` and which has neither end
@@ -140,6 +141,11 @@ def log_seen_key(hour: int) -> str:
 def log_claim_key(digest: bytes) -> str:
     """Name what says that a gateway is writing a log line just now."""
     return f"log:claim:{digest.hex()}"
+
+
+def hint_key(task: str) -> str:
+    """Say that a message of this task is on its way."""
+    return f"hint:{task}"
 
 
 def piece_field(campaign: int, number: int) -> str:

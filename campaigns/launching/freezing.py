@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from agents.board import hints
 from agents.board.bitmaps import bitmap_of
 from agents.board.keyspace import RANGE_BITS, seat_of
 from agents.models import HostQuerySet
@@ -18,6 +19,8 @@ from fleet.queue import enqueue
 
 # The selected hosts' query is the ORM's own and stands in for {}; its values travel as parameters.
 BY_RANGE = f"SELECT id >> {RANGE_BITS}, array_agg(id) FROM ({{}}) AS meant (id) GROUP BY 1 ORDER BY 1"  # noqa: S608
+
+SMALL_RANGES = "campaigns.write_small_ranges"
 
 Ranges = dict[int, list[int]]  # ids of hosts by number of their range
 
@@ -81,5 +84,14 @@ def _save(campaign: Campaign, ranges: Ranges, rows: Sequence[TargetRange]) -> No
 
 
 def _enqueue(campaign: Campaign, rows: Sequence[TargetRange]) -> None:
+    """Let workers write them: each range of many hosts by itself, and of the others all that wait by then."""
     for row in rows:
-        enqueue("campaigns.write_range", campaign.pk, row.number)
+        if frozen.count_in(row) > frozen.SMALL:
+            enqueue("campaigns.write_range", campaign.pk, row.number)
+    if any(frozen.count_in(row) <= frozen.SMALL for row in rows):
+        transaction.on_commit(_hint_at_small_ranges)
+
+
+def _hint_at_small_ranges() -> None:
+    if hints.is_first(SMALL_RANGES):
+        enqueue(SMALL_RANGES)

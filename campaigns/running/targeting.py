@@ -2,148 +2,261 @@
 
 A range is a row; the message that brought us here is only a hint and may come twice or late. Two transactions: first
 the targets are written and committed, then they are armed, so that what is on the board always has committed targets.
+Ranges of few hosts, of whichever campaigns, share both transactions while many are launched at once.
 """
 
 import logging
 import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Func, IntegerField, Max
 from django.utils import timezone
 
-from agents.board import clock, operator_verbs
-from agents.board.keyspace import RANGE_BITS, RANGE_SIZE, NoBoardError, seat_of
-from agents.inventory import schemas
-from agents.models import BUSY, Host, HostQuerySet, online_since
+from agents.board import hints, operator_verbs
+from agents.board.keyspace import RANGE_BITS, NoBoardError, seat_of
+from agents.inventory.schemas import KIND
+from agents.models import BUSY, HostQuerySet, online_since
 from campaigns import doorbell
-from campaigns.launching import approvals, quotas, rights
 from campaigns.launching.control import close_on_board
+from campaigns.launching.freezing import SMALL_RANGES
 from campaigns.models import Campaign, Target, TargetRange
-from campaigns.people import scopes
-from campaigns.running import releasing
-from campaigns.running.releasing import HASH, brakes_of
+from campaigns.running.releasing import brakes_of
 from campaigns.selecting import frozen, sql_support
-from campaigns.selecting.selection import Selection
 from campaigns.states import OPEN_STATES, Status
 from fleet import traces
-from fleet.audit import note
-from fleet.audit.spans import spans
-from fleet.counting import counted
-from fleet.errors import FleetError
 
 logger = logging.getLogger(__name__)
 
-LATE_JOINERS_AT_ONCE = 10_000
 MANY = 20_000  # new targets after which the planner has to be told
+TOGETHER = 50  # ranges at most, so that no campaign stays locked for long
 
 COUNT_ONLINE = """
-SELECT count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
-WHERE target.campaign_id = %s AND (presence.last_seen >= %s OR presence.busy_since >= %s)
+SELECT target.campaign_id, count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
+WHERE target.campaign_id = ANY(%s) AND (presence.last_seen >= %s OR presence.busy_since >= %s) GROUP BY 1
 """
-
-# The selected hosts' query is the ORM's own and stands in for {}. Hosts that cannot run the SQL are final at once.
+# Who is meant stands in for {}. Hosts that cannot run the SQL are final at once.
 WRITE = """
 WITH written AS (
     INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count, ended_at)
-    SELECT %s, id, hostname, CASE WHEN refused.error IS NULL THEN 'waiting' ELSE 'unsupported' END, false, 0,
-        coalesce(refused.error, ''), 0, CASE WHEN refused.error IS NOT NULL THEN %s END
-    FROM ({}) AS meant (id, hostname, platform, version, extensions, digest)
-    LEFT JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS refused (platform, version, extensions, error, digest)
-    USING (platform, version, extensions, digest) ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING state
+    SELECT campaign, id, hostname, CASE WHEN refused.error IS NULL THEN 'waiting' ELSE 'unsupported' END, false, 0,
+        coalesce(refused.error, ''), 0, refused.chosen_at
+    FROM ({}) AS meant (campaign, id, hostname, platform, version, extensions, digest)
+    LEFT JOIN unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS refused (campaign, chosen_at, platform, version, extensions, error, digest)
+    USING (campaign, platform, version, extensions, digest) ORDER BY campaign, id
+    ON CONFLICT DO NOTHING RETURNING campaign_id, state
+), counted AS (
+    SELECT campaign_id, count(*) AS targets, count(*) FILTER (WHERE state = 'unsupported') AS unable
+    FROM written GROUP BY 1
 )
-SELECT state, count(*) FROM written GROUP BY state
+UPDATE campaigns_campaign AS campaign SET count_targeted = count_targeted + targets,
+    count_unsupported = count_unsupported + unable, count_waiting = count_waiting + targets - unable
+FROM counted WHERE campaign.id = counted.campaign_id RETURNING campaign.id, targets
 """
+OF_ONE = "SELECT %s::bigint, meant.* FROM ({}) AS meant"  # the hosts' query is the ORM's own and stands in for {}
+OF_SEVERAL = """
+SELECT meant.campaign, host.id, hostname, platform, osquery_version, extensions, registry_digest
+FROM unnest(%s::bigint[], %s::bigint[]) AS meant (campaign, id) JOIN agents_host AS host USING (id)
+WHERE host.revoked_at IS NULL
+"""
+OPEN_HOSTS = f"""
+SELECT range.campaign, range.number, array_agg(host_id)
+FROM unnest(%s::bigint[], %s::bigint[]) AS range (campaign, number)
+JOIN campaigns_campaign AS campaign ON campaign.id = range.campaign
+JOIN campaigns_target AS target ON target.campaign_id = range.campaign
+    AND host_id >= range.number << {RANGE_BITS} AND host_id < (range.number + 1) << {RANGE_BITS}
+WHERE state = ANY(%s) AND hashint8(host_id) <= campaign.released GROUP BY 1, 2
+"""  # noqa: S608 - a number of ours
+NOTE_ARMED = """
+UPDATE campaigns_campaign AS campaign
+SET started_at = armed.started_at, ends_at = armed.ends_at, status = armed.status
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+AS armed (id, started_at, ends_at, status) WHERE campaign.id = armed.id
+"""
+
+Seat = tuple[int, int]  # a campaign and the number of one of its ranges
+
+# --- ranges -----------------------------------------------------------------------------------------------------
 
 
 def write_range(campaign_id: int, number: int) -> None:
     """Write and arm one range. Safe to run twice, at once, and after a stop."""
+    _write_and_arm(TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None))
+
+
+def write_small_ranges() -> None:
+    """Write and arm every range of few hosts that waits, many in the same two transactions.
+
+    Whichever campaign stands in the way of the others, since it is locked or its rows are refused, is written alone.
+    """
+    hints.take(SMALL_RANGES)
+    last = 0
+    while waiting := _small_ranges(last):
+        last = waiting[-1].pk
+        done: list[TargetRange] = []
+        try:
+            done = _write_and_arm(waiting, pass_by=True)
+        except DatabaseError:
+            logger.exception("ranges not written together ranges=%s", len(waiting))
+        for range_ in waiting:
+            if range_ not in done:
+                _write_alone(range_)
+
+
+def _small_ranges(after: int) -> list[TargetRange]:
+    """Give the next ranges of few hosts that wait, of which those with such an id were seen to."""
+    small = TargetRange.objects.alias(meant=Func("hosts", function="bit_count", output_field=IntegerField()))
+    small = small.filter(pk__gt=after, meant__lte=frozen.SMALL, done_at=None, campaign__status=Status.TARGETING)
+    open_ = small.filter(campaign__closed_at=None, campaign__ended_by="")
+    return list(open_.order_by("pk").defer("hosts")[:TOGETHER])
+
+
+def _write_alone(range_: TargetRange) -> None:
+    """Write and arm one range, or leave it to the sweep to send it again."""
+    try:
+        write_range(range_.campaign_id, range_.number)
+    except DatabaseError:
+        logger.exception("range not written campaign=%s range=%s", range_.campaign_id, range_.number)
+
+
+def _write_and_arm(waiting: Iterable[TargetRange], *, pass_by: bool = False) -> list[TargetRange]:
+    """Write and arm one range, or several of few hosts; give those that were to be done still.
+
+    `pass_by` = leave out campaigns that somebody else has locked.
+    """
     began = time.time()
-    written = _write_targets(campaign_id, number)
-    if written is None:
-        return
-    _arm_targets(campaign_id, number, began)
+    ranges, written = _write_targets(waiting, pass_by=pass_by)
+    if ranges:
+        _arm_targets(ranges, began)
     if written > MANY:
         _analyze()  # armed first: who launched waits for that, and no answer is stored within the tenth of a second
+    return ranges
 
 
-def _write_targets(campaign_id: int, number: int) -> int | None:
-    """Write and commit; give how many are new, None when there is nothing to do any more."""
+def _seat(range_: TargetRange) -> Seat:
+    return range_.campaign_id, range_.number
+
+
+# --- targets ----------------------------------------------------------------------------------------------------
+
+
+def _write_targets(waiting: Iterable[TargetRange], *, pass_by: bool = False) -> tuple[list[TargetRange], int]:
+    """Write and commit; give the ranges that are to be armed, and how many targets are new."""
+    known = {range_.pk: range_.campaign_id for range_ in waiting}
+    if not known:
+        return [], 0
     with transaction.atomic():
-        campaign = open_campaign(campaign_id)
-        range_ = TargetRange.objects.filter(campaign_id=campaign_id, number=number, done_at=None).first()
-        if campaign is None or range_ is None:
-            return None
-        return _write(campaign, frozen.hosts_of([range_]))
+        campaigns = open_campaigns(known.values(), pass_by=pass_by)
+        ranges = list(TargetRange.objects.filter(pk__in=known, campaign__in=campaigns, done_at=None))
+        if len(ranges) == 1:
+            written = write_targets(campaigns[ranges[0].campaign_id], frozen.hosts_of(ranges))
+        else:
+            meant = [(range_.campaign_id, host) for range_ in ranges for host in frozen.named_in(range_)]
+            written = _write(campaigns.values(), OF_SEVERAL, _columns(meant, 2))
+    return ranges, written
 
 
-def _write(campaign: Campaign, hosts: HostQuerySet) -> int:
+def write_targets(campaign: Campaign, hosts: HostQuerySet) -> int:
+    """Write hosts as targets of a campaign whose lock the caller holds; give how many are new."""
+    text, params = hosts.sql_of("pk", "hostname", *KIND)
+    return _write([campaign], OF_ONE.format(text), [campaign.pk, *params])
+
+
+def _write(campaigns: Iterable[Campaign], meant: str, params: Sequence[Any]) -> int:
     """Write targets and counts; give how many are new."""
-    text, params = hosts.sql_of("pk", "hostname", *schemas.KIND)
-    kinds = [sql_support.Unsupported(*kind) for kind in campaign.unsupported]
-    refused = [[kind[place] for kind in kinds] for place in range(len(sql_support.Unsupported._fields))]
+    refused = [
+        (campaign.pk, campaign.chosen_at, *sql_support.Unsupported(*kind))
+        for campaign in campaigns
+        for kind in campaign.unsupported
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(WRITE.format(text), [campaign.pk, campaign.chosen_at, *params, *refused])
-        written: dict[str, int] = dict(cursor.fetchall())
-    for state, number_written in written.items():
-        campaign.move(None, state, number_written)
-    if written:
-        campaign.save_counts()
-        doorbell.ring(campaign.pk)
+        cursor.execute(WRITE.format(meant), [*params, *_columns(refused, 7)])
+        written: dict[int, int] = dict(cursor.fetchall())
+    for campaign_id in written:
+        doorbell.ring(campaign_id)
     return sum(written.values())
 
 
-def _arm_targets(campaign_id: int, number: int, began: float) -> None:
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Turn rows of so many values into what PostgreSQL unnests."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+# --- on the board -----------------------------------------------------------------------------------------------
+
+
+def _arm_targets(ranges: Iterable[TargetRange], began: float) -> None:
     with transaction.atomic():
-        campaign = open_campaign(campaign_id)
-        if campaign is None:
-            return
-        bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
-        brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
-        try:
-            armed = operator_verbs.arm(campaign_id, number, bits, campaign.sql, campaign.timeout, brakes)
-        except NoBoardError:
-            logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign_id, number)
-            return
-        if armed is None:
-            end_as_closed(campaign)
-            return
-        TargetRange.objects.filter(campaign_id=campaign_id, number=number).update(done_at=timezone.now(), hosts=None)
-        _note_armed(campaign, armed)
-        traces.note(campaign, "range armed", began, range=number, hosts=len(bits))
-    if campaign.status != Status.TARGETING:
-        count_online(campaign)
-    logger.info("range armed campaign=%s range=%s hosts=%s", campaign_id, number, len(bits))
+        campaigns = open_campaigns(range_.campaign_id for range_ in ranges)
+        left = [range_ for range_ in ranges if range_.campaign_id in campaigns]
+        hosts = open_hosts(map(_seat, left))
+        armed = []
+        for range_ in left:
+            campaign, released = campaigns[range_.campaign_id], hosts[_seat(range_)]
+            if _arm(campaign, range_.number, released):
+                armed.append(range_)
+                traces.note(campaign, "range armed", began, range=range_.number, hosts=len(released))
+        TargetRange.objects.filter(pk__in=[range_.pk for range_ in armed]).update(done_at=timezone.now(), hosts=None)
+        begun = {range_.campaign_id: campaigns[range_.campaign_id] for range_ in armed}
+        _note_armed(begun)
+    count_online([campaign for campaign in begun.values() if campaign.status != Status.TARGETING])
 
 
-def _note_armed(campaign: Campaign, armed: operator_verbs.Armed) -> None:
-    """Keep when the campaign began; it runs once its last range is armed, and is over if nobody can run its SQL."""
+def _arm(campaign: Campaign, number: int, hosts: Sequence[int]) -> bool:
+    """Put one range on the board, where the first begins the campaign's time; say whether it stands there."""
+    brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
+    bits = [seat_of(host).bit for host in hosts]
+    try:
+        armed = operator_verbs.arm(campaign.pk, number, bits, campaign.sql, campaign.timeout, brakes)
+    except NoBoardError:
+        logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign.pk, number)
+        return False
+    if armed is None:
+        end_as_closed(campaign)
+        return False
     if campaign.started_at is None:
         campaign.started_at, campaign.ends_at = armed
-    if not campaign.ranges.filter(done_at=None).exists():
-        campaign.status = Status.RUNNING
-        if not campaign.open_targets:  # only then is it of interest when the last one ended
-            campaign.complete_if_over(_last_end(campaign) or armed.started_at)
-    campaign.save(update_fields=["started_at", "ends_at", "status"])
-    doorbell.ring(campaign.pk)
+    logger.info("range armed campaign=%s range=%s hosts=%s", campaign.pk, number, len(hosts))
+    return True
 
 
-def count_online(campaign: Campaign) -> None:
+def _note_armed(campaigns: Mapping[int, Campaign]) -> None:
+    """Keep when they began; each runs once its last range is armed, and is over if nobody can run its SQL."""
+    undone = TargetRange.objects.filter(campaign__in=campaigns, done_at=None)
+    unfinished = set(undone.values_list("campaign_id", flat=True))
+    for campaign in campaigns.values():
+        if campaign.pk not in unfinished:
+            campaign.status = Status.RUNNING
+            if not campaign.open_targets and campaign.started_at:  # only then is it of interest when the last one ended
+                campaign.complete_if_over(_last_end(campaign) or campaign.started_at)
+        doorbell.ring(campaign.pk)
+    kept = [(campaign.pk, campaign.started_at, campaign.ends_at, campaign.status) for campaign in campaigns.values()]
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE_ARMED, _columns(kept, 4))
+
+
+def count_online(campaigns: Iterable[Campaign]) -> None:
     """Count how many targets are online; first when all are known, since many a campaign ends within seconds.
 
-    Without the campaign's lock: over many hosts it takes a while, and answers are to be stored meanwhile. When it has
-    ended the last count stays: that many were there to be asked.
+    Without the campaigns' locks: over many hosts it takes a while, and answers are to be stored meanwhile. When one has
+    ended its last count stays: that many were there to be asked.
     """
+    counts = {campaign.pk: campaign.count_online for campaign in campaigns}
     now = timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONLINE, [campaign.pk, online_since(now), now - BUSY])
-        online = cursor.fetchone()[0]
-    if online != campaign.count_online:
-        Campaign.objects.filter(pk=campaign.pk).update(count_online=online)
-        doorbell.ring(campaign.pk)
+        cursor.execute(COUNT_ONLINE, [list(counts), online_since(now), now - BUSY])
+        online = dict.fromkeys(counts, 0) | dict(cursor.fetchall())
+    changed = defaultdict(list)
+    for campaign_id, count in online.items() - counts.items():
+        changed[count].append(campaign_id)
+        doorbell.ring(campaign_id)
+    for count, ids in changed.items():
+        Campaign.objects.filter(pk__in=ids).update(count_online=count)
 
 
 def _last_end(campaign: Campaign) -> datetime | None:
@@ -160,103 +273,33 @@ def end_as_closed(campaign: Campaign) -> None:
     doorbell.ring(campaign.pk)
 
 
+# --- which ------------------------------------------------------------------------------------------------------
+
+
+def open_campaigns(ids: Iterable[int], *, pass_by: bool = False) -> dict[int, Campaign]:
+    """Lock the campaigns; those that are gone, over or about to end are left out. `pass_by` those that are locked."""
+    return {
+        pk: campaign for pk, campaign in Campaign.objects.locked(ids, pass_by=pass_by).items() if _is_open(campaign)
+    }
+
+
 def open_campaign(campaign_id: int) -> Campaign | None:
     """Lock the campaign; None when it is gone, over or about to end."""
-    campaign = Campaign.objects.locked([campaign_id]).get(campaign_id)
-    if campaign is None or campaign.is_closed or campaign.ended_by:
-        return None
-    return campaign if campaign.status in (Status.TARGETING, Status.RUNNING) else None
+    return open_campaigns([campaign_id]).get(campaign_id)
 
 
-def open_hosts(campaign: Campaign, number: int) -> list[int]:
-    """Name the hosts of a range that are released and not final."""
-    first = number << RANGE_BITS
-    targets = Target.objects.filter(campaign=campaign, host_id__gte=first, host_id__lt=first + RANGE_SIZE)
-    released = targets.annotate(hash=HASH).filter(state__in=OPEN_STATES, hash__lte=campaign.released)
-    return list(released.values_list("host_id", flat=True))
+def _is_open(campaign: Campaign) -> bool:
+    is_ending = campaign.is_closed or bool(campaign.ended_by)
+    return not is_ending and campaign.status in (Status.TARGETING, Status.RUNNING)
 
 
-def add_late_joiners(campaign_id: int) -> int:
-    """Write hosts that are meant since the campaign began, release those its rollout lets; give how many joined.
-
-    Safe to run twice. What is written and not released, because the process died between, the repair of the board
-    releases. Nobody joins beyond what who launched may ask, and the campaign says so.
-    """
-    joined = _write_late_joiners(campaign_id)
-    if joined:
-        _release_late_joiners(campaign_id, joined)
-    return len(joined)
-
-
-def _write_late_joiners(campaign_id: int) -> list[int]:
-    """Write and commit those who are meant and not written yet; give their ids."""
-    with transaction.atomic():
-        campaign = open_campaign(campaign_id)
-        if campaign is None or campaign.status != Status.RUNNING or not campaign.include_late_joiners:
-            return []
-        known = Target.objects.filter(campaign=campaign, host=OuterRef("pk"))
-        limits = scopes.limits_of_launch(campaign.scope, campaign.created_by)
-        meant = Selection.read(campaign.target, limits).hosts(clock.now()).exclude(Exists(known))
-        joined = _as_many_as_allowed(campaign, list(meant.values_list("pk", flat=True)[:LATE_JOINERS_AT_ONCE]))
-        if not joined:
-            return []
-        for number in {seat_of(host).number for host in joined}:
-            TargetRange.objects.get_or_create(campaign=campaign, number=number, defaults={"done_at": timezone.now()})
-        _join(campaign, Host.objects.filter(pk__in=joined))
-        note("campaign.hosts_joined", subject=f"campaign {campaign_id}", count=len(joined), hosts=spans(joined))
-    return joined
-
-
-def _release_late_joiners(campaign_id: int, joined: list[int]) -> None:
-    """Let those among them be handed the SQL whom the rollout lets."""
-    with transaction.atomic():
-        campaign = open_campaign(campaign_id)
-        if campaign is None or campaign.status != Status.RUNNING:
-            return
-        for number in {seat_of(host).number for host in joined}:
-            try:
-                operator_verbs.release(campaign_id, number, set(joined).intersection(open_hosts(campaign, number)))
-            except NoBoardError:
-                logger.warning("late joiners wait campaign=%s range=%s: the board is not whole", campaign_id, number)
-
-
-def _as_many_as_allowed(campaign: Campaign, hosts: list[int]) -> list[int]:
-    """Leave out hosts beyond what who launched may ask by now, and let the campaign say that some were."""
-    if not hosts:
-        return hosts
-    by = campaign.created_by
-    try:
-        rights.check_start(campaign, Host.objects.filter(pk__in=hosts))
-    except FleetError as error:
-        _say(campaign, f"nobody joins any more: {error.sentence}")
-        return []
-    of_quota = None if by is None else quotas.room_for_targets(by, campaign.count_targeted)
-    rooms = [room for room in (of_quota, approvals.room_for(campaign)) if room is not None]
-    room = min(rooms, default=len(hosts))
-    if room >= len(hosts):
-        return hosts
-    warning = f"nobody joins any more: {counted(campaign.count_targeted + room, 'host')} is the most that {by} may ask"
-    if room != of_quota:
-        warning += " without a second person's approval"
-    _say(campaign, warning)
-    return hosts[:room]
-
-
-def _say(campaign: Campaign, warning: str) -> None:
-    if warning not in campaign.warnings:
-        campaign.warnings.append(warning)
-        campaign.save(update_fields=["warnings"])
-        doorbell.ring(campaign.pk)
-
-
-def _join(campaign: Campaign, hosts: HostQuerySet) -> None:
-    """Write hosts that join: they may be of kinds that nobody had at the launch, and some stand among the released."""
-    if not campaign.is_forced:
-        campaign.unsupported = sql_support.unsupported_too(campaign.unsupported, campaign.sql, hosts)
-    _write(campaign, hosts)
-    if campaign.rollout is not None:
-        campaign.released_count = releasing.count_released(campaign)
-    campaign.save(update_fields=["unsupported", "released_count"])
+def open_hosts(ranges: Iterable[Seat]) -> defaultdict[Seat, list[int]]:
+    """Name the hosts of these ranges that are released and not final."""
+    found: defaultdict[Seat, list[int]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN_HOSTS, [*_columns(ranges, 2), list(OPEN_STATES)])
+        found.update({(campaign, number): hosts for campaign, number, hosts in cursor.fetchall()})
+    return found
 
 
 def _analyze() -> None:

@@ -20,8 +20,7 @@ from agents.board.keyspace import seat_of
 from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.collecting.cursor import is_stored
 from campaigns.models import Campaign
-from campaigns.running import targeting
-from campaigns.running.targeting import open_hosts
+from campaigns.running import joining, targeting
 from campaigns.states import Status
 from fleet.errors import BadInputError
 
@@ -79,7 +78,8 @@ def _repair_range(campaign_id: int, number: int) -> None:
     if campaign is None or not is_stored(last):
         return
     offered = operator_verbs.offered(campaign_id, number)
-    bits = [seat_of(host).bit for host in open_hosts(campaign, number)]
+    hosts = targeting.open_hosts([(campaign_id, number)])[campaign_id, number]
+    bits = [seat_of(host).bit for host in hosts]
     lost = [bit for bit in bits if not has_bit(offered, bit)]
     repaired = operator_verbs.arm_again(campaign_id, number, lost, last) if lost else 0
     if repaired > 0:
@@ -98,7 +98,7 @@ def add_late_joiners() -> None:
 def _add_late_joiners(campaign: Campaign) -> None:
     """Let hosts join one campaign. A selection that names something gone by now gains nobody."""
     try:
-        joined = targeting.add_late_joiners(campaign.pk)
+        joined = joining.add_late_joiners(campaign.pk)
     except BadInputError as error:
         logger.warning("nobody joins campaign=%s reason=%s", campaign.pk, error.sentence)
         return
@@ -108,7 +108,11 @@ def _add_late_joiners(campaign: Campaign) -> None:
 
 def refresh_online() -> None:
     """Count anew how many targets of the campaigns under way are online."""
-    _for_a_second(Campaign.objects.under_way(), targeting.count_online)
+    _for_a_second(Campaign.objects.under_way(), _count_online)
+
+
+def _count_online(campaign: Campaign) -> None:
+    targeting.count_online([campaign])
 
 
 # --- who goes --------------------------------------------------------------------------------------------------

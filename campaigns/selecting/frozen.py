@@ -11,6 +11,7 @@ from agents.models import Host, HostQuerySet
 from campaigns.models import TargetRange
 
 FEW = 1_000  # hosts of a range that are named one by one: looking at the bit of every other one takes 25 ms
+SMALL = 100  # hosts of a range that is written together with others
 
 
 def hosts_of(ranges: Iterable[TargetRange]) -> HostQuerySet:
@@ -22,11 +23,25 @@ def hosts_of(ranges: Iterable[TargetRange]) -> HostQuerySet:
     return hosts
 
 
+def count_in(range_: TargetRange) -> int:
+    """Count the hosts that were meant."""
+    return int.from_bytes(_bitmap(range_)).bit_count()
+
+
+def named_in(range_: TargetRange) -> list[int]:
+    """Name the hosts that were meant, one by one."""
+    first = range_.number << RANGE_BITS
+    return [first + bit for bit in bits_of(_bitmap(range_))]
+
+
+def _bitmap(range_: TargetRange) -> bytes:
+    return bytes(range_.hosts or b"")  # the driver gives a memoryview
+
+
 def _of_range(range_: TargetRange) -> Q:
     first = range_.number << RANGE_BITS
-    bitmap = bytes(range_.hosts or b"")  # the driver gives a memoryview
-    if range_.hosts is not None and int.from_bytes(bitmap).bit_count() <= FEW:
-        return Q(pk__in=[first + bit for bit in bits_of(bitmap)])
+    if range_.hosts is not None and count_in(range_) <= FEW:
+        return Q(pk__in=named_in(range_))
     return Q(pk__gte=first, pk__lt=first + RANGE_SIZE) & Q(_is_meant(range_))
 
 

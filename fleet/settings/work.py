@@ -20,6 +20,7 @@ def _broker(redis_url: str) -> str:
 # `sweeps` has a worker of its own, so that no launch can delay the end of a campaign.
 QUEUES = {
     "campaigns.write_range": "live",
+    "campaigns.write_small_ranges": "live",
     "campaigns.note_worker": "live",
     "campaigns.sweep": "sweeps",
     "campaigns.refresh_online": "sweeps",

@@ -161,7 +161,7 @@ def _keys(stage: Stage) -> list[str]:
 
 
 KNOWN = re.compile(
-    r"board:.*|audit:end|log:(seen|claim):.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|hooks|unanswered:.*"
+    r"board:.*|audit:end|log:(seen|claim):.*|hint:.*|results|throttle:.*|signin:.*|enroll:wrong:.*|_kombu\..*|unacked.*|live|sweeps|hooks|unanswered:.*"
     r"|(campaign|owed|offer|flight):-.*"  # housekeeping, which never ends
 )
 
@@ -170,7 +170,7 @@ def _strange_keys(stage: Stage) -> Iterator[str]:
     for key in stage.board.scan_iter(count=1000):
         if not KNOWN.fullmatch(key.decode()):
             yield f"key left in Redis: {key.decode()}"
-        elif key.startswith((b"unanswered:", b"throttle:", b"log:")) and stage.board.ttl(key) == -1:
+        elif key.startswith((b"unanswered:", b"throttle:", b"log:", b"hint:")) and stage.board.ttl(key) == -1:
             yield f"key without an end in Redis: {key.decode()}"
 
 

@@ -24,8 +24,9 @@ from campaigns.launching.windows import read
 from campaigns.models import Campaign, Query, TargetRange
 from campaigns.people import roles
 from campaigns.people.scopes import Scope
+from campaigns.running.joining import add_late_joiners
 from campaigns.running.sweeps import sweep
-from campaigns.running.targeting import add_late_joiners, write_range
+from campaigns.running.targeting import write_range
 from campaigns.states import Status
 from fleet.audit.models import AuditEvent
 from fleet.errors import FleetError

@@ -196,10 +196,15 @@ class OneCampaign(RuleBasedStateMachine):
         targeting.write_range(self.campaign.pk, number)
         self.note_armed()
 
-    @rule(number=RANGES)
-    def worker_dies(self, number: int) -> None:
-        """Between the two transactions of a range."""
-        targeting._write_targets(self.campaign.pk, number)
+    @rule()
+    def worker_writes_small_ranges(self) -> None:
+        targeting.write_small_ranges()
+        self.note_armed()
+
+    @rule(numbers=st.sets(RANGES))
+    def worker_dies(self, numbers: set[int]) -> None:
+        """Between the two transactions of some ranges."""
+        targeting._write_targets(self.campaign.ranges.filter(number__in=numbers))
 
     @rule()
     def join_and_repair(self) -> None:
