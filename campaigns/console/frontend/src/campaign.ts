@@ -3,7 +3,7 @@
 import { startAbout } from "./campaign/about";
 import { startAddress } from "./campaign/address";
 import { Analysis } from "./campaign/analyse";
-import { type CampaignSeen, type Counts, get, RefusedError, secondsToWait } from "./campaign/api";
+import { type CampaignSeen, type Counts, get, isForGood, RefusedError, secondsToWait } from "./campaign/api";
 import { drawBar } from "./campaign/bar";
 import { RowGrid } from "./campaign/grid";
 import { startGroups } from "./campaign/groups";
@@ -58,6 +58,8 @@ let drawn = 0;
 let doubtedAt = 0;
 let polls = false;
 let pollAt = 0;
+let notBefore = 0; // who asked too often waits
+let shown: State = "connecting";
 let byPolling = false;
 let awaySince = 0; // the server answers nothing, or that it failed
 let isInTrouble = false; // it is there, and says so itself: then it is asked no more often than ever
@@ -166,8 +168,9 @@ function drawTime(): void {
 async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
   const number = ++asked;
   const { body: campaign, date } = await get<CampaignSeen>(`/api/v1/campaigns/${id}/`, signal).catch((error: unknown) => {
+    notBefore = Math.max(notBefore, Date.now() + secondsToWait(error) * 1000);
     const refusal = error instanceof RefusedError ? REFUSALS[error.status] : undefined;
-    if (refusal && (live.over || !live.hears)) live.finish(refusal);
+    if (refusal) live.finish(refusal);
     throw error;
   });
   if (date) clockAhead = date - Date.now();
@@ -183,6 +186,7 @@ async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
 
 // What cannot be had now comes with the next look, and whoever polls says that the server is away.
 function glance(): void {
+  if ("lost" in root.dataset || Date.now() < notBefore) return;
   look().catch(() => {});
 }
 
@@ -197,7 +201,7 @@ function doubtSocket(now: Counts): void {
 
 // While no socket brings them, counts are asked for. Whoever hears that the server is back opens a socket at once.
 async function poll(): Promise<void> {
-  if (document.hidden || live.over || live.hears || polls || Date.now() < Math.max(pollAt, live.deafSince + DEAF_MS)) return;
+  if (document.hidden || live.over || live.hears || polls || Date.now() < Math.max(pollAt, notBefore, live.deafSince + DEAF_MS)) return;
   polls = true;
   try {
     onPolled(await look(AbortSignal.timeout(ANSWER_MS)));
@@ -205,7 +209,7 @@ async function poll(): Promise<void> {
     const refused = error instanceof RefusedError ? error : null;
     awaySince = refused && refused.status < 500 ? 0 : awaySince || Date.now();
     isInTrouble = refused?.isOurs ?? false;
-    pollAt = Date.now() + secondsToWait(error) * 1000;
+    pollAt = 0;
     if (!live.over && !live.hears) onState("reconnecting", false);
   } finally {
     polls = false;
@@ -271,25 +275,37 @@ function drawEnding(): void {
       drawStatus(body);
     })
     .catch((error: unknown) => {
-      const wait = secondsToWait(error);
-      if (wait || !(error instanceof RefusedError)) setTimeout(drawEnding, wait * 1000 || POLL_MS);
+      if (!isForGood(error)) setTimeout(drawEnding, secondsToWait(error) * 1000 || POLL_MS);
     });
 }
 
 // Trying again is no news while polling works.
 function onState(state: State, polling = byPolling): void {
   byPolling = state === "polling" || (polling && (state === "connecting" || state === "reconnecting"));
-  const [kind, words] = CONNECTION[byPolling ? "polling" : state];
-  find("connection").forEach((place) => {
-    place.dataset["connection"] = kind;
-    if (place.textContent !== words) place.textContent = words;
-  });
+  shown = byPolling ? "polling" : state;
+  const [kind, words] = CONNECTION[shown];
+  drawConnection();
   if (kind === "lost") giveUp(words);
   if (state === "signed out") sayLoggedOut();
 }
 
+// The seconds are no news to who hears the page.
+function drawConnection(): void {
+  const wait = Math.ceil((notBefore - Date.now()) / 1000);
+  const waits = wait > 0 && !live.hears && !live.over;
+  const [kind, words] = waits ? ["off", "you asked too often: "] : CONNECTION[shown];
+  find("connection").forEach((place) => {
+    place.dataset["connection"] = kind;
+    if (place.firstChild?.textContent !== words) place.replaceChildren(words);
+    if (!waits) return;
+    const seconds = place.querySelector("[aria-hidden]") ?? place.appendChild(Object.assign(document.createElement("span"), { ariaHidden: "true" }));
+    seconds.textContent = `again in ${wait} s`;
+  });
+}
+
 // Nothing here can be done or heard any more: it is said where the buttons were, in words that cannot be overlooked.
 function giveUp(words: string): void {
+  root.dataset["lost"] = "";
   document.getElementById("control")?.remove();
   document.getElementById("standing")?.remove();
   const said = document.getElementById("control-said");
@@ -302,7 +318,8 @@ function giveUp(words: string): void {
 // A part of the page is not there: perhaps the campaign is not.
 document.addEventListener("htmx:responseError", (event) => {
   const { status } = (event as CustomEvent<{ xhr: XMLHttpRequest }>).detail.xhr;
-  if (status in REFUSALS) glance();
+  if (status === 401) live.finish("signed out");
+  else if (status in REFUSALS) glance();
 });
 
 startDownloads();
@@ -321,7 +338,10 @@ root.addEventListener("tab", (event) => {
   if ((event as CustomEvent<string>).detail === "tab-rows") grid.back();
 });
 live.open();
-setInterval(drawTime, 1000);
+setInterval(() => {
+  drawTime();
+  drawConnection();
+}, 1000);
 setInterval(() => isOver() || document.hidden || !live.hears || glance(), LOOK_MS);
 setInterval(() => void poll(), TICK_MS);
 

@@ -8,6 +8,10 @@ interface HtmxSwap extends Event {
   detail: { shouldSwap: boolean; target: Element };
 }
 
+interface HtmxRequest extends Event {
+  detail: { elt: Element; requestConfig?: { triggeringEvent?: Event } }; // without one: it asks by its clock
+}
+
 interface HtmxFailure extends Event {
   detail: { elt: Element; xhr?: XMLHttpRequest };
 }

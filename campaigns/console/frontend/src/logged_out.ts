@@ -11,8 +11,10 @@ function line(): HTMLElement {
   return made;
 }
 
+export const isSaidLoggedOut = (): boolean => document.getElementById("logged-out")?.dataset["is"] === "over";
+
 export function sayLoggedOut(): void {
-  if (document.getElementById("logged-out")?.dataset["is"] === "over") return;
+  if (isSaidLoggedOut()) return;
   const here = encodeURIComponent(location.pathname + location.search);
   const link = Object.assign(document.createElement("a"), { href: `/login/?next=${here}`, textContent: "Log in again" });
   const said = line();
@@ -22,8 +24,8 @@ export function sayLoggedOut(): void {
 
 // In another tab, perhaps as somebody else: the forms of this page are of the session before.
 function sayBack(): void {
-  const said = document.getElementById("logged-out");
-  if (said?.dataset["is"] !== "over") return;
+  if (!isSaidLoggedOut()) return;
+  const said = line();
   const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Load the page again" });
   button.addEventListener("click", () => location.reload());
   said.dataset["is"] = "back";

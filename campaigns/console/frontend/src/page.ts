@@ -9,6 +9,7 @@ import { startGone } from "./gone";
 import { startAnswersInPlace } from "./in_place";
 import { startLoggedOut } from "./logged_out";
 import { startMomentFields } from "./moment_fields";
+import { startPolls } from "./polls";
 import { startTimes } from "./times";
 
 startTimes();
@@ -17,6 +18,7 @@ startDialogs();
 startAnswersInPlace();
 startLoggedOut();
 startGone();
+startPolls();
 startDownloads();
 startDrafts();
 startFocusBack();

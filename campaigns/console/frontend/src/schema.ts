@@ -1,6 +1,6 @@
 // The fleet's own tables, as hosts told of them: fetched once a page, shared by all who complete or browse.
 
-import { get, RefusedError, secondsToWait } from "./campaign/api";
+import { get, isForGood, secondsToWait } from "./campaign/api";
 
 const AGAIN_MS = 5_000; // after a failure
 
@@ -38,7 +38,7 @@ async function load(): Promise<Table[]> {
       return (await get<{ results: Table[] }>("/api/v1/schema/")).body.results;
     } catch (error) {
       const wait = secondsToWait(error) * 1000;
-      if (!wait && error instanceof RefusedError && error.status < 500) throw error;
+      if (isForGood(error)) throw error;
       for (const hear of delayed) hear(error);
       await new Promise((again) => setTimeout(again, wait || AGAIN_MS));
     }

@@ -4,6 +4,7 @@
 
 import { CellStyleModule, ClientSideRowModelModule, type ColDef, createGrid, type GridApi, ModuleRegistry } from "ag-grid-community";
 import { goTo, rewrite } from "./address";
+import { refusalIn, secondsToWait } from "./api";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
 import { type Chart, drawChart, type Result, shapeOf } from "./chart";
@@ -117,6 +118,7 @@ export class Analysis {
       const answer = await this.post(this.panel.dataset["address"] ?? "", { sql: this.asked }, stop.signal);
       const text = await answer.text();
       if (!answer.ok) {
+        this.askedAt += secondsToWait(refusalIn(answer)) * 1000;
         if (!again || !this.result) this.fail((JSON.parse(text) as { error: string }).error);
         return;
       }

@@ -38,16 +38,24 @@ export interface RowPage {
   results: Row[];
 }
 
+const TOO_MANY = 429;
+const A_MINUTE = 60; // within which requests are counted
+
 export class RefusedError extends Error {
   // `isOurs`: the API itself says so, not something before it that cannot reach it; `wait`: seconds until it may be asked again.
-  constructor(readonly status: number, readonly isOurs: boolean, sentence: string, readonly wait = 0) {
+  constructor(readonly status: number, readonly isOurs: boolean, sentence: string, readonly wait: number) {
     super(sentence);
   }
 }
 
 export function refusalIn(response: Response): RefusedError {
   const isOurs = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
-  return new RefusedError(response.status, isOurs, `${response.url} answered ${response.status}`, Number(response.headers.get("Retry-After")) || 0);
+  return new RefusedError(response.status, isOurs, `${response.url} answered ${response.status}`, secondsIn(response.headers.get("Retry-After")));
+}
+
+// A refusal that does not say how long it stands, stands as long as requests are counted together.
+export function secondsIn(retryAfter: string | null): number {
+  return Number(retryAfter) || A_MINUTE;
 }
 
 export async function get<Answer>(address: string, signal?: AbortSignal): Promise<{ body: Answer; date: number }> {
@@ -56,12 +64,9 @@ export async function get<Answer>(address: string, signal?: AbortSignal): Promis
   return { body: (await response.json()) as Answer, date: Date.parse(response.headers.get("Date") ?? "") };
 }
 
-const TOO_MANY = 429;
-const A_MINUTE = 60; // within which requests are counted
-
 // For how many seconds nothing more is answered, 0 = that is not what is the matter.
 export function secondsToWait(error: unknown): number {
-  return error instanceof RefusedError && error.status === TOO_MANY ? error.wait || A_MINUTE : 0;
+  return error instanceof RefusedError && error.status === TOO_MANY ? error.wait : 0;
 }
 
 const WORDS: Record<number, string> = {
@@ -75,6 +80,10 @@ export function whyNot(error: unknown): string {
   if (!(error instanceof RefusedError)) return "the server does not answer, try again";
   return tooOften(error) || WORDS[error.status] || (error.status < 500 ? "the server refuses it" : "the server could not do it, try again");
 }
+
+// Asked again it says the same: who asks may not, it is not there, or it is no question.
+export const isForGood = (error: unknown): boolean =>
+  error instanceof RefusedError && error.status >= 400 && error.status < 500 && error.status !== TOO_MANY;
 
 export const isLoggedOut = (error: unknown): boolean => error instanceof RefusedError && error.status === 401;
 

@@ -6,7 +6,7 @@ import {
   type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
   type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
-import { cellOf, get, RefusedError, secondsToWait, tooOften, type Row, type RowPage } from "./api";
+import { cellOf, get, isForGood, secondsToWait, tooOften, type Row, whyNot, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
 import { LINE, sizeHead, theme, walking } from "./grid_theme";
 import { hostAddress, hostCell, Namesakes } from "./host_cell";
@@ -46,7 +46,7 @@ export class RowGrid {
   private failed = false;
   private tooOften = ""; // what is said of it
   private notBefore = 0;
-  private loggedOut = false;
+  private refused = ""; // for good, and why
   private over = false;
   private drawn: boolean; // its columns are
   private nothing = ""; // what is said once it is over without a row
@@ -285,8 +285,8 @@ export class RowGrid {
       asked.failCallback();
       if (generation !== this.generation) return;
       this.failed = true;
-      this.loggedOut = error instanceof RefusedError && error.status === 401;
-      if (this.loggedOut || (error instanceof RefusedError && error.status === 404)) this.handlers.onRefused();
+      this.refused = isForGood(error) ? whyNot(error) : "";
+      if (this.refused) this.handlers.onRefused();
       else this.tryAgain(error);
     }
     this.tell();
@@ -418,7 +418,7 @@ export class RowGrid {
   }
 
   private sentence(): string {
-    if (this.failed) return this.loggedOut ? "Rows not fetched: you are logged out." : `Rows not fetched: ${this.tooOften || "trying again…"}`;
+    if (this.failed) return `Rows not fetched: ${this.refused ? `${this.refused}.` : this.tooOften || "trying again…"}`;
     const of = `${counted(this.total)} ${this.total === 1 ? "row" : "rows"}`;
     if (!this.total) return this.over ? this.nothing : "No rows yet. They come with the first answers.";
     if (!this.isFiltered) return `${of}.`;

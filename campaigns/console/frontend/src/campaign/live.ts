@@ -9,6 +9,8 @@ const SNAPSHOT_MS = 10_000; // a socket that opens and brings nothing: a proxy k
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const RESTARTING = 1012;
+const TOO_MANY = 4429;
+const A_MINUTE_MS = 60_000; // within which sockets are counted
 const FINAL: Record<number, State> = { 4401: "signed out", 4403: "not allowed", 4404: "gone" };
 // No answer has a seq as high: the socket brings counts and states alone, and the grid fetches the rows it shows.
 const NO_ANSWERS = "999999999999999999";
@@ -88,6 +90,11 @@ export class Live {
       return;
     }
     this.failures += 1;
+    if (code === TOO_MANY) {
+      this.drop(A_MINUTE_MS);
+      this.handlers.onState("reconnecting");
+      return;
+    }
     const longest = code === RESTARTING ? FIRST_WAIT_MS : FIRST_WAIT_MS * 2 ** Math.min(this.failures - 1, 10);
     this.drop(Math.min(longest, LONGEST_WAIT_MS) * (0.5 + Math.random() / 2));
     this.handlers.onState("reconnecting");

@@ -123,7 +123,7 @@ export function startTabs(root: HTMLElement): void {
 
   function refresh(): void {
     const panel = panelOf(chosen());
-    if (panel.matches(".htmx-request")) return; // it is being loaded
+    if (panel.matches(".htmx-request") || "lost" in root.dataset) return; // it is being loaded, or may be no more
     const part = panel.querySelector('[hx-trigger*="refresh"]:not(.htmx-request)');
     refreshedAt = Date.now();
     const isUsed = panel.querySelector("[data-keeps]:checked, dialog[open], select:focus"); // somebody is choosing here
