@@ -5,7 +5,7 @@ declare const htmx: {
 };
 
 interface HtmxSwap extends Event {
-  detail: { shouldSwap: boolean; target: Element };
+  detail: { shouldSwap: boolean; target: Element; requestConfig?: { elt: Element; verb: string; triggeringEvent?: Event } };
 }
 
 interface HtmxRequest extends Event {

@@ -10,6 +10,7 @@ import { startAnswersInPlace } from "./in_place";
 import { startLoggedOut } from "./logged_out";
 import { startMomentFields } from "./moment_fields";
 import { startPolls } from "./polls";
+import { startRedrawn } from "./redrawn";
 import { startTimes } from "./times";
 
 startTimes();
@@ -19,6 +20,7 @@ startAnswersInPlace();
 startLoggedOut();
 startGone();
 startPolls();
+startRedrawn();
 startDownloads();
 startDrafts();
 startFocusBack();
