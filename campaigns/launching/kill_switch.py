@@ -4,7 +4,7 @@ import logging
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from redis.exceptions import RedisError
 
 from agents.board import operator_verbs
@@ -16,21 +16,25 @@ from fleet.errors import ConflictError, ForbiddenError
 
 logger = logging.getLogger(__name__)
 
+OFF = "SELECT changed_by, reason FROM campaigns_livequeries WHERE NOT enabled"  # asked at each launch and on each page
+
 
 def is_on() -> bool:
     """Say whether campaigns may be launched and handed out."""
-    return settings.LIVE_QUERIES_ENABLED and not LiveQueries.objects.filter(enabled=False).exists()
+    return sentence() == ""
 
 
 def sentence() -> str:
     """Say who switched live queries off, and why; "" when they are on."""
     if not settings.LIVE_QUERIES_ENABLED:
         return "live queries are switched off on this server (LIVE_QUERIES_ENABLED)"
-    switch = LiveQueries.objects.filter(enabled=False).first()
+    with connection.cursor() as cursor:
+        cursor.execute(OFF)
+        switch = cursor.fetchone()
     if switch is None:
         return ""
-    reason = f": {switch.reason}" if switch.reason else ""
-    return f"live queries were switched off by {switch.changed_by or 'somebody'}{reason}"
+    changed_by, reason = switch
+    return f"live queries were switched off by {changed_by or 'somebody'}{f': {reason}' if reason else ''}"
 
 
 def refuse_when_off() -> None:
