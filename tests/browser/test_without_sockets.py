@@ -9,10 +9,14 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from agents.models import Host
+from campaigns.launching import approvals
+from campaigns.launching.launch import Order, launch
+from campaigns.launching.models import Approval, ApprovalRule
 from campaigns.models import Campaign
+from campaigns.running.targeting import write_range
 from tests.browser.conftest import Server
 from tests.browser.test_console_in_browser import answer, finish, rows_of
-from tests.factories import make_campaign, make_hosts
+from tests.factories import make_campaign, make_hosts, make_user
 
 pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -123,6 +127,51 @@ def test_without_a_socket_counts_rows_and_end_come_by_asking(
     assert says(page, "answered").inner_text() == "5"
     expect(rows_of(page)).to_have_count(5)
     expect(says(page, "connection")).to_have_text("ended")
+
+
+@pytest.mark.parametrize("block", [close, say_nothing])
+@pytest.mark.parametrize("says_yes", [True, False])
+def test_without_a_socket_a_campaign_that_waits_for_a_yes_begins_or_ends_by_asking(
+    page_of: PageOf, operator: User, hosts: list[Host], elsewhere: Elsewhere, block: Any, says_yes: bool
+) -> None:
+    def launched() -> tuple[User, Campaign]:
+        ApprovalRule.objects.create(group=None, hosts_above=2)
+        return make_user("bob", admin=True), launch(Order("SELECT pid FROM processes", {"all": True}), operator)
+
+    def decide() -> None:
+        if says_yes:
+            approvals.approve(campaign.pk, bob, Approval.objects.get(campaign=campaign).digest)
+            write_range(campaign.pk, 0)
+        else:
+            approvals.reject(campaign.pk, bob, "too many")
+
+    bob, campaign = elsewhere(launched)
+    page = page_of(operator, "/campaigns/")
+    page.context.route_web_socket(SOCKETS, block)
+    page.goto(f"/campaigns/{campaign.pk}/")
+    request, admin = page.context.new_page(), page_of(bob, "/campaigns/")
+    admin.route_web_socket(SOCKETS, block)
+    request.goto(f"/approvals/{campaign.pk}/")
+    admin.goto(f"/admin/campaigns/campaign/{campaign.pk}/change/")
+    for one in (page, admin):
+        expect(says(one, "status")).to_have_text("waits for approval")
+        expect(says(one, "connection")).to_have_text(ASKED)
+    expect(request.locator("h1")).to_have_text("May this be asked?")
+
+    elsewhere(decide)
+
+    status = "running" if says_yes else "stopped"
+    for one in (page, admin):
+        expect(says(one, "status")).to_have_text(status)
+        expect(says(one, "connection")).to_have_text(ASKED if says_yes else "ended")
+    expect(page.locator("#waits-for")).to_have_count(0)
+    expect(request.locator("#approval-state")).to_contain_text("approved by bob" if says_yes else "rejected by bob")
+    if says_yes:
+        elsewhere(campaign.refresh_from_db)
+        elsewhere(answer, campaign, hosts[:2], [{"pid": "1"}])
+        for one in (page, admin):
+            expect(says(one, "answered")).to_have_text("2")
+            expect(rows_of(one)).to_have_count(2)
 
 
 def test_a_campaign_that_was_empty_when_the_page_was_made_never_completes_with_0_of_0(
