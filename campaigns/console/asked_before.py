@@ -3,6 +3,7 @@
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from campaigns.console.order import BY_NAME
 from campaigns.launching import rights
 from campaigns.models import Campaign, PinnedQuery, Query
 from campaigns.people.roles import SEE_QUERIES
@@ -29,7 +30,7 @@ def saved_queries(user: User, words: str = "") -> QuerySet[Query]:
     if not user.has_perm(SEE_QUERIES):
         return Query.objects.none()
     pinned = PinnedQuery.objects.filter(user=user, query=OuterRef("pk"))
-    found = Query.objects.annotate(is_pinned=Exists(pinned)).order_by("-is_pinned", "name")
+    found = Query.objects.annotate(is_pinned=Exists(pinned)).order_by("-is_pinned", *BY_NAME)
     if rights.may_only_launch_flagged(user):
         found = found.filter(observer_can_run=True)
     if words:

@@ -18,6 +18,7 @@ from campaigns.answers.target_list import NO, SORTS, YES, TargetFilter
 from campaigns.console.access import number_of
 from campaigns.console.choices import Named, NamedMany
 from campaigns.console.moments import MomentField, by_its_clock
+from campaigns.console.order import BY_NAME
 from campaigns.console.target_form import TargetForm
 from campaigns.launching import rights
 from campaigns.launching.launch import Order, launch
@@ -58,7 +59,7 @@ class HostsForm(forms.Form):
     search = forms.CharField(required=False, max_length=200, label="Name, address, UUID or serial")
     platform = forms.ChoiceField(required=False, choices=[("", "any platform"), *Platform.choices])
     label = Named(
-        Label.objects.all(),
+        Label.objects.order_by(*BY_NAME),
         required=False,
         to_field_name="name",
         empty_label="any label",
@@ -125,7 +126,7 @@ class SecretForm(forms.ModelForm[EnrollSecret]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        by_hand = Label.objects.filter(built_in="", queries=None)
+        by_hand = Label.objects.filter(built_in="", queries=None).order_by(*BY_NAME)
         self.fields["labels"].queryset = by_hand  # type: ignore[attr-defined]
 
     def clean_labels(self) -> Any:

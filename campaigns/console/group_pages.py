@@ -19,6 +19,7 @@ from campaigns.answers.audit import note_read
 from campaigns.console import drawing
 from campaigns.console.access import needs_sight, number_of, user_of
 from campaigns.console.lookups import found_campaign, no_such_campaign
+from campaigns.console.order import BY_NAME
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS, may_launch_something
@@ -192,7 +193,7 @@ def _page_of_hosts(members: Any, search: str, offset: int) -> tuple[int, list[tu
 
 
 def _labels_by_hand(request: HttpRequest) -> Any:
-    by_hand = labels.by_hand_for(user_of(request)).order_by("name")
+    by_hand = labels.by_hand_for(user_of(request)).order_by(*BY_NAME)
     return by_hand.values_list("name", flat=True)[:LABELS_OFFERED]
 
 

@@ -16,6 +16,7 @@ from agents.models import Host
 from campaigns.console.access import needs, user_of
 from campaigns.console.forms import HostsForm
 from campaigns.console.lookups import page_of, question_of
+from campaigns.console.order import BY_NAME
 from campaigns.launching import rights
 from campaigns.models import Campaign, Result
 from campaigns.people import scopes
@@ -59,7 +60,7 @@ def host(request: HttpRequest, host_id: int) -> HttpResponse:
     context = {
         "host": shown,
         "online": shown.is_online(timezone.now()),
-        "labels": shown.labels.order_by("name"),
+        "labels": shown.labels.order_by(*BY_NAME),
         "answers": _last_answers(shown, user),
         "carves": shown.carves.all()[:CARVES_SHOWN] if request.user.has_perm("agents.view_carve") else [],
         "may_ask": may_launch_something(request.user) and shown.revoked_at is None,

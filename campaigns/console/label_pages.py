@@ -11,6 +11,7 @@ from agents.inventory.label_form import LabelForm
 from agents.models import Label
 from campaigns.console.access import needs, user_of
 from campaigns.console.lookups import page_of
+from campaigns.console.order import BY_NAME
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS, SEE_LABELS
 from fleet.errors import FleetError
@@ -23,9 +24,14 @@ ADD, CHANGE, DELETE = "agents.add_label", "agents.change_label", "agents.delete_
 def labels(request: HttpRequest) -> HttpResponse:
     """Show every label with how hosts get in and how many there are."""
     counted = Label.objects.annotate(host_count=verbs.count_for(user_of(request)))
-    found = counted.prefetch_related("queries").order_by("built_in", "name")
+    found = counted.prefetch_related("queries").order_by(*BY_NAME)
     return render(
-        request, "campaigns/labels.html", {"labels": found, "is_limited": scopes.is_limited(user_of(request))}
+        request,
+        "campaigns/labels.html",
+        {
+            "labels": sorted(found, key=lambda label: bool(label.built_in)),
+            "is_limited": scopes.is_limited(user_of(request)),
+        },
     )
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 from agents.models import Label, Platform
 from campaigns.console import wording
 from campaigns.console.access import needs, number_of, user_of
+from campaigns.console.order import BY_NAME
 from campaigns.console.places import places_of
 from campaigns.models import Campaign, Query
 from campaigns.people import scopes
@@ -51,11 +52,13 @@ def _hits(user: User, words: str) -> Iterator[Hit]:
     if user.has_perm(SEE_HOSTS):
         yield from _hosts(user, words)
     if user.has_perm(SEE_QUERIES):
-        for query in Query.objects.filter(Q(name__icontains=words) | Q(sql__icontains=words))[:OF_EACH]:
+        for query in Query.objects.filter(Q(name__icontains=words) | Q(sql__icontains=words)).order_by(*BY_NAME)[
+            :OF_EACH
+        ]:
             yield Hit("query", "book-open", query.name, query.description, reverse("query", args=[query.pk]))
     yield from _campaigns(user, words)
     if user.has_perm(SEE_LABELS):
-        for label in Label.objects.filter(name__icontains=words)[:OF_EACH]:
+        for label in Label.objects.filter(name__icontains=words).order_by(*BY_NAME)[:OF_EACH]:
             yield Hit("label", "tags", label.name, label.description, reverse("label", args=[label.pk]))
     if user.has_perm(LAUNCH):
         yield from _tables(user, words)

@@ -19,6 +19,7 @@ from agents.models import Label
 from campaigns.console.access import confirmed, needs, user_of
 from campaigns.console.choices import NamedMany
 from campaigns.console.lookups import page_of, question_of
+from campaigns.console.order import BY_NAME
 from campaigns.people import giving, scopes
 from campaigns.people.giving import Given
 from campaigns.people.roles import APART, CHANGE_PEOPLE, CHANGE_SCOPES, ROLES, SEE_PEOPLE, TABLE
@@ -44,7 +45,7 @@ class PersonForm(forms.Form):
         label="Rights apart from the roles",
     )
     teams = NamedMany(
-        Group.objects.exclude(NO_SCOPE).exclude(name__in=ROLES).order_by("name"),
+        Group.objects.exclude(NO_SCOPE).exclude(name__in=ROLES).order_by(*BY_NAME),
         required=False,
         widget=forms.CheckboxSelectMultiple,
         label="Teams",
@@ -63,7 +64,7 @@ class TeamForm(forms.ModelForm[Group]):
     """A team: its name, and the labels whose hosts its members see."""
 
     labels = NamedMany(
-        Label.objects.order_by("name"),
+        Label.objects.order_by(*BY_NAME),
         required=False,
         label="Labels",
         help_text="Its members see hosts that bear one of these. None: they see no host.",
@@ -166,7 +167,7 @@ def _page_of_person(request: HttpRequest, shown: User, form: PersonForm | None, 
         "roles_of": _roles_of(shown),
         "teams_of": _teams_of(shown),
         "rights_of": [right.says for right in APART if right.permissions[0] in has.rights],
-        "others": shown.groups.filter(NO_SCOPE).exclude(name__in=ROLES).order_by("name"),
+        "others": shown.groups.filter(NO_SCOPE).exclude(name__in=ROLES).order_by(*BY_NAME),
     }
     return render(request, "campaigns/person.html", context, status=status)
 

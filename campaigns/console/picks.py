@@ -9,6 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from agents.models import Host, HostQuerySet, Label, LabelMembership, Platform
+from campaigns.console.order import BY_NAME
 from campaigns.people import scopes
 from fleet.text import is_text
 
@@ -43,8 +44,8 @@ class FoundHost(NamedTuple):
 def labels(user: User, words: str = "", picked: Collection[str] = ()) -> Boxes:
     """Give those that are picked, then the first of those whose name holds the words."""
     chosen = dict.fromkeys(filter(is_text, picked))
-    others = Label.objects.filter(name__icontains=words).exclude(name__in=chosen)
-    found = [*Label.objects.filter(name__in=chosen), *others[:LABELS_SHOWN]]
+    others = Label.objects.filter(name__icontains=words).exclude(name__in=chosen).order_by(*BY_NAME)
+    found = [*Label.objects.filter(name__in=chosen).order_by(*BY_NAME), *others[:LABELS_SHOWN]]
     counts = _members(user, [label.pk for label in found])
     boxes = [Box(label.name, label.name, counts.get(label.pk, 0), label.name in chosen) for label in found]
     known = {box.value for box in boxes}

@@ -12,6 +12,7 @@ from campaigns.console.access import needs, user_of
 from campaigns.console.asked_before import saved_queries
 from campaigns.console.forms import QueryForm
 from campaigns.console.lookups import page_of, question_of
+from campaigns.console.order import BY_NAME
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_QUERIES, may_launch_something
@@ -31,7 +32,7 @@ def queries(request: HttpRequest) -> HttpResponse:
     found = Query.objects.select_related("created_by").annotate(
         runs=Count("campaign", filter=seen), asked_at=Max("campaign__created_at", filter=seen)
     )
-    found = found.order_by("name")
+    found = found.order_by(*BY_NAME)
     search = request.GET.get("search", "").replace("\0", "").strip()
     if search:
         found = found.filter(Q(name__icontains=search) | Q(sql__icontains=search) | Q(description__icontains=search))

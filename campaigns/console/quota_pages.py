@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from campaigns.console.access import confirmed, needs, user_of
 from campaigns.console.choices import Named
 from campaigns.console.lookups import page_of, question_of
+from campaigns.console.order import BY_NAME
 from campaigns.launching import quotas as verbs
 from campaigns.launching.models import Quota
 from campaigns.people.roles import SEE_QUOTAS
@@ -53,7 +54,7 @@ class NewQuotaForm(QuotaForm):
     """The same with whose they are, which stays."""
 
     group = Named(
-        Group.objects.order_by("name"), required=False, empty_label="no group: one person", label="Of each member of"
+        Group.objects.order_by(*BY_NAME), required=False, empty_label="no group: one person", label="Of each member of"
     )
     person = forms.CharField(required=False, max_length=150, label="Or of one person", help_text="The name to sign in.")
 

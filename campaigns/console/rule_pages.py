@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from campaigns.console.access import confirmed, needs, user_of
 from campaigns.console.choices import Named
+from campaigns.console.order import BY_NAME
 from campaigns.launching import approval_rules, rule_wishes, windows
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, ApprovalRule
 from campaigns.people.roles import SEE_RULES
@@ -92,7 +93,7 @@ class NewRuleForm(RuleForm):
     """The same with whom it binds, which stays."""
 
     group = Named(
-        Group.objects.order_by("name"), required=False, empty_label=EVERYBODY, label="It binds the members of"
+        Group.objects.order_by(*BY_NAME), required=False, empty_label=EVERYBODY, label="It binds the members of"
     )
     field_order = ("group", "hosts_above", "tables", "hours", "many", "unit")
 

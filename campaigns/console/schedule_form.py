@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from agents.models import Label
 from campaigns.console.choices import NamedMany
+from campaigns.console.order import BY_NAME
 from campaigns.console.zones import ZoneField
 from campaigns.recurring import times
 from campaigns.recurring.models import Schedule
@@ -51,7 +52,7 @@ class ScheduleForm(forms.Form):
     zone = ZoneField(label="By the clock of")
     whom = forms.ChoiceField(choices=[(ALL, "every host"), (LABELLED, "hosts of the labels below")], label="It asks")
     labels = NamedMany(
-        Label.objects.order_by("name"), required=False, widget=forms.CheckboxSelectMultiple, label="Labels"
+        Label.objects.order_by(*BY_NAME), required=False, widget=forms.CheckboxSelectMultiple, label="Labels"
     )
     timeout = forms.IntegerField(initial=600, label="Seconds each run may take")
     runs_kept = forms.IntegerField(initial=30, label="Runs that are kept")

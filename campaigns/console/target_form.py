@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from agents.models import Label, Platform
 from campaigns.answers.groups import Key
 from campaigns.console import picks, wording
+from campaigns.console.order import BY_NAME
 from campaigns.people import scopes
 from campaigns.selecting.selection import SELECTORS, Selection
 from campaigns.states import State
@@ -68,7 +69,7 @@ class TargetForm(forms.Form):
 
     def label_choices(self) -> list[tuple[str, str]]:
         """Give every label; who shows them otherwise gives none."""
-        return [(name, name) for name in Label.objects.values_list("name", flat=True)]
+        return [(name, name) for name in Label.objects.order_by(*BY_NAME).values_list("name", flat=True)]
 
     def target(self) -> dict[str, Any]:
         """Give the selection as the API takes it; {} while no kind is chosen. Needs `is_valid()` to have run."""

@@ -18,6 +18,7 @@ from campaigns.answers.target_list import TargetFilter
 from campaigns.console.access import needs_sight, user_of
 from campaigns.console.forms import TargetsForm
 from campaigns.console.lookups import found_campaign, no_such_campaign, page_of
+from campaigns.console.order import BY_NAME
 from campaigns.models import Campaign, Target
 from campaigns.people import scopes
 from campaigns.people.roles import LAUNCH
@@ -86,7 +87,7 @@ def hosts_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
 def actions_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
     """Say what this person may do with hosts that are chosen, and which labels there are for them."""
     may_label = request.user.has_perm(labels.CHANGE)
-    by_hand = labels.by_hand_for(user_of(request)).order_by("name") if may_label else Label.objects.none()
+    by_hand = labels.by_hand_for(user_of(request)).order_by(*BY_NAME) if may_label else Label.objects.none()
     return {
         "may_ask_again": request.user.has_perm(LAUNCH),
         "may_label": may_label,

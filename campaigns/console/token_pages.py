@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Label
 from campaigns.console.access import needs, user_of
 from campaigns.console.choices import NamedMany
+from campaigns.console.order import BY_NAME
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken, Wanted
@@ -36,7 +37,7 @@ class TokenForm(forms.Form):
         help_text="It may what both you and the role may.",
     )
     labels = NamedMany(
-        Label.objects.order_by("name"),
+        Label.objects.order_by(*BY_NAME),
         required=False,
         widget=forms.CheckboxSelectMultiple,
         label="Only hosts of",
