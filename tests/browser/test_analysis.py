@@ -89,7 +89,7 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     page.get_by_text("Ask them in SQL").click()
     expect(page.locator("[data-said]")).to_contain_text("3 rows in", timeout=30_000)
     expect(page.locator(".ag-row").first).to_contain_text("9007199254740993")
-    page.get_by_label("Groups of").select_option("version")
+    page.get_by_label("One line for each").select_option("version")
     page.get_by_role("button", name="Show").click()
     page.get_by_role("link", name="3.0.18").click()
     expect(page.locator("table.groups tbody tr")).to_have_count(2)
