@@ -16,6 +16,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agents.board import rebuilding, redis_client
 from agents.gateway.app import Gateway, GatewaySettings
@@ -246,6 +247,22 @@ def carves_folder(settings: Any, tmp_path: Path) -> Path:
     options = {**alias["OPTIONS"], "location": str(tmp_path / "carves")}
     settings.STORAGES = {**settings.STORAGES, "carves": {**alias, "OPTIONS": options}}
     return tmp_path / "carves"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_listed_once() -> Iterator[None]:
+    """Look for the pages' files once in a process: each client of a test is a server of its own, which looks anew."""
+    listing, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def listed(files: WhiteNoiseMiddleware) -> None:
+        if not found:
+            listing(files)
+            found.update(files.files)
+        files.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", listed)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
