@@ -5,6 +5,7 @@ The first process starts them; xdist's workers inherit the addresses, each with 
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_folders.pop(), ignore_errors=True)
 
 
+# Processes that tests start find our modules compiled: half a second of each.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)
 os.environ.setdefault("NODE_KEY_SECRETS", "only-for-tests")
 os.environ.setdefault("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
