@@ -5,7 +5,7 @@ declare const htmx: {
 };
 
 interface HtmxSwap extends Event {
-  detail: { shouldSwap: boolean; target: Element; requestConfig?: { elt: Element; verb: string; triggeringEvent?: Event } };
+  detail: { shouldSwap: boolean; serverResponse: string; target: Element; requestConfig?: { elt: Element; verb: string; triggeringEvent?: Event } };
 }
 
 interface HtmxRequest extends Event {

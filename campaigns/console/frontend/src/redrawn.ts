@@ -80,14 +80,25 @@ function putBack({ part, place, at, focused, typed, folds }: Seen): void {
   if (found instanceof HTMLElement) found.focus({ preventScroll: true });
 }
 
+// What came is what is there: it is not drawn, and who hears the page is not told again.
+function isAsBefore(target: Element, asks: Element, came: string): boolean {
+  if (asks !== target || asks.getAttribute("hx-swap") !== "outerHTML" || asks.hasAttribute("hx-select")) return false;
+  const drawn = target.cloneNode(true) as Element;
+  for (const name of [...drawn.classList]) if (name.startsWith("htmx-")) drawn.classList.remove(name);
+  const made = Object.assign(document.createElement("template"), { innerHTML: came }).content;
+  return made.childElementCount === 1 && made.firstElementChild!.isEqualNode(drawn);
+}
+
 export function startRedrawn(): void {
   let main: Seen | null = null;
   let beside: Seen | null = null;
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { target, requestConfig } = (event as HtmxSwap).detail;
+    const { detail } = event as HtmxSwap;
+    const { target, requestConfig } = detail;
     const by = requestConfig?.triggeringEvent?.type;
     const isByItself = requestConfig?.verb === "get" && (by ? BY_ITSELF.has(by) : requestConfig.elt.matches(POLLS));
     main = isByItself ? look(target) : null;
+    if (isByItself && isAsBefore(target, requestConfig.elt, detail.serverResponse)) detail.shouldSwap = false;
   });
   document.addEventListener("htmx:afterSwap", () => {
     if (main) putBack(main);
