@@ -57,7 +57,7 @@ def main() -> int:
         return 1
     if order["do"] == "check":
         return 0
-    with apprise.LogCapture(level=apprise.logging.WARNING) as said:  # type: ignore[no-untyped-call]
+    with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
         sent = sender.notify(title=order["title"], body=order["text"])
         if not sent:
             sys.stdout.write(" ".join(said.getvalue().split()))

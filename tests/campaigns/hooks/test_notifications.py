@@ -68,6 +68,8 @@ def test_no_file_of_this_machine_is_read_for_a_message(settings: Any, tmp_path: 
 
     assert outcome.status is None
     assert "could not be read" in outcome.error
+    assert not outcome.error[0].isdecimal()  # as lines of a log begin
+    assert "WARNING" not in outcome.error
 
 
 def test_without_the_extra_a_sentence_says_what_to_install(
