@@ -141,6 +141,10 @@ def test_tables_and_columns_are_completed(page_of: PageOf, operator: User, elsew
 
     expect(page.locator("#id_sql")).to_have_value("SELECT 1 FROM processes WHERE parent")
     expect(offered).to_have_count(0)
+    page.keyboard.type(" AND pa")
+    expect(offered.first).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(offered).to_have_count(0)  # nothing lies over what comes of it
 
 
 def test_a_saved_query_and_hosts_are_picked(

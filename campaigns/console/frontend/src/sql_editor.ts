@@ -3,7 +3,7 @@
 // The field itself stays what the form sends; without this script it is an ordinary one. The field says "input" when
 // the text changed here, and "change" on it brings a text from elsewhere (a saved query) into the editor.
 
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { SQLDialect, SQLite, sql, type SQLNamespace } from "@codemirror/lang-sql";
 import { bracketMatching, defaultHighlightStyle, HighlightStyle, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
@@ -108,7 +108,8 @@ export const nonce = () => document.querySelector<HTMLScriptElement>("script[non
 
 export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions): EditorView {
   const language = new Compartment();
-  const run = { key: "Mod-Enter", run: () => true }; // no blank line: the form around hears the key as well
+  // No blank line: the form around hears the key as well. What is offered would lie over what comes of it.
+  const run = { key: "Mod-Enter", run: (at: EditorView) => closeCompletion(at) || true };
   const view = new EditorView({
     state: EditorState.create({
       doc: field.value,
