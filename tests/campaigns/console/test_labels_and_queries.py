@@ -45,6 +45,7 @@ def test_a_label_is_made_by_sql_and_shows_it(boss: Client) -> None:
     page = words_of(boss.get(f"/labels/{label.pk}/"))
     assert "SELECT 1 FROM system_info" in page
     assert "hosts come by SQL" in page
+    assert "or put hosts in" not in page
 
 
 @pytest.mark.parametrize(
