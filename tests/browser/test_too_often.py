@@ -80,7 +80,8 @@ def test_a_file_that_is_refused_is_a_sentence_beside_its_link(
     elsewhere(ask_too_often, boss)
     taken("Not exported: you asked too often, again in ")
     page.get_by_text("Export", exact=True).click()
-    page.locator("a[download]", has_text="NDJSON").first.click()
+    page.locator("a[download]", has_text="NDJSON").first.press("Enter")
+    expect(page.locator(".actions summary", has_text="Export")).to_be_focused()
     expect(page.locator(".actions .not-exported")).to_contain_text("Not exported: you asked too often, again in ")
     elsewhere(have_asked_little, boss)
     with page.expect_download() as download:

@@ -38,7 +38,11 @@ export function startDownloads(): void {
     const link = event.target instanceof Element ? event.target.closest<HTMLAnchorElement>(LINKS) : null;
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    link.closest<HTMLDetailsElement>("details.menu")?.removeAttribute("open");
+    const menu = link.closest<HTMLDetailsElement>("details.menu[open]");
+    if (menu) {
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    }
     void ask(link);
   });
 }
