@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
@@ -71,6 +71,22 @@ def test_what_was_deleted_is_said_once_and_what_was_seen_stays(
     page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(60_000)
     assert [url for url in asked if "troubles" not in url and "switch" not in url] == []
+
+
+def test_a_part_that_its_page_has_no_more_is_not_taken_away_without_a_word(
+    page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    host = elsewhere(make_host)
+    elsewhere(make_campaign, host, name="of somebody")
+    page = page_of(boss, "/")
+    under_way = page.locator("#under-way")
+    expect(under_way).to_contain_text("of somebody")
+
+    elsewhere(lambda: boss.user_permissions.add(Permission.objects.get(codename="view_host")))
+    elsewhere(lambda: User.objects.filter(pk=boss.pk).update(is_superuser=False))
+
+    expect(under_way.get_by_role("alert")).to_contain_text("This is not shown to you any more")
+    expect(under_way).to_contain_text("of somebody")
 
 
 def test_who_may_look_no_more_is_told(page_of: PageOf, boss: User, elsewhere: Elsewhere) -> None:
