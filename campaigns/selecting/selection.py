@@ -124,8 +124,8 @@ class Selection:
     @cached_property
     def _label_ids(self) -> dict[str, int]:
         """Look up the labels by name. With their ids in the query Postgres knows how many members each has."""
-        named = Label.objects.filter(name__in=[*(self.labels or []), *self.exclude_labels])
-        return dict(named.values_list("name", "pk"))
+        names = [*(self.labels or []), *self.exclude_labels]
+        return dict(Label.objects.filter(name__in=names).values_list("name", "pk")) if names else {}
 
     def _members(self, labels: list[str]) -> Any:
         ids = [self._label_ids[name] for name in labels if name in self._label_ids]
