@@ -22,19 +22,24 @@ _numbers = count(1)
 
 def make_host(**changes: Any) -> Host:
     """Give an enrolled Linux host."""
-    number = (
-        f"{next(_numbers):06}"  # so that hosts sort by their names as they were made, the tenth after the ninth too
-    )
-    facts = {"host_identifier": f"uuid-{number}", "hostname": f"host-{number}", "platform": "linux", **changes}
-    host = Host.objects.create(**facts)
-    with suppress(NoBoardError):  # tests without a board
-        installation.admit([host])
-    return host
+    return _admitted([Host.objects.create(**_facts(changes))])[0]
 
 
 def make_hosts(many: int, **changes: Any) -> list[Host]:
     """Give several."""
-    return [make_host(**changes) for _ in range(many)]
+    return _admitted(Host.objects.bulk_create(Host(**_facts(changes)) for _ in range(many)))
+
+
+def _facts(changes: dict[str, Any]) -> dict[str, Any]:
+    number = f"{next(_numbers):06}"  # so that hosts sort by their names as they were made, the tenth after the ninth
+    return {"host_identifier": f"uuid-{number}", "hostname": f"host-{number}", "platform": "linux", **changes}
+
+
+def _admitted(hosts: list[Host]) -> list[Host]:
+    if hosts:
+        with suppress(NoBoardError):  # tests without a board
+            installation.admit(hosts)
+    return hosts
 
 
 def make_label(name: str, *hosts: Host) -> Label:
