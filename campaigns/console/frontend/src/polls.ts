@@ -1,12 +1,11 @@
 // Parts of pages that ask again and again ask no more once nobody here may hear it: after the session ended, and in a
 // campaign that was deleted or may be seen no more. Told that it was too often, they wait as long as the server says.
 
-import { secondsIn } from "./campaign/api";
+import { secondsIn, TOO_MANY } from "./campaign/api";
 import { isSaidLoggedOut } from "./logged_out";
 
-const POLLS = '[hx-trigger*="every "]';
+export const POLLS = '[hx-trigger*="every "]';
 const STAYS = "#switch"; // asked for on every page: so one hears that somebody logged in again
-const TOO_MANY = 429;
 
 const notBefore = new WeakMap<Element, number>();
 

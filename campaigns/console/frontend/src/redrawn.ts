@@ -1,6 +1,8 @@
 // A part of a page that is drawn anew by itself takes nothing out of its reader's hands: what is typed or ticked in it
 // stays, what is folded open stays open, and the keyboard stays where it stood.
 
+import { POLLS } from "./polls";
+
 type Typed = { value: string } | { checked: boolean } | { chosen: string[] };
 
 interface Seen {
@@ -14,7 +16,6 @@ interface Seen {
 
 const REACHED = "a[href], button, summary, input, select, textarea, [tabindex]";
 const BY_ITSELF = new Set(["refresh", "counts", "over"]); // else it asks by its clock, which is no event
-const POLLS = '[hx-trigger*="every "]';
 
 const text = (part: Element): string => (part.matches("button, summary") ? (part.textContent ?? "").trim() : "");
 

@@ -38,7 +38,7 @@ export interface RowPage {
   results: Row[];
 }
 
-const TOO_MANY = 429;
+export const TOO_MANY = 429;
 const A_MINUTE = 60; // within which requests are counted
 
 export class RefusedError extends Error {
