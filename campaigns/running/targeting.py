@@ -79,7 +79,7 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[])
 AS armed (id, started_at, ends_at, status) WHERE campaign.id = armed.id
 """
 
-Seat = tuple[int, int]  # a campaign and the number of one of its ranges
+Place = tuple[int, int]  # a campaign and the number of one of its ranges
 
 # --- ranges -----------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ def _write_and_arm(waiting: Iterable[TargetRange], *, pass_by: bool = False) -> 
     return ranges
 
 
-def _seat(range_: TargetRange) -> Seat:
+def _place(range_: TargetRange) -> Place:
     return range_.campaign_id, range_.number
 
 
@@ -194,10 +194,10 @@ def _arm_targets(ranges: Iterable[TargetRange], began: float) -> None:
     with transaction.atomic():
         campaigns = open_campaigns(range_.campaign_id for range_ in ranges)
         left = [range_ for range_ in ranges if range_.campaign_id in campaigns]
-        hosts = open_hosts(map(_seat, left))
+        hosts = open_hosts(map(_place, left))
         armed = []
         for range_ in left:
-            campaign, released = campaigns[range_.campaign_id], hosts[_seat(range_)]
+            campaign, released = campaigns[range_.campaign_id], hosts[_place(range_)]
             if _arm(campaign, range_.number, released):
                 armed.append(range_)
                 traces.note(campaign, "range armed", began, range=range_.number, hosts=len(released))
@@ -293,9 +293,9 @@ def _is_open(campaign: Campaign) -> bool:
     return not is_ending and campaign.status in (Status.TARGETING, Status.RUNNING)
 
 
-def open_hosts(ranges: Iterable[Seat]) -> defaultdict[Seat, list[int]]:
+def open_hosts(ranges: Iterable[Place]) -> defaultdict[Place, list[int]]:
     """Name the hosts of these ranges that are released and not final."""
-    found: defaultdict[Seat, list[int]] = defaultdict(list)
+    found: defaultdict[Place, list[int]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(OPEN_HOSTS, [*_columns(ranges, 2), list(OPEN_STATES)])
         found.update({(campaign, number): hosts for campaign, number, hosts in cursor.fetchall()})
