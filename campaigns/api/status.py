@@ -34,12 +34,13 @@ class StatusView(ApiView):
         found = health()
         user = cast(User, request.user)
         hosts = scopes.hosts_for(user).enrolled()
+        off = kill_switch.sentence()
         return Response(
             {
                 "ready": not found.troubles,
                 "troubles": found.troubles,
                 "warnings": [*found.warnings, *config_document.warnings_of_server()],
-                "live_queries": {"enabled": kill_switch.is_on(), "reason": kill_switch.sentence()},
+                "live_queries": {"enabled": not off, "reason": off},
                 "hosts": {"enrolled": hosts.count(), "online": hosts.online(timezone.now()).count()},
                 "campaigns": {"open": _open_campaigns(user)},
                 "board": None if scopes.is_limited(user) else _board(),
