@@ -204,6 +204,7 @@ def test_one_makes_a_narrow_token_in_the_console(boss: User) -> None:
     assert "<td>web</td>" in client.get("/tokens/").content.decode()
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_who_asks_too_often_is_told_which_limit_and_when_to_come_again(boss: User, settings: Any) -> None:
     settings.API_REQUESTS_OF_TOKEN_PER_MINUTE, settings.API_REQUESTS_OF_PERSON_PER_MINUTE = 3, 5
     first, second, demo = made(boss, name="first"), made(boss, name="second"), made(boss)

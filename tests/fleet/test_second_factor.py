@@ -17,7 +17,7 @@ from django.test import Client
 from tests.factories import make_user
 from tests.fleet.signing_in import PASSWORD, is_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "standing_clock")]
 DOORS = ("/login/", "/admin/login/")
 
 

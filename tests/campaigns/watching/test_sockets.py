@@ -326,6 +326,7 @@ async def test_a_session_that_ends_closes_its_sockets(
     assert viewer.code == 4401
 
 
+@pytest.mark.usefixtures("standing_clock")
 async def test_who_opens_too_many_is_told_when_to_come_again_and_a_tokens_use_is_noted(
     observer: User, settings: Any
 ) -> None:
