@@ -166,6 +166,7 @@ class World:
                 self._headers[name] = {"HTTP_AUTHORIZATION": f"Bearer {token}"}
             else:
                 self._clients[name].force_login(user)
+                self._clients[name].get("/account/")  # what is kept of a session is kept, not anew with each question
         ApiToken.objects.filter(user=self.users["expired token"]).update(expiry=timezone.now() - timedelta(days=1))
         self._clients["deactivated"].force_login(self.users["deactivated"])
         # Every request comes with them: logging out is undone by the transaction, and not by the browser.

@@ -19,7 +19,7 @@ from agents.models import Host
 from agents.protocol import messages
 from fleet.errors import BadInputError
 
-hundreds = settings(max_examples=300, deadline=None)
+a_hundred = settings(max_examples=100, deadline=None)
 
 odd_text = st.text(st.characters(), max_size=8) | st.sampled_from(["", "\0", "\ud800", "é" * 300, "9" * 30, "²"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | odd_text
@@ -55,7 +55,7 @@ def tried(parse: Callable[[], Any], refusal: type[Exception]) -> Any:
 lines = st.lists(st.dictionaries(odd_text, values, max_size=3), max_size=4)
 
 
-@hundreds
+@a_hundred
 @given(bodies(log_type=st.sampled_from(["result", "status"]), data=lines))
 def test_whatever_log_batch_comes_its_lines_can_be_kept(body: bytes) -> None:
     members = messages.members_of(body)
@@ -78,7 +78,7 @@ tables = st.dictionaries(
 )
 
 
-@hundreds
+@a_hundred
 @given(
     bodies(
         enroll_secret=odd_text,
@@ -107,7 +107,7 @@ sizes = st.integers(-1, 10) | st.sampled_from([2**20, 2**31, 2**63, 2**64])
 BLOCK = {"carve_size": 2560, "block_size": 1024, "block_count": 3}
 
 
-@hundreds
+@a_hundred
 @given(
     bodies(
         carve_id=st.just("5f2c3f9a-7c1e") | odd_text,
@@ -131,7 +131,7 @@ def test_whatever_begin_of_a_carve_comes_is_taken_or_refused(body: bytes) -> Non
         assert all(0 <= size <= start.block_size for size in blocks)
 
 
-@hundreds
+@a_hundred
 @given(
     bodies(block_id=sizes, data=st.binary(max_size=9).map(lambda data: data.hex()) | st.text("AZaz09+/=", max_size=9))
 )
@@ -152,7 +152,7 @@ options = st.dictionaries(
 documents = st.fixed_dictionaries({}, optional={"options": options | values, "schedule": values | deep, "é": values})
 
 
-@hundreds
+@a_hundred
 @given(documents | values | deep)
 def test_whatever_config_is_taken_agents_can_read(document: Any) -> None:
     if tried(lambda: [config_document.check(document)], BadInputError) is None:

@@ -209,7 +209,7 @@ def test_work_and_errors_are_objects_agents_understand() -> None:
     assert "error" not in json.loads(messages.config(b"{}", 2))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(members), anything))
 def test_every_object_is_read_without_an_error(body: dict[str, object]) -> None:
     for answer in answers(json.dumps(body).encode()):
@@ -217,7 +217,7 @@ def test_every_object_is_read_without_an_error(body: dict[str, object]) -> None:
         assert all(isinstance(cell, str) for row in messages.rows_of(answer.rows) for cell in row.values())
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200) | st.builds(lambda text: b'{"queries":{"c1":[{"a":"' + text + b'"}]}}', st.binary()))
 def test_no_bytes_raise(body: bytes) -> None:
     for answer in answers(body):

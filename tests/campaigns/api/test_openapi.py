@@ -44,7 +44,7 @@ def any_text(document: Any) -> Any:
 # Methods that an address does not have are all refused by the same line.
 CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"unexpected-methods": []}}})
 SAME_AT_EVERY_RUN = settings(
-    max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=4, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 FROM_THE_LOOP = "/api/v1/campaigns/"
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in contract.DOCUMENT["paths"].items() for method in methods]
