@@ -105,6 +105,19 @@ def test_a_cell_of_a_megabyte_is_cut_and_opened_whole(page_of: PageOf, operator:
     assert elements(page) < MOST_ELEMENTS
 
 
+def test_who_copies_rows_hears_that_long_cells_are_cut(page_of: PageOf, operator: User, campaign: Campaign) -> None:
+    page = page_of(operator, f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}", permissions=["clipboard-write"])
+    expect(rows_of(page)).to_have_count(6)
+    said = page.locator("[data-rows-said]")
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(said).to_have_text("6 rows were copied, of long cells 10,000 characters; the export has all.")
+
+    page.goto(f"/campaigns/{campaign.pk}/?shown={COLUMNS[1]}")
+    expect(rows_of(page)).to_have_count(6)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(said).to_have_text("6 rows were copied.")
+
+
 def test_columns_called_as_what_every_object_has_are_columns(
     page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
 ) -> None:
@@ -126,6 +139,42 @@ def test_columns_called_as_what_every_object_has_are_columns(
         assert sorted(cells.all_inner_texts()) == ["", f"cell of {column}"]
     rows_of(page).first.locator("[col-id='column:constructor']").click()
     expect(page.locator(".cell-dialog pre")).to_have_text("")
+
+
+def test_json_in_a_cell_is_laid_out_as_it_was_written(
+    page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
+) -> None:
+    """Numbers of more than 53 bits, and names that stand twice, would be others once read and written anew."""
+    text = '{"id": 12345678901234567890, "one": [1.0, {}, [ ]], "one": "a\\"b:,["}'
+
+    def make() -> Campaign:
+        hosts = make_hosts(1)
+        made = make_campaign(*hosts, by=operator)
+        answer(made, hosts, [{"cell": text}])
+        return made
+
+    page = page_of(operator, f"/campaigns/{elsewhere(make).pk}/")
+    cells_in(rows_of(page).first).first.click()
+
+    lines = ["{", '  "id": 12345678901234567890,', '  "one": [', "    1.0,", "    {},", "    []", "  ],"]
+    laid_out = page.locator(".cell-dialog pre").evaluate("(part) => part.textContent")
+    assert laid_out.split("\n") == [*lines, '  "one": "a\\"b:,["', "}"]
+
+
+def test_a_cell_that_comes_late_is_not_shown_as_another(page_of: PageOf, operator: User, campaign: Campaign) -> None:
+    page = page_of(operator, f"/campaigns/{campaign.pk}/?shown={COLUMNS[0]}")
+    one_cell = re.compile(r"/rows/\d+/\d+/")
+    page.route(one_cell, lambda _: None)  # it stays under way
+    giant, plain = cells_in(rows_of(page).nth(0)).first, cells_in(rows_of(page).nth(1)).first
+    with page.expect_request(one_cell):
+        giant.click()
+    page.keyboard.press("Escape")
+
+    with page.expect_event("requestfailed", lambda request: bool(one_cell.search(request.url))):
+        plain.click()
+
+    expect(page.locator(".cell-dialog pre")).to_have_text(f"value of {COLUMNS[0]}")
+    expect(page.locator(".cell-dialog [role=status]")).to_have_text("")
 
 
 def test_hosts_of_one_name_are_told_apart_in_the_grid(page_of: PageOf, operator: User, campaign: Campaign) -> None:

@@ -3,6 +3,9 @@
 import { cellOf, get, tooOften, type Row } from "./api";
 import { visible } from "./marks";
 
+const PARTS = /"[^"\\]*(?:\\.[^"\\]*)*"|\[\s*\]|\{\s*\}|[[{\]},:]|[^\s[{\]},:"]+/g; // of JSON: texts, empty ones, marks, values
+const LAID_OUT = 10_000_000; // characters, at most
+
 type Show = "lines" | "json" | "row";
 const WORDS: Record<Show, string> = { lines: "Lines", json: "JSON", row: "Whole row" };
 
@@ -22,6 +25,7 @@ export class CellDialog {
   private readonly onlyButton = button("", () => this.only());
   private shown: { column: string | null; value: string; row: Record<string, string | null>; of: Row } | null = null;
   private show: Show = "lines";
+  private fetching: AbortController | undefined; // of what is looked at
 
   constructor(
     parent: HTMLElement,
@@ -60,12 +64,16 @@ export class CellDialog {
     this.host.replaceChildren("of ", link);
     this.said.textContent = "";
     this.text.textContent = row.cut.length ? "…" : "";
+    this.shown = null;
+    this.fetching?.abort();
+    const { signal } = (this.fetching = new AbortController());
     this.dialog.showModal();
     let whole = row.row;
     if (row.cut.length) {
       try {
-        whole = (await get<Row["row"]>(`/api/v1/campaigns/${this.campaign}/rows/${row.seq}/${row.place}/`)).body;
+        whole = (await get<Row["row"]>(`/api/v1/campaigns/${this.campaign}/rows/${row.seq}/${row.place}/`, signal)).body;
       } catch (error) {
+        if (signal.aborted) return; // another one is looked at
         const why = tooOften(error);
         this.said.textContent = `The whole value could not be fetched${why && `, ${why}`}: this is its beginning.`;
       }
@@ -125,8 +133,30 @@ function button(words: string, onClick: () => void): HTMLButtonElement {
 function asJson(text: string): string | null {
   if (!/^\s*[[{"\d-]|^\s*(true|false|null)\s*$/.test(text)) return null;
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    JSON.parse(text);
   } catch {
     return null;
   }
+  return laidOut(text);
+}
+
+// JSON in lines, each name and value as it was written: read and written anew, large numbers become others, and of names
+// that stand twice one is lost. Null where indents would make it a giant.
+function laidOut(json: string): string | null {
+  let depth = 0;
+  let text = "";
+  const line = (): string => `\n${"  ".repeat(depth)}`;
+  for (const [part] of json.matchAll(PARTS)) {
+    if (text.length > LAID_OUT) return null;
+    if (part === "[" || part === "{") {
+      depth += 1;
+      text += part + line();
+    } else if (part === "]" || part === "}") {
+      depth -= 1;
+      text += line() + part;
+    } else if (part === ",") text += part + line();
+    else if (part === ":") text += ": ";
+    else text += part.replace(/^([[{])\s+/, "$1");
+  }
+  return text;
 }

@@ -25,6 +25,7 @@ const PAGES_KEPT = 10;
 const CELL = 300; // characters of a cell in the grid
 const HEADING = 120; // characters of a column's name in the grid
 const COPIED = 1_000; // rows, at most
+const COPIED_OF_CELL = 10_000; // characters, at most
 const JOIN_MS = 1_000; // new rows are fetched that often, at most
 const AGAIN_MS = 3_000; // after a failure
 const NUMBER = /^-?\d{1,18}(\.\d+)?$/;
@@ -209,14 +210,17 @@ export class RowGrid {
   async copy(): Promise<string> {
     const asked = questionOf(this.view);
     asked.set("limit", `${COPIED}`);
-    asked.set("cut", "10000");
+    asked.set("cut", `${COPIED_OF_CELL}`);
     const { body } = await get<RowPage>(`/api/v1/campaigns/${this.campaign}/rows/?${asked}`);
     const columns = this.shownColumns();
     const clean = (text: string): string => text.replace(/[\t\r\n]+/g, " ");
     const lines = body.results.map((row) => [row.host.hostname, ...columns.map((column) => cellOf(row.row, column) ?? "")].map(clean).join("\t"));
     const done = await copyText([[HOST, ...columns].map(clean).join("\t"), ...lines].join("\n"));
     if (!done) return "The browser does not allow it: export instead.";
-    return body.next ? `The first ${counted(COPIED)} rows were copied; the export has all.` : `${counted(lines.length)} ${lines.length === 1 ? "row was" : "rows were"} copied.`;
+    const isCut = body.results.some((row) => row.cut.some((column) => columns.includes(column)));
+    const long = isCut ? `, of long cells ${counted(COPIED_OF_CELL)} characters` : "";
+    if (body.next) return `The first ${counted(COPIED)} rows were copied${long}; the export has all.`;
+    return `${counted(lines.length)} ${lines.length === 1 ? "row was" : "rows were"} copied${long}${isCut ? "; the export has all" : ""}.`;
   }
 
   // --- columns -----------------------------------------------------------------------------------------------------
