@@ -63,7 +63,8 @@ ROWS_A_STEP = 500
 FAR = 10_000  # rows; to nearer pages it is less work to take apart what is before them
 LONGEST_NUMBER = 18  # digits, which PostgreSQL holds
 SAMPLED_ABOVE = 10 * sorting.SAMPLE  # answers; below it, the first look would cost more than it spares
-HOST = "host"  # may stand for a column in filters and order, unless a column is called so
+# May stand for a column in filters and order, unless a column is called so: logged_in_users has a column host.
+HOST, HOST_IN_FULL = HOST_NAMES = "host", "host.hostname"
 
 
 @dataclass(frozen=True)
@@ -243,13 +244,11 @@ def _condition(campaign: Campaign, filters: RowFilter) -> tuple[str, list[Any]]:
 
 def _column_and_value(campaign: Campaign, given: str, name: str) -> tuple[str | None, str]:
     """Split COLUMN:VALUE; None = the hostname. The longest column that fits is meant: its name may hold a colon."""
-    fitting = [column for column in campaign.columns if given.startswith(f"{column}:")]
-    if not fitting and given.startswith(f"{HOST}:"):
-        return None, given[len(HOST) + 1 :]
+    fitting = [column for column in (*campaign.columns, *HOST_NAMES) if given.startswith(f"{column}:")]
     if not fitting:
         raise BadInputError(f"{name} {given!r} is not COLUMN:VALUE with one of {names_of(campaign)}", name)
     column = max(fitting, key=len)
-    return column, given[len(column) + 1 :]
+    return (column if column in campaign.columns else None), given[len(column) + 1 :]
 
 
 def _order(campaign: Campaign, order: str) -> tuple[str, str, str]:
@@ -258,7 +257,7 @@ def _order(campaign: Campaign, order: str) -> tuple[str, str, str]:
     direction = "DESC" if way == "-" else "ASC"
     if column in campaign.columns:
         return f"number {direction} NULLS LAST, value {direction} NULLS LAST,", "number, value", column
-    if column == HOST:
+    if column in HOST_NAMES:
         return f"hostname {direction},", "hostname", ""
     if not order:
         return "", "", ""

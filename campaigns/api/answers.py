@@ -37,12 +37,13 @@ MOST_CUT = 10_000
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 MOST_MICROSECONDS = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 LINE = '{"host": {"id": 7, "hostname": "web-01.example"}, "row": {"port": "22"}, "truncated": false, "late": false}'
+HOST_COLUMN = "host is the hostname where no column is called so, host.hostname always"
 FILTERS = (
     OpenApiParameter("search", str, description="part of a value or a hostname"),
-    OpenApiParameter("where", str, many=True, description="COLUMN:VALUE; all of several must hold"),
+    OpenApiParameter("where", str, many=True, description=f"COLUMN:VALUE; all of several must hold. {HOST_COLUMN}"),
     OpenApiParameter("contains", str, many=True, description="COLUMN:PART of its value; all of several must hold"),
     OpenApiParameter("host", NUMBERS, description="id of a host; rows of any of several"),
-    OpenApiParameter("order", str, description="a column or host; - before it turns it round"),
+    OpenApiParameter("order", str, description=f"a column or host; - before it turns it round. {HOST_COLUMN}"),
 )
 
 

@@ -22,6 +22,7 @@ from campaigns.people.roles import SEE_QUERIES
 from fleet import refusals
 from fleet.api.parameters import moment_of
 from fleet.errors import FleetError, NotFoundError
+from fleet.spreadsheets import beside
 
 FIRST_SQL = "SELECT * FROM answers LIMIT 100"
 ORDERS = {"host": "host", "-received_at": "newest first", "received_at": "oldest first"}
@@ -118,7 +119,7 @@ def _differences(shown: Campaign, asked: QueryDict, by: User) -> dict[str, Any]:
             line["alone"] = "" if many == 1 else _next(asked, offset + place, one=["1"])
     return {
         **page,
-        "shown_columns": shown_columns,
+        "shown_columns": shown_columns if by_groups else beside(("host",), shown_columns),
         "more_columns": len(columns) - len(shown_columns) - (len(ignored) if by_groups else 0),
         **_beside(shown, compared, page["suggested_ignore"], asked),
         "is_first": not offset,
@@ -214,7 +215,7 @@ def latest(request: HttpRequest, query_id: int) -> HttpResponse:
     context = {
         "query": query,
         "columns": columns,
-        "shown_columns": shown_columns,
+        "shown_columns": beside(("host", "answered", "campaign"), shown_columns),
         "more_columns": len(columns) - len(shown_columns),
         "by": by,
         "where": where,

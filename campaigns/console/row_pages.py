@@ -10,6 +10,7 @@ from campaigns.answers.rows import RowFilter, cut_rows, host_numbers
 from campaigns.console.access import number_of
 from campaigns.models import Campaign
 from fleet.errors import FleetError
+from fleet.spreadsheets import beside
 
 ROWS_SHOWN = 100
 CELL_SHOWN = 300  # characters
@@ -41,7 +42,7 @@ def rows_context(shown: Campaign, asked: QueryDict | None) -> dict[str, Any]:
         "row_filter": filters,
         "rows_error": error,
         "doubts_of_rows": dict(doubted.values_list("pk", "in_doubt_reason")),
-        "row_columns": columns,
+        "row_columns": beside(("host",), columns),
         "more_columns": len(shown.columns) - len(columns),
         "first_rows": [(row, [row["row"].get(column, "") for column in columns]) for row in found[:many]],
         "first_rows_count": len(found[:many]),

@@ -141,6 +141,60 @@ def test_columns_called_as_what_every_object_has_are_columns(
     expect(page.locator(".cell-dialog pre")).to_have_text("")
 
 
+def test_hosts_are_found_by_name_beside_a_column_of_that_name(
+    page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
+) -> None:
+    def make() -> Campaign:
+        hosts = [make_host(hostname="web-1"), make_host(hostname="db-1")]
+        made = make_campaign(*hosts, by=operator, sql="SELECT host FROM logged_in_users")
+        answer(made, hosts, [{"host": "10.0.0.1"}, {"host": "10.0.0.2"}])
+        return made
+
+    page = page_of(operator, f"/campaigns/{elsewhere(make).pk}/")
+    shown = page.locator("#panel-rows [data-live=shown]")
+    expect(shown).to_have_text("4 rows.")
+    assert headings(page).all_inner_texts() == ["host", "row.host"]
+
+    hosts, columns = page.get_by_role("textbox", name="Filter Input").all()
+    hosts.fill("web")
+    expect(shown).to_have_text("2 of 4 rows match.")
+    columns.fill("0.2")
+    expect(shown).to_have_text("1 of 4 rows match.")
+    expect(page.locator(".chip")).to_have_text(["host contains web ✕", "row.host contains 0.2 ✕"])
+    headings(page).first.click()
+    expect(page).to_have_url(re.compile("order=host.hostname"))
+    page.reload()
+    expect(shown).to_have_text("1 of 4 rows match.")
+    expect(rows_of(page)).to_contain_text(["10.0.0.2"])
+
+
+def test_a_filtered_view_waits_for_the_columns_of_the_first_answer(
+    page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
+) -> None:
+    def make() -> tuple[Campaign, list[Host]]:
+        hosts = make_hosts(2)
+        return make_campaign(*hosts, by=operator), hosts
+
+    made, hosts = elsewhere(make)
+    view = "contains=name:sys&where=nowhere:1&order=-pid&hidden=size"
+    page = page_of(operator, f"/campaigns/{made.pk}/?{view}")
+    chips, shown = page.locator(".chip"), page.locator("#panel-rows [data-live=shown]")
+    expect(chips).to_have_text(["nowhere:1 (no such column yet) ✕", "name:sys (no such column yet) ✕"])
+    assert page.url.endswith(f"?{view}")
+
+    rows = [{"pid": str(pid), "name": name, "size": "1"} for pid, name in ((9, "systemd"), (10, "sysstat"), (7, "sh"))]
+    elsewhere(answer, made, hosts[:1], rows)
+
+    expect(shown).to_have_text("2 of 3 rows match.")
+    expect(chips).to_have_text(["name contains sys ✕", "nowhere:1 (no such column) ✕"])
+    expect(page.locator(".rows-grid .ag-row [col-id='column:pid']")).to_have_text(["10", "9"])
+    assert headings(page).all_inner_texts() == ["host", "pid", "name"]
+    chips.last.click()
+    expect(chips).to_have_count(1)
+    expect(page).not_to_have_url(re.compile("nowhere"))
+    expect(page).to_have_url(re.compile("hidden=size"))
+
+
 def test_json_in_a_cell_is_laid_out_as_it_was_written(
     page_of: PageOf, operator: User, server: object, elsewhere: Callable[..., Any]
 ) -> None:

@@ -73,3 +73,21 @@ def test_cells_stand_in_the_order_of_the_sql_and_those_that_are_not_drawn_are_co
     assert drawing.first_cells(rows, columns, 3) == ([[("b", 2), ("a", 1)], [], [("b", 4)]], 1)
     assert drawing.first_cells(rows, columns, 2) == ([[("b", 2), ("a", 1)], []], 2)
     assert drawing.first_cells([], columns, 2) == ([], 0)
+
+
+def test_a_column_called_as_one_of_a_pages_own_is_told_apart_from_it(client: Client, operator: User) -> None:
+    query = Query.objects.create(name="q", sql="SELECT host FROM last", created_by=operator)
+    [asked] = make_hosts(1)
+    first, second = (make_campaign(asked, by=operator) for _ in range(2))
+    Campaign.objects.update(query=query)
+    for number, campaign in enumerate((first, second)):
+        answer(campaign, asked, {"host": f"10.0.0.{number}"})
+    client.force_login(User.objects.create_superuser("boss"))
+
+    for address in (
+        f"/campaigns/{first.pk}/",
+        f"/campaigns/{second.pk}/compare/?with={first.pk}",
+        f"/queries/{query.pk}/latest/",
+    ):
+        headings = re.findall(r'<th scope="col"[^>]*>(?:<bdi>)?([^<]*)', client.get(address).content.decode())
+        assert (headings.count("host"), headings.count("row.host")) == (1, 1), (address, headings)

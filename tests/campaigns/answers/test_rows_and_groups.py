@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from campaigns.answers import groups, rows, sorting
 from campaigns.models import Campaign
 from campaigns.states import State
-from tests.factories import answer, make_campaign, make_hosts
+from tests.factories import answer, make_campaign, make_host, make_hosts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -91,6 +91,22 @@ def test_numbers_sort_as_numbers_then_text_and_what_is_missing_last(get: Get) ->
 )
 def test_rows_are_found_by_value(get: Get, query: str, found: int) -> None:
     assert len(get(f"rows/?{query}").json()["results"]) == found
+
+
+def test_hosts_are_found_and_sorted_by_name_beside_a_column_of_that_name(api: Api, observer: User) -> None:
+    """As answers of logged_in_users and last have."""
+    one, other = make_host(hostname="web-1"), make_host(hostname="db-1")
+    asked = make_campaign(one, other)
+    answer(asked, one, {"host": "a"})
+    answer(asked, other, {"host": "b"})
+
+    def found(query: str) -> list[str | None]:
+        return cells(api(observer).get(f"/api/v1/campaigns/{asked.pk}/rows/?{query}"), "host")
+
+    assert found("order=host.hostname") == ["b", "a"]
+    assert found("order=-host.hostname") == found("order=host") == ["a", "b"]
+    assert found("contains=host.hostname:web") == found("where=host.hostname:web-1") == found("where=host:a") == ["a"]
+    assert found("where=host:web-1") == []
 
 
 def test_pages_of_rows_follow_each_other(get: Get, api: Api, observer: User) -> None:

@@ -54,8 +54,8 @@ export class CellDialog {
     parent.append(this.dialog);
   }
 
-  async open(row: Row, column: string | null): Promise<void> {
-    this.title.textContent = visible(column ?? "host") || "(a column without a name)";
+  async open(row: Row, column: string | null, heading: string): Promise<void> {
+    this.title.textContent = visible(heading) || "(a column without a name)";
     const address = this.actions.hostAddress(row);
     const link = document.createElement(address ? "a" : "span");
     if (link instanceof HTMLAnchorElement && address) link.href = address;

@@ -1,7 +1,7 @@
 // The menu that hides and shows columns: found by a part of their name once they are many, a part of them drawn.
 
 import { cutTo, visible } from "./marks";
-import type { View } from "./view";
+import { headingOf, type View } from "./view";
 
 const DRAWN = 100;
 const FEW = 12; // need no field to find them
@@ -43,7 +43,7 @@ export class ColumnMenu {
 
   private get found(): string[] {
     const words = this.words.value.trim().toLowerCase();
-    return this.columns.filter((name) => name.toLowerCase().includes(words));
+    return this.columns.filter((name) => headingOf(name, this.columns).toLowerCase().includes(words));
   }
 
   // Boxes that are there stay, so that the one that was just ticked keeps its focus.
@@ -63,7 +63,7 @@ export class ColumnMenu {
     box.type = "checkbox";
     box.addEventListener("change", () => this.hide([name], !box.checked));
     const words = document.createElement("bdi");
-    words.textContent = cutTo(visible(name), 60) || "(no name)";
+    words.textContent = cutTo(visible(headingOf(name, this.columns)), 60) || "(no name)";
     const label = document.createElement("label");
     label.append(box, words);
     const line = document.createElement("li");

@@ -11,7 +11,7 @@ import { CellDialog, copyText } from "./cell";
 import { LINE, sizeHead, theme, walking } from "./grid_theme";
 import { hostAddress, hostCell, Namesakes } from "./host_cell";
 import { cutTo, visible } from "./marks";
-import { type Filter, HOST, questionOf, type View, viewIn, writeAddress } from "./view";
+import { type Filter, headingOf, HOST, hostNameIn, isHostName, questionOf, type View, viewIn, viewWith, writeAddress } from "./view";
 import { keepWidth, widthFor, widthsOf } from "./widths";
 
 ModuleRegistry.registerModules([CellStyleModule, ColumnApiModule, ColumnAutoSizeModule, InfiniteRowModelModule, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule]);
@@ -146,10 +146,14 @@ export class RowGrid {
 
   arrange(columns: string[]): void {
     if (columns.length === this.columns.length && columns.every((name, index) => name === this.columns[index])) return;
+    const view = viewWith(this.view, this.columns, columns);
+    this.view = view;
     this.columns = columns;
     this.fill(columns.length);
     this.sized = false;
     if (this.drawn) this.api.setGridOption("columnDefs", this.definitions());
+    this.view = view; // the grid, given other columns, told of its own state
+    if (this.drawn) this.applyView();
     this.handlers.onView(this.view, this.columns);
   }
 
@@ -185,8 +189,13 @@ export class RowGrid {
     this.applyView();
   }
 
+  dropUnknown(filter: string): void {
+    this.view = { ...this.view, unknown: this.view.unknown.filter(([, text]) => text !== filter) };
+    this.note();
+  }
+
   clear(): void {
-    this.view = { ...this.view, search: "", filters: [], hosts: [], order: "" };
+    this.view = { ...this.view, search: "", filters: [], hosts: [], order: "", unknown: [] };
     this.applyView();
     this.ask();
   }
@@ -215,7 +224,7 @@ export class RowGrid {
     const columns = this.shownColumns();
     const clean = (text: string): string => text.replace(/[\t\r\n]+/g, " ");
     const lines = body.results.map((row) => [row.host.hostname, ...columns.map((column) => cellOf(row.row, column) ?? "")].map(clean).join("\t"));
-    const done = await copyText([[HOST, ...columns].map(clean).join("\t"), ...lines].join("\n"));
+    const done = await copyText([[HOST, ...columns.map((name) => headingOf(name, this.columns))].map(clean).join("\t"), ...lines].join("\n"));
     if (!done) return "The browser does not allow it: export instead.";
     const isCut = body.results.some((row) => row.cut.some((column) => columns.includes(column)));
     const long = isCut ? `, of long cells ${counted(COPIED_OF_CELL)} characters` : "";
@@ -237,13 +246,17 @@ export class RowGrid {
       host,
       ...this.columns.map((name): ColDef<Row> => ({
         colId: idOf(name),
-        headerName: cutTo(visible(name), HEADING) || "(no name)",
+        headerName: cutTo(visible(headingOf(name, this.columns)), HEADING) || "(no name)",
         valueGetter: ({ data }) => (data ? shownCell(data, name) : undefined),
         cellClass: () => (this.numbers.has(name) ? "cell n" : "cell"),
         hide: this.view.hidden.includes(name),
         width: 160,
       })),
     ];
+  }
+
+  private nameOf(id: string): string {
+    return id === HOST_COLUMN ? hostNameIn(this.columns) : id.slice("column:".length);
   }
 
   private shownColumns(): string[] {
@@ -345,7 +358,7 @@ export class RowGrid {
   // Bring the grid's own state to the view.
   private applyView(): void {
     const { filters, order } = this.view;
-    const column = this.columns.includes(order) || order === HOST ? order : order.slice(1);
+    const column = this.columns.includes(order) || isHostName(order, this.columns) ? order : order.slice(1);
     const state = order ? [{ colId: idOf(column, this.columns), sort: order === column ? ("asc" as const) : ("desc" as const) }] : [];
     this.api.applyColumnState({ state, defaultState: { sort: null } });
     this.api.setFilterModel(
@@ -364,9 +377,9 @@ export class RowGrid {
     const sorted = this.api.getColumnState().find(({ sort }) => sort);
     const model = this.api.getFilterModel() as Record<string, { type: string; filter?: string }>;
     const filters = Object.entries(model).map(
-      ([id, { type, filter }]): Filter => ({ column: nameOf(id), kind: type === "equals" ? "equals" : "contains", value: filter ?? "" }),
+      ([id, { type, filter }]): Filter => ({ column: this.nameOf(id), kind: type === "equals" ? "equals" : "contains", value: filter ?? "" }),
     );
-    const order = sorted ? `${sorted.sort === "desc" ? "-" : ""}${nameOf(sorted.colId)}` : "";
+    const order = sorted ? `${sorted.sort === "desc" ? "-" : ""}${this.nameOf(sorted.colId)}` : "";
     const before = questionOf(this.view).toString();
     this.view = { ...this.view, filters, order };
     if (questionOf(this.view).toString() !== before) this.begin();
@@ -435,14 +448,15 @@ export class RowGrid {
 
   private openCell(row: Row, definition: ColDef<Row>): void {
     const id = definition.colId ?? HOST_COLUMN;
-    void this.cell.open(row, id === HOST_COLUMN ? null : nameOf(id));
+    const column = id === HOST_COLUMN ? null : this.nameOf(id);
+    void this.cell.open(row, column, column === null ? HOST : headingOf(column, this.columns));
   }
 
   private onKey(event: CellKeyDownEvent<Row>): void {
     if (!(event.event instanceof KeyboardEvent) || !event.data) return;
     if (event.event.key === "Enter") this.openCell(event.data, event.colDef);
     else if (event.event.key === "c" && (event.event.ctrlKey || event.event.metaKey) && !getSelection()?.toString())
-      void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (cellOf(event.data.row, nameOf(event.colDef.colId ?? "")) ?? ""));
+      void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (cellOf(event.data.row, this.nameOf(event.colDef.colId ?? "")) ?? ""));
   }
 }
 
@@ -454,7 +468,6 @@ function shownCell(row: Row, name: string): string {
 }
 
 const idOf = (column: string, columns: string[] = [column]): string =>
-  column === HOST && !columns.includes(HOST) ? HOST_COLUMN : `column:${column}`;
-const nameOf = (id: string): string => (id === HOST_COLUMN ? HOST : id.slice("column:".length));
+  isHostName(column, columns) ? HOST_COLUMN : `column:${column}`;
 const counted = (number: number): string => new Intl.NumberFormat("en").format(number);
 const isShown = (place: HTMLElement): boolean => !place.closest('[role="tabpanel"]')?.hasAttribute("hidden");

@@ -4,7 +4,7 @@ import { tooOften } from "./api";
 import { ColumnMenu } from "./column_menu";
 import { cutTo, visible } from "./marks";
 import type { RowGrid } from "./grid";
-import type { View } from "./view";
+import { headingOf, HOST, isHostName, type View, waiting } from "./view";
 
 const SEARCH_MS = 250;
 
@@ -42,8 +42,13 @@ export function startRowTools(root: HTMLElement, make: Make): RowGrid {
     chips.replaceChildren(
       ...view.filters.map((filter) => {
         const sign = filter.kind === "equals" ? "=" : "contains";
-        const words = `${cutTo(visible(filter.column), 40)} ${sign} ${cutTo(visible(filter.value), 60) || "(empty)"}`;
+        const name = isHostName(filter.column, columns) ? HOST : headingOf(filter.column, columns);
+        const words = `${cutTo(visible(name), 40)} ${sign} ${cutTo(visible(filter.value), 60) || "(empty)"}`;
         return chipOf(words, () => made?.drop(filter));
+      }),
+      ...waiting(view).map((filter) => {
+        const words = `${cutTo(visible(filter), 60)} (no such column${columns.length ? "" : " yet"})`;
+        return chipOf(words, () => made?.dropUnknown(filter));
       }),
       ...view.hosts.map((id) => {
         const name = cutTo(visible(made?.hostName(id) ?? ""), 60);
