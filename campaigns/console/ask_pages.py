@@ -8,21 +8,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.inventory import host_names, sql
-from agents.models import Label
-from campaigns.answers import sight
-from campaigns.answers.groups import Key
 from campaigns.console import picks
-from campaigns.console.access import needs_to_launch, number_of, user_of
+from campaigns.console.access import needs_to_launch, user_of
+from campaigns.console.ask_beginning import Beginning
 from campaigns.console.ask_form import AskForm, in_words_of_the_form
 from campaigns.console.asked_before import questions, saved_queries
 from campaigns.console.forms import QueryForm
-from campaigns.console.target_form import OF_CAMPAIGN
 from campaigns.launching import estimates
-from campaigns.models import Campaign
 from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS
-from campaigns.states import State
-from fleet.errors import BadInputError, FleetError
+from fleet.errors import FleetError
 from fleet.text import visible
 
 NAMED_SHOWN = 12  # hosts named one by one that are shown with what tells them apart
@@ -33,7 +28,8 @@ LONGEST_WORDS = 200  # characters of what is looked for
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Show the form, or launch and go to the campaign."""
-    form = AskForm(request.POST) if request.method == "POST" else AskForm(initial=_begin_with(request))
+    begin = Beginning(request.GET, user_of(request))
+    form = AskForm(request.POST) if request.method == "POST" else AskForm(initial=begin.as_typed())
     form.by = user_of(request)
     if form.is_bound:
         launched = form.launch()
@@ -41,55 +37,13 @@ def ask(request: HttpRequest) -> HttpResponse:
             return redirect("campaign", launched.pk)
     context = {
         "form": form,
+        "not_taken": begin.not_taken,
         "queries": saved_queries(user_of(request)),
         "asked": questions(user_of(request)),
         "estimate": _estimate(form, request) if form.is_bound else None,
         "empty_query": QueryForm(),
     }
     return render(request, "campaigns/ask.html", context, status=422 if form.is_bound else 200)
-
-
-def _begin_with(request: HttpRequest) -> dict[str, Any]:
-    """Take over what the address names: an earlier campaign with its target, a query, SQL, a label, hosts."""
-    begin: dict[str, Any] = {}
-    shown = Campaign.objects.visible_to(user_of(request))
-    earlier = shown.filter(pk=number_of(request.GET.get("campaign"))).first()
-    if earlier is not None:
-        begin = AskForm.again(sight.seen_by(earlier, user_of(request)))
-    query = saved_queries(user_of(request)).filter(pk=number_of(request.GET.get("query"))).first()
-    if query is not None:
-        begin |= {"sql": query.sql, "name": query.name, "query": query.pk}
-    if text := request.GET.get("sql", "").replace("\0", ""):
-        begin |= {"sql": text, "query": None}
-    return begin | _whom_to_begin_with(request)
-
-
-def _whom_to_begin_with(request: HttpRequest) -> dict[str, Any]:
-    label = Label.objects.filter(pk=number_of(request.GET.get("label"))).first()
-    if label is not None:
-        return {"kind": "labels", "labels": [label.name]}
-    ids = [number_of(text) for text in request.GET.getlist("host")]
-    if not ids and {"group", "states"} & request.GET.keys():
-        return _part_of_earlier(request)
-    visible = scopes.hosts_for(user_of(request)).enrolled()
-    hosts = visible.filter(pk__in=ids) if request.user.has_perm(SEE_HOSTS) else visible.none()
-    lines = [f"#{pk}\n" for pk in hosts.order_by("pk").values_list("pk", flat=True)]
-    return {"kind": "hosts", "hosts": "".join(lines)} if lines else {}
-
-
-def _part_of_earlier(request: HttpRequest) -> dict[str, Any]:
-    """Mean the hosts of a campaign that ended in some states, or that are in one group of its answers."""
-    earlier = Campaign.objects.visible_to(user_of(request)).filter(pk=number_of(request.GET.get("of"))).first()
-    if earlier is None:
-        return {}
-    states = [state for state in request.GET.getlist("states") if state in State.values]
-    if states:
-        return {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": states, "group": ""}
-    try:
-        key = str(Key.read(request.GET.get("group", "")))
-    except BadInputError:
-        return {}
-    return {"kind": OF_CAMPAIGN, "earlier": earlier.pk, "states": [], "group": key}
 
 
 @needs_to_launch()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from agents.models import Label, Presence
 from campaigns.console.target_form import FullTargetForm
@@ -386,3 +387,37 @@ def test_the_page_asks_the_database_as_often_for_many_as_for_few(
 
     with django_assert_max_num_queries(40):
         as_(operator).get("/ask/")
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("query=999", "There is no saved query 999 that you may look at."),
+        ("campaign=%3Cb%3E", "There is no campaign <b> that you may look at."),
+        ("campaign={there}&label=999", "There is no label 999 that you may look at."),
+        ("campaign={there}&host=999", "There is no enrolled host 999 that you may look at."),
+        ("campaign={there}&host=" + "&host=".join(map(str, range(990, 999))), "Nor are there 4 more of the hosts"),
+        ("campaign={there}&of={there}&group=gone", "no state and no group of answers of campaign {there}"),
+        ("campaign={there}&of=999&states=failed", "There is no campaign 999 that you may look at."),
+    ],
+)
+def test_what_an_address_names_and_is_gone_is_said_and_means_nobody(
+    as_: As, operator: User, asked: str, says: str
+) -> None:
+    """Taken over without a word, the whole target of the earlier campaign would be asked in the place of a part."""
+    there = make_campaign(make_host(), by=operator, target={"all": True}).pk
+
+    page = as_(operator).get(f"/ask/?{asked.format(there=there)}")
+
+    assert says.format(there=there) in words_of(page)
+    assert not page.context["form"]["kind"].value()
+
+
+def test_hosts_that_are_there_are_meant_beside_those_that_are_gone(as_: As, operator: User) -> None:
+    one = make_host()
+    gone = make_host(revoked_at=timezone.now())
+
+    page = as_(operator).get(f"/ask/?host={one.pk}&host={gone.pk}")
+
+    assert page.context["form"]["hosts"].value() == f"#{one.pk}\n"
+    assert f"There is no enrolled host {gone.pk} that you may look at." in words_of(page)
