@@ -14,13 +14,14 @@ from agents.models import Host, Presence
 from campaigns.console import host_console, wording
 from campaigns.console.home_pages import EXAMPLES
 from campaigns.launching import control
+from campaigns.launching.models import ApprovalRule
 from campaigns.models import Campaign, Result
 from campaigns.people.scopes import Scope
 from campaigns.running.targeting import write_range
 from campaigns.states import State
 from fleet.text import visible
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
-from tests.pages import text_of
+from tests.pages import text_of, words_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -331,3 +332,23 @@ def test_a_try_that_failed_hides_no_answer_of_a_host(as_: As) -> None:
     assert "disk" not in page
     assert "failed: no such table: no_such" in page
     assert page.index("never known") < page.index("ports as known")
+
+
+@pytest.mark.parametrize(
+    ("role", "address", "advice"),
+    [
+        ("Observer", "/", "Write a question"),
+        ("Observer", "/ask/", "choose “Save as…”"),
+        ("Auditor", "/schedules/", "and let it"),
+        ("Auditor", "/people/quotas/", "Make some below"),
+        ("Auditor", "/people/rules/", "Make one below"),
+    ],
+)
+def test_an_empty_page_advises_nobody_to_do_what_he_may_not(as_: As, role: str, address: str, advice: str) -> None:
+    ApprovalRule.objects.all().delete()
+
+    person = make_user()
+    person.groups.add(Group.objects.get(name=role))
+
+    assert advice in words_of(as_(make_user(admin=True)).get(address))
+    assert advice not in words_of(as_(person).get(address))
