@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -82,6 +83,7 @@ def live_context(shown: Campaign, asked: QueryDict | None) -> dict[str, Any]:
         **rows_context(shown, asked),
         "columns_json": json.dumps(shown.columns),
         "left": _seconds_left(shown),
+        "late_seconds": settings.LATE_ANSWER_SECONDS,
         "ending": wording.ending(shown),
         "times": times_of(shown),
         "errors_count": shown.count_failed + shown.count_denylisted,

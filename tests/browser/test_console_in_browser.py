@@ -22,7 +22,13 @@ PageOf = Callable[..., Page]
 Elsewhere = Callable[..., Any]
 
 
-def answer(campaign: Campaign, hosts: list[Host], rows: list[dict[str, Any]], state: State = State.ANSWERED) -> None:
+def answer(
+    campaign: Campaign,
+    hosts: list[Host],
+    rows: list[dict[str, Any]],
+    state: State = State.ANSWERED,
+    left: State = State.WAITING,
+) -> None:
     """Store answers as the collector leaves them, and ring."""
     campaign.refresh_from_db()
     error = "" if state == State.ANSWERED else "no such table: processes"
@@ -40,7 +46,7 @@ def answer(campaign: Campaign, hosts: list[Host], rows: list[dict[str, Any]], st
             received_at=timezone.now(),
         )
     Target.objects.filter(campaign=campaign, host__in=hosts).update(state=state, error=error, row_count=len(rows))
-    campaign.move(State.WAITING, state, len(hosts))
+    campaign.move(left, state, len(hosts))
     campaign.count_rows += len(rows) * len(hosts)
     campaign.columns = list(dict.fromkeys([*campaign.columns, *(name for row in rows for name in row)]))
     campaign.save_counts("last_seq", "columns")
@@ -228,6 +234,28 @@ def test_the_end_is_told_and_can_be_looked_at_later(
     page.reload()
     expect(page.locator("[data-live=connection]")).to_have_text("ended")
     expect(rows_of(page)).to_have_count(5)
+
+
+def test_an_answer_that_comes_after_the_end_joins_the_page_that_is_open(
+    page_of: PageOf, operator: User, campaign: Campaign, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    page = page_of(operator, "/campaigns/")
+    page.clock.install()
+    page.goto(f"/campaigns/{campaign.pk}/")
+    elsewhere(campaign.move, State.WAITING, State.STOPPED, 2)
+    elsewhere(campaign.save_counts)
+    elsewhere(answer, campaign, hosts[:3], [{"pid": "1"}])
+    elsewhere(finish, campaign)
+    expect(page.locator("[data-live=connection]")).to_have_text("ended")
+    expect(page.locator("[data-live=answered]").first).to_have_text("3")
+
+    elsewhere(answer, campaign, hosts[3:4], [{"pid": "2", "late": "yes"}], left=State.STOPPED)
+
+    page.clock.run_for(11_000)
+    expect(page.locator("[data-live=answered]").first).to_have_text("4")
+    page.clock.run_for(3_000)
+    expect(rows_of(page)).to_have_count(4)
+    assert "late" in headings(page).all_inner_texts()
 
 
 def test_all_rows_are_there_by_scrolling_while_the_page_stays_small(

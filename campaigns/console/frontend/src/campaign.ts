@@ -19,6 +19,7 @@ import { sayLoggedOut } from "./logged_out";
 
 const SPEAK_MS = 10_000; // how often a screen reader is told
 const LOOK_MS = 5_000; // how often the campaign itself is looked at: frames of progress tell its status, not its end
+const LATE_MS = 10_000; // how often it is looked at once it ended, while answers may still come
 const POLL_MS = 2_000; // how often counts are asked for while no socket brings them
 const DEAF_MS = 1_500; // a socket that opens has this long before that begins
 const AWAY_MS = 800; // a server that is away is looked for that often, so that it is noticed in its first second
@@ -50,6 +51,7 @@ let counts: Counts | null = null;
 let status = root.dataset["status"] ?? "";
 let stands = `${status} ${root.dataset["endedBy"] ?? ""} ${root.dataset["waitsFor"] ?? ""}`; // what the buttons are drawn for
 let endsAt = Date.parse(root.dataset["endsAt"] ?? "") || null;
+let endedAt = Date.parse(root.dataset["endedAt"] ?? "") || null;
 let clockAhead = 0; // ms that the server's clock is ahead of ours
 let spokenAt = 0;
 let speaks = 0; // the timer of what is spoken next
@@ -142,6 +144,7 @@ function drawStatus(campaign: Ending): void {
   root.dataset["status"] = status = campaign.status;
   if (isOver() && !wasOver) root.dispatchEvent(new CustomEvent("over"));
   if ("ends_at" in campaign) endsAt = Date.parse(campaign.ends_at ?? "") || null;
+  if (campaign.ended_at) endedAt = Date.parse(campaign.ended_at) || null;
   if (typeof campaign.left === "number") write("left", lengthOf(campaign.left));
   write("status", stateWord(campaign, isOver()));
   find("status").forEach((badge) => {
@@ -188,6 +191,22 @@ async function look(signal?: AbortSignal): Promise<CampaignSeen | null> {
 function glance(): void {
   if ("lost" in root.dataset || Date.now() < notBefore) return;
   look().catch(() => {});
+}
+
+// Answers that were on their way are kept for a while after the end, of hosts that had not answered by then.
+function mayComeLate(): boolean {
+  const now = counts;
+  if (!isOver() || !now || !endedAt) return false;
+  const without = (now["targeted"] ?? 0) - ["answered", "failed", "denylisted", "unsupported"].reduce((sum, name) => sum + (now[name] ?? 0), 0);
+  return without > 0 && Date.now() + clockAhead < endedAt + Number(root.dataset["lateSeconds"] ?? 0) * 1000;
+}
+
+function lookForLate(): void {
+  if (document.hidden || "lost" in root.dataset || Date.now() < notBefore || !mayComeLate()) return;
+  const before = counts?.["answered"];
+  look()
+    .then(() => counts?.["answered"] !== before && root.dispatchEvent(new CustomEvent("late")))
+    .catch(() => {});
 }
 
 // A socket may be dead and nobody says so: other counts in two looks, and not a word of it in between.
@@ -343,6 +362,7 @@ setInterval(() => {
   drawConnection();
 }, 1000);
 setInterval(() => isOver() || document.hidden || !live.hears || glance(), LOOK_MS);
+setInterval(lookForLate, LATE_MS);
 setInterval(() => void poll(), TICK_MS);
 
 startControls(root, glance);

@@ -15,7 +15,7 @@ interface Seen {
 }
 
 const REACHED = "a[href], button, summary, input, select, textarea, [tabindex]";
-const BY_ITSELF = new Set(["refresh", "counts", "over"]); // else it asks by its clock, which is no event
+const BY_ITSELF = new Set(["refresh", "counts", "over", "late"]); // else it asks by its clock, which is no event
 
 const text = (part: Element): string => (part.matches("button, summary") ? (part.textContent ?? "").trim() : "");
 
