@@ -7,31 +7,31 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, WebSocket, expect
 
 from agents.board import keyspace, redis_client
 from campaigns.models import Campaign
 from campaigns.throttles import WINDOW
 from tests.browser.conftest import Server
-from tests.factories import answer, end, learn, make_campaign, make_host
+from tests.factories import answer, end, learn, make_campaign, make_host, make_hosts
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 MANY = 1_000_000
 
 
-def keys_of(user: User) -> list[str]:
+def keys_of(user: User, kind: str) -> list[str]:
     now = int(time.time()) // WINDOW
-    return [keyspace.throttle_key(f"request:person:{user.pk}", now + later) for later in range(5)]
+    return [keyspace.throttle_key(f"{kind}:person:{user.pk}", now + later) for later in range(5)]
 
 
-def ask_too_often(user: User) -> None:
-    """Let so much have been asked, in this minute and those that come, that the API answers 429."""
-    redis_client.client().mset(dict.fromkeys(keys_of(user), MANY))
+def ask_too_often(user: User, kind: str = "request") -> None:
+    """Let so much have been asked, in this minute and those that come, that requests (or sockets) are refused."""
+    redis_client.client().mset(dict.fromkeys(keys_of(user, kind), MANY))
 
 
-def have_asked_little(user: User) -> None:
-    redis_client.client().delete(*keys_of(user))
+def have_asked_little(user: User, kind: str = "request") -> None:
+    redis_client.client().delete(*keys_of(user, kind))
 
 
 def test_rows_and_analyses_say_when_they_go_again(
@@ -137,3 +137,29 @@ def test_tables_that_are_refused_for_good_are_asked_for_once(
     page.clock.run_for(60_000)
     page.goto("/login/")
     assert len(asked) == 1
+
+
+def test_who_opened_too_many_sockets_sees_by_asking_what_comes_and_opens_one_a_minute_later(
+    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+) -> None:
+    hosts = elsewhere(make_hosts, 2)
+    campaign = elsewhere(lambda: make_campaign(*hosts, by=boss))
+    opened: list[WebSocket] = []
+    page = page_of(boss, at="/hosts/")
+    page.clock.install()
+    page.on("websocket", lambda socket: opened.append(socket))
+    elsewhere(ask_too_often, boss, "socket")
+    page.goto(f"/campaigns/{campaign.pk}/")
+    connection = page.locator("[data-live=connection]").first
+
+    expect(connection).to_have_text("no live connection: asked every 2 s")
+    elsewhere(answer, campaign, hosts[0], {"pid": "1"})
+    page.clock.run_for(4_000)
+    expect(page.locator("[data-live=answered]").first).to_have_text("1")
+    page.clock.run_for(50_000)
+    assert len(opened) == 1
+
+    elsewhere(have_asked_little, boss, "socket")
+    page.clock.run_for(10_000)
+    expect(connection).to_have_text("live")
+    assert len(opened) == 2
