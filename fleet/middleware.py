@@ -1,9 +1,10 @@
 """Headers for every answer; and middleware of others, fitted: files on the event loop, agents under any name."""
 
+from collections.abc import AsyncIterator, Iterator
 from inspect import isawaitable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
@@ -54,7 +55,15 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has
 
     async def _answer(self, request: HttpRequest) -> Any:
         answer = super().__call__(request)
-        return await answer if isawaitable(answer) else answer
+        if isawaitable(answer):
+            return await answer
+        answer.streaming_content = _read_beside(answer.streaming_content)
+        return answer
+
+
+async def _read_beside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read a file in a thread and give it whole: in pieces of a few kilobytes it takes longer, and Django warns."""
+    yield await sync_to_async(b"".join)(pieces)
 
 
 class CommonForPeople(CommonMiddleware):
