@@ -6,9 +6,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from agents.inventory import label_sql
 from agents.inventory import labels as verbs
 from agents.inventory.label_form import LabelForm
-from agents.models import Label
+from agents.models import HousekeepingQuery, Label
 from campaigns.console.access import needs, user_of
 from campaigns.console.lookups import page_of
 from campaigns.console.order import BY_NAME
@@ -16,6 +17,7 @@ from campaigns.people import scopes
 from campaigns.people.roles import SEE_HOSTS, SEE_LABELS
 from fleet.errors import FleetError
 
+STOPPED = "stopped by the brake; write other SQL to go on"
 ADD, CHANGE, DELETE = "agents.add_label", "agents.change_label", "agents.delete_label"
 
 
@@ -25,14 +27,26 @@ def labels(request: HttpRequest) -> HttpResponse:
     """Show every label with how hosts get in and how many there are."""
     counted = Label.objects.annotate(host_count=verbs.count_for(user_of(request)))
     found = counted.prefetch_related("queries").order_by(*BY_NAME)
+    is_limited = scopes.is_limited(user_of(request))
     return render(
         request,
         "campaigns/labels.html",
         {
             "labels": sorted(found, key=lambda label: bool(label.built_in)),
-            "is_limited": scopes.is_limited(user_of(request)),
+            "is_limited": is_limited,
+            "in_trouble": {
+                label.pk for label in found if any(trouble for _, trouble in _sql_of(label, is_limited=is_limited))
+            },
         },
     )
+
+
+def _sql_of(shown: Label, *, is_limited: bool) -> list[tuple[HousekeepingQuery, str]]:
+    """Give its SQL with what is the matter with it. Who sees some hosts only hears nothing of others."""
+    queries = shown.queries.all()
+    if is_limited:
+        return [(query, STOPPED if query.stopped_at is not None else "") for query in queries]
+    return [(query, label_sql.trouble_with(query)) for query in queries]
 
 
 @needs(SEE_LABELS)
@@ -47,12 +61,17 @@ def label(request: HttpRequest, label_id: int) -> HttpResponse:
             return render(request, "campaigns/denied.html", {"permission": CHANGE}, status=403)
         if _kept(request, form):
             return redirect("label", shown.pk)
+    is_limited = scopes.is_limited(user_of(request))
+    queries = _sql_of(shown, is_limited=is_limited)
     return render(
         request,
         "campaigns/label.html",
         {
             "label": shown,
-            "is_limited": scopes.is_limited(user_of(request)),
+            "is_limited": is_limited,
+            "queries": queries,
+            "is_in_trouble": any(trouble for _, trouble in queries),
+            "answered_at": max((query.answered_at for query, _ in queries if query.answered_at), default=None),
             "form": form if may_change else None,
             **_members(request, shown),
         },

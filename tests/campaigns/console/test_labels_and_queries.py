@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import Group
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from agents.models import Label
 from campaigns.models import Query
+from campaigns.people.scopes import Scope
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_person, make_user
 from tests.pages import words_of
 
@@ -46,6 +49,50 @@ def test_a_label_is_made_by_sql_and_shows_it(boss: Client) -> None:
     assert "SELECT 1 FROM system_info" in page
     assert "hosts come by SQL" in page
     assert "or put hosts in" not in page
+
+
+NOW = timezone.now()
+NOT_YET = "No host is in it yet: hosts answer its SQL within the hour"
+ANSWERED = "none of them with a row."
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "marked"),
+    [
+        ({}, [NOT_YET], False),
+        ({"answered_at": NOW}, ["No host is in it: hosts answered its SQL", ANSWERED], False),
+        (
+            {"answered_at": NOW, "failed_at": NOW, "last_error": "web-1: disk I/O error"},
+            ["Linux: hosts run it, but not all; the last that failed", "was web-1: disk I/O error", ANSWERED],
+            False,
+        ),
+        (
+            {"failed_at": NOW, "last_error": "web-1: no such table: x"},
+            [
+                "Linux: fails on every host that was asked: web-1: no such table: x",
+                "No host is in it: its SQL does not",
+            ],
+            True,
+        ),
+        (
+            {"stopped_at": NOW, "stopped_reason": "3 hosts denylisted it"},
+            ["Linux: stopped by the brake: 3 hosts denylisted it; write other SQL to go on"],
+            True,
+        ),
+    ],
+)
+def test_a_label_by_sql_says_how_its_sql_fares(
+    boss: Client, state: dict[str, object], says: list[str], marked: bool
+) -> None:
+    boss.post("/labels/new/", {"name": "big", "sql_linux": "SELECT 1 FROM system_info"})
+    label = Label.objects.get(name="big")
+    label.queries.update(**state)
+
+    page = words_of(boss.get(f"/labels/{label.pk}/"))
+
+    assert [sentence for sentence in says if sentence not in page] == []
+    assert NOT_YET in says or NOT_YET not in page
+    assert ("in trouble" in words_of(boss.get("/labels/"))) is marked
 
 
 @pytest.mark.parametrize(
@@ -204,3 +251,22 @@ def test_what_is_no_text_is_no_name_of_a_label(boss: Client) -> None:
     assert [answer.status_code for answer in told] == [400, 400, 422, 200]
     assert "is no name of a label" in words_of(told[3])
     assert Label.objects.count() == before
+
+
+def test_who_sees_some_hosts_only_reads_nothing_of_others_that_run_a_labels_sql(client: Client) -> None:
+    label = Label.objects.create(name="big")
+    failed = {"failed_at": NOW, "last_error": "secret-1: disk I/O error", "answered_at": NOW}
+    label.queries.create(kind="label", platform="linux", sql="SELECT 1", **failed)
+    person = make_person("agents.view_label", "agents.view_host")
+    team = Group.objects.create(name="team")
+    Scope.objects.create(group=team)
+    person.groups.add(team)
+    client.force_login(person)
+
+    page = words_of(client.get(f"/labels/{label.pk}/"))
+    label.queries.update(stopped_at=NOW, stopped_reason="3 hosts denylisted it")
+    stopped = words_of(client.get(f"/labels/{label.pk}/"))
+
+    assert "None of your hosts is in it." in page
+    assert "secret-1" not in page + stopped
+    assert "Linux: stopped by the brake; write other SQL to go on" in stopped
