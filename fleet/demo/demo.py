@@ -233,7 +233,7 @@ def background(folder: Path) -> dict[str, list[str]]:
     Threads, not forks: a demo's few tasks share one interpreter.
     """
     celery = ["-m", "celery", "-A", "fleet"]
-    worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    worker = [*celery, "worker", "--without-gossip", "--without-mingle"]
     worker += ["--pool", "threads", "--concurrency", "2"]
     return {
         "collector": ["manage.py", "collect"],

@@ -34,6 +34,7 @@ class RunningFleet:
         command = [sys.executable, "-m", "fleet.demo", "--json", "--hosts", "0", "--port", str(port)]
         command += ["--data-dir", str(folder), *arguments]
         bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}
+        self.folder = folder
         self.log = (folder / "demo.log").open("w+")
         self.process = subprocess.Popen(
             [*command, "--data-dir", str(folder), *arguments],
@@ -86,7 +87,9 @@ class RunningFleet:
         )
 
 
-TEST_ENVIRONMENT = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "NODE_KEY_SECRETS", "ALLOWED_HOSTS", "SECURE_COOKIES")
+TEST_ENVIRONMENT = (  # what people who start a demo have not set
+    *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "NODE_KEY_SECRETS", "ALLOWED_HOSTS", "SECURE_COOKIES", "LOG_LEVEL"),
+)
 
 
 def wait_for(condition: Callable[[], Any], within: float) -> Any:

@@ -72,6 +72,21 @@ def test_a_viewer_sees_everything_once_in_order_and_a_second_one_too(
     assert frames[-1]["counts"]["targeted"] == running_fleet.campaign(launched["id"])["counts"]["targeted"]
 
 
+def test_logs_tell_what_was_done_and_not_what_is_done_every_second(
+    running_fleet: RunningFleet, pretend: Pretend
+) -> None:
+    launched = running_fleet.launch(SQL, target=pretend(1, seed=3).target)
+    running_fleet.ended(launched["id"])
+    running_fleet.http.get("/static/campaigns/icon.svg").raise_for_status()
+
+    lines = [line for log in running_fleet.folder.glob("logs/*.log") for line in log.read_text().splitlines()]
+    said_by = {line.split()[3] for line in lines if " INFO " in line}
+    warnings = [line for line in lines if " py.warnings " in line]
+    assert {"campaigns.launching.launch", "celery.apps.worker"} <= said_by
+    assert not {"celery.app.trace", "celery.worker.strategy", "celery.beat"} & said_by
+    assert [line for line in warnings if "superuser privileges" not in line] == []  # Celery's, where tests are root's
+
+
 def test_a_stop_ends_what_is_open_and_says_who(running_fleet: RunningFleet, pretend: Pretend) -> None:
     launched = running_fleet.launch(SQL, timeout=300, target=pretend(5, seed=31, silent=100).target)
     wait_for(lambda: running_fleet.campaign(launched["id"])["status"] == "running", 20)
