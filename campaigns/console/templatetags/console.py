@@ -24,6 +24,7 @@ from fleet import text as others_text
 register = template.Library()
 
 MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)\b")  # as sentences of the machine name one
+NOTE = ' <span class="dim">({})</span>'  # behind what a host sent
 
 
 @register.filter
@@ -223,6 +224,16 @@ def excerpt(text: object, most: int) -> str:
     """Show the first characters of a text as `visible` does, without looking at the rest: it may have megabytes."""
     whole = "" if text is None else str(text)
     return visible(whole if len(whole) <= most else f"{whole[: most - 1]}…")
+
+
+@register.filter
+def blanks(text: object) -> SafeString | str:
+    """Say of a host's text what of it nobody sees: that there is none, or blanks at its ends."""
+    whole = "" if text is None else str(text)
+    if not whole.strip():
+        return format_html(NOTE, "blanks only" if whole else "empty")
+    ends = [word for word, end in (("begins", whole[:1]), ("ends", whole[-1:])) if end.isspace()]
+    return format_html(NOTE, f"{' and '.join(ends)} with a blank") if ends else ""
 
 
 @register.filter

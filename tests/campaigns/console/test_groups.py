@@ -10,7 +10,7 @@ from django.test import Client
 
 from agents.models import Host, Label
 from campaigns.answers.groups import groups
-from campaigns.models import Campaign
+from campaigns.models import Campaign, Query
 from tests.factories import answer, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 from tests.pages import text_of
 
@@ -55,6 +55,27 @@ def test_the_same_answers_are_one_group(as_: As, observer: User, campaign: Campa
 
     assert re.findall(r"data-opens-drawer>(\d+)</a>", text_of(response)) == ["2", "1"]
     assert [line.hosts for line in response.context["lines"]] == [2, 1]
+
+
+def test_values_that_differ_by_what_nobody_sees_are_told_apart(
+    as_: As, hosts: list[Host], django_user_model: type[User]
+) -> None:
+    query = Query.objects.create(name="versions", sql=SQL)
+    before = run(hosts, "5.1", "5.1", "", "5.1", "5.1")
+    after = run(hosts, "5.1", "5.1 ", "\u00a0", "\t5.1 ", "")
+    Campaign.objects.update(query=query)
+    boss = as_(django_user_model.objects.create_superuser("boss"))
+    told = ["5.1 (ends with a blank)", "\u00a0 (blanks only)", "5.1 (begins and ends with a blank)"]
+
+    for address in (
+        f"/campaigns/{after.pk}/?tab=groups&by=version",
+        f"/campaigns/{after.pk}/compare/?with={before.pk}",
+        f"/queries/{query.pk}/latest/?by=version",
+    ):
+        shown = re.sub(r"<[^>]*>", "", boss.get(address).content.decode())
+        said = re.sub(r"[ \t\n]+", " ", shown)
+        assert [words for words in told if words not in said] == [], address
+    assert "(empty)" in said
 
 
 def test_groups_are_made_by_several_columns_in_the_order_of_the_sql(
