@@ -38,6 +38,7 @@ from campaigns.models import Target
 from campaigns.running.targeting import write_range
 from campaigns.states import State
 from fleet.demo.certificates import Certificates
+from tests.ports import free_port
 
 SQL = "SELECT name, version, platform FROM os_version"
 FEW, FEW_TIMES, ALL_TIMES = 20, 20, 4
@@ -68,9 +69,7 @@ def fleet(folder: Path, hold_seconds: float, hosts: int) -> Iterator[list[int]]:
     """Start a gateway and hosts that enroll; give the ids of those hosts once all have settled."""
     certificates = Certificates(folder / "certificates")
     certificates.make("127.0.0.1")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     gateway = ["-m", "fleet.serve", "gateway", "--port", str(port)]
     gateway += ["--certificate", str(certificates.server), "--key", str(certificates.server_key)]
     simulate = ["manage.py", "simulate", "--hosts", str(hosts), "--seed", str(int(hold_seconds) + 1)]

@@ -6,7 +6,6 @@ The rows are inserted, the server is the real one in a process of its own, the b
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from campaigns.models import Campaign, Query, Result, Target
 from campaigns.running.targeting import write_range
 from campaigns.states import State, Status
 from tests.bench import console_grid
+from tests.ports import free_port
 
 HOSTS, ROWS_OF_HOST, EARLIER, ROUNDS = 20_000, 10, 80, 3
 PASSWORD = "a long one for the bench"
@@ -142,9 +142,7 @@ def batched(items: Iterator[Result], size: int) -> Iterator[list[Result]]:
 @contextmanager
 def served() -> Iterator[tuple[str, psutil.Process]]:
     """Serve the whole application, in a process of its own: give its address and the process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "DATABASE_URL": os.environ["DATABASE_URL"]}
     command = [sys.executable, "-m", "fleet.serve", "application", "--port", str(port)]

@@ -25,6 +25,7 @@ import psutil
 
 from fleet.demo.certificates import Certificates
 from tests.bench.durable import SECRET, durable_servers
+from tests.ports import free_port
 
 ROUNDS = 3
 REPOSITORY = Path(__file__).parents[2]
@@ -47,9 +48,7 @@ class Cost(NamedTuple):
 @contextmanager
 def gateway(tree: Path, certificates: Certificates) -> Iterator[tuple[int, psutil.Process]]:
     """Serve agents over TLS with the code of a work tree, by the server it is deployed with."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     files = [str(certificates.server), str(certificates.server_key)]
     if (tree / "tests" / "bench" / "granian_serving.py").exists():
         command = [sys.executable, "-m", "tests.bench.granian_serving", "fleet.asgi:gateway", str(port), *files]

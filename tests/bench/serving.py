@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fleet.demo.certificates import Certificates
 from tests.bench.clocks import SERVER_CORE
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -32,9 +33,7 @@ class Served(NamedTuple):
 @contextmanager
 def served(app: str, by: str = "granian", tls: Certificates | None = None, tree: Path = REPOSITORY) -> Iterator[Served]:
     """Serve an app of a work tree with granian, as it is deployed, or with uvicorn, as it was."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = _granian(app, port, tls) if by == "granian" else _uvicorn(app, port, tls)
     environment = os.environ | {"PYTHONPATH": str(tree)}
     process = subprocess.Popen(["taskset", "-c", SERVER_CORE, sys.executable, *command], cwd=tree, env=environment)

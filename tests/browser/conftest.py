@@ -8,7 +8,6 @@ on the server's side runs in another (`elsewhere`).
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from agents.board import keyspace, redis_client
 from campaigns.console import assets
 from tests.factories import make_user
+from tests.ports import free_port
 
 Answer = TypeVar("Answer")
 READY_SECONDS = 60
@@ -66,9 +66,7 @@ class Server:
     """The console's tier in a process of its own, which can be stopped and started again at the same port."""
 
     def __init__(self, database: str) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         parts = urlsplit(os.environ["DATABASE_URL"])
         self._environment = {**os.environ, "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}"))}

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 import websockets.sync.client
 
 from agents.simulator.crowd import Crowd, Shares
+from tests.ports import free_port
 from tests.servers import open_folder
 
 READY_SECONDS = 120
@@ -28,9 +28,7 @@ class RunningFleet:
     """One demo without hosts, unless told otherwise, and its API."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", "fleet.demo", "--json", "--hosts", "0", "--port", str(port)]
         command += ["--data-dir", str(folder), *arguments]
         bare = {name: value for name, value in os.environ.items() if name not in TEST_ENVIRONMENT}

@@ -34,6 +34,7 @@ from fleet.demo.certificates import Certificates
 from tests.end_to_end.conftest import wait_for
 from tests.factories import make_campaign
 from tests.fleet.tiers import client_certificate
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -64,9 +65,7 @@ def serve(certificates: Certificates, tmp_path: Path) -> Callable[..., Any]:
 
     @contextmanager
     def started(*flags: str) -> Iterator[str]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", "fleet.serve", "gateway", "--port", str(port), *flags]
         command += ["--certificate", str(certificates.server), "--key", str(certificates.server_key)]
         database, _, _ = os.environ["DATABASE_URL"].partition("?")

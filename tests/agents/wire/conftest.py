@@ -27,6 +27,7 @@ from agents.protocol.node_key import NodeKeys
 from fleet.asgi import Application
 from fleet.serve import make_server, serve
 from tests.conftest import gateway_settings, no_cold_app
+from tests.ports import free_port
 
 HOST = 12
 PATIENCE = 30  # seconds; nothing here should take one
@@ -119,9 +120,7 @@ class GatewayProcess(Server):
     """A gateway as it is deployed, in a process of its own."""
 
     def __init__(self, log: Path, environment: dict[str, str], app: str = "gateway", *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            super().__init__(probe.getsockname()[1])
+        super().__init__(free_port())
         command = [sys.executable, "-m", "fleet.serve", app, "--port", str(self.port), *options]
         self.log = log
         with log.open("wb") as output:
@@ -202,9 +201,7 @@ class Served:
         """Serve a gateway with changed settings, and an app behind it."""
         gateway = Gateway(gateway_settings(**changes), cold=cold)
         app = Application(gateway, people=False)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         told: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
         async def run() -> None:
