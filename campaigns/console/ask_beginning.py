@@ -41,18 +41,18 @@ class Beginning:
         earlier = self._found("campaign", Campaign.objects.visible_to(self._by), "campaign")
         if earlier is not None:
             begin = AskForm.again(sight.seen_by(earlier, self._by))
-        query = self._found("query", saved_queries(self._by), "saved query")
+        query = self._found("query", saved_queries(self._by), "saved query", "ask")
         if query is not None:
             begin |= {"sql": query.sql, "name": query.name, "query": query.pk}
         if text := self._asked.get("sql", "").replace("\0", ""):
             begin |= {"sql": text, "query": None}
         return begin | self._whom()
 
-    def _found(self, name: str, there: Any, word: str) -> Any:
+    def _found(self, name: str, there: Any, word: str, may: str = "look at") -> Any:
         text = self._asked.get(name, "")
         found = there.filter(pk=number_of(text)).first() if text else None
         if text and found is None:
-            self.not_taken.append(f"There is no {word} {text[:NUMBER_SHOWN]} that you may look at.")
+            self.not_taken.append(f"There is no {word} {text[:NUMBER_SHOWN]} that you may {may}.")
         return found
 
     def _whom(self) -> dict[str, Any]:

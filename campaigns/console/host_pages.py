@@ -57,6 +57,7 @@ def host(request: HttpRequest, host_id: int) -> HttpResponse:
     if shown is None:
         return no_such_host(request, host_id)
     same_name = scopes.hosts_for(user).enrolled().filter(hostname__iexact=shown.hostname).exclude(pk=shown.pk)
+    flagged = list(rights.flagged_queries(user))
     context = {
         "host": shown,
         "online": shown.is_online(timezone.now()),
@@ -65,7 +66,8 @@ def host(request: HttpRequest, host_id: int) -> HttpResponse:
         "carves": shown.carves.all()[:CARVES_SHOWN] if request.user.has_perm("agents.view_carve") else [],
         "may_ask": may_launch_something(request.user) and shown.revoked_at is None,
         "only_flagged": rights.may_only_launch_flagged(user),
-        "flagged": rights.flagged_queries(user),
+        "flagged": flagged,
+        "flagged_sql": {query.sql for query in flagged},
         "may_change": request.user.has_perm(CHANGE_HOST),
         "same_name": same_name[:5],
     }

@@ -14,7 +14,7 @@ from campaigns.models import Campaign, Query, Result, Target
 from campaigns.states import State, Status
 from campaigns.tokens import Access, ApiToken, Wanted
 from tests.browser.conftest import Server, write_sql
-from tests.factories import make_campaign, make_hosts, make_label, make_user
+from tests.factories import make_campaign, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -112,6 +112,32 @@ def test_one_chooses_runs_and_watches(page_of: PageOf, operator: User, hosts: li
     expect(page.locator("[data-live=connection]")).to_have_text("live")
     expect(page.locator(".about")).to_contain_text("hosts labelled web")
     assert elsewhere(Campaign.objects.count) == 1
+
+
+def test_who_may_run_flagged_queries_only_asks_a_host_those_again(
+    page_of: PageOf, hosts: list[Host], elsewhere: Elsewhere
+) -> None:
+    def make() -> User:
+        for name in ("a", "b"):
+            Query.objects.create(name=name, sql=f"SELECT '{name}'", observer_can_run=True)
+        for text in ("SELECT 'b'", "SELECT 'other'"):
+            answer(make_campaign(hosts[0], sql=text), hosts[:1], [{"x": "1"}])
+        rights = ("campaigns.launch_flagged", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
+        return make_person(*rights)
+
+    page = page_of(elsewhere(make), f"/hosts/{hosts[0].pk}/")
+    field = page.locator("#host-sql")
+    expect(field).to_have_value("SELECT 'a'")
+
+    page.get_by_role("button", name="Ask again").click()  # there is one: the other SQL is not flagged
+    expect(field).to_have_value("SELECT 'b'")
+    field.press("Control+Enter")
+
+    expect(page.locator(".host-answer code").first).to_have_text("SELECT 'b'")
+    elsewhere(Query.objects.all().delete)
+    page.reload()
+    expect(page.get_by_text("there is none yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Run")).to_have_count(0)
 
 
 def test_what_is_wrong_is_said_beside_the_field(page_of: PageOf, operator: User, hosts: list[Host]) -> None:

@@ -392,7 +392,7 @@ def test_the_page_asks_the_database_as_often_for_many_as_for_few(
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("query=999", "There is no saved query 999 that you may look at."),
+        ("query=999", "There is no saved query 999 that you may ask."),
         ("campaign=%3Cb%3E", "There is no campaign <b> that you may look at."),
         ("campaign={there}&label=999", "There is no label 999 that you may look at."),
         ("campaign={there}&host=999", "There is no enrolled host 999 that you may look at."),

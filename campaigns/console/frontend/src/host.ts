@@ -5,8 +5,9 @@ import { becomeEditor, nonce } from "./sql_editor";
 const field = document.getElementById("host-sql");
 const form = document.getElementById("host-ask");
 
-if (field instanceof HTMLTextAreaElement && form instanceof HTMLFormElement) {
-  becomeEditor(field, { nonce: nonce() });
+// Who may run saved queries only chooses one of them.
+if ((field instanceof HTMLTextAreaElement || field instanceof HTMLSelectElement) && form instanceof HTMLFormElement) {
+  if (field instanceof HTMLTextAreaElement) becomeEditor(field, { nonce: nonce() });
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
