@@ -42,12 +42,18 @@ def test_a_stranger_at_a_wrong_address_is_shown_the_way_in(client: Client) -> No
     assert "<nav" not in page
 
 
-def test_what_is_no_text_is_refused_in_a_page(boss: Client) -> None:
-    answer = boss.get("/campaigns/?search=%00")
+@pytest.mark.parametrize(("host", "words"), [("testserver", "holds a NUL"), ("other.example", "The server refuses")])
+def test_what_is_refused_before_it_is_known_who_asks_is_a_page_that_leads_on(
+    boss: Client, host: str, words: str
+) -> None:
+    answer = boss.get("/campaigns/?search=%00", headers={"Host": host})
 
+    page = answer.content.decode()
     assert answer.status_code == 400
-    assert "holds a NUL" in answer.content.decode()
-    assert "Nothing was done." in answer.content.decode()
+    assert words in page
+    assert "Nothing was done." in page
+    assert f'href="{reverse("home")}"' in page
+    assert f'href="{reverse("login")}"' not in page
 
 
 def test_a_form_of_another_session_is_refused_in_a_page() -> None:
