@@ -75,7 +75,7 @@ def test_a_viewer_sees_everything_once_in_order_and_a_second_one_too(
 def test_logs_tell_what_was_done_and_not_what_is_done_every_second(
     running_fleet: RunningFleet, pretend: Pretend
 ) -> None:
-    launched = running_fleet.launch(SQL, target=pretend(1, seed=3).target)
+    launched = running_fleet.launch(SQL, target=pretend(1, seed=33).target)
     running_fleet.ended(launched["id"])
     running_fleet.http.get("/static/campaigns/icon.svg").raise_for_status()
 

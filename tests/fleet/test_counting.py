@@ -24,7 +24,14 @@ BEYOND_A_LIMIT = ("allowed", "as it is served", "are the most", "as JSON", "do n
 # Names and numbers of things, before a verb; and what is never one: lists that are spoken of when they are long.
 NO_COUNT = ("_names(platforms)", "hook.owner.get_username()", "schedule.pk", "shown.pk", "query.name", "version")
 NEVER_ONE = (
-    *("len(bearers[name])", "row_columns|length", "by|length", "ROWS_OF_A_SAMPLE", "counted(COPIED)"),
+    *(
+        "len(bearers[name])",
+        "row_columns|length",
+        "by|length",
+        "ROWS_OF_A_SAMPLE",
+        "counted(COPIED)",
+        "counted(COPIED_OF_CELL)",
+    ),
     *("settings.MAX_HELD_READS", "most", "size", "len(hosts)", "len(columns)"),
 )
 
