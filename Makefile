@@ -30,8 +30,8 @@ demo: assets  ## start everything: ARGS="--hosts N --json --port P --bind A --da
 test: check  ## everything that CI runs
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)  # on two cores: a third of the time is waiting for processes
 
-faults: .venv/installed-dev assets  ## every fault, each with its accounts, and whole installations killed: half an hour
-	FAULTS=all $(BIN)/python -m pytest tests/faults tests/end_to_end $(ARGS)
+faults: .venv/installed-dev assets  ## every fault, each with its accounts, whole installations killed, all made-up bodies: half an hour
+	FAULTS=all $(BIN)/python -m pytest tests/faults tests/end_to_end tests/agents/protocol $(ARGS)
 
 chaos: .venv/installed-dev assets  ## faults at random under load, every answer accounted for: SECONDS=600 SEED=7
 	@$(BIN)/python -W ignore -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

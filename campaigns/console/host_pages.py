@@ -57,15 +57,17 @@ def host(request: HttpRequest, host_id: int) -> HttpResponse:
     if shown is None:
         return no_such_host(request, host_id)
     same_name = scopes.hosts_for(user).enrolled().filter(hostname__iexact=shown.hostname).exclude(pk=shown.pk)
-    flagged = list(rights.flagged_queries(user))
+    flagged, only_flagged = list(rights.flagged_queries(user)), rights.may_only_launch_flagged(user)
+    may_ask = may_launch_something(user) and shown.revoked_at is None
     context = {
         "host": shown,
         "online": shown.is_online(timezone.now()),
         "labels": shown.labels.order_by(*BY_NAME),
         "answers": _last_answers(shown, user),
         "carves": shown.carves.all()[:CARVES_SHOWN] if request.user.has_perm("agents.view_carve") else [],
-        "may_ask": may_launch_something(request.user) and shown.revoked_at is None,
-        "only_flagged": rights.may_only_launch_flagged(user),
+        "may_ask": may_ask,
+        "has_something_to_ask": may_ask and bool(flagged or not only_flagged),
+        "only_flagged": only_flagged,
         "flagged": flagged,
         "flagged_sql": {query.sql for query in flagged},
         "may_change": request.user.has_perm(CHANGE_HOST),

@@ -35,7 +35,7 @@ class RunningFleet:
         self.folder = folder
         self.log = (folder / "demo.log").open("w+")
         self.process = subprocess.Popen(
-            [*command, "--data-dir", str(folder), *arguments],
+            command,
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
