@@ -62,7 +62,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has
 
 
 async def _read_beside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read a file in a thread and give it whole: in pieces of a few kilobytes it takes longer, and Django warns."""
+    """Read a file to its end in a thread, as Django does with plain iterators, after a warning in the log."""
     yield await sync_to_async(b"".join)(pieces)
 
 
