@@ -39,7 +39,8 @@ COUNT_ONLINE = """
 SELECT target.campaign_id, count(*) FROM campaigns_target AS target JOIN agents_presence AS presence USING (host_id)
 WHERE target.campaign_id = ANY(%s) AND (presence.last_seen >= %s OR presence.busy_since >= %s) GROUP BY 1
 """
-# Who is meant stands in for {}. Hosts that cannot run the SQL are final at once.
+# Who is meant stands in for {}. Hosts that cannot run the SQL are final at once. Whoever writes targets has locked
+# their campaigns, so that those which stand there can be looked for before: ON CONFLICT asks both indexes for each row.
 WRITE = """
 WITH written AS (
     INSERT INTO campaigns_target (campaign_id, host_id, hostname, state, late, deliveries, error, row_count, ended_at)
@@ -48,8 +49,9 @@ WITH written AS (
     FROM ({}) AS meant (campaign, id, hostname, platform, version, extensions, digest)
     LEFT JOIN unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
     AS refused (campaign, chosen_at, platform, version, extensions, error, digest)
-    USING (campaign, platform, version, extensions, digest) ORDER BY campaign, id
-    ON CONFLICT DO NOTHING RETURNING campaign_id, state
+    USING (campaign, platform, version, extensions, digest)
+    WHERE NOT EXISTS (SELECT FROM campaigns_target AS known WHERE campaign_id = meant.campaign AND host_id = meant.id)
+    ORDER BY campaign, id RETURNING campaign_id, state
 ), counted AS (
     SELECT campaign_id, count(*) AS targets, count(*) FILTER (WHERE state = 'unsupported') AS unable
     FROM written GROUP BY 1
