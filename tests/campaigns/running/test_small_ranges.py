@@ -13,6 +13,7 @@ from campaigns.launching import control, freezing
 from campaigns.launching.launch import Order, launch
 from campaigns.models import Campaign, Target, TargetRange
 from campaigns.running import targeting
+from campaigns.running.rebuild import mend_board
 from campaigns.states import Status
 from tests.campaigns.running.test_overlaps import wait_for_blocked_session
 from tests.conftest import Agent
@@ -102,9 +103,14 @@ def test_a_campaign_whose_rows_are_refused_keeps_no_other_waiting(caplog: pytest
 def test_without_a_board_they_wait_and_are_armed_when_it_is_whole() -> None:
     campaigns = [order(make_host()), order(make_host())]
     rebuilding.begin()
+    for _ in range(2):  # targets are written the first time, and found there the second
+        targeting.write_small_ranges()
+        assert [status(each) for each in campaigns] == [Status.TARGETING] * 2
+        assert TargetRange.objects.filter(done_at=None).count() == 2
+    mend_board()
     targeting.write_small_ranges()
-    assert [status(each) for each in campaigns] == [Status.TARGETING] * 2
-    assert TargetRange.objects.filter(done_at=None).count() == 2
+    assert [status(each) for each in campaigns] == [Status.RUNNING] * 2
+    assert [each.counts["targeted"] for each in campaigns] == [each.targets.count() for each in campaigns] == [1, 1]
 
 
 def test_one_hint_is_enough_until_it_is_taken(sent: Sent) -> None:
