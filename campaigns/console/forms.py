@@ -70,10 +70,13 @@ class HostsForm(forms.Form):
     doubt = forms.ChoiceField(required=False, choices=[("", "any identity"), ("yes", "in doubt")])
     gone = forms.ChoiceField(required=False, choices=[("", "enrolled"), ("yes", "revoked")])
 
-    def found(self, visible: HostQuerySet) -> HostQuerySet:
-        """Give those of the hosts that are like this; a field that is wrong narrows nothing. After `is_valid()`."""
+    def found(self, visible: HostQuerySet, *, gone: bool = False) -> HostQuerySet:
+        """Give those of the hosts that are like this; a field that is wrong narrows nothing. After `is_valid()`.
+
+        `gone` = the revoked ones, whatever was asked.
+        """
         given = self.cleaned_data
-        found = visible.exclude(revoked_at=None) if given.get("gone") else visible.enrolled()
+        found = visible.exclude(revoked_at=None) if gone or given.get("gone") else visible.enrolled()
         if search := given.get("search", "").strip():
             found = found.searched(search)
         if given.get("platform"):

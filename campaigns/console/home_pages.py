@@ -83,8 +83,12 @@ def _hosts(user: User, now: datetime) -> dict[str, Any]:
     }
     platforms = [{**counted[value], "label": label} for value, label in Platform.choices if value in counted]
     totals = {name: sum(line[name] for line in platforms) for name in ("enrolled", "online", "lately")}
-    told = {"platforms": platforms, "totals": totals, "knows_hosts": True}
-    return told if scopes.is_limited(user) else {**told, **_over_a_day(platforms, now)}
+    told: dict[str, Any] = {"platforms": platforms, "totals": totals, "knows_hosts": True}
+    if not platforms:
+        told["gone"] = scopes.hosts_for(user).exclude(revoked_at=None).count()
+    if scopes.is_limited(user):
+        return {**told, "is_limited": True}
+    return {**told, **_over_a_day(platforms, now)}
 
 
 def _over_a_day(platforms: list[dict[str, Any]], now: datetime) -> dict[str, Any]:

@@ -34,16 +34,20 @@ def hosts(request: HttpRequest) -> HttpResponse:
     """Show the enrolled hosts, narrowed by what the address asks."""
     form, user = HostsForm(request.GET), user_of(request)
     form.is_valid()
-    found = form.found(scopes.hosts_for(user)).select_related("presence").prefetch_related("labels")
+    visible = scopes.hosts_for(user)
+    found = form.found(visible).select_related("presence").prefetch_related("labels")
     now = timezone.now()
     page = page_of(found, request)
+    gone = form.found(visible, gone=True).count() if not page.object_list and not form.cleaned_data.get("gone") else 0
     context = {
         "form": form,
         "page": page,
         "lines": [(host, host.is_online(now)) for host in page],
         "question": question_of(request),
         "is_narrowed": any(request.GET.get(name) for name in form.fields if name != "search"),
-        "enrolled": page.paginator.count if not question_of(request) else scopes.hosts_for(user).enrolled().count(),
+        "enrolled": page.paginator.count if not question_of(request) else visible.enrolled().count(),
+        "gone": gone,
+        "is_limited": scopes.is_limited(user),
     }
     return render(request, "campaigns/hosts.html", context)
 

@@ -65,8 +65,12 @@ def _hits(user: User, words: str) -> Iterator[Hit]:
 
 
 def _hosts(user: User, words: str) -> Iterator[Hit]:
-    for host in scopes.hosts_for(user).enrolled().searched(words)[:OF_EACH]:
-        yield Hit("host", "server", host.hostname, f"#{host.pk} {host.os_name}", reverse("host", args=[host.pk]))
+    """Give hosts; revoked ones where there is room."""
+    found = scopes.hosts_for(user).searched(words)
+    enrolled = list(found.enrolled()[:OF_EACH])
+    for host in (*enrolled, *found.exclude(revoked_at=None)[: OF_EACH - len(enrolled)]):
+        note = f"#{host.pk} {'revoked' if host.revoked_at else host.os_name}"
+        yield Hit("host", "server", host.hostname, note, reverse("host", args=[host.pk]))
 
 
 def _campaigns(user: User, words: str) -> Iterator[Hit]:

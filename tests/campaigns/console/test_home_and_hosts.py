@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from agents.inventory.models import OnlineSample
 from agents.models import Host, Presence
@@ -151,6 +153,40 @@ def test_hosts_are_found(as_: As, question: str, found: list[str]) -> None:
     page = as_(make_user(admin=True)).get(f"/hosts/?{question}")
 
     assert sorted(host.hostname for host, _ in page.context["lines"]) == sorted(found)
+
+
+def read(page: Any) -> str:
+    return " ".join(strip_tags(words_of(page)).split())
+
+
+@pytest.mark.parametrize("address", ["/", "/hosts/"])
+def test_where_no_host_is_enrolled_the_revoked_ones_are_named(as_: As, address: str) -> None:
+    administrator, scoped = make_user(admin=True), make_user("scoped")
+    team = Group.objects.create(name="web")
+    Scope.objects.create(group=team).labels.add(make_label("web"))
+    scoped.groups.add(Group.objects.get(name="Auditor"), team)
+
+    assert "No host has enrolled yet." in read(as_(administrator).get(address))
+    make_host(hostname="old-1", revoked_at=timezone.now())
+    page = as_(administrator).get(address)
+    assert "No host is enrolled any more. 1 revoked host is kept." in read(page)
+    assert b'href="/hosts/?gone=yes"' in page.content
+    assert "No host that you may see is enrolled." in read(as_(scoped).get(address))
+    assert "revoked host is" not in read(as_(scoped).get(address))
+
+
+def test_a_search_that_finds_nobody_leads_to_revoked_hosts_that_are_like_it(as_: As) -> None:
+    make_host(hostname="web-1")
+    make_hosts(2, hostname="old-1", revoked_at=timezone.now())
+    browser = as_(make_user(admin=True))
+
+    page = browser.get("/hosts/?search=OLD&online=no&page=1")
+    assert "No enrolled host is like this. 2 revoked hosts are kept. Show all" in read(page)
+    led = browser.get("/hosts/?search=OLD&online=no&gone=yes")
+    assert b"search=OLD&amp;online=no&amp;gone=yes" in page.content
+    assert [host.hostname for host, _ in led.context["lines"]] == ["old-1", "old-1"]
+    assert "No host is like this. Show all" in read(browser.get("/hosts/?search=nowhere"))
+    assert "No host is like this. Show all" in read(browser.get("/hosts/?search=web&gone=yes"))
 
 
 def test_a_list_of_many_hosts_asks_few_questions(

@@ -4,9 +4,10 @@ import re
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from campaigns.models import Query
-from tests.factories import learn, make_campaign, make_host, make_label, make_person, make_user
+from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_person, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
@@ -89,3 +90,15 @@ def test_the_menu_says_where_one_is(client: Client, address: str, name: str) -> 
 
     current = re.findall(r'aria-current="page">(?:<svg.*?</svg>)?<span>(\w+)</span>', page)
     assert current == [name]
+
+
+def test_revoked_hosts_are_found_after_those_that_are_enrolled(client: Client) -> None:
+    client.force_login(make_user(admin=True))
+    make_host(hostname="a-web", revoked_at=timezone.now())
+    make_hosts(4, hostname="web")
+
+    hits = [hit for hit in client.get("/find/", {"q": "web"}).context["hits"] if hit.kind == "host"]
+    assert [(hit.name, "revoked" in hit.note) for hit in hits] == [("web", False)] * 4 + [("a-web", True)]
+    make_host(hostname="web")
+    hits = [hit for hit in client.get("/find/", {"q": "web"}).context["hits"] if hit.kind == "host"]
+    assert [hit.name for hit in hits] == ["web"] * 5
