@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from fleet.errors import ForbiddenError
 
 CONFIRMED_AT = "confirmed_at"  # in the session: seconds of Unix time
+THANKS = "Thank you. Nothing was done yet: please do again what you were about to do."
 
 
 class NotConfirmedError(ForbiddenError):
@@ -23,6 +24,11 @@ class NotConfirmedError(ForbiddenError):
 def note(request: HttpRequest, at: float | None = None) -> None:
     """Note that a person showed who he is, just now or at that moment."""
     request.session[CONFIRMED_AT] = time.time() if at is None else at
+
+
+def note_later(request: HttpRequest, at: float) -> None:
+    """Note that a person showed who he is at that moment, unless he did so since."""
+    note(request, max(at, _confirmed_at(request)))
 
 
 def is_recent(request: HttpRequest) -> bool:

@@ -26,6 +26,8 @@ SETTING_UP = (  # where one without the second factor that he needs may go
     "logout",
     "mfa_activate_totp",
     "mfa_add_webauthn",
+    "openid",  # where one shows who one is who has no password
+    "openid-callback",
     "prefer",
 )
 

@@ -5,10 +5,11 @@ from functools import wraps
 from secrets import token_urlsafe
 from typing import Any, Concatenate, ParamSpec
 
-from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.internal.flows.login import get_authentication_records, perform_password_login
 from allauth.account.models import Login as SigningIn
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -25,6 +26,11 @@ from fleet.refusals import in_a_sentence, is_of_script
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+STILL_THERE = (
+    "You are logged out here. At {name} you may still be logged in: who sits down at this browser next comes in without"
+    " a password, unless you log out there too."
 )
 
 P = ParamSpec("P")
@@ -155,11 +161,18 @@ class Logout(LogoutView):
     """The end of this session."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Note it, and end it."""
+        """Note it, and end it; who came by the OpenID provider may be signed in there, and is told."""
+        by_openid = False
         if request.user.is_authenticated:
+            by_openid = any(
+                way["method"] == "socialaccount" for way in get_authentication_records(request, request.user)
+            )
             audit.note("session.ended", request=request, subject=f"person {request.user.pk}")
             sessions.end(UserSession.objects.filter(session_key=request.session.session_key))
-        return super().post(request, *args, **kwargs)
+        answer = super().post(request, *args, **kwargs)
+        if by_openid:
+            messages.info(request, STILL_THERE.format(name=settings.OIDC_NAME))
+        return answer
 
 
 def number_of(text: str | None) -> int:

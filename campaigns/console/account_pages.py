@@ -137,7 +137,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         form.save()
         confirming.note(request)
         audit.note("person.confirmed", request=request, subject=f"person {request.user.pk}")
-        messages.success(request, "Thank you. Nothing was done yet: please do again what you were about to do.")
+        messages.success(request, confirming.THANKS)
         return HttpResponseRedirect(_next(request))
     user = user_of(request)
     kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
@@ -145,7 +145,9 @@ def confirm(request: HttpRequest) -> HttpResponse:
         "errors": [sentence for listed in form.errors.values() for sentence in listed] if form is not None else [],
         "next": _next(request),
         "has_password": user.has_usable_password() and settings.LOCAL_PASSWORDS,
-        "openid_name": settings.OIDC_NAME if SocialAccount.objects.filter(user=user).exists() else "",
+        "openid_name": settings.OIDC_NAME
+        if settings.OIDC_ISSUER and SocialAccount.objects.filter(user=user).exists()
+        else "",
         "has_codes": bool(kinds & {Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES}),
     }
     if Authenticator.Type.WEBAUTHN in kinds:

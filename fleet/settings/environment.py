@@ -78,6 +78,14 @@ class _Environment(environ.Env):  # type: ignore[misc]  # the library has no typ
         """Read pairs. Raise ImproperlyConfigured for anything else."""
         return self._read(var, cast, default, "no list like name=1;other=2")
 
+    def pairs(self, var: str) -> list[tuple[str, str]]:
+        """Read names and what each means; one may mean several, and hold = itself. Raise ImproperlyConfigured."""
+        given = [part.rpartition("=") for part in str(self.str(var, default="")).split(";") if part.strip()]
+        found = [(name.strip(), meant.strip()) for name, _, meant in given]
+        if not all(map(all, found)):
+            raise ImproperlyConfigured(f"{var} {self.ENVIRON[var]!r} is no list like name=one;other=two")
+        return found
+
     def choice(self, var: str, allowed: Sequence[str], default: str) -> str:
         """Read one of these words. Raise ImproperlyConfigured for anything else."""
         given: str = self.str(var, default=default)

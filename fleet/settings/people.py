@@ -36,7 +36,7 @@ OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")  # on the button
 OIDC_SCOPES: list[str] = env.list("OIDC_SCOPES", default=["openid", "profile", "email"])
 OIDC_USERNAME_CLAIM = env.str("OIDC_USERNAME_CLAIM", default="preferred_username")
 OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
-OIDC_GROUPS: dict[str, str] = env.dict("OIDC_GROUPS", cast={"value": str}, default={})
+OIDC_GROUPS: list[tuple[str, str]] = env.pairs("OIDC_GROUPS")
 OIDC_ADOPT_ACCOUNTS = env.bool("OIDC_ADOPT_ACCOUNTS", default=False)  # a name that is here already is the same person
 LOCAL_PASSWORDS = env.bool("LOCAL_PASSWORDS", default=True)  # False: the provider is the only door
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):

@@ -25,6 +25,8 @@ class Provider:
         self.audience, self.userinfo_sub = CLIENT, None
         self.forged: dict[str, Any] = {}  # of the token, signed as the others are
         self.asked: list[dict[str, str]] = []
+        self.answers: dict[str, Any] = {}  # in place of its own, by path
+        self.keys: list[Any] | None = None  # the set, in place of its own
         self._codes: dict[str, dict[str, str]] = {}
         provider = self
 
@@ -68,19 +70,25 @@ class Provider:
         handler.wfile.write(content)
 
     def _json(self, path: str, sent: dict[str, str], shown: str) -> tuple[int, Any]:
+        if path in self.answers:
+            return 200, self.answers[path]
         if path == "/.well-known/openid-configuration":
             places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
             config = {name: f"{self.issuer}/{place}" for name, place in places.items()}
             methods = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
             return 200, {"issuer": self.issuer, "userinfo_endpoint": f"{self.issuer}/userinfo", **config, **methods}
         if path == "/keys":
-            public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-            return 200, {"keys": [{**public, "kid": "one", "alg": "RS256"}]}
+            return 200, {"keys": [self.public_key()] if self.keys is None else self.keys}
         if path == "/token":
             return self._token(sent)
         if path == "/userinfo" and shown == "Bearer access":
             return 200, {**self.claims, "sub": self.userinfo_sub or self.claims["sub"]}
         return 404, {}
+
+    def public_key(self, kid: str | None = "one") -> dict[str, Any]:
+        """Give the key that tokens are signed with, under a name or none."""
+        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+        return {**public, "alg": "RS256", **({} if kid is None else {"kid": kid})}
 
     def _token(self, sent: dict[str, str]) -> tuple[int, Any]:
         asked = self._codes.pop(sent["code"], {})

@@ -57,6 +57,14 @@ def test_pairs_that_are_none_are_refused_and_named(value: str, monkeypatch: pyte
         env.dict("TRIED", cast={"value": int})
 
 
+@pytest.mark.parametrize("value", ["soc", "=Operator", "soc=", "soc=Operator;x"])
+def test_names_that_mean_nothing_are_refused_and_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIED", value)
+
+    with pytest.raises(ImproperlyConfigured, match=f"TRIED {value!r} is no list like name=one;other=two"):
+        env.pairs("TRIED")
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "meant"),
     [
@@ -67,6 +75,9 @@ def test_pairs_that_are_none_are_refused_and_named(value: str, monkeypatch: pyte
         ("bool", "", False),
         ("str", "$ecret", "$ecret"),
         ("list", "$a,b", ["$a", "b"]),
+        ("pairs", "", []),
+        ("pairs", "soc=Operator; soc = Europe ;", [("soc", "Operator"), ("soc", "Europe")]),
+        ("pairs", "CN=soc,OU=x=Operator", [("CN=soc,OU=x", "Operator")]),
         ("json", '{"a": 1}', {"a": 1}),
         ("place", "file:///var/log/a b%20c:d.ndjson", "file:///var/log/a b%20c:d.ndjson"),
         ("place", "unix://:pass@word@/run/redis.sock?db=1#answers", "unix://:pass@word@/run/redis.sock?db=1#answers"),
