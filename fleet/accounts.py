@@ -46,7 +46,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         """Begin the session, under a new key."""
         super().login(request, user)
         browser = request.META.get("HTTP_USER_AGENT", "")
-        ways = [record["method"] for record in get_authentication_records(request, user)]
+        ways = [record.get("type", record["method"]) for record in get_authentication_records(request, user)]
         audit.note("session.begun", by=user, request=request, subject=f"person {user.pk}", ways=ways)
         sessions.begin(request.session, user, self.get_client_ip(request), browser)
         if (seen := request.META.get(AUTH_TIME)) is not None:
@@ -117,7 +117,7 @@ def counted(user: AbstractBaseUser, check: Callable[[], Any]) -> Any:
 
     Apart from passwords, whose right one begins their count anew: who has it could try codes without end.
     """
-    tries = Tries(user.get_username() + lockouts.SECOND_FACTOR, address_of(context.request.META))
+    tries = Tries(user.get_username() + lockouts.SECOND_FACTOR, address_of(context.request.META), "codes")
     with refusal_noted(context.request):
         tries.check()
     try:

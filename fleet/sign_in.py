@@ -111,10 +111,10 @@ def refusal_noted(request: HttpRequest | None) -> Iterator[None]:
 
 
 class Tries:
-    """The wrong passwords of one name at one address."""
+    """The wrong passwords, or codes, of one name at one address."""
 
-    def __init__(self, name: str, address: str) -> None:
-        self._name, self._address = name, address
+    def __init__(self, name: str, address: str, what: str = "passwords") -> None:
+        self._name, self._address, self._what = name, address, what
         keys, limits = lockouts.keys_of(name, address), lockouts.limits()
         self._known = keyspace.sign_in_key("known", lockouts.digest_of(name), network_of(address))
         self._pair = keys[lockouts.PAIR]
@@ -131,7 +131,7 @@ class Tries:
             logger.warning("sign-in refused: locked name=%r address=%s by=%s", self._name[:150], self._address, key)
             minutes = math.ceil(wait / 60)
             raise TooManyTriesError(
-                f"Too many wrong passwords: try again in {counted(minutes, 'minute')}.", minutes * 60
+                f"Too many wrong {self._what}: try again in {counted(minutes, 'minute')}.", minutes * 60
             )
 
     def _locked_by(self) -> tuple[str, int]:

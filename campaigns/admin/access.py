@@ -19,13 +19,14 @@ from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from campaigns.launching.models import ApprovalRule
-from campaigns.people import scopes
+from campaigns.people import giving, scopes
 from campaigns.people.giving import groups_within, may_touch, own
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
-from fleet import audit, confirming, second_factor
+from fleet import confirming
 from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
 from fleet.counting import counted
+from fleet.errors import ForbiddenError
 
 admin.site.unregister([User, Group])  # Django registered its own
 # django-allauth's: sessions and second factors have their pages in the console, the provider is set by the environment.
@@ -101,14 +102,14 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
 
     @admin.action(description="Remove the second factors of the chosen people", permissions=["change"])
     def remove_second_factors(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
-        """Let people in with the password alone who lost their telephone; nobody above the editor."""
+        """Let people in without them who lost their telephone; nobody above the editor."""
         for person in chosen:
-            if not may_touch(cast(User, request.user), person):
-                self.message_user(request, f"{person.get_username()} has rights that you lack.", messages.ERROR)
+            try:
+                taken = giving.take_second_factors(person, cast(User, request.user))
+            except ForbiddenError as error:
+                self.message_user(request, f"{error.sentence}.", messages.ERROR)
             else:
-                second_factor.remove(person)
-                audit.note("second_factor.removed", request=request, subject=f"person {person.pk}")
-                self.message_user(request, f"{person.get_username()} logs in with the password alone.")
+                self.message_user(request, giving.said_of_taking(person, taken))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Add what only superusers set, and one's own groups: a field that is shown as text takes nothing from a body.

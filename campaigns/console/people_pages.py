@@ -24,6 +24,7 @@ from campaigns.people import giving, scopes
 from campaigns.people.giving import Given
 from campaigns.people.roles import APART, CHANGE_PEOPLE, CHANGE_SCOPES, ROLES, SEE_PEOPLE, TABLE
 from campaigns.tokens import ApiToken
+from fleet import second_factor
 from fleet.errors import FleetError
 
 NO_SCOPE = Q(scope=None)
@@ -164,6 +165,7 @@ def _page_of_person(request: HttpRequest, shown: User, form: PersonForm | None, 
         "person": shown,
         "form": form or (None if objection else PersonForm(initial=initial)),
         "objection": objection,
+        "has_factor": second_factor.is_set_up(shown),
         "roles_of": _roles_of(shown),
         "teams_of": _teams_of(shown),
         "rights_of": [right.says for right in APART if right.permissions[0] in has.rights],
@@ -183,6 +185,21 @@ def _objection(user: User, shown: User) -> str:
     except FleetError as error:
         return error.sentence
     return ""
+
+
+@needs(SEE_PEOPLE, CHANGE_PEOPLE)
+@confirmed
+@require_POST
+def take_second_factors(request: HttpRequest, person_id: int) -> HttpResponse:
+    """Let somebody in who lost his telephone."""
+    shown = get_object_or_404(User, pk=person_id)
+    try:
+        taken = giving.take_second_factors(shown, user_of(request))
+    except FleetError as error:
+        messages.error(request, error.sentence)
+    else:
+        messages.success(request, giving.said_of_taking(shown, taken))
+    return redirect("person", shown.pk)
 
 
 # --- teams -----------------------------------------------------------------------------------------------------

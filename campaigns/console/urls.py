@@ -105,6 +105,7 @@ urlpatterns = [
     path("schedules/<int:schedule_id>/control/", schedule_pages.control, name="control-schedule"),
     path("people/", people_pages.people, name="people"),
     path("people/<int:person_id>/", people_pages.person, name="person"),
+    path("people/<int:person_id>/second-factors/remove/", people_pages.take_second_factors, name="take-factors"),
     path("people/teams/new/", people_pages.new_team, name="new-team"),
     path("people/teams/<int:team_id>/", people_pages.team, name="team"),
     path("people/teams/<int:team_id>/delete/", people_pages.delete_team, name="delete-team"),

@@ -90,6 +90,12 @@ def lift_of_name(name: str) -> list[Lock]:
     return _lift([lock for lock in locks() if digests & set(lock.key.split(":"))], name=name)
 
 
+def lift_of_second_factor(name: str) -> list[Lock]:
+    """End what wrong codes of a name began, at every address; give which."""
+    digest = digest_of(name + SECOND_FACTOR)
+    return _lift([lock for lock in locks() if digest in lock.key.split(":")], name=name)
+
+
 def lift_of_address(address: str) -> list[Lock]:
     """End the lock of an address, or of the IPv6 network it lies in; give which."""
     where = network_of(address)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.test import Client
 
+from fleet.audit.models import AuditEvent
 from tests.factories import make_user
 from tests.fleet.signing_in import PASSWORD, is_in
 
@@ -106,6 +107,7 @@ def test_wrong_codes_lock_also_for_who_has_the_password(kim: User) -> None:
     locked = client.post("/login/second-factor/", {"code": code_of(secret)})
 
     assert (locked.status_code, locked["Retry-After"]) == (429, "900")
+    assert "Too many wrong codes: try again in 15 minutes." in locked.content.decode()
     assert not is_in(client)
 
 
@@ -132,6 +134,56 @@ def test_an_administrator_takes_the_factor_of_a_lost_telephone_away(kim: User) -
     client.post("/admin/auth/user/", {"action": "remove_second_factors", "_selected_action": [kim.pk]})
 
     assert password()[1]["Location"] == "/labels/"
+
+
+def test_who_may_change_people_does_so_in_the_console_and_the_lock_goes_along(kim: User, settings: Any) -> None:
+    settings.WRONG_PASSWORDS_OF_NAME_AT_ADDRESS = 3
+    User.objects.update(is_staff=False, is_superuser=False)
+    set_up(password()[0])
+    for _ in range(3):
+        password()[0].post("/login/second-factor/", {"code": "000000"})
+    boss = make_user("boss")
+    boss.groups.add(Group.objects.get(name="Administrator"))
+    client = Client()
+    client.force_login(boss)
+
+    before = client.get(f"/people/{kim.pk}/").content.decode()
+    said = client.post(f"/people/{kim.pk}/second-factors/remove/", follow=True).content.decode()
+    secret, _ = set_up(password()[0])
+    again, _ = password()
+    answer = again.post("/login/second-factor/", {"code": code_of(secret)})
+
+    assert "Remove the second factors…" in before
+    assert "No second factor is asked of kim any more." in said
+    assert "Remove the second factors…" not in said
+    assert answer.status_code == 302
+    assert AuditEvent.objects.filter(action="second_factor.removed", who="boss", subject=f"person {kim.pk}").exists()
+
+
+def test_the_second_factor_of_who_has_more_rights_is_left(kim: User) -> None:
+    set_up(password()[0])
+    boss = make_user("boss")
+    boss.groups.add(Group.objects.get(name="Administrator"))
+    User.objects.filter(pk=kim.pk).update(is_superuser=True)
+    client = Client()
+    client.force_login(boss)
+
+    said = client.post(f"/people/{kim.pk}/second-factors/remove/", follow=True).content.decode()
+
+    assert "has rights that you lack" in said
+    assert "Remove the second factors…" not in said
+    assert Authenticator.objects.filter(type=Authenticator.Type.TOTP).exists()
+
+
+def test_the_audit_says_which_factor_it_was(kim: User) -> None:
+    secret, codes = set_up(password()[0])
+    for code in (code_of(secret), codes[0]):
+        client, _ = password()
+        client.post("/login/second-factor/", {"code": code})
+
+    ways = [line.details["ways"] for line in AuditEvent.objects.filter(action="session.begun").order_by("pk")]
+
+    assert ways == [["password"], ["password", "totp"], ["password", "recovery_codes"]]
 
 
 def test_one_removes_it_oneself_and_the_recovery_codes_go_along(kim: User) -> None:
