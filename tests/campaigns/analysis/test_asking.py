@@ -163,6 +163,21 @@ def test_numbers_and_moments_are_told_as_they_are() -> None:
     assert worker.plain(row) == ["12345678901234567.89", 1.1, 7, "nan", *moments, "ff"]
 
 
+def test_intervals_are_told_as_they_are(api: Api, observer: User, campaign: Campaign) -> None:
+    sql = """
+        SELECT pid, age(TIMESTAMP '2026-03-01', TIMESTAMP '2026-01-01') AS a, INTERVAL '-1 minute' AS a,
+            [INTERVAL '-1 minute'], TIMESTAMP '2026-01-01' - TIMESTAMP '2026-01-02 00:00:01'
+        FROM answers ORDER BY pid DESC, host_id; -- the largest first
+    """
+
+    body = post(api(observer), campaign, sql).json()
+
+    assert [row[0] for row in body["rows"]] == [1000, 1000, 7, 7]
+    assert body["rows"][0][1:] == ["2 months", "-00:01:00", ["-0:01:00"], "-1 day -00:00:01"]
+    assert [column["name"] for column in body["columns"][:3]] == ["pid", "a", "a"]
+    assert [column["type"] for column in body["columns"][1:4]] == ["INTERVAL", "INTERVAL", "INTERVAL[]"]
+
+
 def test_what_goes_too_far_or_nowhere_is_refused_in_words(
     api: Api, observer: User, campaign: Campaign, settings: Any
 ) -> None:
