@@ -22,8 +22,9 @@ from fleet_live_queries.command.arguments import parser_of
 from fleet_live_queries.command.counting import GroupWriter
 from fleet_live_queries.command.follower import Follower
 from fleet_live_queries.command.main import main
-from fleet_live_queries.command.terminal import Terminal
+from fleet_live_queries.command.terminal import Terminal, write
 from fleet_live_queries.command.verbs import diff
+from fleet_live_queries.command.writers import TableWriter
 
 import fleet.spreadsheets
 import fleet.text
@@ -378,6 +379,27 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
     assert header == "host,change,only,row.host,row.change,row.only,a"
     assert rows == ["srv-1,changed,there,x,y,z,1", "srv-1,changed,here,x,y,z,2"]
     assert capsys.readouterr().out == "row.hosts,row.rows,a,hosts,rows\n'=1,y,z,1,1\n"
+
+
+def test_columns_of_one_name_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
+    write("ndjson", ["a", "a", "b", "a_2", "a"], [[1, 2, 3, 4, 5]])
+
+    assert json.loads(capsys.readouterr().out) == {"a": 1, "a_3": 2, "b": 3, "a_2": 4, "a_4": 5}
+
+
+def test_a_cell_that_is_very_long_squeezes_no_other_away(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = TableWriter()
+    for number, cell in enumerate(["x", "y" * 1_100_000]):
+        writer.row({"host": {"id": number, "hostname": f"web-{number}"}}, {"cell": cell, "last": "z"}, ["cell", "last"])
+
+    writer.end(["cell", "last"])
+
+    titles, *rows = (line for line in capsys.readouterr().out.splitlines() if "│" in line or "┃" in line)
+    assert titles.replace("┃", "").split() == ["host", "cell", "last"]
+    assert [[cell.strip()[:8] for cell in row.split("│")[1:-1]] for row in rows] == [
+        ["web-0", "x", "z"],
+        ["web-1", "y" * 8, "z"],
+    ]
 
 
 def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,8 +109,9 @@ class Terminal:
 def write(form: str, names: list[str], rows: list[list[Any]]) -> None:
     """Write a whole table on stdout, as `table`, `csv` or `ndjson`."""
     if form == "ndjson":
+        members = told_apart(names)
         for row in rows:
-            sys.stdout.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
+            sys.stdout.write(json.dumps(dict(zip(members, row, strict=True))) + "\n")
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         as_read: Callable[[Any], Any] = shown if sys.stdout.isatty() else lambda cell: cell
@@ -122,6 +123,18 @@ def write(form: str, names: list[str], rows: list[list[Any]]) -> None:
             console.width = max(80, sum(2 + MOST_COLUMN for _ in names))
         console.print(drawn(names, rows))
     sys.stdout.flush()
+
+
+def told_apart(names: list[str]) -> list[str]:
+    """Let no two names be the same, as a join may give them: a later one ends with its number."""
+    taken, apart = set(names), list[str]()
+    for name in names:
+        unlike, number = name, 1
+        while unlike in apart or (unlike != name and unlike in taken):
+            number += 1
+            unlike = f"{name}_{number}"
+        apart.append(unlike)
+    return apart
 
 
 def drawn(names: list[str], rows: list[list[Any]]) -> Table:

@@ -16,6 +16,7 @@ from fleet_live_queries.command.terminal import cell, encodable
 from fleet_live_queries.command.text import shown
 from fleet_live_queries.spreadsheets import HOST_COLUMNS, MARKS, beside, harmless, in_order
 
+WIDEST = 2**31  # characters: more than one answer has, so that rich squeezes no column
 Item = dict[str, Any]
 Row = dict[str, str]
 
@@ -77,7 +78,7 @@ class TableWriter(CsvWriter):
         table = Table(*(Column(header=cell(title), no_wrap=True) for title in titles))
         for item, row in self._rows:
             table.add_row(*map(cell, (item["host"]["hostname"], *(row.get(name, "") for name in columns))))
-        width = Measurement.get(console, console.options.update(width=1_000_000), table).maximum
+        width = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
         if sys.stdout.isatty() and width > console.width:
             self._records(columns)
         else:
