@@ -19,7 +19,7 @@ from campaigns.analysis import asking
 from campaigns.analysis.sight import sight_of
 from campaigns.analysis.tables import HOST_COLUMNS, LABELS, Table, check_size, is_text_by_name, names_of
 from campaigns.answers.results import HOST_STEP, ITEM_BYTES, PAGE_BYTES, timestamp
-from campaigns.answers.searching import in_rows, pattern_of
+from campaigns.answers.searching import in_row_or_hostname, in_rows, pattern_of
 from campaigns.models import Campaign, CampaignQuerySet, Query
 from campaigns.people import scopes
 from campaigns.states import State
@@ -44,7 +44,10 @@ ITEMS = """
 SELECT host_id, hostname, rows::text, received_at, campaign_id, truncated, late, row_count
 FROM unnest(%s) WITH ORDINALITY AS wanted (id, place) JOIN campaigns_result USING (id) ORDER BY place
 """
-CELL = "AND rows @> jsonb_build_array(jsonb_build_object(%s::text, %s::text))"
+# A cell that is missing is an empty one: runs of other SQL have other columns.
+CELL = "coalesce(item.row ->> %s, '') = %s"
+CELL_SOMEWHERE = "AND rows @> jsonb_build_array(jsonb_build_object(%s::text, %s::text))"  # asked first: it is quicker
+ONE_ROW = "AND EXISTS (SELECT FROM jsonb_array_elements(rows) AS item (row) WHERE {cells})"
 GROUPS = """
 SELECT jsonb_build_array({cells}) AS cells, count(DISTINCT host_id) AS hosts, count(*), min(received_at)
 FROM ({newest}) AS latest CROSS JOIN LATERAL jsonb_array_elements(rows) AS item (row)
@@ -94,8 +97,7 @@ class Latest:
 
         At most `limit` of them, and as many as fit PAGE_BYTES, at least one.
         """
-        if filters.order not in ORDERS:
-            raise BadInputError(f"order {filters.order!r} is unknown, allowed are {', '.join(ORDERS)}", "order")
+        filters.check_order()
         places = [place for (place,) in self._read(PLACES, filters, [], limit + 1, offset, order=ORDERS[filters.order])]
         items: list[dict[str, Any]] = []
         size = 0
@@ -107,9 +109,11 @@ class Latest:
         return items, len(places) > limit
 
     def groups(self, by: list[str], filters: "LatestFilter", limit: int, offset: int) -> list[dict[str, Any]]:
-        """Give what hosts have in common in these columns. Raise BadInputError."""
+        """Give what hosts have in common in these columns, in rows that fit. Raise BadInputError."""
         self._check(by, "by")
-        found = self._read(GROUPS, filters, by, limit, offset, cells=", ".join(["item.row -> %s"] * len(by)))
+        filters.check_order()
+        cells = ", ".join(["item.row -> %s"] * len(by))
+        found = self._read(GROUPS, filters, by, limit, offset, of_rows=True, cells=cells)
         return [
             {
                 "values": dict(zip(by, json.loads(cells), strict=True)),
@@ -121,10 +125,18 @@ class Latest:
         ]
 
     def _read(
-        self, sql: str, filters: "LatestFilter", before: list[str], limit: int, offset: int, **parts: str
+        self,
+        sql: str,
+        filters: "LatestFilter",
+        before: list[str],
+        limit: int,
+        offset: int,
+        *,
+        of_rows: bool = False,
+        **parts: str,
     ) -> list[Any]:
         newest, values = self.newest()
-        conditions, more = self._conditions(filters)
+        conditions, more = self._conditions(filters, of_rows=of_rows)
         with connection.cursor() as cursor:
             cursor.execute(
                 sql.format(newest=newest, conditions=conditions, **parts), [*before, *values, *more, limit, offset]
@@ -132,22 +144,37 @@ class Latest:
             found: list[Any] = cursor.fetchall()
         return found
 
-    def _conditions(self, filters: "LatestFilter") -> tuple[str, list[str]]:
+    def _conditions(self, filters: "LatestFilter", *, of_rows: bool) -> tuple[str, list[str]]:
+        """Give what is asked of answers, one of whose rows fits; `of_rows` = of each row that is in sight there."""
         texts: list[str] = []
         values: list[str] = []
         if filters.search:
-            held, patterns = in_rows("rows", filters.search)
-            texts.append(f"AND (hostname ILIKE %s OR {held})")
-            values += [pattern_of(filters.search), *patterns]
-        for given in filters.where:
-            fitting = [column for column in self.columns if given.startswith(f"{column}:")]
-            if not fitting:
-                there = ", ".join(self.columns[:20]) or "none yet"
-                raise BadInputError(f"where {given!r} is not COLUMN:VALUE with one of {there}", "where")
-            column = max(fitting, key=len)
-            texts.append(CELL)
-            values += [column, given[len(column) + 1 :]]
+            part = filters.search
+            if of_rows:
+                held, values = in_row_or_hostname("rows", "item.row", "hostname", part)
+            else:
+                held, patterns = in_rows("rows", part)
+                held, values = f"(hostname ILIKE %s OR {held})", [pattern_of(part), *patterns]
+            texts.append(f"AND {held}")
+        wanted = [self._column_and_value(given) for given in filters.where]
+        for column, value in wanted:
+            if value:
+                texts.append(CELL_SOMEWHERE)
+                values += [column, value]
+        if wanted:
+            cells = " AND ".join([CELL] * len(wanted))
+            texts.append(f"AND {cells}" if of_rows else ONE_ROW.format(cells=cells))
+            values += [text for pair in wanted for text in pair]
         return " ".join(texts), values
+
+    def _column_and_value(self, given: str) -> tuple[str, str]:
+        """Split COLUMN:VALUE; the longest column that fits is meant: its name may hold a colon."""
+        fitting = [column for column in self.columns if given.startswith(f"{column}:")]
+        if not fitting:
+            there = ", ".join(self.columns[:20]) or "none yet"
+            raise BadInputError(f"where {given!r} is not COLUMN:VALUE with one of {there}", "where")
+        column = max(fitting, key=len)
+        return column, given[len(column) + 1 :]
 
     def _check(self, names: list[str], field: str) -> None:
         for name in names:
@@ -159,11 +186,16 @@ class Latest:
 
 @dataclass(frozen=True)
 class LatestFilter:
-    """Which hosts, in which order; `where` are COLUMN:VALUE that some row of the answer has."""
+    """Which hosts, in which order; `where` are COLUMN:VALUE that one row of the answer has, all of them."""
 
     search: str = ""
     where: tuple[str, ...] = ()
     order: str = "host"
+
+    def check_order(self) -> None:
+        """Raise BadInputError for an order that there is not."""
+        if self.order not in ORDERS:
+            raise BadInputError(f"order {self.order!r} is unknown, allowed are {', '.join(ORDERS)}", "order")
 
 
 def _records(places: list[int]) -> Iterator[tuple[Any, ...]]:

@@ -58,8 +58,12 @@ class LatestViews(ApiView, GenericViewSet[Query]):
         "latest": (
             *WINDOW,
             OpenApiParameter("search", str, description="part of a value or a hostname"),
-            OpenApiParameter("where", str, many=True, description="COLUMN:VALUE that a row of the answer has"),
-            OpenApiParameter("order", str, enum=list(latest.ORDERS), default="host", description="- turns it round"),
+            OpenApiParameter(
+                "where", str, many=True, description="COLUMN:VALUE that a row of the answer has; one row all of several"
+            ),
+            OpenApiParameter(
+                "order", str, enum=list(latest.ORDERS), default="host", description="of hosts; - turns it round"
+            ),
             OpenApiParameter("by", str, many=True, description="a column; groups of hosts instead of hosts"),
         ),
     }
@@ -70,7 +74,8 @@ class LatestViews(ApiView, GenericViewSet[Query]):
     def latest(self, request: Request, pk: str) -> Response:
         """Give of each host its newest answer over all runs, with its `age` in seconds and the `campaign` it is of.
 
-        Runs that one may not look at are left out. With `by` items are combinations of values, counted by hosts.
+        Runs that one may not look at are left out. With `by` items are combinations of values within a row, counted by
+        hosts, of the rows that fit `search` and `where`. A cell that a row does not have is an empty one in `where`.
         """
         asked, window = request.query_params, Window(request)
         newest = latest.Latest.of(self.get_object(), cast(User, request.user))

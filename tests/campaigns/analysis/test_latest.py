@@ -67,6 +67,40 @@ def test_each_host_has_its_newest_answer_with_age_and_run(api: Api, operator: Us
         assert f"where '{where}' is not COLUMN:VALUE with one of name, version" in refused.json()["error"]
 
 
+def test_filters_are_of_one_row_and_groups_of_rows_that_fit(
+    api: Api, operator: User, query: Query, client: Client
+) -> None:
+    hosts = list(Host.objects.order_by("pk"))
+    run = make_campaign(hosts[2])
+    Campaign.objects.filter(pk=run.pk).update(query=query)
+    answer(run, hosts[2], {"name": "ssl", "version": "5", "arch": ""}, {"name": "bash", "version": "9"})
+    client.force_login(operator)
+
+    def versions(**asked: Any) -> list[str]:
+        return sorted(group["values"]["version"] for group in found(by="version", **asked))
+
+    def who(**asked: Any) -> list[int]:
+        return [hosts.index(Host.objects.get(pk=item["host"]["id"])) for item in found(**asked)]
+
+    def found(**asked: Any) -> Any:
+        return api(operator).get(f"/api/v1/queries/{query.pk}/latest/", asked).json()["results"]
+
+    assert who(where=["name:bash", "version:5"]) == [1]
+    assert who(where=["version:5", "version:9"]) == []
+    assert versions(where="name:bash") == ["5", "9"]
+    assert versions(search="SSL") == ["0.9", "2.0", "5"]
+    assert versions(search=hosts[2].hostname) == ["5", "9"]
+    assert versions(where=["name:bash", "version:5"]) == ["5"]
+    assert (who(where="arch:"), who(where=["arch:", "name:bash"])) == ([0, 1, 2], [1, 2])
+
+    refused = api(operator).get(f"/api/v1/queries/{query.pk}/latest/?by=name&order=nope")
+    assert refused.json()["error"].startswith("order 'nope' is unknown, allowed are host, -host")
+
+    page = client.get(f"/queries/{query.pk}/latest/", {"by": "arch"}).content.decode()
+    for address in re.findall(r'class="cell"><a href="([^"]*)"', page):
+        assert "No answer fits" not in client.get(f"/queries/{query.pk}/latest/{address}").content.decode()
+
+
 def test_a_page_has_as_many_large_answers_as_fit_and_the_next_goes_on(
     api: Api, operator: User, query: Query, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
