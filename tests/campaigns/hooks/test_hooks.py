@@ -296,6 +296,36 @@ def test_a_receiver_that_drips_has_its_time_as_well(settings: Any, monkeypatch: 
     assert outcome.took_ms < 3_000
 
 
+@pytest.mark.parametrize(
+    ("status", "closes"),
+    [(200, True), (410, True), (500, True), (200, False)],
+    ids=["taken", "gone", "broken", "taken and no more said"],
+)
+def test_a_status_counts_whatever_becomes_of_the_rest_of_the_answer(
+    status: int, closes: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "WHOLE_SECONDS", 30.0 if closes else 3.0)
+    settings.HOOKS_ALLOWED_NETWORKS = ["127.0.0.1"]
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+
+        def talk() -> None:
+            with suppress(OSError), server.accept()[0] as peer:
+                peer.recv(65_536)
+                peer.sendall(b"HTTP/1.1 %d Said\r\ncontent-length: 9\r\n\r\nthan" % status)
+                if not closes:
+                    done.wait(30)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        outcome = posting.post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"", {})
+        done.set()
+        thread.join()
+
+    assert (outcome.status, outcome.answer, outcome.error) == (status, "than", "")
+
+
 # --- where to --------------------------------------------------------------------------------------------------
 
 
