@@ -1,8 +1,8 @@
 """Lists a page at a time. `next` and `previous` are places between two items, which stay where they are.
 
-A place is the values that the list is ordered by, of the item beside it. Whatever is added or deleted meanwhile, who
-follows the links sees no item twice, and misses none that was there all the time. `offset` counts instead: it finds
-any page at once, and shifts with what is added before it.
+A place is the values that the list is ordered by, of the item beside it, and which list that is. Whatever is added or
+deleted meanwhile, who follows the links sees no item twice, and misses none that was there all the time. `offset`
+counts instead: it finds any page at once, and shifts with what is added before it.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
+from zlib import crc32
 
 import msgspec
 from django.db.models import Model, Q, QuerySet
@@ -38,7 +39,7 @@ class Pages(LimitOffsetPagination):
         self.request, self.limit, self.offset, self.count = request, limit, offset, self.get_count(queryset)
         ordered, self._names = _ordered(queryset)
         self._page = _beside(ordered, self._names, place, limit) if place else _counted(ordered, offset, limit)
-        self._origin = request.build_absolute_uri()
+        self._origin, self._list = request.build_absolute_uri(), _list_of(request)
         return self._page.items
 
     def get_next_link(self) -> str | None:
@@ -53,7 +54,7 @@ class Pages(LimitOffsetPagination):
 
     def _link(self, side: str, item: Model) -> str:
         values = [attrgetter(name.lstrip("-").replace("__", "."))(item) for name in self._names]
-        return self._address("cursor", str(Place(side, values)))
+        return self._address("cursor", str(Place(side, self._list, values)))
 
     def _address(self, name: str, value: Any) -> str:
         address = self._origin
@@ -86,25 +87,27 @@ class Pages(LimitOffsetPagination):
 
 @dataclass(frozen=True)
 class Place:
-    """Beside an item: `side` says whether what comes after it is wanted or what comes before."""
+    """Beside an item of a list: `side` says whether what comes after it is wanted or what comes before."""
 
     side: str
+    of: str
     values: Sequence[str | int]
 
     def __str__(self) -> str:
-        return urlsafe_b64encode(msgspec.json.encode([self.side, *self.values])).decode().rstrip("=")
+        return urlsafe_b64encode(msgspec.json.encode([self.side, self.of, *self.values])).decode().rstrip("=")
 
     @classmethod
     def read(cls, text: str) -> "Place":
         """Read what a link gave. Raise BadInputError."""
         refusal = BadInputError(f"cursor {text[:100]!r} is none that `next` or `previous` gave", "cursor")
         try:
-            side, *values = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=list[str | int])
+            told = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=list[str | int])
+            side, of, *values = told
         except (ValueError, msgspec.DecodeError) as error:
             raise refusal from error
         if side not in ("after", "before") or not all(isinstance(one, int) or is_text(one) for one in values):
             raise refusal
-        return cls(str(side), values)
+        return cls(str(side), str(of), values)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,15 @@ def _place_in(request: Request) -> Place | None:
         return None
     if "offset" in request.query_params:
         raise BadInputError("cursor and offset are both given, allowed is one of them", "cursor")
-    return Place.read(text[:LONGEST_CURSOR])
+    place = Place.read(text[:LONGEST_CURSOR])
+    if place.of != _list_of(request):
+        raise BadInputError(f"cursor {text[:100]!r} is of another list", "cursor")
+    return place
+
+
+def _list_of(request: Request) -> str:
+    """Give what tells a list from others: ids alone would be taken for a place in any of them."""
+    return f"{crc32(request.path.rstrip('/').encode()):08x}"
 
 
 def _ordered(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[str]]:

@@ -215,6 +215,27 @@ def test_a_place_that_no_link_gave_is_named(world: World) -> None:
         assert (refused.status_code, wrong in refused.json()["error"]) == (400, True), refused.json()
 
 
+def test_a_place_in_one_list_is_none_in_another(world: World) -> None:
+    rich(world)
+    one, two = (f"/api/v1/campaigns/{world.ended({'pid': '1'}, {'pid': '2'}).pk}/targets/" for _ in range(2))
+    lists = [*(of_list(world, name) for name in LISTS), f"{one}?", f"{two}?"]
+    links = {}
+    for address in dict.fromkeys(lists):
+        query = dict(parse_qsl(urlsplit(get(world, f"{address}limit=1")["next"] or "").query))
+        if "cursor" in query:
+            links[urlsplit(address).path] = query["cursor"]
+
+    taken = [
+        (path, other)
+        for path in links
+        for other, cursor in links.items()
+        if world.client.get(path, {"cursor": cursor}).status_code != (200 if path == other else 400)
+    ]
+
+    assert taken == []
+    assert {"/api/v1/hosts/", "/api/v1/campaigns/", one, two} <= set(links)
+
+
 def test_a_place_and_an_offset_are_not_both_taken(world: World) -> None:
     following = get(world, "/api/v1/hosts/?limit=1")["next"]
 
