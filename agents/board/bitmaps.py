@@ -9,11 +9,14 @@ BITMAP_BYTES = RANGE_SIZE // 8
 SOME = re.compile(rb"[^\0]", re.DOTALL)  # a byte in which a bit is set
 
 
-def bitmap_of(bits: Iterable[int]) -> bytes:
-    """Give the bitmap of a whole range in which these bits are set."""
+def bitmap_of(hosts: Iterable[int]) -> bytes:
+    """Give the bitmap of a range in which these hosts' bits are set; they are named by id, or by bit.
+
+    Of a hundred thousand hosts at each launch, so it makes no seat of each.
+    """
     bitmap = bytearray(BITMAP_BYTES)
-    for bit in bits:
-        bitmap[bit >> 3] |= 0x80 >> (bit & 7)
+    for host in hosts:
+        bitmap[(host >> 3) % BITMAP_BYTES] |= 0x80 >> (host & 7)
     return bytes(bitmap)
 
 

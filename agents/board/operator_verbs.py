@@ -60,11 +60,11 @@ def _keys_of_range(campaign: int, number: int) -> list[str]:
 
 
 def arm(
-    campaign: int, number: int, bits: Iterable[int], sql: str, timeout: int, brakes: Brakes = Brakes()
+    campaign: int, number: int, hosts: Iterable[int], sql: str, timeout: int, brakes: Brakes = Brakes()
 ) -> Armed | None:
     """Put the released targets of one range on the board, once; None when the campaign is closed there."""
     keys = [*_keys_of_range(campaign, number), keyspace.CAMPAIGNS]
-    args = [campaign, number, bitmap_of(bits), sql, timeout * 1000, redis_client.bell(), brakes.released]
+    args = [campaign, number, bitmap_of(hosts), sql, timeout * 1000, redis_client.bell(), brakes.released]
     args += ["" if brakes.denylisted is None else brakes.denylisted, int(brakes.watched), int(brakes.alone)]
     answer = redis_client.call("arm", keys, args)
     return Armed(moment(answer[1]), moment(answer[2])) if answer[0] == b"armed" else None

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from agents.board import hints
 from agents.board.bitmaps import bitmap_of
-from agents.board.keyspace import RANGE_BITS, seat_of
+from agents.board.keyspace import RANGE_BITS
 from agents.models import HostQuerySet
 from campaigns.launching import estimates, rollout
 from campaigns.models import Campaign, TargetRange
@@ -56,10 +56,7 @@ def begin_frozen(campaign: Campaign) -> None:
 
 
 def _rows_of(campaign: Campaign, ranges: Ranges) -> list[TargetRange]:
-    return [
-        TargetRange(campaign=campaign, number=number, hosts=bitmap_of(seat_of(host).bit for host in ids))
-        for number, ids in ranges.items()
-    ]
+    return [TargetRange(campaign=campaign, number=number, hosts=bitmap_of(ids)) for number, ids in ranges.items()]
 
 
 def _make_ready(campaign: Campaign, rows: Sequence[TargetRange]) -> None:

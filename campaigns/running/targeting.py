@@ -18,7 +18,7 @@ from django.db.models import Func, IntegerField, Max
 from django.utils import timezone
 
 from agents.board import hints, operator_verbs
-from agents.board.keyspace import RANGE_BITS, NoBoardError, seat_of
+from agents.board.keyspace import RANGE_BITS, NoBoardError
 from agents.inventory.schemas import KIND
 from agents.models import BUSY, HostQuerySet, online_since
 from campaigns import doorbell
@@ -212,9 +212,8 @@ def _arm_targets(ranges: Iterable[TargetRange], began: float) -> None:
 def _arm(campaign: Campaign, number: int, hosts: Sequence[int]) -> bool:
     """Put one range on the board, where the first begins the campaign's time; say whether it stands there."""
     brakes = brakes_of(campaign, settings.DENYLISTED_BRAKE or None)
-    bits = [seat_of(host).bit for host in hosts]
     try:
-        armed = operator_verbs.arm(campaign.pk, number, bits, campaign.sql, campaign.timeout, brakes)
+        armed = operator_verbs.arm(campaign.pk, number, hosts, campaign.sql, campaign.timeout, brakes)
     except NoBoardError:
         logger.warning("range not armed campaign=%s range=%s: the board is not whole", campaign.pk, number)
         return False
