@@ -26,6 +26,7 @@ from campaigns.api.campaign_serializers import (
     LaunchedCampaignSerializer,
     WaitedCampaignSerializer,
 )
+from campaigns.api.keys import KEY, key_in, launched_once
 from campaigns.api.orders import (
     CampaignChange,
     EstimateSerializer,
@@ -42,24 +43,6 @@ from campaigns.people.roles import APPROVE, CHANGE, LOOK
 from fleet.api.asking import refuse_body
 from fleet.api.described import refused
 from fleet.api.parameters import PAGING, WHOLE, Parameters
-from fleet.errors import BadInputError
-from fleet.text import is_text
-
-LONGEST_KEY = 255  # characters
-
-
-def _key_in(request: Request) -> str | None:
-    """Give the idempotency key of a launch; None = there is none. Raise BadInputError, for an empty one as well."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not key.strip():
-        raise BadInputError("Idempotency-Key is empty: without one leave the header out")
-    if len(key) > LONGEST_KEY:
-        raise BadInputError(f"Idempotency-Key has {len(key)} characters, allowed are {LONGEST_KEY}")
-    if not is_text(key):
-        raise BadInputError(f"Idempotency-Key {key!r} holds a NUL or a lone surrogate, which no text has")
-    return key
 
 
 @extend_schema_view(
@@ -73,14 +56,7 @@ def _key_in(request: Request) -> str | None:
             202: OpenApiResponse(WaitedCampaignSerializer, "It goes on, and the time to wait is up."),
             **refused(409),
         },
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-                OpenApiParameter.HEADER,
-                description="255 characters at most, of your own: the same one within 24 hours launches nothing new",
-            ),
-        ],
+        parameters=[KEY],
     ),
     partial_update=extend_schema(request=CampaignChange, responses=CampaignSerializer),
     destroy=extend_schema(responses={204: None, **refused(409)}),
@@ -145,7 +121,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body = OrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         order = body.order(self._user)
-        if key := _key_in(request):
+        if key := key_in(request):
             campaign, new = launch.launch_once(order, self._user, key)
         else:
             campaign, new = launch.launch(order, self._user), True
@@ -261,12 +237,22 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         rights.check_steering(campaign, user)
         return user, campaign
 
-    @extend_schema(request=RerunSerializer, responses={201: CampaignSerializer, **refused(409)})
+    @extend_schema(
+        request=RerunSerializer,
+        responses={
+            201: OpenApiResponse(CampaignSerializer, "It was launched."),
+            200: OpenApiResponse(CampaignSerializer, "It was launched before with this key."),
+            **refused(409),
+        },
+        parameters=[KEY],
+    )
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, pk: str) -> Response:
-        """Ask the hosts that ended in some states again, as a new campaign."""
+        """Ask the hosts that ended in some states again, as a new campaign; once under an `Idempotency-Key`."""
         parent = self._whole()
         body = RerunSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        campaign = reruns.rerun(parent, body.validated_data["states"], self._user)
-        return Response(self._json(campaign), status=status.HTTP_201_CREATED)
+        states = body.validated_data["states"]
+        said = ["rerun", parent.pk, states]
+        campaign, new = launched_once(request, said, lambda: reruns.rerun(parent, states, self._user))
+        return Response(self._json(campaign), status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.permissions import BasePermission
@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
 from campaigns.answers.audit import note_read
+from campaigns.api.keys import KEY, launched_once
 from campaigns.api.schedule_serializers import LaunchedRunSerializer, RunSerializer, ScheduleSerializer
 from campaigns.hooks import rights
 from campaigns.people.roles import LAUNCH, may_launch_something
@@ -106,13 +107,22 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
         refuse_body(request)
         return Response(self.get_serializer(keeping.disable(self.get_object(), cast(User, request.user))).data)
 
-    @extend_schema(request=NoMembers, responses={201: LaunchedRunSerializer, **refused(409)})
+    @extend_schema(
+        request=NoMembers,
+        responses={
+            201: OpenApiResponse(LaunchedRunSerializer, "It was launched."),
+            200: OpenApiResponse(LaunchedRunSerializer, "It was launched before with this key."),
+            **refused(409),
+        },
+        parameters=[KEY],
+    )
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: str) -> Response:
-        """Run it at once, beside its times; a 409 while a run of it is going."""
+        """Run it at once, beside its times; a 409 while a run of it is going. Once under an `Idempotency-Key`."""
         refuse_body(request)
-        campaign = running.run_now(self.get_object(), cast(User, request.user))
-        return Response({"campaign": campaign.pk}, status=status.HTTP_201_CREATED)
+        schedule, user = self.get_object(), cast(User, request.user)
+        campaign, new = launched_once(request, ["run", schedule.pk], lambda: running.run_now(schedule, user))
+        return Response({"campaign": campaign.pk}, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
     @extend_schema(responses=RunSerializer(many=True))
     @action(detail=True)

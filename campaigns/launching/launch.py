@@ -1,6 +1,5 @@
 """Launch: check what is ordered, freeze who is meant, and begin at once, later, or after a second person's yes."""
 
-import hashlib
 import json
 import logging
 import time
@@ -10,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from agents.inventory import installation
@@ -21,15 +20,16 @@ from campaigns.answers.results import timestamp
 from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas, rights
 from campaigns.launching.control import stop_scheduled
 from campaigns.launching.models import Approval
+from campaigns.launching.once import digest_of, once
 from campaigns.launching.rollout import Rollout
-from campaigns.models import Campaign, IdempotencyKey, Query
+from campaigns.models import Campaign, Query
 from campaigns.people import scopes
 from campaigns.selecting import sql_support
 from campaigns.selecting.selection import Selection
 from campaigns.states import Status
 from fleet import traces
 from fleet.audit import note
-from fleet.errors import BadInputError, ConflictError, FleetError
+from fleet.errors import BadInputError, FleetError
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Order:
         parts = [question, self.target, self.timeout, self.name, self.reason]
         parts += [self.answer_within, self.start_at and self.start_at.isoformat(), self.rollout]
         parts += [self.include_late_joiners, *(["force"] if self.force else [])]  # as it was before there was force
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest_of(parts)
 
 
 def estimate(order: Order, by: User) -> dict[str, Any]:
@@ -230,25 +230,4 @@ def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:
 
     The same key and person within 24 hours gives the first campaign. Raise ConflictError when the order is another.
     """
-    with transaction.atomic():
-        _lock_key(by, key)
-        earlier = IdempotencyKey.objects.filter(user=by, key=key).select_related("campaign").first()
-        if earlier is not None and earlier.created_at > timezone.now() - IdempotencyKey.LIFETIME:
-            if earlier.body_digest != order.digest():
-                raise ConflictError(
-                    f"Idempotency-Key {key!r} was used for another launch, campaign {earlier.campaign_id}"
-                )
-            return earlier.campaign, False
-        campaign = launch(order, by)
-        IdempotencyKey.objects.update_or_create(
-            user=by,
-            key=key,
-            defaults={"body_digest": order.digest(), "campaign": campaign, "created_at": timezone.now()},
-        )
-    return campaign, True
-
-
-def _lock_key(by: User, key: str) -> None:
-    """Let launches under the same key wait for each other until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [key, by.pk])
+    return once(by, key, order.digest(), lambda: launch(order, by))

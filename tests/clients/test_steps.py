@@ -40,10 +40,9 @@ SLOW = UnreachableError("no answer", slow=True)
 TOO_MANY = answer(429, **{"retry-after": "7"})
 
 
-def test_a_launch_is_repeated_with_its_key_and_waits_as_long_as_it_is_told() -> None:
-    result, requests, pauses = carry_out(
-        verbs.launch({"sql": "SELECT 1"}), LOST, TOO_MANY, answer(503), answer(201, {"id": 7})
-    )
+@pytest.mark.parametrize("steps", [verbs.launch({"sql": "SELECT 1"}), verbs.rerun(3, ["missed"])], ids=["new", "again"])
+def test_a_launch_is_repeated_with_its_key_and_waits_as_long_as_it_is_told(steps: Any) -> None:
+    result, requests, pauses = carry_out(steps, LOST, TOO_MANY, answer(503), answer(201, {"id": 7}))
 
     assert result == {"id": 7}
     assert len({request.headers["Idempotency-Key"] for request in requests}) == 1
@@ -139,3 +138,9 @@ def test_a_list_is_followed_by_the_places_that_its_pages_name() -> None:
     assert found == {"name": "c"}
     assert places == [{}, {"cursor": "abc"}, {"offset": "2", "up_to": "9"}]
     assert {one.query["search"] for one in requests} == {"c"}
+
+
+@pytest.mark.parametrize("steps", [verbs.rerun(3, "missed"), verbs.groups(3, "name")], ids=["states", "columns"])
+def test_one_text_is_no_list_of_letters(steps: Any) -> None:
+    with pytest.raises(BadInputError, match="is one text, a list of"):
+        carry_out(steps)

@@ -69,10 +69,12 @@ def _target_of(order: Order) -> Json:
 
 def launch(body: Json) -> Steps[Json]:
     """Launch, once even where it has to be said twice: the key makes it one campaign."""
+    return (yield from _launched("campaigns/", body))
+
+
+def _launched(path: str, body: Json) -> Steps[Json]:
     key = {"Idempotency-Key": str(uuid.uuid4())}
-    campaign: Json = yield from call(
-        Request("POST", f"{API}/campaigns/", body=body, headers=key), Patience(LAUNCH_SECONDS)
-    )
+    campaign: Json = yield from call(Request("POST", f"{API}/{path}", body=body, headers=key), Patience(LAUNCH_SECONDS))
     return campaign
 
 
@@ -174,9 +176,10 @@ def query_named(name: str) -> Steps[Json]:
 
 
 def rerun(number: int, states: Sequence[str]) -> Steps[Json]:
-    """Ask the hosts that ended in these states again, as a new campaign."""
-    campaign: Json = yield from post(f"campaigns/{number}/rerun/", {"states": list(states)})
-    return campaign
+    """Ask the hosts that ended in these states again, as a new campaign; once even where it has to be said twice."""
+    if isinstance(states, str):
+        raise BadInputError(f"states {states!r} is one text, a list of states is meant")
+    return (yield from _launched(f"campaigns/{number}/rerun/", {"states": list(states)}))
 
 
 def widen(number: int, body: Json) -> Steps[Json]:

@@ -37,6 +37,24 @@ def rerun(client: APIClient, campaign: Campaign, *states: Any) -> Any:
     return client.post(f"/api/v1/campaigns/{campaign.pk}/rerun/", {"states": states}, format="json")
 
 
+def test_a_rerun_that_is_sent_again_under_its_key_is_one(api: Api, operator: User, ended: Campaign) -> None:
+    client, address = api(operator), f"/api/v1/campaigns/{ended.pk}/rerun/"
+
+    def again(*states: State, key: str = "k") -> Any:
+        return client.post(address, {"states": states}, format="json", headers={"Idempotency-Key": key})
+
+    first, second, other = again(State.FAILED), again(State.FAILED), again(State.ANSWERED)
+    launch = {"sql": "SELECT 2", "target": {"all": True}}
+    of_another = client.post("/api/v1/campaigns/", launch, format="json", headers={"Idempotency-Key": "k"})
+    without = client.post(address, {"states": [State.FAILED]}, format="json", headers={"Idempotency-Key": ""})
+
+    assert (first.status_code, second.status_code, second.json()["id"]) == (201, 200, first.json()["id"])
+    assert (other.status_code, of_another.status_code) == (409, 409)
+    assert f"was used for another launch, campaign {first.json()['id']}" in other.json()["error"]
+    assert (without.status_code, "is empty" in without.json()["error"]) == (400, True)
+    assert (again(State.FAILED, key="l").status_code, Campaign.objects.count()) == (201, 3)
+
+
 def test_only_the_hosts_in_these_states_are_asked_the_same_again(
     api: Api, operator: User, ended: Campaign, hosts: list[Host]
 ) -> None:

@@ -42,7 +42,9 @@ def test_a_program_makes_changes_runs_and_deletes_a_schedule(owner: User, query:
     made = client.post("/api/v1/schedules/", body, json, **head)
     address = f"/api/v1/schedules/{made.json()['id']}/"
     changed = client.patch(address, {"crontab": "0 8 * * *", "zone": "Europe/Berlin"}, json, **head).json()
-    run = client.post(f"{address}run/", content_type=json, **head)
+    run, sent_again = (
+        client.post(f"{address}run/", content_type=json, headers={"Idempotency-Key": "k"}, **head) for _ in range(2)
+    )
     again = client.post(f"{address}run/", content_type=json, **head)
     off = client.post(f"{address}disable/", content_type=json, **head).json()
     on = client.post(f"{address}enable/", content_type=json, **head).json()
@@ -54,6 +56,7 @@ def test_a_program_makes_changes_runs_and_deletes_a_schedule(owner: User, query:
     assert (made.status_code, made.json()["when"]) == (201, "every 90 minutes")
     assert (changed["every"], changed["when"]) == (None, "At 08:00 every day, Europe/Berlin")
     assert (run.status_code, again.status_code) == (201, 409)
+    assert (sent_again.status_code, sent_again.json()) == (200, run.json())
     assert (off["next_at"], off["enabled"], on["enabled"]) == (None, False, True)
     assert [(one["campaign"], one["changes"]) for one in runs] == [(campaign["id"], [])]
     assert campaign["schedule"] == made.json()["id"]
