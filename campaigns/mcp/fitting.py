@@ -18,7 +18,7 @@ def page(
     `smaller` says how to ask for less of each; `up_to` is the seq after which answers do not count, None = there is no
     such end. Raise BadInputError when not even one fits.
     """
-    kept = fitting(found[: asked["limit"]], smaller)
+    kept = fitting(found[: asked["limit"]], f"{smaller}, or pass it by: call again with offset {asked['offset'] + 1}")
     body: dict[str, Any] = {name: kept, "next_offset": None}
     if len(kept) < len(found):
         body["next_offset"] = asked["offset"] + len(kept)

@@ -237,7 +237,8 @@ def campaign_groups(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     names = groups.columns_in(campaign, ",".join(asked["by"])) if campaign.columns else ()
     up_to, window = _up_to(campaign, asked), (asked["limit"] + 1, asked["offset"])
     found = groups.groups(campaign, names, asked["order"], *window, asked["search"], up_to)
-    return page("groups", [] if asked["by"] and not names else found, asked, "group by columns", up_to)
+    smaller = "group by columns of shorter values" if asked["by"] else "group by columns"
+    return page("groups", [] if asked["by"] and not names else found, asked, smaller, up_to)
 
 
 @tool(

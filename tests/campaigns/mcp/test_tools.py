@@ -265,6 +265,32 @@ async def test_large_answers_are_pages_that_lead_on(world: World, connect: Conne
     assert (by_sql["truncated"], "LIMIT" in by_sql["more"]) == (True, True)
 
 
+async def test_what_no_answer_holds_is_passed_by(world: World, connect: Connect) -> None:
+    token = await sync_to_async(world.token)()
+    large = await sync_to_async(make_campaign)(*world.hosts[:1], by=world.boss)
+    await sync_to_async(answer)(
+        large, world.hosts[0], *({"n": n, "text": "y" * (10 if n != "2" else 150_000)} for n in "123")
+    )
+
+    seen, refused, offset = [], [], 0
+    async with connect(token) as client:
+        for _ in range(4):
+            page = await told(client, "groups", campaign=large.pk, by=["n", "text"], offset=offset)
+            if isinstance(page, str):
+                refused.append(page)
+                offset = int(page.rsplit(" ", 1)[-1])
+                continue
+            seen += [group["values"]["n"] for group in page["groups"]]
+            if page["next_offset"] is None:
+                break
+            offset = page["next_offset"]
+
+    assert sorted(seen) == ["1", "3"]
+    assert [
+        sentence.partition(": ")[2].startswith("group by columns of shorter values, or") for sentence in refused
+    ] == [True]
+
+
 async def test_pages_are_of_the_answers_that_were_there_at_the_first_one(world: World, connect: Connect) -> None:
     token = await sync_to_async(world.token)()
     going = await sync_to_async(make_campaign)(*world.hosts, by=world.boss)
