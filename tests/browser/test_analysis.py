@@ -95,6 +95,34 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     expect(page.locator("table.groups tbody tr")).to_have_count(2)
 
 
+def test_what_is_no_number_is_not_drawn_as_one(
+    page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
+) -> None:
+    boss: User = elsewhere(make_user, "boss", admin=True)
+    _, after = elsewhere(make_two_runs)
+    page = page_of(boss, at=f"/campaigns/{after.pk}/?tab=analyse")
+    panel, said = page.locator("#panel-analyse"), page.locator("#panel-analyse [data-said]")
+    editor, canvas = panel.get_by_role("textbox", name="SQL over what came back"), panel.locator("[data-chart]")
+    expect(said).to_contain_text("3 rows in", timeout=30_000)
+
+    def ask(sql: str) -> None:
+        editor.press("Control+a")
+        page.keyboard.insert_text(sql)
+        editor.press("Control+Enter")
+
+    ask("FROM (VALUES ('a', INTERVAL 1 DAY, [1], {'n': 1}), ('b', INTERVAL 2 DAY, [2], {'n': 2})) AS told (k, i, l, s)")
+    expect(said).to_contain_text("2 rows in", timeout=30_000)
+    expect(panel.locator(".ag-row").first).to_contain_text("1 day")
+    expect(canvas).to_be_hidden()
+
+    days = ", ".join(f"(DATE '2026-01-0{day}', {many})" for day, many in ((1, "2"), (2, "NULL"), (3, "4")))
+    ask(f"FROM (VALUES {days}) AS told (day, n)")
+    expect(said).to_contain_text("3 rows in", timeout=30_000)
+    expect(canvas).to_be_visible(timeout=30_000)
+    drawn = page.evaluate("Chart.getChart(document.querySelector('[data-chart] canvas')).data.datasets[0].data")
+    assert drawn == [2, None, 4]
+
+
 def test_what_an_earlier_question_gave_is_pale_while_a_newer_one_fails(
     page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
 ) -> None:

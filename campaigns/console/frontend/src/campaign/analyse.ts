@@ -7,7 +7,7 @@ import { goTo, rewrite } from "./address";
 import { refusalIn, secondsToWait } from "./api";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
-import { type Chart, drawChart, type Result, shapeOf } from "./chart";
+import { type Chart, drawChart, NUMBERS, type Result, shapeOf } from "./chart";
 import { sizeHead, theme, walking } from "./grid_theme";
 import { visible } from "./marks";
 
@@ -16,7 +16,6 @@ ModuleRegistry.registerModules([CellStyleModule, ClientSideRowModelModule]);
 const AWAY = "The server did not answer";
 const SHORT = 12; // rows that are shown without a window to scroll in
 const AGAIN_MS = 5_000; // a view is asked again that often, at most, while its campaign runs
-const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/;
 const counted = new Intl.NumberFormat("en");
 
 type Cells = unknown[];

@@ -15,8 +15,8 @@ interface Drawn {
 }
 declare const Chart: new (canvas: HTMLCanvasElement, config: unknown) => Drawn;
 
-const NUMBERS = /INT|DOUBLE|FLOAT|DECIMAL/;
-const MOMENTS = /TIMESTAMP|DATE/;
+export const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/; // no list of them, no INTERVAL
+const MOMENTS = /^(TIMESTAMP|DATE)/;
 const MOST_BARS = 60; // labels, more are no picture
 const SLICES = 6;
 const HUES = ["--answered", "--delivered", "--code-number", "--code-keyword", "--bad", "--dim"];
@@ -25,7 +25,7 @@ let drawn: Drawn | null = null;
 let library: Promise<void> | null = null;
 
 function valueColumns({ columns }: Result, label: number): number[] {
-  return columns.flatMap(({ type }, index) => (index !== label && NUMBERS.test(type) && !type.endsWith("[]") ? [index] : []));
+  return columns.flatMap(({ type }, index) => (index !== label && NUMBERS.test(type) ? [index] : []));
 }
 
 // What names the values: the first moment, else the first text, else the first column.
@@ -90,7 +90,7 @@ export async function drawChart(place: HTMLElement, result: Result, kind: Chart,
       labels: rows.map((row) => String(row[label] ?? "")),
       datasets: series.map((index, at) => ({
         label: result.columns[index]!.name,
-        data: rows.map((row) => Number(row[index] ?? 0)),
+        data: rows.map((row) => (row[index] === null ? null : Number(row[index]))), // NULL is no 0: a gap
         backgroundColor: kind === "pie" ? rows.map((_row, slice) => hues[slice % hues.length]) : hues[at % hues.length],
         borderColor: kind === "pie" ? colourOf(place, "--surface") : hues[at % hues.length],
       })),
