@@ -139,6 +139,10 @@ def test_a_run_that_is_going_is_not_doubled_and_one_that_was_missed_is_not_made_
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00", "2026-10-25T00:30:00"),  # 02:30 comes twice that night
         ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00", "2026-10-26T01:30:00"),
         ("0 * * * *", "Europe/Berlin", "2026-10-25T00:00:00", "2026-10-25T01:00:00"),
+        ("*/30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00", "2026-03-30T00:00:00"),  # as docs/schedules.md says
+        ("*/30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00", "2026-10-25T01:00:00"),
+        ("30 0 * * *", "America/Santiago", "2026-09-05T12:00:00", "2026-09-06T04:00:00"),  # midnight is skipped
+        ("0 2 * * *", "Australia/Lord_Howe", "2026-10-03T02:00:00", "2026-10-03T15:30:00"),  # half an hour is
         ("0 0 1 1 *", "Asia/Tokyo", "2026-06-01T00:00:00", "2026-12-31T15:00:00"),
         ("*/15 * * * *", "UTC", "2026-06-01T00:00:00", "2026-06-01T00:15:00"),
     ],
