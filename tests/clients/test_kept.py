@@ -327,7 +327,7 @@ PACK = """\
         1 AS one;",
       "interval": 60, "snapshot": true, "version": "2.0", "description": "with // in it"
     },
-    "plain": {"query": "SELECT 2", "interval": "5"}
+    "plain": {"query": "SELECT 2", "interval": "5", "blacklist": false}
   }
 }
 """
@@ -358,6 +358,7 @@ OTHERS = {
             "pack.conf:7: query 'urls': snapshot true",
             "pack.conf:7: query 'urls': version",
             "pack.conf:12: query 'plain': interval \"5\"",
+            "pack.conf:12: query 'plain': blacklist false is not taken: what a host denylists",
         ],
     ),
     "config.json": (CONFIG, {"s": "SELECT 3", "q": "SELECT 4"}, ["config.json:1: options", "config.json:1: pack 'r'"]),

@@ -20,7 +20,7 @@ WHY = {
     "removed": "answers are always whole; compare two campaigns for what is gone",
     "shard": "choose a sample in the target of a launch",
     "discovery": "let a label by SQL choose the hosts",
-    "denylist": "what a host denylists it refuses here as well",
+    **dict.fromkeys(("denylist", "blacklist"), "what a host denylists it refuses here as well"),  # the older name
     "value": "write it into the description",
     "logging": "answers are kept on this server",
     "discard_data": "answers are kept on this server, as long as its settings say",
