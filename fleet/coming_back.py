@@ -6,10 +6,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 
 def page_of(request: HttpRequest) -> str:
-    """Give the page to come back to: the one that is asked for, or the one whose form was sent."""
-    if request.method in ("GET", "HEAD") and "HX-Request" not in request.headers:
+    """Give the page to come back to: the one that is asked for, or the one with the form, or the link to a file."""
+    is_page = request.method in ("GET", "HEAD") and "HX-Request" not in request.headers
+    if is_page and not request.path.startswith("/api/"):
         return request.get_full_path()
     came_from = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
         return "/" + came_from.partition("//")[2].partition("/")[2]
-    return reverse("home")
+    return request.get_full_path() if is_page else reverse("home")

@@ -53,6 +53,26 @@ def pieces(carve: Carve) -> Iterator[bytes]:
                 yield piece
 
 
+def check_there(carve: Carve) -> None:
+    """Raise OSError when bytes of a complete carve are gone, without reading them."""
+    found = sum(_storage().size(_name(carve, number)) for number in range(carve.block_count or 0))
+    if found != carve.received_bytes:
+        raise OSError(f"{found} bytes of {carve.received_bytes} are there")
+
+
+def unharmed(carve: Carve) -> Iterator[bytes]:
+    """Read the carve, whose last piece is given only when all are those that came. Raise OSError when they are not."""
+    hashed, last = hashlib.sha256(), b""
+    for piece in pieces(carve):
+        if last:
+            yield last
+        hashed.update(piece)
+        last = piece
+    if carve.sha256 and hashed.hexdigest() != carve.sha256:
+        raise OSError("the bytes are others than those that came")
+    yield last
+
+
 def digest(carve: Carve) -> str:
     """Give the hex SHA-256 of the carve's bytes."""
     hashed = hashlib.sha256()

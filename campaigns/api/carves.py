@@ -1,6 +1,7 @@
 """The API of carves: what a campaign got, and the bytes for those who may have them."""
 
 import logging
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -22,7 +23,7 @@ from campaigns.answers import sight
 from campaigns.answers.audit import note_read
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.answer_serializers import CarveSerializer
-from campaigns.api.downloads import streamed
+from campaigns.api.downloads import begun, streamed
 from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import Campaign
@@ -135,12 +136,12 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
             raise ConflictError(f"carve {pk} is {carve.state}: {blocks}")
         if request.method != "HEAD":
             logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
+        ending, pieces = _opened(carve, request)
         headers = {
-            "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{_ending(carve)}"',
+            "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{ending}"',
             "Content-Length": str(carve.received_bytes),
         }
         also = partial(self._shown, request, pk)
-        pieces = iter(()) if request.method == "HEAD" else store.pieces(carve)
         return streamed(request, pieces, also, content_type="application/octet-stream", headers=headers)
 
     def _shown(self, request: Request, pk: int) -> Carve:
@@ -152,6 +153,16 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
         return carve
 
 
-def _ending(carve: Carve) -> str:
-    first = next(store.pieces(carve), b"")
-    return "tar.zst" if first.startswith(ZSTD) else "tar"
+def _opened(carve: Carve, request: Request) -> tuple[str, Iterator[bytes]]:
+    """Give the ending of its name and its bytes, none of them for HEAD. Raise ConflictError when some are gone."""
+    try:
+        store.check_there(carve)
+        first = next(store.pieces(carve), b"")
+        pieces = iter(()) if request.method == "HEAD" else begun(store.unharmed(carve))
+    except OSError as error:
+        logger.error("carve not whole carve=%s reason=%s", carve.pk, error)  # noqa: TRY400 - the reason says it all
+        raise ConflictError(
+            f"carve {carve.pk} is not whole any more: bytes of it are gone from where carves are kept, or were changed"
+            " there. Ask the host for it again"
+        ) from error
+    return "tar.zst" if first.startswith(ZSTD) else "tar", pieces

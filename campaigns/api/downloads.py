@@ -104,6 +104,11 @@ class _Begun(Iterator[Any]):
             self._rest.close()
 
 
+def begun(pieces: Iterator[Any]) -> Iterator[Any]:
+    """Give the pieces, of which the first is made now: what goes wrong until then is raised here."""
+    return _Begun(pieces)
+
+
 def json_array(items: Iterable[Any]) -> Iterator[bytes]:
     """Write items as one JSON array, piece by piece."""
     between = b"["

@@ -114,7 +114,7 @@ def test_a_campaign_that_may_be_seen_no_more_is_asked_for_no_more(
         said = "You may not look at this campaign any more."
     else:
         elsewhere(lambda: Campaign.objects.all().delete())
-        said = "This campaign was deleted: what is shown is old."
+        said = "This campaign was deleted, or you may not look at it any more: what is shown is old."
 
     expect(page.locator("#control-said")).to_have_text(said)
     assert asked_within_a_minute(page) == set()

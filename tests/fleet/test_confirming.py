@@ -135,6 +135,14 @@ def test_a_browser_that_wants_a_carve_is_sent_to_show_who_sits_there(kim: User, 
     assert answer["Location"] == "/confirm/?next=%2Fapi%2Fv1%2Fcarves%2F1%2Ffile"
 
 
+def test_who_clicked_on_a_file_comes_back_to_the_page_with_the_link(kim: User, stale: Client) -> None:
+    came_from = {"Accept": "text/html,*/*", "Referer": "http://testserver/campaigns/7/?tab=hosts"}
+
+    answer = stale.get("/api/v1/carves/1/file", headers=came_from)
+
+    assert answer["Location"] == "/confirm/?next=%2Fcampaigns%2F7%2F%3Ftab%3Dhosts"
+
+
 def test_guessing_there_locks_as_it_does_at_the_door(kim: User, stale: Client, settings: Any) -> None:
     settings.WRONG_PASSWORDS_OF_NAME_AT_ADDRESS = 2
 

@@ -123,13 +123,50 @@ async def test_over_asgi_the_bytes_are_the_same(downloader: User) -> None:
 
 
 def test_a_packed_archive_is_called_what_it_is(api: Api, downloader: User) -> None:
-    carve = make_carve()
+    carve = make_carve(received_bytes=10 + len(b"".join(CONTENT[1:])))
     store.write(carve, 0, b"\x28\xb5\x2f\xfdpacked")
 
     answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
 
     assert answer["Content-Disposition"].endswith('.tar.zst"')
     answer.close()
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("harm", ["gone", "gone later", "short", "other"])
+def test_what_is_not_whole_any_more_is_said_and_not_handed_out(
+    api: Api, downloader: User, carves_folder: Path, harm: str, method: str
+) -> None:
+    carve = make_carve()
+    carves.check()
+    block = carves_folder / str(carve.pk) / ("0" if harm == "gone" else "2")
+    if harm.startswith("gone"):
+        block.unlink()
+    else:
+        block.write_bytes(b"thr" if harm == "short" else b"THREE")
+
+    answer = getattr(api(downloader), method)(f"/api/v1/carves/{carve.pk}/file")
+
+    if (harm, method) == ("other", "head"):  # HEAD reads nothing
+        assert answer.status_code == 200
+    elif harm == "other":  # of which some was on its way: it breaks off, and no file looks whole
+        with pytest.raises(OSError, match="others than those that came"):
+            list(answer.streaming_content)
+    else:
+        assert answer.status_code == 409
+        assert method == "head" or "is not whole any more" in answer.json()["error"]
+
+
+def test_what_was_changed_in_its_only_piece_is_said_before_the_first_byte(
+    api: Api, downloader: User, carves_folder: Path
+) -> None:
+    carve = make_carve(block_count=1, received_bytes=len(CONTENT[0]))
+    carves.check()
+    (carves_folder / str(carve.pk) / "0").write_bytes(b"ONE ")
+
+    answer = api(downloader).get(f"/api/v1/carves/{carve.pk}/file")
+
+    assert answer.status_code == 409
 
 
 def test_who_may_only_look_gets_no_bytes(api: Api, operator: User, observer: User, stranger: User) -> None:

@@ -11,7 +11,7 @@ from agents.models import Host, Label
 from campaigns.people import scopes
 from campaigns.people.roles import ADMINISTRATOR
 from campaigns.people.scopes import Scope
-from tests.factories import learn, make_host, make_label, make_user
+from tests.factories import learn, make_campaign, make_host, make_label, make_user
 
 pytestmark = pytest.mark.django_db
 INLINE = {f"labelmembership_set-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
@@ -185,3 +185,17 @@ def test_a_label_that_hosts_of_others_bear_keeps_its_name(hosts: dict[str, Label
     assert (
         client.patch(f"/api/v1/labels/{hosts['munich'].pk}/", same, content_type="application/json").status_code == 200
     )
+
+
+@pytest.mark.usefixtures("board")
+def test_pages_do_not_call_wrong_what_is_not_for_one_to_see(hosts: dict[str, Label], client: Client) -> None:
+    anna = member_of(Group.objects.get(name="Observer"), team("m", hosts["munich"]))
+    client.force_login(anna)
+    outside = Host.objects.get(hostname="berlin")
+    campaign = make_campaign(outside)
+
+    pages = [client.get(address) for address in (f"/hosts/{outside.pk}/", f"/campaigns/{campaign.pk}/", "/nothing/")]
+
+    assert [page.status_code for page in pages] == [404, 404, 404]
+    words = ("one of those that you see", "not for you to see", "not for you to see")
+    assert all(said in page.content.decode() for page, said in zip(pages, words, strict=True))

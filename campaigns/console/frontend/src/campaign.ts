@@ -36,7 +36,7 @@ const CONNECTION: Record<State, [kind: string, words: string]> = {
   ended: ["ended", "ended"],
   "signed out": ["lost", "logged out"],
   "not allowed": ["lost", "you may not look at this campaign any more"],
-  gone: ["lost", "this campaign was deleted: what is shown is old"],
+  gone: ["lost", "this campaign was deleted, or you may not look at it any more: what is shown is old"],
 };
 const REFUSALS: Record<number, State> = { 401: "signed out", 403: "not allowed", 404: "gone" }; // of the API
 
