@@ -66,8 +66,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         return reverse("home")
 
     def add_message(self, request: HttpRequest, level: int, template: str = "", *args: Any, **more: Any) -> None:
-        """Say what became of second factors; that one is signed in is plain to see."""
-        if not template.startswith("account/"):
+        """Say what became of second factors; what the next page says itself is not said twice."""
+        if not template.startswith(("account/", "mfa/messages/recovery_codes_generated")):
             super().add_message(request, level, template, *args, **more)
 
     def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **more: Any) -> None:
