@@ -14,7 +14,7 @@ from campaigns.analysis import diff
 from campaigns.analysis.asking import Limits, answers
 from campaigns.models import Campaign
 from fleet.counting import counted
-from fleet.text import is_text
+from fleet.text import shown
 
 MOST_SENTENCES = 5
 FEW_HOSTS = 5
@@ -103,5 +103,9 @@ def _by_row(both: diff.Diff) -> list[Change]:
 
 
 def _named(name: str, value: str) -> str:
-    text = value if is_text(value) else repr(value)
-    return f"{name}={text[:VALUE_SHOWN]}{'…' if len(text) > VALUE_SHOWN else ''}"
+    return f"{_shown(name)}={_shown(value)}"
+
+
+def _shown(text: str) -> str:
+    """Give the beginning of what a host sent, on one line: sentences go to people's mails and chats."""
+    return f"{shown(text[:VALUE_SHOWN])}{'…' if len(text) > VALUE_SHOWN else ''}"

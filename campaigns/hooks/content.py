@@ -14,6 +14,7 @@ from campaigns.hooks.models import TEST, Delivery, Event, Hook, HookEvent
 from campaigns.models import Campaign
 from campaigns.people import scopes
 from fleet.counting import counted
+from fleet.text import shown
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ def message_of(event: HookEvent, hook: Hook, campaign: Campaign) -> Message:
     bare.columns = []  # no message names them, and to find those of a part reads every row
     seen = sight.seen_by(bare, hook.owner)
     facts = _facts(event, seen)
-    data = {"event": event.pk, "sentence": _sentence(event.kind, seen, facts), "campaign": _campaign(seen, facts)}
+    data = {
+        "event": event.pk,
+        "sentence": shown(_sentence(event.kind, seen, facts)),
+        "campaign": _campaign(seen, facts),
+    }
     if event.kind == Event.CHANGED:
         data |= {"before": event.facts.get("before"), "changes": [] if seen.is_partial else event.facts["changes"]}
     return Message(
@@ -54,7 +59,7 @@ def written_anew(delivery: Delivery, campaign: Campaign) -> Message:
 
 def test_message(hook: Hook, at: datetime) -> Message:
     """Write what a person sends to try a hook."""
-    sentence = f"{hook.owner.get_username()} tries the hook {hook.name}"
+    sentence = shown(f"{hook.owner.get_username()} tries the hook {hook.name}")
     return Message(_as_json(TEST, at, {"event": None, "sentence": sentence}), sentence, [])
 
 

@@ -385,6 +385,29 @@ def test_what_changed_since_the_run_before_is_a_sentence_and_an_event(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_a_host_sent_is_one_line_of_a_sentence(make: Callable[..., Schedule], owner: User) -> None:
+    host, schedule = make_host(), make()
+    owner.user_permissions.add(Permission.objects.get(codename="add_hook"))
+    hook = Hook.objects.create(owner=User.objects.get(pk=owner.pk), name="x", address="https://192.0.2.1/", secret="a")
+    odd = {"port\u202e": "22\nAll is well:\thttps://192.0.2.2/", "n" * 200: "\x1b[2J"}
+
+    answered(schedule, {host: [{"port": "22"}]})
+    running.compare_ended()
+    second = answered(schedule, {host: [{"port": "22", **odd}]})
+    Campaign.objects.filter(pk=second.pk).update(name="a\nb")
+    HookEvent.objects.all().delete()
+    running.compare_ended()
+    telling.spread()
+
+    told = ScheduledRun.objects.get(campaign=second).changes
+    assert "1 host newly gave port⟨U+202E⟩=22\\x0aAll is well:\\x09https://192.0.2.2/" in told
+    assert f"1 host newly gave {'n' * 120}…=\\x1b[2J" in told
+    delivery = Delivery.objects.get(hook=hook)
+    sentence, link = delivery.text.split("\n")
+    assert all(one.isprintable() for one in (sentence, link, json.loads(delivery.body)["data"]["sentence"]))
+
+
+@pytest.mark.django_db(transaction=True)
 def test_columns_that_differ_on_every_host_by_themselves_are_no_change_and_moved_pairs_are(operator: User) -> None:
     hosts = make_hosts(6)
     before, noisy, moved = (make_campaign(*hosts) for _ in range(3))
