@@ -88,6 +88,18 @@ def test_each_host_whose_answer_differs_is_an_item_with_its_rows(
     assert (body["next"], rest["next"]) == (None, None)
 
 
+def test_a_column_whose_values_stay_differs_not_where_rows_are_more(api: Api, observer: User, board: None) -> None:
+    hosts = make_hosts(3)
+    before, after = make_campaign(*hosts), make_campaign(*hosts)
+    for number, host in enumerate(hosts):
+        answer(before, host, {"pid": str(number), "uid": "0"})
+        answer(after, host, {"pid": str(100 + number), "uid": "0"}, {"pid": str(200 + number), "uid": "0"})
+
+    body = get(api(observer), f"{after.pk}/diff/?with={before.pk}").json()
+
+    assert (body["hosts"]["changed"], body["suggested_ignore"]) == (3, ["pid"])
+
+
 def test_groups_count_what_hosts_gained_and_lost(
     api: Api, observer: User, runs: tuple[Campaign, Campaign, list[Host]]
 ) -> None:
