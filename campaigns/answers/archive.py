@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from campaigns.analysis.tables import names_of
 from campaigns.answers.columnar import parquet
 from campaigns.answers.exports import check_there, every_item
 from campaigns.answers.models import Archive
@@ -28,7 +29,6 @@ from campaigns.models import Campaign
 from campaigns.states import OVER
 from fleet import traces
 from fleet.api.parameters import moment_of
-from fleet.spreadsheets import beside
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ OURS = {
     "late": "bool",
     "truncated": "bool",
 }
+FOLDERS = ("query", "day")  # become columns where the dataset is read, in the place of any that is called so
 FAILED = "its answers could not be archived: "  # begins what the campaign says
 AGAIN = timedelta(seconds=30)  # after a failure
 TAKEN = timedelta(minutes=10)  # after which whoever began it is taken for dead
@@ -123,7 +124,7 @@ def _write(campaign: Campaign, after: int) -> int:
     """Write the answers after a seq as one file, whole before the storage takes it; give up to which seq it goes."""
     storage: Storage = storages["archive"]
     name = name_of(campaign, after)
-    names = [*OURS, *beside(OURS, campaign.columns)]
+    names = [*OURS, *names_of(campaign.columns, (*OURS, *FOLDERS))]
     kinds = [*OURS.values(), *["string"] * len(campaign.columns)]
     with tempfile.TemporaryFile() as file:
         part = _Part(campaign, after, file)

@@ -158,6 +158,38 @@ def answer_late(campaign: Campaign, host: Host) -> None:
     Result.objects.create(campaign=campaign, host=host, received_at=timezone.now(), **content)
 
 
+def test_columns_of_the_archive_keep_apart_from_those_of_its_folders(
+    board: None, settings: Any, tmp_path: Path
+) -> None:
+    archive_in(tmp_path, settings)
+    (host,) = make_hosts(1)
+    row = {
+        "Query": "SELECT 1",
+        "day": "31",
+        "DAY": "32",
+        "Host": "h",
+        "seq": "5",
+        "": "no name",
+        "name": "x",
+        "Name": "y",
+    }
+    campaign = make_campaign(host)
+    answer(campaign, host, row)
+    end(campaign)
+
+    archive.archive()
+
+    dataset = duckdb.read_parquet(f"{tmp_path}/*/*/*.parquet", hive_partitioning=True, union_by_name=True)
+    found = dict(zip(dataset.columns, dataset.fetchall()[0], strict=True))
+    assert (found["query"], str(found["day"]), found["host"]) == (
+        "none",
+        f"{campaign.ended_at:%Y-%m-%d}",
+        host.hostname,
+    )
+    columns = ["row.Query", "row.day", "row.DAY_2", "row.Host", "row.seq", "column6", "name", "Name_2"]
+    assert sorted(found[name] for name in columns) == sorted(row.values())
+
+
 def test_an_archive_that_fails_is_said_in_the_campaign_and_tried_again(
     campaign: Campaign, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
