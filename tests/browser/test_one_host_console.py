@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.processes]
 def fleet() -> Iterator[RunningFleet]:
     """Give a running demo with two pretend hosts, which have enrolled."""
     running = RunningFleet(open_folder(), "--hosts", "2")
-    wait_for(lambda: running.hosts() >= 2, 60)
+    wait_for(lambda: running.hosts() >= 2, 90)
     yield running
     running.stop()
 

@@ -51,7 +51,7 @@ def staged(client: Client, answering: list[str], silent: list[str], folder: Path
     order = {"sql": SQL, "target": {"hosts": [*answering, *silent]}, "timeout": 60}
     first, going = client.launch(order), client.launch(order)
     other = client.ask(SQL, hosts=answering, timeout=30)
-    wait_for(lambda: first.refresh()["counts"]["answered"] == len(answering), 30)
+    wait_for(lambda: first.refresh()["counts"]["answered"] == len(answering), 90)
     first.stop()
     first.wait()
     for name, state in (("answers", "answered"), ("quiet", "stopped")):

@@ -19,14 +19,13 @@ import redis
 
 from fleet.demo.certificates import Certificates
 from fleet.embedded.postgres import EmbeddedPostgres
-from tests.docker.containers import DOCKER, ROOT, Container, read_compose, read_env_file, read_unit, services_of
+from tests.docker.containers import DOCKER, ROOT, WITHIN, Container, read_compose, read_env_file, read_unit, services_of
 from tests.end_to_end.conftest import wait_for
 from tests.ports import free_port
 from tests.servers import open_folder
 
 pytestmark = [pytest.mark.lengthy, pytest.mark.processes]
 NAME = "fleet.example.org"  # of docker/settings.env
-WITHIN = 180  # seconds, for what takes one or two; on a busy machine fourteen processes start at once
 FIRST = ("redis", "redis-replica")
 LAST = ("edge",)  # it waits for the others
 OURS = ("gateway-1", "gateway-2", "console", "worker", "sweeper", "messenger", "beat", "collector-1", "collector-2")

@@ -47,12 +47,12 @@ class RunningFleet:
         self.facts: dict[str, Any] = json.loads(line)
         self.trust = ssl.create_default_context(cafile=self.facts["ca"])
         headers = {"Authorization": f"Bearer {self.facts['token']}"}
-        self.http = httpx.Client(base_url=self.facts["console"], headers=headers, verify=self.trust, timeout=30)
+        self.http = httpx.Client(base_url=self.facts["console"], headers=headers, verify=self.trust, timeout=90)
 
     def stop(self) -> None:
         self.http.close()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(90)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.log.close()
@@ -112,7 +112,7 @@ class Hosts:
         self._thread = threading.Thread(target=self._run)
         before = fleet.hosts()
         self._thread.start()
-        wait_for(lambda: fleet.hosts() >= before + many, 60)
+        wait_for(lambda: fleet.hosts() >= before + many, 90)
 
     def _run(self) -> None:
         try:
@@ -128,7 +128,7 @@ class Hosts:
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join(30)
+            self._thread.join(90)
 
 
 @pytest.fixture(scope="module")

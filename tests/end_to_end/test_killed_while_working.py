@@ -28,7 +28,7 @@ def killed_while_writing(fleet: RunningFleet, process: str, table: str) -> Itera
         with connection, connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
             yield
-            wait_for(lambda: _waiters(connection, table), 20)
+            wait_for(lambda: _waiters(connection, table), 90)
             os.kill(fleet.facts["pids"][process], signal.SIGKILL)
     finally:
         connection.close()
@@ -67,7 +67,7 @@ def test_the_collector_dies_while_it_writes_results(running_fleet: RunningFleet,
 def test_the_sweeper_dies_while_it_ends_a_campaign(running_fleet: RunningFleet, pretend: Pretend) -> None:
     hosts = pretend(20, seed=53, silent=100)
     launched = running_fleet.launch(SQL, timeout=60, target=hosts.target)
-    wait_for(lambda: running_fleet.campaign(launched["id"])["counts"]["delivered"] == 20, 30)
+    wait_for(lambda: running_fleet.campaign(launched["id"])["counts"]["delivered"] == 20, 90)
 
     with killed_while_writing(running_fleet, "sweeper", "campaigns_target"):
         running_fleet.http.post(f"/api/v1/campaigns/{launched['id']}/stop/")

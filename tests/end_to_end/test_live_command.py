@@ -28,7 +28,7 @@ class Ended:
     """What a command wrote, and its status."""
 
     def __init__(self, process: "subprocess.Popen[str]", said: str | None = None) -> None:
-        self.out, self.err = process.communicate(said or None, timeout=90)
+        self.out, self.err = process.communicate(said or None, timeout=180)
         self.out, self.err = self.out or "", self.err or ""
         self.status = process.returncode
 
@@ -151,7 +151,7 @@ def test_a_reader_that_has_enough_is_no_trouble_of_the_server(
         said = process.stderr.read()
         process.stderr.close()
 
-        assert process.wait(90) == 1, shape
+        assert process.wait(180) == 1, shape
         assert "Broken pipe" not in said
         assert "Exception ignored" not in said
 
@@ -304,7 +304,7 @@ def test_the_management_command_is_the_same_program(running_fleet: RunningFleet)
     told = {"FLEET_URL": facts["console"], "FLEET_TOKEN": facts["token"], "FLEET_CA": facts["ca"]}
     arguments = [sys.executable, "manage.py", "live", "labels", "--json"]  # there are always some
 
-    ended = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **told}, timeout=60)
+    ended = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **told}, timeout=180)
 
     assert ended.returncode == 0, ended.stderr
     assert all(json.loads(line)["id"] > 0 for line in ended.stdout.splitlines() or [""])

@@ -38,7 +38,7 @@ def trace_of(keeper: Keeper, number: int, *names: str) -> list[Span]:
         spans = [span for span in keeper.spans if span.told["campaign"] == number]
         return spans if {"campaign", *names} <= {span.name for span in spans} else None
 
-    spans: list[Span] = wait_for(found, 60)
+    spans: list[Span] = wait_for(found, 90)
     return spans
 
 
@@ -64,7 +64,7 @@ def test_a_campaign_is_followed_from_its_launch_to_its_end(
     campaign = running_fleet.ended(number)
 
     trace_of(keeper, number, "campaign launched", "range armed", "hosts released", "batch stored")
-    spans = wait_for(lambda: answers_in(found := trace_of(keeper, number)) == 20 and found, 20)
+    spans = wait_for(lambda: answers_in(found := trace_of(keeper, number)) == 20 and found, 90)
 
     whole = holds_together(spans)
     assert (whole.told["status"], whole.told["expected"]) == ("completed", 20)
@@ -81,7 +81,7 @@ def test_what_people_do_to_it_stands_in_its_trace(
     running_fleet: RunningFleet, pretend: Pretend, keeper: Keeper
 ) -> None:
     number = running_fleet.launch(SQL, timeout=300, target=pretend(3, seed=52, silent=100).target)["id"]
-    wait_for(lambda: running_fleet.campaign(number)["status"] == "running", 20)
+    wait_for(lambda: running_fleet.campaign(number)["status"] == "running", 90)
     for control in ("pause", "resume", "stop"):
         assert running_fleet.http.post(f"/api/v1/campaigns/{number}/{control}/").is_success
     running_fleet.ended(number)

@@ -57,13 +57,13 @@ def second_ones(
             arguments = [sys.executable, *command]
             processes.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log))
     for name, sentence in (("sweeper", " ready."), ("worker", " ready."), ("beat", "Sending due task")):
-        wait_for(lambda name=name, sentence=sentence: sentence in (folder / f"{name}.log").read_text(), 60)
+        wait_for(lambda name=name, sentence=sentence: sentence in (folder / f"{name}.log").read_text(), 90)
     yield
     assert [process.poll() for process in processes] == [None] * 4
     for process in processes:
         process.terminate()
     for process in processes:
-        process.wait(30)
+        process.wait(90)
 
 
 def adds_up(counts: dict[str, int]) -> bool:
@@ -113,7 +113,7 @@ def test_a_message_that_comes_again_changes_nothing(
         for _ in range(3):
             app.send_task("campaigns.write_range", [launched["id"], 0], queue="live", connection=connection)
     queue = redis.Redis.from_url(running_fleet.facts["redis_url"])
-    wait_for(lambda: not queue.llen("live") and not queue.hlen("unacked"), 30)
+    wait_for(lambda: not queue.llen("live") and not queue.hlen("unacked"), 90)
 
     after = running_fleet.campaign(launched["id"])
     after["counts"].pop("online"), before["counts"].pop("online")

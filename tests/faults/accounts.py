@@ -140,7 +140,7 @@ def leftovers(stage: Stage) -> list[str]:
     """Look what campaigns leave behind two hours after they ended; the agents may live on."""
     stage.sql("UPDATE campaigns_campaign SET ended_at = ended_at - interval '2 hours' WHERE ended_at IS NOT NULL")
     try:
-        wait_for(lambda: _forgets(stage), "the board forgets campaigns", 60)
+        wait_for(lambda: _forgets(stage), "the board forgets campaigns", 90)
     except AssertionError:
         return [f"left on the board: {_keys(stage)[:20]}"]
     return [*_strange_keys(stage), *_queues(stage), *_files(stage), *_sessions(stage), *_dead_letters(stage)]
@@ -176,7 +176,7 @@ def _strange_keys(stage: Stage) -> Iterator[str]:
 
 def _queues(stage: Stage) -> Iterator[str]:
     try:
-        wait_for(lambda: stage.board.xlen("results") <= 1, "the stream is stored", 20)
+        wait_for(lambda: stage.board.xlen("results") <= 1, "the stream is stored", 90)
     except AssertionError:
         yield f"{stage.board.xlen('results')} entries are left in the stream"
     for queue in ("live", "sweeps", "hooks"):

@@ -255,7 +255,7 @@ def _replica(stage: Stage) -> EmbeddedRedis:
     client = redis.Redis.from_url(replica.url)
     client.config_set("masterauth", password.strip())
     client.replicaof("127.0.0.1", str(stage.replication.port))
-    wait_for(lambda: client.info("replication").get("master_link_status") == "up", "the replica follows", 20)
+    wait_for(lambda: client.info("replication").get("master_link_status") == "up", "the replica follows", 90)
     return replica
 
 

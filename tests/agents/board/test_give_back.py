@@ -158,7 +158,7 @@ class TestAtTheGateway:
         arm(1)
         loop.run_until_complete(holding.start())
         loop.run_until_complete(holding.store.refresh())
-        answers = loop.run_until_complete(asyncio.wait_for(one_after_another(), 5))
+        answers = loop.run_until_complete(asyncio.wait_for(one_after_another(), 90))
         loop.run_until_complete(holding.stop())
 
         assert answers == ({}, {}, {"queries": {"c1": "SELECT 1"}}), "the second was the first further read"
@@ -185,5 +185,5 @@ class TestAtTheGateway:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/api/osquery/distributed/read", "headers": []}
-        loop.run_until_complete(asyncio.wait_for(served(scope, receive, send or keep), 5))
+        loop.run_until_complete(asyncio.wait_for(served(scope, receive, send or keep), 90))
         return sent

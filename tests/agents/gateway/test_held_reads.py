@@ -25,7 +25,7 @@ async def test_a_wake_that_comes_before_the_wait_is_kept(hold: Hold) -> None:
     waiter = hold.enter(7)
     hold.wake_host(7)
 
-    await asyncio.wait_for(waiter.wait(60), 1)
+    await asyncio.wait_for(waiter.wait(600), 90)
 
     assert not waiter.released
 
@@ -35,7 +35,7 @@ async def test_only_hosts_with_new_work_are_woken(hold: Hold) -> None:
 
     hold.wake({0: bitmap_of([7])})
 
-    await asyncio.wait_for(waiters[7].wait(60), 1)
+    await asyncio.wait_for(waiters[7].wait(600), 90)
     for host in (8, 65_536 + 7):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(waiters[host].wait(60), 0.05)
@@ -45,7 +45,7 @@ async def test_waking_keeps_its_pace_and_wakes_nobody_twice(hold: Hold) -> None:
     woken: list[int] = []
 
     async def hold_one(host: int) -> None:
-        await hold.enter(host).wait(60)
+        await hold.enter(host).wait(600)
         woken.append(host)
 
     reads = [asyncio.create_task(hold_one(host)) for host in range(60)]
@@ -55,7 +55,7 @@ async def test_waking_keeps_its_pace_and_wakes_nobody_twice(hold: Hold) -> None:
     began = time.monotonic()
     for _ in range(5):
         hold.wake(EVERYBODY)
-    await asyncio.wait_for(asyncio.gather(*reads), 5)
+    await asyncio.wait_for(asyncio.gather(*reads), 90)
 
     assert woken == list(range(60))
     assert time.monotonic() - began >= 4 * WAKE_EVERY_SECONDS, "five steps of twelve"
