@@ -1,8 +1,8 @@
 """What a run is answered differently than the one before, in sentences: `3 hosts newly gave port=4444`.
 
-Looked at column by column, over hosts that answered both: a host that was away is no change. A column that differs on
-nearly every host by itself, as numbers of processes do, says nothing and is left out. When rows differ though no column
-gained or lost a value, whole rows are told.
+Looked at column by column, over hosts that answered both, and all of whose rows were kept: a host that was away is no
+change, nor is what was cut off. A column that differs on nearly every host by itself, as numbers of processes do, says
+nothing and is left out. When rows differ though no column gained or lost a value, whole rows are told.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FEW_HOSTS = 5
 MOST_COLUMNS = 20
 MOST_VALUES = 50  # of a column
 VALUE_SHOWN = 120  # characters
-BOTH = "SELECT host_id FROM here INTERSECT SELECT host_id FROM there"
+BOTH = "SELECT host_id FROM here WHERE NOT truncated INTERSECT SELECT host_id FROM there WHERE NOT truncated"
 OF_COLUMN = """
 WITH now AS (SELECT DISTINCT host_id, coalesce({here}, '') AS value FROM here WHERE place IS NOT NULL),
 before AS (SELECT DISTINCT host_id, coalesce({there}, '') AS value FROM there WHERE place IS NOT NULL),
@@ -57,7 +57,7 @@ def sentences(now: Campaign, before: Campaign, by: User, see: diff.See) -> list[
     hosts = page["hosts"]["changed"] + page["hosts"]["same"]
     noise = {name for name in page["suggested_ignore"] if _is_noise(of_columns.get(name, []), hosts)}
     found = [change for name, some in of_columns.items() if name not in noise for change in some]
-    if not of_columns:
+    if not of_columns and not page["truncated_hosts"]:
         found = _by_row(both)
     said = [change.sentence for change in sorted(found, key=lambda one: (-one.hosts, not one.gained, one.what))]
     more = len(said) - MOST_SENTENCES

@@ -42,9 +42,10 @@ LISTED = f"""
 CREATE TEMP TABLE listed AS
 SELECT host_id, coalesce(here.host, there.host) AS host,
     CASE WHEN there.host IS NULL THEN 'added' WHEN here.host IS NULL THEN 'removed'
-    WHEN host_id IN (SELECT host_id FROM changes) THEN 'changed' ELSE 'same' END AS change
-FROM (SELECT DISTINCT host_id, host FROM here) AS here
-FULL JOIN (SELECT DISTINCT host_id, host FROM there) AS there USING (host_id)
+    WHEN host_id IN (SELECT host_id FROM changes) THEN 'changed' ELSE 'same' END AS change,
+    coalesce(here.truncated, false) OR coalesce(there.truncated, false) AS truncated
+FROM (SELECT DISTINCT host_id, host, truncated FROM here) AS here
+FULL JOIN (SELECT DISTINCT host_id, host, truncated FROM there) AS there USING (host_id)
 WHERE here.host IS NOT NULL
 OR host_id NOT IN (SELECT host_id FROM states WHERE state IN ('{State.WAITING}', '{State.DELIVERED}'))
 """  # noqa: S608 - constants
@@ -55,7 +56,7 @@ rows AS (
     UNION ALL SELECT host_id, place, false, [{there}] FROM ({of_there}) AS there
 )
 SELECT page.host_id, page.host, page.change, list(rows.cells ORDER BY rows.place) FILTER (rows.gained),
-    list(rows.cells ORDER BY rows.place) FILTER (NOT rows.gained)
+    list(rows.cells ORDER BY rows.place) FILTER (NOT rows.gained), page.truncated
 FROM page LEFT JOIN rows USING (host_id) GROUP BY ALL ORDER BY page.host, page.host_id
 """
 # Of rows that are alike in what is compared, the last ones: as many as there are more on this side.
@@ -80,7 +81,7 @@ LEFT JOIN here ON here.host_id = page.example AND here.place = changes.place AND
 LEFT JOIN there ON there.host_id = page.example AND there.place = changes.place AND NOT page.gained
 ORDER BY page.hosts DESC, page.in_both DESC, page.gained DESC, page.digest
 """
-COUNTS = "SELECT change, count(*) FROM listed GROUP BY change"
+COUNTS = "SELECT change, count(*), count(*) FILTER (truncated) FROM listed GROUP BY change"
 # The sum of the digests of its different cells is the same in whatever order and however often they come: one process
 # more of root's is no other uid. Only of columns that differ nearly everywhere it is looked whether they hold numbers
 # or times, which costs far more.
@@ -129,11 +130,12 @@ class Diff:
         shared = self._shared()
         sql += [self._always_different(shared)] if shared else []
         found = answers(sql, self.tables, Limits(bytes=MOST_BYTES))
-        hosts = {"added": 0, "removed": 0, "changed": 0, "same": 0, **dict(found[1].rows)}
+        counts = {change: many for change, many, _ in found[1].rows}
         return {
             "results": [self._item(row, by_groups=by_groups) for row in found[0].rows],
             "truncated": found[0].truncated,
-            "hosts": hosts,
+            "hosts": {"added": 0, "removed": 0, "changed": 0, "same": 0, **counts},
+            "truncated_hosts": sum(many for *_, many in found[1].rows),
             "columns": self.columns,
             "suggested_ignore": [shared[number - 1] for answer in found[2:] for (number,) in sorted(answer.rows)],
             "as_of_seq": self.as_of_seq,
@@ -190,12 +192,13 @@ class Diff:
         if by_groups:
             change, cells, hosts, in_both = row
             return {"row": _row(self.compared, cells), "change": change, "hosts": hosts, "hosts_in_both": in_both}
-        host_id, host, change, added, removed = row
+        host_id, host, change, added, removed, truncated = row
         return {
             "host": {"id": host_id, "hostname": host},
             "change": change,
             "added": _rows(self.columns, added),
             "removed": _rows(self.columns, removed),
+            "truncated": truncated,
         }
 
     def _shared(self) -> list[str]:

@@ -170,8 +170,15 @@ class ChangedHostSerializer(serializers.Serializer[Any]):
     change = serializers.ChoiceField(choices=CHANGES, help_text="the host answered only here, only there, or otherwise")
     added = RowsField(help_text="rows that are only here")
     removed = RowsField(help_text="rows that are only there")
+    truncated = serializers.BooleanField(help_text="one of both answers had more rows than were kept")
 
-    example: ClassVar = {"host": HostName.example, "change": "changed", "added": [ROW], "removed": []}
+    example: ClassVar = {
+        "host": HostName.example,
+        "change": "changed",
+        "added": [ROW],
+        "removed": [],
+        "truncated": False,
+    }
 
 
 class ChangedRowSerializer(serializers.Serializer[Any]):
@@ -326,6 +333,9 @@ DIFF = page_of(
     ChangedHostSerializer,
     items=one_of("Change", ChangedHostSerializer, ChangedRowSerializer),
     hosts=ChangedHostsSerializer(help_text="hosts by how their answer changed"),
+    truncated_hosts=serializers.IntegerField(
+        help_text="hosts of which one of both answers had more rows than were kept: what differs there may be cut off"
+    ),
     columns=serializers.ListField(child=serializers.CharField(), help_text="columns of both campaigns"),
     suggested_ignore=serializers.ListField(
         child=serializers.CharField(), help_text="columns of numbers and times that differ on almost every host"

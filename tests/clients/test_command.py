@@ -405,6 +405,7 @@ def test_a_cell_that_is_very_long_squeezes_no_other_away(capsys: pytest.CaptureF
 def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
     found = [{"row": {"port": "4444", "hosts": "x"}, "change": "added", "hosts": 3}]
     given = {**PAGE_OF_A_DIFF, "columns": ["port", "pid", "hosts"], "results": found, "suggested_ignore": ["pid", "at"]}
+    given |= {"truncated_hosts": 1}
     client = SimpleNamespace(run=lambda steps: carry_out(steps, answer(200, given))[0])
     options = SimpleNamespace(before=1, after=2, ignore=["pid"], groups=True, format="csv")
     said: list[str] = []
@@ -413,6 +414,7 @@ def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pyte
 
     assert (status, capsys.readouterr().out) == (0, "change,hosts,port,row.hosts\nadded,3,4444,x\n")
     assert said[-1] == "always different: at; leave out with --ignore"
+    assert said[-2] == "1 host sent more rows than were kept: what differs there may be cut off"
 
 
 @pytest.mark.parametrize(

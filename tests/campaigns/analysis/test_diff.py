@@ -11,10 +11,13 @@ from xml.etree import ElementTree
 import duckdb
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from rest_framework.test import APIClient
 
 from agents.models import Host
-from campaigns.models import Campaign
+from campaigns.analysis import changes
+from campaigns.answers import sight
+from campaigns.models import Campaign, Result
 from campaigns.states import State
 from tests.factories import answer, make_campaign, make_hosts
 
@@ -98,6 +101,32 @@ def test_a_column_whose_values_stay_differs_not_where_rows_are_more(api: Api, ob
     body = get(api(observer), f"{after.pk}/diff/?with={before.pk}").json()
 
     assert (body["hosts"]["changed"], body["suggested_ignore"]) == (3, ["pid"])
+
+
+def test_what_may_be_cut_off_is_marked_and_is_no_change(
+    api: Api, observer: User, operator: User, board: None, client: Client
+) -> None:
+    cut, whole = make_hosts(2)
+    before, after = make_campaign(cut, whole), make_campaign(cut, whole)
+    for run in (before, after):
+        for host in (cut, whole):
+            answer(run, host, {"port": "22"}, *([{"port": "80"}] if run == after else []))
+    Result.objects.filter(campaign=before, host=cut).update(truncated=True)
+
+    def told() -> tuple[Any, list[str], str]:
+        body = get(api(observer), f"{after.pk}/diff/?with={before.pk}").json()
+        client.force_login(observer)
+        page = client.get(f"/campaigns/{after.pk}/compare/?with={before.pk}").content.decode()
+        return body, changes.sentences(after, before, operator, sight.seen_by), page
+
+    body, sentences, page = told()
+
+    marks = {item["host"]["id"]: item["truncated"] for item in body["results"]}
+    assert (marks, body["truncated_hosts"]) == ({cut.pk: True, whole.pk: False}, 1)
+    assert sentences == ["1 host newly gave port=80"]
+    assert "1 host sent more rows than were kept in one of both" in page
+    lines = text(get(api(observer), f"{after.pk}/diff.ndjson?with={before.pk}")).splitlines()
+    assert sorted(json.loads(line)["truncated"] for line in lines) == [False, True]
 
 
 def test_groups_count_what_hosts_gained_and_lost(

@@ -10,6 +10,7 @@ from fleet_live_queries.command.terminal import write
 from fleet_live_queries.command.writers import WRITERS
 from fleet_live_queries.spreadsheets import beside
 from fleet_live_queries.steps import Patience
+from fleet_live_queries.wording import counted
 
 NAME, HELP = "diff", "Compare the answers of two campaigns, the earlier one first."
 ASKED_FOR = 60.0  # seconds: a server that is busy with other analyses is asked again
@@ -34,6 +35,8 @@ def run(context: Context) -> int:
     context.say(
         f"hosts: {hosts['changed']} changed, {hosts['added']} only in {after}, {hosts['removed']} only in {before}"
     )
+    if many := page.get("truncated_hosts"):  # a server of before does not tell
+        context.say(f"{counted(many, 'host')} sent more rows than were kept: what differs there may be cut off")
     if suggested := [name for name in page["suggested_ignore"] if name not in options.ignore]:
         context.say(f"always different: {', '.join(suggested)}; leave out with --ignore")
     return 0
