@@ -21,8 +21,9 @@ from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from redis.exceptions import RedisError
 
@@ -31,7 +32,6 @@ from campaigns.people import lockouts
 from fleet import audit, confirming, sessions
 from fleet.addresses import address_of
 from fleet.openid import AUTH_TIME
-from fleet.refusals import forbidden
 from fleet.sign_in import Tries, refusal_noted
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponseBase:
         """Say that the account is switched off."""
         audit.note("sign_in.failed", request=request, who=user.get_username(), reason="the account is switched off")
-        return forbidden(request, PermissionDenied("your account is switched off: an administrator can switch it on"))
+        sentence = "Your account is switched off: an administrator can switch it on."
+        return render(request, "campaigns/refused.html", {"sentence": sentence, "kind": "sign-in"}, status=403)
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Lead to the console's first page."""
@@ -71,9 +72,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             super().add_message(request, level, template, *args, **more)
 
     def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **more: Any) -> None:
-        """Put into the audit what allauth would mail: what became of somebody's second factors."""
+        """Put into the audit what allauth would mail: what became of somebody's second factors, and of his account."""
         what = template_prefix.rpartition("/")[2]
-        audit.note("second_factor.changed", by=user, request=context.request, subject=f"person {user.pk}", what=what)
+        action = "second_factor.changed" if template_prefix.startswith("mfa/") else f"person.{what}"
+        audit.note(action, by=user, request=context.request, subject=f"person {user.pk}", what=what)
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Let nobody make an account for himself."""

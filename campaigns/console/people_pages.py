@@ -5,8 +5,10 @@ Who changes something has to have shown lately who he is.
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
 from django.db.models import Count, DateTimeField, Max, OuterRef, Q, QuerySet, Subquery
@@ -166,12 +168,20 @@ def _page_of_person(request: HttpRequest, shown: User, form: PersonForm | None, 
         "form": form or (None if objection else PersonForm(initial=initial)),
         "objection": objection,
         "has_factor": second_factor.is_set_up(shown),
+        "follow_claim": _that_follow_a_claim(shown),
         "roles_of": _roles_of(shown),
         "teams_of": _teams_of(shown),
         "rights_of": [right.says for right in APART if right.permissions[0] in has.rights],
         "others": shown.groups.filter(NO_SCOPE).exclude(name__in=ROLES).order_by(*BY_NAME),
     }
     return render(request, "campaigns/person.html", context, status=status)
+
+
+def _that_follow_a_claim(shown: User) -> list[str]:
+    """Name the groups of this person that the OpenID provider gives and takes at every sign-in."""
+    if not settings.OIDC_ISSUER or not SocialAccount.objects.filter(user=shown).exists():
+        return []
+    return sorted({name for _, name in settings.OIDC_GROUPS})
 
 
 def _objection(user: User, shown: User) -> str:

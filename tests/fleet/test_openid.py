@@ -396,6 +396,37 @@ def test_without_a_provider_nobody_is_sent_to_it(provider: Provider, settings: A
     assert "neither a password nor a second factor" in page
 
 
+def test_the_page_of_a_person_says_what_the_provider_gives_and_takes(provider: Provider) -> None:
+    sign_in(Client())
+    kim, here, client = User.objects.get(username="kim"), make_user("lee"), Client()
+    client.force_login(make_user("boss", admin=True))
+
+    pages = [client.get(f"/people/{person.pk}/").content.decode() for person in (kim, here)]
+
+    assert ["gives and takes at every sign-in" in page for page in pages] == [True, False]
+    assert "of administrators, of operators" in pages[0]
+
+
+def test_who_is_switched_off_reads_just_that(provider: Provider) -> None:
+    sign_in(Client())
+    User.objects.update(is_active=False)
+
+    page = sign_in(Client()).content.decode()
+
+    assert "Your account is switched off" in page
+    assert "You are not logged in" in page
+    assert "can give it to you" not in page
+
+
+def test_an_account_of_the_provider_is_no_second_factor_in_the_audit(provider: Provider) -> None:
+    sign_in(Client())
+
+    actions = set(AuditEvent.objects.values_list("action", flat=True))
+
+    assert "person.account_connected" in actions
+    assert "second_factor.changed" not in actions
+
+
 def test_who_logs_out_is_told_that_the_provider_still_knows_him(provider: Provider) -> None:
     client = Client()
     sign_in(client)
