@@ -161,7 +161,9 @@ def _give(request: HttpRequest, /, shown: User) -> HttpResponse:
 
 def _page_of_person(request: HttpRequest, shown: User, form: PersonForm | None, status: int = 200) -> HttpResponse:
     user, has = user_of(request), Given.of(shown)
-    initial = {"roles": has.roles, "rights": has.rights, "teams": has.teams, "is_active": has.is_active}
+    # Lists: a widget takes anything else for one value, which is none of its choices.
+    chosen = {"roles": sorted(has.roles), "rights": sorted(has.rights), "teams": sorted(has.teams)}
+    initial = {**chosen, "is_active": has.is_active}
     objection = _objection(user, shown)
     context = {
         "person": shown,

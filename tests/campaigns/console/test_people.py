@@ -1,12 +1,14 @@
 """The pages of people: who has what, who gives what to whom, and the hosts that teams see."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from campaigns.people import roles, scopes
+from campaigns.people import giving, roles, scopes
+from campaigns.people.scopes import Scope
 from fleet.audit.models import AuditEvent
 from tests.factories import make_host, make_label, make_user
 
@@ -69,6 +71,30 @@ def test_what_is_not_ticked_is_taken_and_other_groups_and_permissions_stay(boss:
     anna = User.objects.get(pk=anna.pk)
     assert set(anna.groups.values_list("name", flat=True)) == {roles.OBSERVER, "other"}
     assert not anna.is_active
+
+
+def test_the_page_of_a_person_shows_what_he_has_and_kept_as_it_stands_changes_nothing(boss: User) -> None:
+    anna, desk = with_role("anna", roles.OPERATOR), as_(boss)
+    team = Group.objects.create(name="Berliners")
+    Scope.objects.create(group=team)
+    desk.post(
+        f"/people/{anna.pk}/",
+        {"roles": [roles.OPERATOR, roles.AUDITOR], "rights": [roles.LAUNCH_CARVE], "teams": [team.pk], **KEPT},
+    )
+    before = giving.Given.of(User.objects.get(pk=anna.pk))
+
+    page = desk.get(f"/people/{anna.pk}/").content.decode()
+    ticked = [
+        re.findall('name="([a-z_]+)"|value="([^"]*)"', box) for box in re.findall("<input[^>]* checked[^>]*>", page)
+    ]
+    form: dict[str, list[str]] = {}
+    for box in ticked:
+        name = next(name for name, _ in box if name)
+        form.setdefault(name, []).append(next((value for _, value in box if value), "on"))
+    desk.post(f"/people/{anna.pk}/", form)
+
+    assert before.roles == {roles.OPERATOR, roles.AUDITOR}
+    assert giving.Given.of(User.objects.get(pk=anna.pk)) == before
 
 
 @pytest.mark.parametrize("case", ["himself", "a superuser", "limited", "auditor"])
