@@ -102,6 +102,14 @@ def test_home_tells_apart_what_runs_and_what_waits_for_someone(as_: As, operator
     assert "were asked first: widen, or stop" in text_of(page)
 
 
+def test_how_many_are_under_way_is_drawn_anew_with_them(as_: As, operator: User) -> None:
+    make_campaign(make_host())
+
+    part = as_(operator).get("/").content.decode().partition('id="under-way"')[2].partition("</section>")[0]
+
+    assert 'Under way <span class="dim">1</span>' in part
+
+
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_an_example_is_asked_of_everybody_online_with_one_click(as_: As, operator: User, number: int) -> None:
     here, gone = make_hosts(2)
