@@ -207,7 +207,7 @@ class OpenIdAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allau
 
 def _look_at(answer: Any, *_: Any, **__: Any) -> None:
     if answer.status_code == HTTPStatus.OK and not isinstance(answer.json(), dict):
-        raise OAuth2Error(f"what {answer.url} answers is no object of JSON")
+        raise OAuth2Error(f"no object of JSON came from {answer.url}")
 
 
 def _go_on(request: HttpRequest, to: str | None, again: bool, age: float | None) -> HttpResponse:

@@ -13,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
 from agents.carving.models import Carve
+from fleet.counting import counted
 
 PIECE_BYTES = 1 << 20
 LARGEST_EMPTY_BYTES = 1 << 16  # a tar of nothing is zeros: 1 KiB, or 10 KiB as some pad it
@@ -57,7 +58,7 @@ def check_there(carve: Carve) -> None:
     """Raise OSError when bytes of a complete carve are gone, without reading them."""
     found = sum(_storage().size(_name(carve, number)) for number in range(carve.block_count or 0))
     if found != carve.received_bytes:
-        raise OSError(f"{found} bytes of {carve.received_bytes} are there")
+        raise OSError(f"{counted(found, 'byte')} of {carve.received_bytes} there")
 
 
 def unharmed(carve: Carve) -> Iterator[bytes]:

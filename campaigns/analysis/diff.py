@@ -82,17 +82,25 @@ LEFT JOIN there ON there.host_id = page.example AND there.place = changes.place 
 ORDER BY page.hosts DESC, page.in_both DESC, page.gained DESC, page.digest
 """
 COUNTS = "SELECT change, count(*), count(*) FILTER (truncated) FROM listed GROUP BY change"
-# The sum of the digests of its different cells is the same in whatever order and however often they come: one process
-# more of root's is no other uid. Only of columns that differ nearly everywhere it is looked whether they hold numbers
-# or times, which costs far more.
+# The sum of digests is the same in whatever order cells come; that of different ones however often they come as well:
+# one process more of root's is no other uid. That costs far more, and so does looking whether a column holds numbers
+# or times: each is done of those columns alone that differ nearly everywhere by what costs less.
 ALWAYS_DIFFERENT = f"""
 WITH here_cells AS NOT MATERIALIZED ({{of_here}}), there_cells AS NOT MATERIALIZED ({{of_there}}),
-here_sums AS (SELECT host_id, number, sum(digest::HUGEINT) AS digest FROM
-    (SELECT DISTINCT host_id, number, hash(coalesce(cell, '')) AS digest FROM here_cells) GROUP BY host_id, number),
-there_sums AS (SELECT host_id, number, sum(digest::HUGEINT) AS digest FROM
-    (SELECT DISTINCT host_id, number, hash(coalesce(cell, '')) AS digest FROM there_cells) GROUP BY host_id, number),
-different AS (
+here_sums AS (SELECT host_id, number, sum(hash(coalesce(cell, ''))::HUGEINT) AS digest FROM here_cells GROUP BY ALL),
+there_sums AS (SELECT host_id, number, sum(hash(coalesce(cell, ''))::HUGEINT) AS digest FROM there_cells GROUP BY ALL),
+unlike AS (
     SELECT number FROM here_sums AS here JOIN there_sums AS there USING (host_id, number)
+    GROUP BY number HAVING avg((here.digest <> there.digest)::INT) >= {ALWAYS}
+),
+here_sets AS (SELECT host_id, number, sum(digest::HUGEINT) AS digest FROM
+    (SELECT DISTINCT host_id, number, hash(coalesce(cell, '')) AS digest FROM here_cells JOIN unlike USING (number))
+    GROUP BY host_id, number),
+there_sets AS (SELECT host_id, number, sum(digest::HUGEINT) AS digest FROM
+    (SELECT DISTINCT host_id, number, hash(coalesce(cell, '')) AS digest FROM there_cells JOIN unlike USING (number))
+    GROUP BY host_id, number),
+different AS (
+    SELECT number FROM here_sets AS here JOIN there_sets AS there USING (host_id, number)
     GROUP BY number HAVING avg((here.digest <> there.digest)::INT) >= {ALWAYS}
 )
 SELECT number FROM (
