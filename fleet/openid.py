@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -21,6 +21,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.db.models import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -258,12 +259,7 @@ def _made(name: str, claims: dict[str, Any]) -> User:
     except ValidationError as error:
         raise ValidationError(f"Your OpenID provider tells what no account has: {' '.join(error.messages)}") from error
     for field, claim in _TAKEN.items():
-        text = claims.get(claim)
-        setattr(made, field, text if isinstance(text, str) and is_text(text) else "")
-        try:
-            made.clean_fields(exclude={each.name for each in User._meta.fields} - {field})
-        except ValidationError:
-            setattr(made, field, "")
+        setattr(made, field, _fitting(field, claims.get(claim)))
     made.save()
     return made
 
@@ -271,22 +267,30 @@ def _made(name: str, claims: dict[str, Any]) -> User:
 _TAKEN = {"email": "email", "first_name": "given_name", "last_name": "family_name"}
 
 
+def _fitting(field: str, value: Any) -> str:
+    """Give what an account's field takes; "" for anything else, which keeps nobody out."""
+    if not isinstance(value, str) or not is_text(value):
+        return ""
+    try:
+        return str(cast("Field[str, str]", User._meta.get_field(field)).clean(value, None))
+    except ValidationError:
+        return ""
+
+
 def follow(user: User, claim: Any) -> None:
     """Put a person into the groups that the claim's values mean, and out of the others that OIDC_GROUPS names.
 
     A claim that is not there takes the groups that give rights, and leaves teams: without one he would see every host.
     """
-    is_told = isinstance(claim, str | list)
-    values = (
-        {claim, *claim.replace(",", " ").split()} if isinstance(claim, str) else {*map(str, claim if is_told else ())}
-    )
+    values = _values(claim)
     named = {group.name: group for group in Group.objects.filter(name__in={name for _, name in settings.OIDC_GROUPS})}
-    wanted = {name for value, name in settings.OIDC_GROUPS if value in values}
+    wanted = {name for value, name in settings.OIDC_GROUPS if value in (values or ())}
     for name in wanted - named.keys():
         logger.warning("openid group not known group=%r user=%s", name, user.pk)
     before = set(user.groups.values_list("name", flat=True)) & named.keys()
-    kept = set() if is_told else {name for name in before if Scope.objects.filter(group__name=name).exists()}
-    if named and not is_told:
+    kept = set()
+    if named and values is None:
+        kept = set(Scope.objects.filter(group__name__in=before).values_list("group__name", flat=True))
         logger.warning("openid groups not told claim=%r user=%s", settings.OIDC_GROUPS_CLAIM, user.pk)
     now = wanted & named.keys() | kept
     if before == now:
@@ -295,3 +299,10 @@ def follow(user: User, claim: Any) -> None:
     with told_by_verb():
         user.groups.remove(*(named[name] for name in before - now))
         user.groups.add(*(named[name] for name in now - before))
+
+
+def _values(claim: Any) -> set[str] | None:
+    """Give a claim's values, a text's whole and its words; None = it is not there."""
+    if isinstance(claim, str):
+        return {claim, *claim.replace(",", " ").split()}
+    return set(map(str, claim)) if isinstance(claim, list) else None

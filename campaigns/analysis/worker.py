@@ -192,7 +192,10 @@ def _text(value: Any) -> str:
 
 
 def execute(connection: Any, sql: str) -> list[dict[str, str]]:
-    """Run it; give its columns. Intervals are told as the engine writes them: the driver makes 30 days of a month."""
+    """Run it; give its columns. Intervals are told as the engine writes them: the driver makes 30 days of a month.
+
+    Only then it runs twice: to plan every question before would cost those of hundreds of columns more.
+    """
     columns = [{"name": column[0], "type": str(column[1])} for column in connection.execute(sql).description]
     kinds = [column["type"] for column in columns]
     if "INTERVAL" in kinds:

@@ -26,7 +26,7 @@ from campaigns.api.campaign_serializers import (
     LaunchedCampaignSerializer,
     WaitedCampaignSerializer,
 )
-from campaigns.api.keys import KEY, key_in, launched_once
+from campaigns.api.keys import KEY, launched_once
 from campaigns.api.orders import (
     CampaignChange,
     EstimateSerializer,
@@ -38,6 +38,7 @@ from campaigns.api.permissions import CampaignPermissions
 from campaigns.api.targets import TargetViews
 from campaigns.api.wait_for_end import LONGEST_WAIT, seconds_to_wait, waiting
 from campaigns.launching import approvals, control, launch, reruns, rights
+from campaigns.launching.once import digest_of
 from campaigns.models import Campaign, CampaignQuerySet
 from campaigns.people.roles import APPROVE, CHANGE, LOOK
 from fleet.api.asking import refuse_body
@@ -121,10 +122,7 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body = OrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         order = body.order(self._user)
-        if key := key_in(request):
-            campaign, new = launch.launch_once(order, self._user, key)
-        else:
-            campaign, new = launch.launch(order, self._user), True
+        campaign, new = launched_once(request, order.digest(), lambda: launch.launch(order, self._user))
         return Response(self._json(campaign), status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -253,6 +251,6 @@ class CampaignViewSet(mixins.ListModelMixin, TargetViews, AnswerViews, AnalysisV
         body = RerunSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         states = body.validated_data["states"]
-        said = ["rerun", parent.pk, states]
-        campaign, new = launched_once(request, said, lambda: reruns.rerun(parent, states, self._user))
+        digest = digest_of(["rerun", parent.pk, states])
+        campaign, new = launched_once(request, digest, lambda: reruns.rerun(parent, states, self._user))
         return Response(self._json(campaign), status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)

@@ -23,7 +23,7 @@ from campaigns.answers import sight
 from campaigns.answers.audit import note_read
 from campaigns.answers.carves import carve_json, carves_of
 from campaigns.api.answer_serializers import CarveSerializer
-from campaigns.api.downloads import begun, streamed
+from campaigns.api.downloads import Begun, streamed
 from campaigns.api.noted import NotedReads
 from campaigns.api.permissions import CampaignPermissions
 from campaigns.models import Campaign
@@ -134,9 +134,9 @@ class CarveFile(NotedReads, GenericViewSet[Carve]):
             missing = (carve.block_count or 0) - carve.received_blocks
             blocks = f"{missing} of {counted(carve.block_count or 0, 'block')} {plural(missing, 'is', 'are')} missing"
             raise ConflictError(f"carve {pk} is {carve.state}: {blocks}")
+        ending, pieces = _opened(carve, request)
         if request.method != "HEAD":
             logger.info("carve downloaded carve=%s by=%s", carve.pk, request.user.get_username())
-        ending, pieces = _opened(carve, request)
         headers = {
             "Content-Disposition": f'attachment; filename="carve-{carve.carve_id}.{ending}"',
             "Content-Length": str(carve.received_bytes),
@@ -158,7 +158,7 @@ def _opened(carve: Carve, request: Request) -> tuple[str, Iterator[bytes]]:
     try:
         store.check_there(carve)
         first = next(store.pieces(carve), b"")
-        pieces = iter(()) if request.method == "HEAD" else begun(store.unharmed(carve))
+        pieces = iter(()) if request.method == "HEAD" else Begun(store.unharmed(carve))
     except OSError as error:
         logger.error("carve not whole carve=%s reason=%s", carve.pk, error)  # noqa: TRY400 - the reason says it all
         raise ConflictError(

@@ -34,7 +34,7 @@ def attachment(
     """
     return streamed(
         request,
-        iter(()) if request.method == "HEAD" else _Begun(content if in_pieces else _chunks(content)),
+        iter(()) if request.method == "HEAD" else Begun(content if in_pieces else _chunks(content)),
         content_type=_media_type(request, content_type),
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
@@ -88,8 +88,11 @@ def _media_type(request: Request, own: str) -> str:
     return BYTES if request.headers.get("Accept", "").strip() == BYTES else own
 
 
-class _Begun(Iterator[Any]):
-    """Pieces of which the first one is there; what is open for the others is closed with them."""
+class Begun(Iterator[Any]):
+    """Pieces of which the first one is made now, so that what goes wrong until then is raised here.
+
+    What is open for the others is closed with them.
+    """
 
     def __init__(self, pieces: Iterator[Any]) -> None:
         self._first = list(islice(pieces, 1))
@@ -102,11 +105,6 @@ class _Begun(Iterator[Any]):
         """Close what is open, as the response does at its end."""
         if isinstance(self._rest, Generator):
             self._rest.close()
-
-
-def begun(pieces: Iterator[Any]) -> Iterator[Any]:
-    """Give the pieces, of which the first is made now: what goes wrong until then is raised here."""
-    return _Begun(pieces)
 
 
 def json_array(items: Iterable[Any]) -> Iterator[bytes]:

@@ -1,13 +1,13 @@
 """The `Idempotency-Key` of what launches: with it, an order that is sent again launches nothing new."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from django.contrib.auth.models import User
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from campaigns.launching.once import digest_of, once
+from campaigns.launching.once import once
 from campaigns.models import Campaign
 from fleet.errors import BadInputError
 from fleet.text import is_text
@@ -21,13 +21,13 @@ KEY = OpenApiParameter(
 )
 
 
-def launched_once(request: Request, said: Any, launch: Callable[[], Campaign]) -> tuple[Campaign, bool]:
-    """Launch what is `said`, or give what its key launched before; and whether it is new."""
-    key = key_in(request)
-    return (launch(), True) if key is None else once(cast(User, request.user), key, digest_of(said), launch)
+def launched_once(request: Request, digest: str, launch: Callable[[], Campaign]) -> tuple[Campaign, bool]:
+    """Launch what has this digest, or give what its key launched before; and whether it is new."""
+    key = _key_in(request)
+    return (launch(), True) if key is None else once(cast(User, request.user), key, digest, launch)
 
 
-def key_in(request: Request) -> str | None:
+def _key_in(request: Request) -> str | None:
     """Give the idempotency key of a launch; None = there is none. Raise BadInputError, for an empty one as well."""
     key = request.headers.get("Idempotency-Key")
     if key is None:

@@ -16,6 +16,7 @@ from campaigns.answers.audit import note_read
 from campaigns.api.keys import KEY, launched_once
 from campaigns.api.schedule_serializers import LaunchedRunSerializer, RunSerializer, ScheduleSerializer
 from campaigns.hooks import rights
+from campaigns.launching.once import digest_of
 from campaigns.people.roles import LAUNCH, may_launch_something
 from campaigns.recurring import keeping, running, showing
 from campaigns.recurring.models import Schedule
@@ -121,7 +122,8 @@ class ScheduleViewSet(ApiView, ModelViewSet[Schedule]):
         """Run it at once, beside its times; a 409 while a run of it is going. Once under an `Idempotency-Key`."""
         refuse_body(request)
         schedule, user = self.get_object(), cast(User, request.user)
-        campaign, new = launched_once(request, ["run", schedule.pk], lambda: running.run_now(schedule, user))
+        digest = digest_of(["run", schedule.pk])
+        campaign, new = launched_once(request, digest, lambda: running.run_now(schedule, user))
         return Response({"campaign": campaign.pk}, status=status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
     @extend_schema(responses=RunSerializer(many=True))

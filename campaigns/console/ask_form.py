@@ -10,7 +10,8 @@ from django import forms
 from campaigns.console.rollout_form import RolloutForm
 from campaigns.console.target_form import FullTargetForm
 from campaigns.console.zones import DEFAULT_ZONE, ZoneField, moment_of
-from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch_once
+from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order, launch
+from campaigns.launching.once import once
 from campaigns.models import Campaign, Query
 from campaigns.selecting.sql_support import NobodyCanRunItError
 from fleet.errors import FleetError
@@ -147,7 +148,8 @@ class AskForm(FullTargetForm, RolloutForm):
             return None
         order = self.order()
         try:
-            return launch_once(order, self.by, f"console {self.cleaned_data['page']} {order.digest()}")[0]
+            key = f"console {self.cleaned_data['page']} {order.digest()}"
+            return once(self.by, key, order.digest(), lambda: launch(order, self.by))[0]
         except FleetError as error:
             error.sentence = in_words_of_the_form(error)
             self.refuse(error)

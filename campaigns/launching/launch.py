@@ -20,7 +20,7 @@ from campaigns.answers.results import timestamp
 from campaigns.launching import approval_rules, approvals, estimates, freezing, kill_switch, quotas, rights
 from campaigns.launching.control import stop_scheduled
 from campaigns.launching.models import Approval
-from campaigns.launching.once import digest_of, once
+from campaigns.launching.once import digest_of
 from campaigns.launching.rollout import Rollout
 from campaigns.models import Campaign, Query
 from campaigns.people import scopes
@@ -223,11 +223,3 @@ def _check_start(campaign: Campaign, ranges: freezing.Ranges) -> None:
     if campaign.created_by is not None:
         quotas.lock(campaign.created_by)
         quotas.check_targets(campaign.created_by, sum(map(len, ranges.values())), but=campaign.pk)
-
-
-def launch_once(order: Order, by: User, key: str) -> tuple[Campaign, bool]:
-    """Launch under an idempotency key; give the campaign and whether it is new.
-
-    The same key and person within 24 hours gives the first campaign. Raise ConflictError when the order is another.
-    """
-    return once(by, key, order.digest(), lambda: launch(order, by))
