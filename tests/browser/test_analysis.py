@@ -38,6 +38,14 @@ def make_running() -> tuple[Host, Campaign]:
     return host, Campaign.objects.get(pk=campaign.pk)
 
 
+def ask(page: Page, sql: str) -> None:
+    """Run SQL over what came back."""
+    editor = page.get_by_role("textbox", name="SQL over what came back")
+    editor.press("Control+a")
+    page.keyboard.insert_text(sql)
+    editor.press("Control+Enter")
+
+
 def test_an_analysis_is_typed_drawn_sent_and_kept(
     page_of: Callable[..., Page], server: Server, elsewhere: Callable[..., Any]
 ) -> None:
@@ -50,17 +58,13 @@ def test_an_analysis_is_typed_drawn_sent_and_kept(
     expect(said).to_contain_text("3 rows in", timeout=30_000)
     expect(panel.locator(".ag-row").first).to_contain_text("9007199254740993")
     editor = panel.get_by_role("textbox", name="SQL over what came back")
-    editor.press("Control+a")
-    page.keyboard.insert_text("SELECT nope FROM answers")
-    editor.press("Control+Enter")
+    ask(page, "SELECT nope FROM answers")
     expect(said).to_contain_text('Referenced column "nope" not found', timeout=30_000)
     editor.press("Control+a")
     page.keyboard.type("SELECT answers.hos")
     page.locator(".cm-tooltip-autocomplete").get_by_text("row.host", exact=True).click()
     expect(editor).to_have_text('SELECT answers."row.host"')
-    editor.press("Control+a")
-    page.keyboard.insert_text(SQL)
-    editor.press("Control+Enter")
+    ask(page, SQL)
     expect(said).to_contain_text("2 rows in", timeout=30_000)
     expect(panel.locator(".ag-row").first).to_contain_text("3.0.18")
     expect(panel.locator("[data-chart]")).to_be_visible()
@@ -102,21 +106,19 @@ def test_what_is_no_number_is_not_drawn_as_one(
     _, after = elsewhere(make_two_runs)
     page = page_of(boss, at=f"/campaigns/{after.pk}/?tab=analyse")
     panel, said = page.locator("#panel-analyse"), page.locator("#panel-analyse [data-said]")
-    editor, canvas = panel.get_by_role("textbox", name="SQL over what came back"), panel.locator("[data-chart]")
+    canvas = panel.locator("[data-chart]")
     expect(said).to_contain_text("3 rows in", timeout=30_000)
 
-    def ask(sql: str) -> None:
-        editor.press("Control+a")
-        page.keyboard.insert_text(sql)
-        editor.press("Control+Enter")
-
-    ask("FROM (VALUES ('a', INTERVAL 1 DAY, [1], {'n': 1}), ('b', INTERVAL 2 DAY, [2], {'n': 2})) AS told (k, i, l, s)")
+    ask(
+        page,
+        "FROM (VALUES ('a', INTERVAL 1 DAY, [1], {'n': 1}), ('b', INTERVAL 2 DAY, [2], {'n': 2})) AS told (k, i, l, s)",
+    )
     expect(said).to_contain_text("2 rows in", timeout=30_000)
     expect(panel.locator(".ag-row").first).to_contain_text("1 day")
     expect(canvas).to_be_hidden()
 
     days = ", ".join(f"(DATE '2026-01-0{day}', {many})" for day, many in ((1, "2"), (2, "NULL"), (3, "4")))
-    ask(f"FROM (VALUES {days}) AS told (day, n)")
+    ask(page, f"FROM (VALUES {days}) AS told (day, n)")
     expect(said).to_contain_text("3 rows in", timeout=30_000)
     expect(canvas).to_be_visible(timeout=30_000)
     drawn = page.evaluate("Chart.getChart(document.querySelector('[data-chart] canvas')).data.datasets[0].data")
@@ -133,9 +135,7 @@ def test_what_an_earlier_question_gave_is_pale_while_a_newer_one_fails(
     editor = panel.get_by_role("textbox", name="SQL over what came back")
     expect(said).to_contain_text("3 rows in", timeout=30_000)
 
-    editor.press("Control+a")
-    page.keyboard.insert_text("SELECT nope FROM answers")
-    editor.press("Control+Enter")
+    ask(page, "SELECT nope FROM answers")
     expect(said).to_contain_text("Below is still what the question before gave.", timeout=30_000)
     expect(panel.locator("[data-grid]")).to_have_css("opacity", "0.4")
 
