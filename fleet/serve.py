@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BACKLOG = 4096  # connections that came while the loop was at work
 MOST_AT_ONCE = 1_000_000  # requests; the limits that matter are the gateway's own, and those of open files
 GRACE_SECONDS = 5.0  # for requests under way when the server is told to stop
+RELEASE_SECONDS = 3.0  # for the server to let go of connections whose requests were ended
 
 
 class CannotServeError(Exception):
@@ -92,6 +93,8 @@ async def serve(app: "Application", servers: list[Server], stop: asyncio.Event) 
     """Start the app, serve until `stop` is set, answer whoever is held, and let go of everything."""
     await app.start()
     running = [asyncio.ensure_future(server.serve()) for server in servers]
+    await asyncio.sleep(0)  # each server has made its own tasks, and takes no connection yet
+    lasting = asyncio.all_tasks()
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait([*running, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -101,10 +104,12 @@ async def serve(app: "Application", servers: list[Server], stop: asyncio.Event) 
     await letting_go
     await asyncio.wait(running, timeout=GRACE_SECONDS)
     await app.stop()
+    await end(asyncio.all_tasks() - lasting)  # of connections that outlasted the grace
+    await asyncio.wait(running, timeout=RELEASE_SECONDS)  # ended sooner, it prints a traceback when it lets go
     for each in running:
         if each.done():
             each.result()
-    await end(asyncio.all_tasks() - {asyncio.current_task()})  # of connections that outlasted the grace
+    await end(running)
 
 
 def addresses_of(host: str, port: int) -> list[str]:

@@ -19,6 +19,50 @@ async def _breaks_off(scope: Any, receive: Any, send: Any) -> None:
     raise ForbiddenError("which hosts you may see has changed: ask for the file again")
 
 
+async def _asked(port: int, path: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask as soon as somebody listens."""
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            break
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.05)
+    writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+    return reader, writer
+
+
+def test_a_server_that_stops_ends_what_does_not_end_and_lets_go_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    application, port, begun = Application(None, people=True), free_port(), asyncio.Event()
+    failures: list[dict[str, Any]] = []
+
+    async def never_answers(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("fleet.asgi._django", never_answers)
+    monkeypatch.setattr("fleet.serve.GRACE_SECONDS", 0.0)
+
+    async def ask(stop: asyncio.Event) -> bytes:
+        reader, writer = await _asked(port, b"/api/v1/campaigns/")
+        await begun.wait()
+        stop.set()
+        told = await reader.read()
+        writer.close()
+        return told
+
+    async def served() -> tuple[bytes, list[Any]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        stop, server = asyncio.Event(), make_server(application, "127.0.0.1", port)
+        asking = asyncio.ensure_future(ask(stop))
+        await serve(application, [server], stop)
+        return await asking, server.wrks
+
+    told, left = uvloop.run(served())
+
+    assert told.startswith(b"HTTP/1.1 500 ")  # of the server, in whose eyes the request failed
+    assert (left, failures) == ([], [])
+
+
 def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,13 +70,7 @@ def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
     monkeypatch.setattr("fleet.asgi._django", _breaks_off)
 
     async def take(stop: asyncio.Event) -> bytes:
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                break
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.05)
-        writer.write(b"GET /api/v1/campaigns/1/export.csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reader, writer = await _asked(port, b"/api/v1/campaigns/1/export.csv")
         told = await reader.read()
         writer.close()
         stop.set()
