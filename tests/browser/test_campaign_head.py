@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from campaigns.launching import control
 from campaigns.models import Campaign
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, pause_clock
 from tests.browser.test_every_page import DESK, PHONE
 from tests.factories import answer, end, make_campaign, make_hosts
 
@@ -158,7 +158,7 @@ def test_what_others_do_is_drawn_by_itself_and_at_once(page_of: PageOf, boss: Us
 
     expect(page.locator("[data-live=connection]")).to_have_text("live")
     status, left = page.locator("[data-live=status]"), page.locator("[data-live=left]")
-    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)  # no timer runs any more: the socket alone tells
+    pause_clock(page)  # no timer runs any more: the socket alone tells
 
     elsewhere(control.pause, campaign.pk, "somebody else")
     expect(page.locator("#standing .first")).to_contain_text("Paused by somebody else.")

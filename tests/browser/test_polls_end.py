@@ -11,6 +11,7 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 
 from agents.models import Host
 from campaigns.models import Campaign
+from tests.browser.conftest import pause_clock
 from tests.browser.test_gone import ask, two_runs
 from tests.browser.test_too_often import ask_too_often, have_asked_little
 from tests.factories import make_host
@@ -132,6 +133,7 @@ def test_a_campaign_that_is_asked_for_too_often_says_when_it_is_again(
     elsewhere(ask_too_often, boss)
 
     expect(connection).to_have_text(re.compile(r"^you asked too often: again in \d+ s$"))
+    pause_clock(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     wait = int(re.sub(r"\D", "", connection.inner_text()))
@@ -140,6 +142,7 @@ def test_a_campaign_that_is_asked_for_too_often_says_when_it_is_again(
     assert [url for url in asked if "/api/" in url] == []
     elsewhere(have_asked_little, boss)
     page.clock.run_for(61_000)
+    page.clock.resume()
     expect(connection).to_have_text(ASKED)
 
 
@@ -157,10 +160,12 @@ def test_what_is_polled_too_often_says_so_and_waits(page_of: PageOf, boss: User,
     page.route("**/compare/*", refuse_once)
     wait_for(page, page.locator("#compared [data-too-often]"))
     expect(page.locator("#compared [data-too-often]")).to_contain_text("asked for too often, again in 35 s.")
+    pause_clock(page)
     page.clock.run_for(25_000)
     page.evaluate("1")
     assert len(asked) == 1
     page.unroute("**/compare/*")
-    page.clock.run_for(20_000)
+    page.clock.run_for(10_000)
+    page.clock.resume()
     expect(page.locator("#compared [data-too-often]")).to_have_count(0)
     expect(page.locator("#compared")).to_contain_text("changed")

@@ -14,7 +14,7 @@ from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import Approval, ApprovalRule
 from campaigns.models import Campaign
 from campaigns.running.targeting import write_range
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, pause_clock
 from tests.browser.test_console_in_browser import answer, finish, rows_of
 from tests.factories import make_campaign, make_hosts, make_user
 
@@ -310,12 +310,13 @@ def test_a_server_that_says_itself_that_it_is_in_trouble_is_asked_no_more_often(
     page.route("**/campaigns/*/control/", lambda route: route.abort())  # which looks as well when it is there
     outage.begin()
     expect(says(page, "connection")).to_have_text("reconnecting…")
+    pause_clock(page)
     outage.is_asked()
     for _ in range(5):
         with page.expect_event("requestfinished", lambda request: "/api/v1/campaigns/" in request.url):
             while not outage.is_asked():
                 page.clock.run_for(250)
-        page.clock.run_for(900)  # of the two seconds until it asks again; its clock goes on by itself too
+        page.clock.run_for(900)  # of the two seconds until it asks again
         page.evaluate("1")
         assert not outage.is_asked()
 
