@@ -4,14 +4,14 @@ Sends on where a page cannot be shown: to signing in, to setting up, or to showi
 """
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import reverse
+from django.urls import Resolver404, ResolverMatch, resolve, reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from fleet import second_factor, sessions
@@ -46,7 +46,9 @@ class SessionGuard(BothWays):
             sessions.end([row])
             logout(request)
             return None
-        return _to_setting_up(request) if second_factor.is_missing(user) and not _sets_up(request) else None
+        return (
+            _to_setting_up(request) if second_factor.is_missing(user) and not _sets_up(request.resolver_match) else None
+        )
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Send to where one shows once more who one is; what was asked is not done, nor kept."""
@@ -61,15 +63,24 @@ def _is_of_person(request: HttpRequest) -> bool:
     return not (looks and ("HX-Request" in request.headers or request.path.startswith("/api/")))
 
 
-def _sets_up(request: HttpRequest) -> bool:
-    match = request.resolver_match
+def _sets_up(match: ResolverMatch | None) -> bool:
     return match is not None and match.url_name in SETTING_UP and not match.namespace
+
+
+def _is_asked_where_one_sets_up(request: HttpRequest) -> bool:
+    """Say whether it is such a page that asks, by itself."""
+    try:
+        return _sets_up(resolve(urlsplit(request.headers.get("HX-Current-URL", "")).path))
+    except (Resolver404, ValueError):
+        return False
 
 
 def _to_setting_up(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         sentence = "your account needs a second factor: set it up at /account/ first"
         return JsonResponse({"error": sentence}, status=403)
+    if _is_asked_where_one_sets_up(request):
+        return HttpResponse(status=204)  # it has nothing to draw, and what is typed there stays
     return _to(request, "account", second_factor="needed")
 
 

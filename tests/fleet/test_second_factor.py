@@ -126,6 +126,25 @@ def test_staff_sets_one_up_before_anything_else_where_that_is_required(kim: User
     assert client.get("/").status_code == 200
 
 
+@pytest.mark.parametrize("page", ["/account/", "/account/app/", "/account/passkeys/add/", "/confirm/"])
+def test_what_a_page_asks_by_itself_does_not_lead_away_from_where_one_sets_up(
+    kim: User, settings: Any, page: str
+) -> None:
+    settings.REQUIRE_SECOND_FACTOR = True
+    client, _ = password()
+    asked = re.findall(r'hx-get="([^"]+)"', client.get(page).content.decode())
+
+    def of(page: str) -> dict[str, str]:
+        return {"HX-Request": "true", "HX-Current-URL": f"http://testserver{page}"}
+
+    statuses = {address: client.get(address, headers=of(page)).status_code for address in asked}
+    elsewhere = client.get(asked[0], headers=of("/labels/"))
+
+    assert "/troubles/" in asked
+    assert statuses == dict.fromkeys(asked, 204)
+    assert elsewhere.headers["HX-Redirect"] == "/account/?second_factor=needed"
+
+
 def test_an_administrator_takes_the_factor_of_a_lost_telephone_away(kim: User) -> None:
     set_up(password()[0])
     client = Client()
