@@ -4,6 +4,7 @@ Allauth leads through the steps of signing in; what it would show, mail or limit
 """
 
 import logging
+import struct
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -17,14 +18,16 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal.auth import generate_totp_secret
-from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django import forms
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from fido2.webauthn import AuthenticationResponse, RegistrationResponse
 from redis.exceptions import RedisError
 
 from agents.board import keyspace, redis_client
@@ -37,6 +40,13 @@ from fleet.sign_in import Tries, refusal_noted
 logger = logging.getLogger(__name__)
 
 CODE_SECONDS = 120  # within which a code of a telephone may be right, so within which it is good only once
+MOST_OF_NAME = 100  # letters of a passkey's
+
+NO_PASSKEY = "This passkey was not accepted: what the browser sent is no answer of a passkey."
+NOT_ASKED = "This passkey was not accepted: it does not answer what this page asked. Try once more."
+NOT_YOURS = (
+    "This passkey was not accepted: it is none of your account, or does not answer what this page asked. Try once more."
+)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -157,12 +167,55 @@ class CodeForm(AuthenticateForm):  # type: ignore[misc]  # allauth has no types
         return code
 
 
+class PasskeyField(forms.JSONField):
+    """What a browser sends of a passkey; nothing else is looked at, or kept."""
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__(error_messages={"required": NO_PASSKEY, "invalid": NO_PASSKEY})
+        self._shape = shape
+
+    def to_python(self, value: Any) -> Any:
+        """Read it. Raise ValidationError for what no browser writes, which the libraries do not expect."""
+        if "\\u" in str(value):  # of what is no ASCII, and base64 holds none; NUL cannot be kept
+            raise ValidationError(NO_PASSKEY)
+        try:
+            read = super().to_python(value)
+            self._shape.from_dict(read)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
+            raise ValidationError(NO_PASSKEY) from error
+        return read
+
+
+class AddPasskeyForm(AddWebAuthnForm):  # type: ignore[misc]  # allauth has no types
+    """A new passkey, and how it is called."""
+
+    name = forms.CharField(required=False, max_length=MOST_OF_NAME)
+    credential = PasskeyField(RegistrationResponse)
+
+    def clean(self) -> Any:
+        """Check what it answers, where nothing else is wrong. Raise ValidationError."""
+        if self.errors:
+            return self.cleaned_data
+        try:
+            return super().clean()
+        except ValidationError as error:
+            raise ValidationError(NOT_ASKED) from error
+
+
 class PasskeyForm(AuthenticateWebAuthnForm):  # type: ignore[misc]  # allauth has no types
     """What a passkey signed."""
 
+    credential = PasskeyField(AuthenticationResponse)
+
     def clean_credential(self) -> Any:
         """Give whose it is. Raise ValidationError, TooManyTriesError after many."""
-        return counted(self.user, super().clean_credential)
+        return counted(self.user, self._clean_credential)
+
+    def _clean_credential(self) -> Any:
+        try:
+            return super().clean_credential()
+        except ValidationError as error:
+            raise ValidationError(NOT_YOURS) from error
 
 
 class ActivateForm(ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types

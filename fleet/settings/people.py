@@ -72,6 +72,7 @@ MFA_FORMS = {
     "authenticate": "fleet.accounts.CodeForm",
     "authenticate_webauthn": "fleet.accounts.PasskeyForm",
     "activate_totp": "fleet.accounts.ActivateForm",
+    "add_webauthn": "fleet.accounts.AddPasskeyForm",
     "reauthenticate": "fleet.accounts.CodeAgainForm",
     "reauthenticate_webauthn": "fleet.accounts.PasskeyAgainForm",
 }

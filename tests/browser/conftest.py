@@ -65,11 +65,12 @@ COMPLAINT = re.compile("Security Policy|^AG Grid: (error|warning)")
 class Server:
     """The console's tier in a process of its own, which can be stopped and started again at the same port."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         parts = urlsplit(os.environ["DATABASE_URL"])
-        self._environment = {**os.environ, "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}"))}
+        url = urlunsplit(parts._replace(path=f"/{database}"))
+        self._environment = {**os.environ, "DATABASE_URL": url, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
