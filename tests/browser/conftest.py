@@ -34,8 +34,8 @@ from tests.factories import make_user
 from tests.ports import free_port
 
 Answer = TypeVar("Answer")
-READY_SECONDS = 60
-PATIENCE_MS = 30_000  # what is slow on a busy machine is no failure
+READY_SECONDS = 120
+PATIENCE_MS = 60_000  # what is slow on a busy machine is no failure
 # The same engine without the windows around it, where it is there: a quarter of the processor time less.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
 # An address bar that nobody sees draws two pages of its own for each window: a second of processor time.

@@ -87,12 +87,12 @@ async def watched_by(world: World, name: str, address: str) -> tuple[str, str]:
     scope = {"type": "websocket", "path": path, "query_string": b"after=0", "subprotocols": []}
     socket = ApplicationCommunicator(console, {**scope, "headers": world.head_of(name)})
     await socket.send_input({"type": "websocket.connect"})
-    told, message = "", await socket.receive_output(timeout=30)
+    told, message = "", await socket.receive_output(timeout=90)
     while message["type"] != "websocket.close":
-        message = await socket.receive_output(timeout=30)
+        message = await socket.receive_output(timeout=90)
         told += message.get("text", "")
     await socket.send_input({"type": "websocket.disconnect", "code": message["code"]})
-    await socket.wait(timeout=30)
+    await socket.wait(timeout=90)
     return OF_CLOSE.get(message["code"], str(message["code"])), told
 
 

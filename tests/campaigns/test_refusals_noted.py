@@ -66,7 +66,7 @@ class Doors:
              "headers": [(b"authorization", b"Bearer wrong")], "client": ("127.0.0.1", 5), "scheme": "https"},
         )  # fmt: skip
         await asked.send_input({"type": "http.request", "body": b""})
-        return int((await asked.receive_output(timeout=10))["status"])
+        return int((await asked.receive_output(timeout=90))["status"])
 
     async def tools(self, shown: str = "", origin: str = "") -> int:
         """Knock where language models do."""
@@ -76,7 +76,7 @@ class Doors:
                  "client": ("127.0.0.1", 5), "http_version": "1.1", "scheme": "https"}  # fmt: skip
         asked = ApplicationCommunicator(console, scope)
         await asked.send_input({"type": "http.request", "body": b"{}"})
-        return int((await asked.receive_output(timeout=10))["status"])
+        return int((await asked.receive_output(timeout=90))["status"])
 
     async def socket(self, shown: str = "") -> int:
         """Look at a campaign by its socket."""

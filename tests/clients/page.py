@@ -48,9 +48,9 @@ TRIED = (  # each with the exit status it has; the first one writes what others 
 
 def staged(client: Client, answering: list[str], silent: list[str], folder: Path) -> dict[str, str]:
     """Make what the names and numbers in TRIED stand for: campaigns, one of which goes on, labels, files."""
-    order = {"sql": SQL, "target": {"hosts": [*answering, *silent]}, "timeout": 60}
+    order = {"sql": SQL, "target": {"hosts": [*answering, *silent]}, "timeout": 300}
     first, going = client.launch(order), client.launch(order)
-    other = client.ask(SQL, hosts=answering, timeout=30)
+    other = client.ask(SQL, hosts=answering, timeout=300)
     wait_for(lambda: first.refresh()["counts"]["answered"] == len(answering), 90)
     first.stop()
     first.wait()

@@ -76,7 +76,7 @@ def client(running_fleet: RunningFleet, halfway: Halfway) -> Iterator[Client]:
 def test_rows_come_over_the_socket_and_nothing_is_lost_or_twice_when_it_is_cut(
     client: Client, halfway: Halfway, crowd: Crowd
 ) -> None:
-    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=300)
     rows: list[Row] = []
     told: list[str] = []
     client._tell = told.append
@@ -110,7 +110,7 @@ def test_rows_come_over_the_socket_and_nothing_is_lost_or_twice_when_it_is_cut(
 
 def test_pages_do_where_no_socket_is_let_through(client: Client, halfway: Halfway, crowd: Crowd) -> None:
     halfway.refuses_sockets = True
-    campaign = client.ask(SQL, hosts=crowd.answering, timeout=30)
+    campaign = client.ask(SQL, hosts=crowd.answering, timeout=300)
 
     rows = [*campaign.rows()]
 
@@ -123,7 +123,7 @@ def test_a_launch_whose_answer_is_lost_launches_once(client: Client, halfway: Ha
     before = client.get("campaigns/")["count"]
     halfway.cut("")  # so that the next request is a new connection
     halfway.answers_to_swallow = 1
-    client.ask(SQL, hosts=crowd.answering, timeout=30, name="once").wait()
+    client.ask(SQL, hosts=crowd.answering, timeout=300, name="once").wait()
 
     assert client.get("campaigns/")["count"] == before + 1
     assert halfway.answers_to_swallow == 0
@@ -131,7 +131,7 @@ def test_a_launch_whose_answer_is_lost_launches_once(client: Client, halfway: Ha
 
 def test_who_is_let_in_no_more_hears_it_from_the_api(client: Client, halfway: Halfway, crowd: Crowd) -> None:
     token = client.run(verbs.post("tokens/", {"name": "for a while"}))
-    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=300)
     with Client(halfway.url, token["token"]) as other:
         coming = other.campaign(campaign.id).rows()
         rows = [*itertools.islice(coming, len(crowd.answering))]
@@ -145,7 +145,7 @@ def test_who_is_let_in_no_more_hears_it_from_the_api(client: Client, halfway: Ha
 
 
 def test_every_verb_does_what_it_says_and_refusals_are_the_apis_sentences(client: Client, crowd: Crowd) -> None:
-    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+    campaign = client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=300)
     wait_for(lambda: campaign.refresh()["status"] == "running", 90)
     assert campaign.pause()["status"] == "paused"
     assert campaign.resume()["status"] != "paused"
@@ -175,7 +175,7 @@ def test_every_verb_does_what_it_says_and_refusals_are_the_apis_sentences(client
 def test_the_async_client_does_the_same(running_fleet: RunningFleet, halfway: Halfway, crowd: Crowd) -> None:
     async def ask() -> tuple[list[Row], str]:
         async with AsyncClient(halfway.url, running_fleet.facts["token"]) as client:
-            campaign = await client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=30)
+            campaign = await client.ask(SQL, hosts=[*crowd.answering, *crowd.silent], timeout=300)
             rows: list[Row] = []
             async for row in campaign.rows():
                 rows.append(row)
@@ -240,9 +240,9 @@ def all_of(live: Live, *commands: Sequence[str]) -> list["subprocess.CompletedPr
 
 
 def test_verbs_read_what_there_is(live: Live, client: Client, crowd: Crowd, tmp_path: Path) -> None:
-    campaign = client.ask(SQL, hosts=crowd.answering, timeout=30, name="\x1b[31mred")
+    campaign = client.ask(SQL, hosts=crowd.answering, timeout=300, name="\x1b[31mred")
     campaign.wait()
-    other = client.ask(SQL, hosts=crowd.answering, timeout=30)
+    other = client.ask(SQL, hosts=crowd.answering, timeout=300)
     other.wait()
     number, file = str(campaign.id), tmp_path / "rows.parquet"
     plain = (("ls",), ("show", number), ("labels",), ("schema",))

@@ -71,7 +71,7 @@ def test_the_sweeper_dies_while_it_ends_a_campaign(running_fleet: RunningFleet, 
 
     with killed_while_writing(running_fleet, "sweeper", "campaigns_target"):
         running_fleet.http.post(f"/api/v1/campaigns/{launched['id']}/stop/")
-    campaign = running_fleet.ended(launched["id"], within=60)
+    campaign = running_fleet.ended(launched["id"], within=120)
 
     assert campaign["status"] == "stopped"
     assert campaign["counts"]["stopped"] == campaign["counts"]["targeted"] == 20

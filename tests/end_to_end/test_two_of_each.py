@@ -94,7 +94,7 @@ def test_everybody_is_asked_once_and_answers_once(running_fleet: RunningFleet, p
 def test_hosts_that_are_silent_end_once(running_fleet: RunningFleet, pretend: Pretend) -> None:
     hosts = pretend(10, seed=72, silent=100)
 
-    launched = running_fleet.launch(SQL, timeout=10, target=hosts.target)
+    launched = running_fleet.launch(SQL, timeout=20, target=hosts.target)
     campaign = running_fleet.ended(launched["id"])
 
     assert campaign["counts"]["no_answer"] == campaign["counts"]["targeted"] == 10

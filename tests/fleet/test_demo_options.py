@@ -30,7 +30,7 @@ from fleet.demo.options import read_options
 )
 def test_what_is_wrong_is_one_sentence(arguments: list[str], sentence: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "fleet.demo", *arguments], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "fleet.demo", *arguments], capture_output=True, text=True, timeout=90, check=False
     )
 
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -9,7 +9,7 @@ from fleet import turns
 from fleet.front import PROBES
 from fleet.turns import AT_ONCE, Turns
 
-PATIENCE = 20
+PATIENCE = 90
 
 
 class Slow:

@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.processes,
 ]
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 
 
 @pytest.fixture

@@ -30,8 +30,9 @@ from tests.conftest import gateway_settings, no_cold_app
 from tests.ports import free_port
 
 HOST = 12
-PATIENCE = 30  # seconds; nothing here should take one
-START_PATIENCE = 60  # of a whole process, on a machine that does other things as well
+PATIENCE = 90  # seconds; nothing here should take one, but the machine may do other things as well
+START_PATIENCE = 120  # of a whole process
+STOP_PATIENCE = 30  # of a process that waits for nobody
 
 
 class Reply(NamedTuple):
@@ -132,7 +133,7 @@ class GatewayProcess(Server):
     def stop(self) -> None:
         """End it, as a service manager does."""
         self.process.terminate()
-        assert self.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        assert self.process.wait(STOP_PATIENCE) in (0, -signal.SIGTERM)
         assert b"Traceback" not in self.log.read_bytes()
 
 

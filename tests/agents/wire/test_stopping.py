@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from agents.board import keyspace, redis_client
 from tests.agents.wire.conftest import (
-    PATIENCE,
+    STOP_PATIENCE,
     GatewayProcess,
     StartProcess,
     Wire,
@@ -70,7 +70,7 @@ def test_held_reads_are_answered_within_a_second_of_sigterm_spread_and_none_is_d
     assert [reply(content).answer for content in contents] == [{}] * READS
     assert max(times) < 10, "within a second, and whatever a busy machine adds: they are held for 12 at least"
     assert max(times) - min(times) > 0.4, "agents do not march in step"
-    assert process.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    assert process.process.wait(STOP_PATIENCE) in (0, -signal.SIGTERM)
 
 
 def test_a_read_that_comes_after_sigterm_on_an_open_connection_is_not_held(own_process: StartProcess) -> None:

@@ -52,7 +52,7 @@ class Viewer:
 
     async def frame(self) -> Any:
         """Give the next frame; None = closed, with `code`."""
-        message = await self.socket.receive_output(timeout=30)
+        message = await self.socket.receive_output(timeout=90)
         if message["type"] == "websocket.close":
             self.code, self.reason = message["code"], message.get("reason", "")
             return None
@@ -83,11 +83,11 @@ async def looking(
     }
     socket = ApplicationCommunicator(console, scope)
     await socket.send_input({"type": "websocket.connect"})
-    accepted = await socket.receive_output(timeout=30)
+    accepted = await socket.receive_output(timeout=90)
     assert (accepted["type"], accepted["subprotocol"]) == ("websocket.accept", None if bearer is None else "bearer")
     yield Viewer(socket)
     await socket.send_input({"type": "websocket.disconnect", "code": 1001})
-    await socket.wait(timeout=30)
+    await socket.wait(timeout=90)
 
 
 @sync_to_async
