@@ -159,6 +159,7 @@ class Application:
 
     async def let_go(self) -> None:
         """Answer held reads, spread over a second, and send viewers away: the server is about to stop."""
+        self._front.let_go()
         farewells = [asyncio.ensure_future(_say_goodbye(send)) for send in self._viewers]
         if self._gateway is not None:
             await self._gateway.hold.close()

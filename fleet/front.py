@@ -29,6 +29,7 @@ SIGN_IN_BYTES = 64 * 2**10
 LINGER_BYTES, LINGER_SECONDS = 2**20, 1.0  # read on after a refusal: who still sends would not see it
 MAX_FRAME_BYTES = 64 * 2**10  # of a viewer's socket, on which viewers have nothing to say
 TOO_BIG = 1009  # of RFC 6455
+STOPS = "the server is being restarted, and this took too long to be waited for"
 
 
 class Kind(NamedTuple):
@@ -70,12 +71,22 @@ class Front:
         self._people = people
         self._kinds = _kinds()
         self._budget = Budget(settings.FORM_BODIES_BYTES)
+        self._lets_go = False
+
+    def let_go(self) -> None:
+        """Tell who is ended from now on that the server stops."""
+        self._lets_go = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        send = _with_headers(scope, send)
+        send = answer = _Answer(_with_headers(scope, send))
         try:
             await self._serve(scope, receive, send)
+        except asyncio.CancelledError:
+            if answer.begun or not self._lets_go:
+                raise
+            await _refuse(scope, _restarting(scope), send, people=self._people)
+            await send({"type": "http.response.body", "body": b""})
         except RefusedError as refusal:
             if refusal.status != 404:
                 logger.info("refused method=%s path=%r reason=%s", scope["method"], scope["path"], refusal.sentence)
@@ -122,6 +133,17 @@ class Front:
         return bytes(keeper.content())
 
 
+class _Answer:
+    """Sends, and knows whether the answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.begun = send, False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+
 class _Share:
     """What one body takes of the memory that all share."""
 
@@ -144,6 +166,13 @@ class _Share:
 def _too_large(scope: Scope, limit: int) -> RefusedError:
     allowed = f"a body of at most {counted(limit, 'byte')} is" if limit else "no body is"
     return RefusedError(413, f"the body is too large: {allowed} taken at {scope['path'][:200]}")
+
+
+def _restarting(scope: Scope) -> RefusedError:
+    """Programs take Retry-After for a word that nothing was done: threads of what was ended go on to their end."""
+    if scope["method"] in LOOKING:
+        return RefusedError(503, f"{STOPS}: ask again", retry_after="5")
+    return RefusedError(503, f"{STOPS}: see whether it was done before you ask again")
 
 
 def _whole(content: bytes, receive: Receive) -> Receive:

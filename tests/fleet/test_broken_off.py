@@ -1,4 +1,4 @@
-"""Answers under way that cannot go on: the connection is cut, so that nothing looks whole, and the log has one line."""
+"""Answers that cannot go on: one that has begun is cut, so that nothing looks whole, and is a line of the log."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import uvloop
 
 from fleet.asgi import Application
 from fleet.errors import ForbiddenError
+from fleet.front import STOPS
 from fleet.serve import make_server, serve
 from tests.ports import free_port
 
@@ -19,7 +20,7 @@ async def _breaks_off(scope: Any, receive: Any, send: Any) -> None:
     raise ForbiddenError("which hosts you may see has changed: ask for the file again")
 
 
-async def _asked(port: int, path: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _asked(port: int, path: str, method: str = "GET") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask as soon as somebody listens."""
     while True:
         try:
@@ -27,11 +28,17 @@ async def _asked(port: int, path: bytes) -> tuple[asyncio.StreamReader, asyncio.
             break
         except ConnectionRefusedError:
             await asyncio.sleep(0.05)
-    writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return reader, writer
 
 
-def test_a_server_that_stops_ends_what_does_not_end_and_lets_go_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "advice", "comes_again"),
+    [("GET", "ask again", True), ("POST", "see whether it was done before you ask again", False)],
+)
+def test_a_server_that_stops_tells_what_it_ends_and_lets_go_by_itself(
+    method: str, advice: str, comes_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     application, port, begun = Application(None, people=True), free_port(), asyncio.Event()
     failures: list[dict[str, Any]] = []
 
@@ -43,7 +50,7 @@ def test_a_server_that_stops_ends_what_does_not_end_and_lets_go_by_itself(monkey
     monkeypatch.setattr("fleet.serve.GRACE_SECONDS", 0.0)
 
     async def ask(stop: asyncio.Event) -> bytes:
-        reader, writer = await _asked(port, b"/api/v1/campaigns/")
+        reader, writer = await _asked(port, "/api/v1/campaigns/", method)
         await begun.wait()
         stop.set()
         told = await reader.read()
@@ -59,7 +66,9 @@ def test_a_server_that_stops_ends_what_does_not_end_and_lets_go_by_itself(monkey
 
     told, left = uvloop.run(served())
 
-    assert told.startswith(b"HTTP/1.1 500 ")  # of the server, in whose eyes the request failed
+    assert told.startswith(b"HTTP/1.1 503 ")
+    assert (b"retry-after: 5" in told) is comes_again
+    assert told.endswith(f'{{"error": "{STOPS}: {advice}"}}'.encode())
     assert (left, failures) == ([], [])
 
 
@@ -70,7 +79,7 @@ def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
     monkeypatch.setattr("fleet.asgi._django", _breaks_off)
 
     async def take(stop: asyncio.Event) -> bytes:
-        reader, writer = await _asked(port, b"/api/v1/campaigns/1/export.csv")
+        reader, writer = await _asked(port, "/api/v1/campaigns/1/export.csv")
         told = await reader.read()
         writer.close()
         stop.set()
