@@ -210,8 +210,9 @@ class HostsOfCampaignField(serializers.Field[Earlier, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> Earlier:
         """Check it, and that who asks may look at the campaign."""
         earlier = Earlier.read(data, "from", "campaign")
-        earlier.check_rights(self.context["request"].user, "from")
-        earlier.check("from")
+        by = self.context["request"].user
+        earlier.check_rights(by, "from")
+        earlier.check("from", scopes.limits_of(by))
         return earlier
 
 

@@ -238,7 +238,9 @@ def _label(request: HttpRequest, shown: Campaign, key: str) -> HttpResponse:
 def _meant(request: HttpRequest, shown: Campaign, key: str) -> HostQuerySet:
     """Give the hosts of the group that are enrolled, or those of them that are picked."""
     visible = scopes.hosts_for(user_of(request))
-    meant = visible.enrolled().filter(Earlier(shown.pk, None, groups.Key.read(key)).hosts())
+    earlier = Earlier(shown.pk, None, groups.Key.read(key))
+    earlier.check("group", shown.limits)
+    meant = visible.enrolled().filter(earlier.hosts())
     picked = _picked(request)
     return meant.filter(pk__in=picked) if picked else meant
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from campaigns.answers.groups import Key, members
 from campaigns.models import Campaign, Target
 from campaigns.people.roles import LOOK
-from campaigns.people.scopes import UNLIMITED
+from campaigns.people.scopes import UNLIMITED, Limits
 from campaigns.states import State
 from fleet.errors import BadInputError, ForbiddenError
 
@@ -54,10 +54,16 @@ class Earlier:
         if not Campaign.objects.visible_to(by).filter(pk=self.campaign_id).exists():
             raise BadInputError(f"unknown campaign: {self.campaign_id}", path.partition(".")[0])
 
-    def check(self, path: str) -> None:
-        """Raise BadInputError when there is no such campaign."""
+    def check(self, path: str, limits: Limits) -> None:
+        """Raise BadInputError when there is no such campaign, or nobody within these limits is in such a group of it.
+
+        Keys of other campaigns, and of rows that no host has, are well written as well.
+        """
+        field = path.partition(".")[0]
         if not Campaign.objects.filter(pk=self.campaign_id).exists():
-            raise BadInputError(f"unknown campaign: {self.campaign_id}", path.partition(".")[0])
+            raise BadInputError(f"unknown campaign: {self.campaign_id}", field)
+        if self.group is not None and not members(self.campaign_id, self.group, limits).exists():
+            raise BadInputError(f"{str(self.group)!r} is no group of the answers of campaign {self.campaign_id}", field)
 
     def hosts(self) -> Q:
         """Give the condition that holds for the ids of these hosts; whoever selects narrows to his scope."""

@@ -116,7 +116,7 @@ class Selection:
                 raise BadInputError(f"platform {name!r} is unknown, allowed are {', '.join(Platform.values)}", "target")
         _all_known("label", [*(self.labels or []), *self.exclude_labels], self._label_ids)
         if self.earlier is not None:
-            self.earlier.check("target")
+            self.earlier.check("target", self.limits)
         found = host_names.look_up(self.host_ids, self.host_names, scopes.hosts_within(self.limits))
         host_names.check_known(found, "target")
         return found.warnings

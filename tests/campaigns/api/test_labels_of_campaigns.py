@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from rest_framework.test import APIClient
 
 from agents.models import Host, Label
 from campaigns.models import Campaign
 from campaigns.states import State
 from tests.factories import answer, make_campaign, make_host, make_user
+from tests.pages import words_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
@@ -75,6 +77,26 @@ def test_what_names_nobody_makes_no_label(admin: APIClient, source: Any, sentenc
 
     assert refused.status_code == 400
     assert sentence in refused.json()["error"]
+    assert not Label.objects.filter(name="found").exists()
+
+
+def test_a_group_that_a_campaign_does_not_have_means_nobody(admin: APIClient, campaign: Campaign) -> None:
+    other = make_campaign(make_host())
+    answer(other, other.targets.get().host, {"value": "c"})
+    key = admin.get(f"/api/v1/campaigns/{other.pk}/groups/?by=value").json()["results"][0]["key"]
+    sentence = f"{key!r} is no group of the answers of campaign {campaign.pk}"
+    target = {"campaign": {"id": campaign.pk, "group": key}}
+    order = {"sql": "SELECT 1", "target": target}
+
+    made = label(admin, {"campaign": campaign.pk, "group": key})
+    drawer = f"/campaigns/{campaign.pk}/groups/{key}/use/"
+    browser = Client()
+    browser.force_login(User.objects.filter(is_superuser=True)[0])
+    labelled = browser.post(drawer, {"do": "label", "label": "found"}, headers={"HX-Request": "true"})
+    others = [admin.post(f"/api/v1/campaigns/{name}", order, format="json") for name in ("", "estimate/")]
+
+    assert [(refused.status_code, refused.json()["error"]) for refused in (made, *others)] == [(400, sentence)] * 3
+    assert sentence in words_of(labelled)
     assert not Label.objects.filter(name="found").exists()
 
 

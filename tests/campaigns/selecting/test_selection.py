@@ -140,12 +140,14 @@ def test_whoever_is_meant_is_found_by_one_query(more: dict[str, Any]) -> None:
     hosts = make_hosts(3)
     make_label("ours", *hosts)
     earlier = make_campaign(*hosts)
+    answer(earlier, hosts[0], {"a": "1"})
+    key = groups(earlier, (), "-hosts", 1, 0)[0]["key"]
     selection = Selection.read(
         {
             "labels": ["ours"],
             "platforms": ["linux"],
             "hosts": [hosts[0].pk, hosts[1].hostname],
-            "campaign": {"id": earlier.pk, "states": [State.WAITING.value], "group": "0" * 32},
+            "campaign": {"id": earlier.pk, "states": [State.WAITING.value], "group": key},
             "exclude_labels": ["ours"],
             **more,
         },
