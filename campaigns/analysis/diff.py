@@ -16,12 +16,16 @@ from campaigns.analysis.tables import is_text_by_name
 from campaigns.models import Campaign
 from campaigns.states import State
 from fleet.errors import BadInputError, NotFoundError
-from fleet.spreadsheets import HOST_COLUMNS, beside, csv_lines
+from fleet.spreadsheets import HOST_COLUMNS, MARKS, beside, csv_lines
 
 See = Callable[[Campaign, User], Campaign]
 MOST_BYTES = 64 * 2**20  # of a page
 EXPORT_SECONDS = 600.0
 ALWAYS = 0.9  # of the hosts that answered both: a number or a time that differs on so many says nothing
+# Columns of files that are ours, each with the type of its cells; the last one stands behind those of the answers.
+OURS = {"change": "string", HOST_COLUMNS[0]: "string", HOST_COLUMNS[1]: "int64", "only": "string", MARKS[0]: "bool"}
+OURS_OF_GROUPS = {"change": "string", "hosts": "int64", "truncated_hosts": "int64"}
+SIDES = (("there", "removed"), ("here", "added"))
 
 # Cells are digested once: planning a list of hundreds of columns costs more than reading them.
 DIGESTS = """
@@ -70,12 +74,13 @@ SELECT {name}.* FROM {name} JOIN (
 GROUPS = """
 WITH grouped AS (
     SELECT digest, more > 0 AS gained, count(DISTINCT host_id) AS hosts,
-        count(DISTINCT host_id) FILTER (change = 'changed') AS in_both, min(host_id) AS example
+        count(DISTINCT host_id) FILTER (change = 'changed') AS in_both,
+        count(DISTINCT host_id) FILTER (truncated) AS truncated, min(host_id) AS example
     FROM changes JOIN listed USING (host_id) GROUP BY digest, gained
 ),
 page AS (SELECT * FROM grouped ORDER BY hosts DESC, in_both DESC, gained DESC, digest {window})
 SELECT CASE WHEN page.gained THEN 'added' ELSE 'removed' END,
-    CASE WHEN page.gained THEN [{here}] ELSE [{there}] END, page.hosts, page.in_both
+    CASE WHEN page.gained THEN [{here}] ELSE [{there}] END, page.hosts, page.in_both, page.truncated
 FROM page JOIN changes ON changes.host_id = page.example AND changes.digest = page.digest
 LEFT JOIN here ON here.host_id = page.example AND here.place = changes.place AND page.gained
 LEFT JOIN there ON there.host_id = page.example AND there.place = changes.place AND NOT page.gained
@@ -168,23 +173,23 @@ class Diff:
 
     def kinds(self, *, by_groups: bool) -> dict[str, str]:
         """Give the columns of that table, each with the type of its cells."""
-        numbers = ("hosts", HOST_COLUMNS[1])
-        ours = ("change", "hosts") if by_groups else ("change", *HOST_COLUMNS, "only")
-        names = [*ours, *beside(ours, self.compared if by_groups else self.columns)]
-        return {name: "int64" if name in ours and name in numbers else "string" for name in names}
+        ours = OURS_OF_GROUPS if by_groups else OURS
+        *before, mark = ours
+        names = [*before, *beside(ours, self.compared if by_groups else self.columns), mark]
+        return {name: ours.get(name, "string") for name in names}
 
     def lines(self, *, by_groups: bool) -> Iterator[list[Any]]:
         """Walk over the lines of that table, cells in the order of `kinds`."""
         columns = self.compared if by_groups else self.columns
         for item in self.every_item(by_groups=by_groups):
             if by_groups:
-                yield [item["change"], item["hosts"], *(item["row"].get(name, "") for name in columns)]
+                cells = (item["row"].get(name, "") for name in columns)
+                yield [item["change"], item["hosts"], *cells, item["truncated_hosts"]]
                 continue
             before = [item["change"], item["host"]["hostname"], item["host"]["id"]]
-            for only, rows in (("there", item["removed"]), ("here", item["added"])):
-                yield from ([*before, only, *(row.get(name, "") for name in columns)] for row in rows)
-            if not item["removed"] and not item["added"]:
-                yield [*before, "", *([""] * len(columns))]
+            told = [(only, row) for only, side in SIDES for row in item[side]] or [("", {})]
+            for only, row in told:
+                yield [*before, only, *(row.get(name, "") for name in columns), item["truncated"]]
 
     # --- the SQL ----------------------------------------------------------------------------------------------
 
@@ -198,8 +203,9 @@ class Diff:
 
     def _item(self, row: list[Any], *, by_groups: bool) -> dict[str, Any]:
         if by_groups:
-            change, cells, hosts, in_both = row
-            return {"row": _row(self.compared, cells), "change": change, "hosts": hosts, "hosts_in_both": in_both}
+            change, cells, hosts, in_both, truncated = row
+            counts = {"hosts": hosts, "hosts_in_both": in_both, "truncated_hosts": truncated}
+            return {"row": _row(self.compared, cells), "change": change, **counts}
         host_id, host, change, added, removed, truncated = row
         return {
             "host": {"id": host_id, "hostname": host},

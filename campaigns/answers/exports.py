@@ -47,7 +47,7 @@ def rows_as_csv(campaign: Campaign, *, bom: bool = False) -> Iterator[str]:
         [
             *(item["host"]["hostname"], item["host"]["id"]),
             *(row.get(name, "") for name in columns),
-            *(plain(item[mark]) for mark in MARKS),
+            *(item[mark] for mark in MARKS),
         ]
         for item, row in rows_of(campaign)
     )
@@ -63,7 +63,7 @@ def found_rows_as_csv(
     chosen = list(columns or campaign.columns)
     names = [*HOST_COLUMNS, *beside((*HOST_COLUMNS, *MARKS), chosen), *MARKS]
     rows = (
-        [hostname, host_id, *(row.get(name, "") for name in chosen), plain(truncated), plain(late)]
+        [hostname, host_id, *(row.get(name, "") for name in chosen), truncated, late]
         for hostname, host_id, row, truncated, late in every_row(campaign, filters)
     )
     return csv_lines(names, rows, bom=bom)
@@ -77,7 +77,5 @@ def rows_as_ndjson(campaign: Campaign) -> Iterator[str]:
 
 
 def plain(cell: Any) -> Any:
-    """Write times and truth in a table as JSON has them."""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
+    """Write times in a table as JSON has them."""
     return timestamp(cell) if isinstance(cell, datetime) else cell

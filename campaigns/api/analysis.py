@@ -109,7 +109,10 @@ class AnalysisViews(ApiView, GenericViewSet[Campaign]):
 
     @extend_schema(responses={**file_of("text/csv", "a line for each row")})
     def diff_csv(self, request: Request, pk: int) -> StreamingHttpResponse:
-        """Give every row that is only here or only there as a table; `change` says which."""
+        """Give every row that is only here or only there as a table; `only` says which.
+
+        `truncated` is `true` in each line of a host that sent more rows than were kept: what differs may be cut off.
+        """
         return self._file("csv", self._compared().as_csv(by_groups=self._by_groups), "text/csv")
 
     @extend_schema(responses={**file_of("application/x-ndjson", "a line of JSON for each item")})

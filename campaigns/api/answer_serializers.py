@@ -188,8 +188,17 @@ class ChangedRowSerializer(serializers.Serializer[Any]):
     change = serializers.ChoiceField(choices=CHANGES, help_text="added = these hosts gained it, removed = lost it")
     hosts = serializers.IntegerField(help_text="hosts that gained or lost it")
     hosts_in_both = serializers.IntegerField(help_text="hosts of them that answered both campaigns")
+    truncated_hosts = serializers.IntegerField(
+        help_text="hosts of them of which one answer had more rows than were kept"
+    )
 
-    example: ClassVar = {"row": {"port": "4444"}, "change": "added", "hosts": 3, "hosts_in_both": 3}
+    example: ClassVar = {
+        "row": {"port": "4444"},
+        "change": "added",
+        "hosts": 3,
+        "hosts_in_both": 3,
+        "truncated_hosts": 0,
+    }
 
 
 class ChangedHostsSerializer(serializers.Serializer[Any]):

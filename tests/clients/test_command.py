@@ -352,6 +352,7 @@ PAGE_OF_A_DIFF = {
             "change": "changed",
             "removed": [{"host": "x", "change": "y", "only": "z", "a": "1"}],
             "added": [{"host": "x", "change": "y", "only": "z", "a": "2"}],
+            "truncated": True,
         }
     ],
 }
@@ -363,7 +364,7 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
         options = SimpleNamespace(before=1, after=2, ignore=[], groups=False, format=form)
         diff.run(SimpleNamespace(options=options, client=client, say=str))
     line, _, header, *rows = capsys.readouterr().out.splitlines()
-    counts = GroupWriter(["hosts", "rows", "a"], "csv", Terminal())
+    counts = GroupWriter("hosts,rows,a", "csv", Terminal())
     counts.row({"seq": 1}, {"hosts": "=1", "rows": "y", "a": "z"}, [])
     counts.end([])
 
@@ -375,10 +376,20 @@ def test_columns_of_a_comparison_and_of_counts_keep_their_names(capsys: pytest.C
         "row.change": "y",
         "row.only": "z",
         "a": "1",
+        "truncated": True,
     }
-    assert header == "host,change,only,row.host,row.change,row.only,a"
-    assert rows == ["srv-1,changed,there,x,y,z,1", "srv-1,changed,here,x,y,z,2"]
+    assert header == "host,change,only,row.host,row.change,row.only,a,truncated"
+    assert rows == ["srv-1,changed,there,x,y,z,1,true", "srv-1,changed,here,x,y,z,2,true"]
     assert capsys.readouterr().out == "row.hosts,row.rows,a,hosts,rows\n'=1,y,z,1,1\n"
+
+
+def test_counts_are_of_columns_whose_names_hold_commas(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = GroupWriter(" max(a, b),c", "csv", Terminal())
+
+    counts.row({"seq": 1}, {"max(a, b)": "1", "c": "2", "max(a": "3"}, ["max(a, b)", "max(a", "c"])
+    counts.end([])
+
+    assert capsys.readouterr().out == '"max(a, b)",c,hosts,rows\n1,2,1,1\n'
 
 
 def test_columns_of_one_name_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -403,7 +414,7 @@ def test_a_cell_that_is_very_long_squeezes_no_other_away(capsys: pytest.CaptureF
 
 
 def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
-    found = [{"row": {"port": "4444", "hosts": "x"}, "change": "added", "hosts": 3}]
+    found = [{"row": {"port": "4444", "hosts": "x"}, "change": "added", "hosts": 3, "truncated_hosts": 1}]
     given = {**PAGE_OF_A_DIFF, "columns": ["port", "pid", "hosts"], "results": found, "suggested_ignore": ["pid", "at"]}
     given |= {"truncated_hosts": 1}
     client = SimpleNamespace(run=lambda steps: carry_out(steps, answer(200, given))[0])
@@ -412,7 +423,7 @@ def test_groups_of_a_comparison_are_printed_without_what_is_ignored(capsys: pyte
 
     status = diff.run(SimpleNamespace(options=options, client=client, say=said.append))
 
-    assert (status, capsys.readouterr().out) == (0, "change,hosts,port,row.hosts\nadded,3,4444,x\n")
+    assert (status, capsys.readouterr().out) == (0, "change,hosts,port,row.hosts,truncated_hosts\nadded,3,4444,x,1\n")
     assert said[-1] == "always different: at; leave out with --ignore"
     assert said[-2] == "1 host sent more rows than were kept: what differs there may be cut off"
 
@@ -450,7 +461,7 @@ def test_a_part_is_one_of_all_that_are_expected_however_many_are_there_yet(
 
 
 def test_counts_by_a_column_that_no_row_has_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = GroupWriter(["a", "nope"], "csv", Terminal())
+    counts = GroupWriter("a,nope", "csv", Terminal())
     counts.row({"seq": 1}, {"a": "1"}, ["a", "b"])
 
     counts.end(["a", "b"])

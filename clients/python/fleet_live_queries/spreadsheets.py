@@ -12,7 +12,9 @@ UNSEEN = ("Z", "C")  # spaces, ends of lines, controls and invisible marks may b
 
 
 def harmless(cell: Any) -> Any:
-    """Give the cell, with an apostrophe before a text that a spreadsheet would run."""
+    """Give the cell, with an apostrophe before a text that a spreadsheet would run; truths as JSON has them."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
     if not isinstance(cell, str) or not cell or (cell[0].isalnum() and cell[0].isascii()):
         return cell
     bare = _without_lead(cell)

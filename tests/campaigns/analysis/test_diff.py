@@ -104,7 +104,7 @@ def test_a_column_whose_values_stay_differs_not_where_rows_are_more(api: Api, ob
 
 
 def test_what_may_be_cut_off_is_marked_and_is_no_change(
-    api: Api, observer: User, operator: User, board: None, client: Client
+    api: Api, observer: User, operator: User, board: None, client: Client, tmp_path: Path
 ) -> None:
     cut, whole = make_hosts(2)
     before, after = make_campaign(cut, whole), make_campaign(cut, whole)
@@ -127,6 +127,27 @@ def test_what_may_be_cut_off_is_marked_and_is_no_change(
     assert "1 host sent more rows than were kept in one of both" in page
     lines = text(get(api(observer), f"{after.pk}/diff.ndjson?with={before.pk}")).splitlines()
     assert sorted(json.loads(line)["truncated"] for line in lines) == [False, True]
+    assert _marks_in_files(api(observer), f"{after.pk}/diff.%s?with={before.pk}", tmp_path) == {
+        "csv": [("80", "false"), ("80", "true")],
+        "parquet": [("80", False), ("80", True)],
+        "xlsx": ["0", "1"],
+        "groups": [{"change": "added", "hosts": "2", "port": "80", "truncated_hosts": "1"}],
+    }
+
+
+def _marks_in_files(client: APIClient, address: str, folder: Path) -> dict[str, Any]:
+    """Give what each kind of file says in its last column, beside the port that came."""
+    for kind in ("csv", "parquet", "xlsx"):
+        (folder / kind).write_bytes(b"".join(get(client, address % kind).streaming_content))
+    book = ElementTree.fromstring(zipfile.ZipFile(folder / "xlsx").read(SHEET))  # noqa: S314 - ours
+    return {
+        "csv": sorted(
+            (row["port"], row["truncated"]) for row in csv.DictReader((folder / "csv").read_text().splitlines())
+        ),
+        "parquet": sorted((line[-2], line[-1]) for line in duckdb.read_parquet(str(folder / "parquet")).fetchall()),
+        "xlsx": sorted("".join(line[-1].itertext()) for line in book.findall(ROW)[1:]),
+        "groups": list(csv.DictReader(text(get(client, f"{address % 'csv'}&groups=true")).splitlines())),
+    }
 
 
 def test_groups_count_what_hosts_gained_and_lost(
@@ -141,6 +162,7 @@ def test_groups_count_what_hosts_gained_and_lost(
         "change": "added",
         "hosts": 3,
         "hosts_in_both": 2,
+        "truncated_hosts": 0,
     }
     assert {(group["change"], group["row"]["version"], group["hosts"], group["hosts_in_both"]) for group in groups} == {
         *(("added", "3.0.19", 3, 2), ("removed", "3.0.18", 3, 2), ("removed", "5.2", 2, 1)),
@@ -163,7 +185,7 @@ def test_files_hold_what_pages_show(
     grouped = list(csv.DictReader(text(get(client, f"{after.pk}/diff.csv?{query}&groups=true")).splitlines()))
 
     assert lines == array == items
-    assert [{**row, "host_id": int(row["host_id"])} for row in table] == [
+    assert [{**row, "host_id": int(row["host_id"]), "truncated": row["truncated"] == "true"} for row in table] == [
         dict(zip(table[0], cells, strict=True)) for cells in duckdb.read_parquet(str(columnar)).fetchall()
     ]
     assert len(ElementTree.fromstring(zipfile.ZipFile(book).read(SHEET)).findall(ROW)) == 1 + len(table)  # noqa: S314 - ours
@@ -173,7 +195,13 @@ def test_files_hold_what_pages_show(
         for only, rows in (("there", item["removed"]), ("here", item["added"]))
         for _ in rows
     ]
-    assert grouped[0] == {"change": "added", "hosts": "3", "name": "openssl", "version": "3.0.19"}
+    assert grouped[0] == {
+        "change": "added",
+        "hosts": "3",
+        "name": "openssl",
+        "version": "3.0.19",
+        "truncated_hosts": "0",
+    }
 
 
 def test_what_cannot_be_compared_is_refused_in_words(

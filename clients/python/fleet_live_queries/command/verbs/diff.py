@@ -54,8 +54,9 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
             steps.get(path, {**asked, "offset": offset}, Patience(ASKED_FOR), steps.ANALYSIS_SECONDS)
         )
         ours = ("change", "hosts") if options.groups else ("host", "change", "only")
+        mark = "truncated_hosts" if options.groups else "truncated"
         columns = [name for name in page["columns"] if not options.groups or name not in options.ignore]
-        names = [*ours, *beside(ours, columns)]
+        names = [*ours, *beside((*ours, mark), columns), mark]
         for item in page["results"]:
             lines += _group(item, columns) if options.groups else _host(item, columns)
         offset += len(page["results"])
@@ -66,8 +67,10 @@ def _compared(context: Context) -> tuple[list[str], list[list[Any]], dict[str, A
 def _host(item: dict[str, Any], columns: list[str]) -> list[list[Any]]:
     before = [item["host"]["hostname"], item["change"]]
     rows = [("there", row) for row in item["removed"]] + [("here", row) for row in item["added"]]
-    return [[*before, only, *(row.get(name, "") for name in columns)] for only, row in rows or [("", {})]]
+    mark = item.get("truncated")  # a server of before does not tell
+    return [[*before, only, *(row.get(name, "") for name in columns), mark] for only, row in rows or [("", {})]]
 
 
 def _group(item: dict[str, Any], columns: list[str]) -> list[list[Any]]:
-    return [[item["change"], item["hosts"], *(item["row"].get(name, "") for name in columns)]]
+    cells = (item["row"].get(name, "") for name in columns)
+    return [[item["change"], item["hosts"], *cells, item.get("truncated_hosts")]]
