@@ -118,8 +118,8 @@ def analyse(path: str, sql: str) -> Steps[Json]:
 def all_of(path: str, query: Json | None = None, most: int | None = None) -> Steps[None]:
     """Give every item of a list, page by page, none twice though it may grow meanwhile."""
     given, asked = 0, {"limit": min(PAGE, most or PAGE), **(query or {})}
+    page = yield from _first_page(path, asked, query or {})
     while True:
-        page = yield from get(path, asked)
         for item in page["results"]:
             if most is not None and given >= most:
                 return
@@ -128,6 +128,18 @@ def all_of(path: str, query: Json | None = None, most: int | None = None) -> Ste
         if page["next"] is None or not page["results"]:
             return
         asked = _asked_next(asked, page["next"])
+        page = yield from get(path, asked)
+
+
+def _first_page(path: str, asked: Json, without_limit: Json) -> Steps[Json]:
+    """Give the first page of a list; one that is not in pages takes no limit, and is one page."""
+    try:
+        page = yield from get(path, asked)
+    except BadInputError as error:
+        if "limit" in without_limit or "limit" not in error.fields:
+            raise
+        page = yield from get(path, without_limit)
+    return {"results": page, "next": None} if isinstance(page, list) else page
 
 
 def _asked_next(asked: Json, address: str) -> Json:
@@ -147,8 +159,7 @@ def groups(number: int, by: Sequence[str] = ()) -> Steps[None]:
     """Give combinations of values and by how many hosts each is borne, most hosts first."""
     if isinstance(by, str):
         raise BadInputError(f"by {by!r} is one text, a list of columns is meant")
-    query = {"by": ",".join(by)} if by else {}
-    yield from all_of(f"campaigns/{number}/groups/", query)
+    yield from all_of(f"campaigns/{number}/groups/", {"by": list(by)} if by else {})
 
 
 def export(number: int, form: str) -> Steps[None]:

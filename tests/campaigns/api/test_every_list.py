@@ -1,5 +1,6 @@
 """Every list: pages of one item give what one page gives, also while the list grows, and each filter narrows it."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from django.contrib.auth.models import Group
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from fleet_live_queries import Client
 from rest_framework.test import APIClient
 
 from agents.carving.models import EMPTY_ARCHIVE, Carve, CarveState
@@ -102,6 +104,26 @@ def test_every_list_is_walked_item_by_item_without_a_gap_or_a_repetition(world: 
         whole = get(world, address)["results"]
 
         assert without_age(pages(world, f"{address}limit=1")) == without_age(whole), name
+
+
+def test_the_client_gives_every_item_of_every_list_of_the_document(world: World, live_server: Any) -> None:
+    _, token = ApiToken.objects.make(world.boss, Wanted(days=1))
+
+    with Client(live_server.url, token) as client:
+        for name in [*LISTS, *WHOLE]:
+            if name.startswith("audit"):
+                continue
+            path, _, query = of_list(world, name).removesuffix("&").removesuffix("?").partition("?")
+            asked = dict(parse_qsl(query))
+            whole = world.client.get(path, asked)
+            content = (whole.getvalue() if whole.streaming else whole.content).decode()
+            body = json.loads(content.replace("http://testserver/", f"{live_server.url}/"))
+
+            items = list(client.list(path.removeprefix("/api/v1/"), **asked))
+
+            assert without_age(items) == without_age(body["results"] if isinstance(body, dict) else body), name
+            first = list(client.list(path.removeprefix("/api/v1/"), most=1, **asked))
+            assert without_age(first) == without_age(items[:1]), name
 
 
 def carve(world: World, **facts: Any) -> Carve:
