@@ -34,7 +34,7 @@ MISSING = re.compile(r'Table with name "?campaign_([^" ]*)"? does not exist')
 NO_TABLE = re.compile(r"(Table with name .* does not exist)!( Did you mean .*)?")  # tables of the engine's own
 NO_EXTENSION = re.compile(r"is not in the catalog, but it exists in the (\w+) extension\. .*")
 NO_SETTING = re.compile(r" Use \"SET .*$")
-LISTING = r"show|information_schema|duckdb_\w+|query|query_table"  # what lists tables, or puts their names together
+LISTING = r"show|information_schema|duckdb_\w+"  # what lists tables
 OFFERED = "answers, targets, hosts, campaign_ID and answers_of(ID)"
 
 _at_once = BoundedSemaphore(settings.ANALYSES_AT_ONCE)
@@ -235,9 +235,27 @@ def answers(sql: list[str], tables: Tables, limits: Limits) -> list[Answer]:
     return found
 
 
+def check(sql: str, by: User | AnonymousUser) -> None:
+    """Raise BadInputError unless the SQL is one SELECT that is run here; of what tables it is, nobody looks."""
+    check_text(sql)
+    tables = Tables(sight_of(by))
+    with _process() as worker, _in_time(limits_of_people().seconds):
+        _begin(worker, [sql], tables, limits_of_people())
+
+
 @contextmanager
 def running(sql: list[str], tables: Tables, limits: Limits) -> Iterator[Iterator[Any]]:
     """Run SELECTs; give what the process says, as it says it: columns, lists of rows, whether there are more."""
+    try:
+        with _process() as worker:
+            yield _messages(worker, sql, tables, limits)
+    finally:
+        tables.close()
+
+
+@contextmanager
+def _process() -> Iterator[processes.Process]:
+    """Start a process when it is its turn. Raise TooManyError when that takes long."""
     if not _at_once.acquire(timeout=settings.ANALYSIS_WAIT_SECONDS):
         raise TooManyError(
             f"{settings.ANALYSES_AT_ONCE} analyses are running, which is the most at once (ANALYSES_AT_ONCE): try again"
@@ -246,32 +264,43 @@ def running(sql: list[str], tables: Tables, limits: Limits) -> Iterator[Iterator
         )
     try:
         with processes.started("worker.py", START_SECONDS) as worker:
-            yield _messages(worker, sql, tables, limits)
+            yield worker
     finally:
-        tables.close()
         _at_once.release()
 
 
 def _messages(worker: processes.Process, sql: list[str], tables: Tables, limits: Limits) -> Iterator[Any]:
     seconds = limits.seconds or settings.ANALYSIS_SECONDS
-    try:
-        worker.send(
-            {
-                "sql": sql,
-                "memory": settings.ANALYSIS_MEMORY_BYTES,
-                "threads": settings.ANALYSIS_THREADS,
-                "seconds": seconds,
-                "cpu_seconds": int((seconds + GRACE_SECONDS) * settings.ANALYSIS_THREADS) + 2,
-                "most_rows": limits.rows,
-                "most_bytes": limits.bytes,
-            }
-        )
-        _said(worker.line(), sql[0], seconds, tables)
+    with _in_time(seconds):
+        _begin(worker, sql, tables, limits)
         told = tables.copied()
         worker.extend(time.monotonic() + seconds + GRACE_SECONDS)
         worker.send(told)
         while "done" not in (message := _said(worker.line(), sql[0], seconds, tables)):
             yield message
+
+
+def _begin(worker: processes.Process, sql: list[str], tables: Tables, limits: Limits) -> None:
+    """Tell the process what is asked; it has looked at the SQL when this comes back."""
+    seconds = limits.seconds or settings.ANALYSIS_SECONDS
+    worker.send(
+        {
+            "sql": sql,
+            "memory": settings.ANALYSIS_MEMORY_BYTES,
+            "threads": settings.ANALYSIS_THREADS,
+            "seconds": seconds,
+            "cpu_seconds": int((seconds + GRACE_SECONDS) * settings.ANALYSIS_THREADS) + 2,
+            "most_rows": limits.rows,
+            "most_bytes": limits.bytes,
+        }
+    )
+    _said(worker.line(), sql[0], seconds, tables)
+
+
+@contextmanager
+def _in_time(seconds: float) -> Iterator[None]:
+    try:
+        yield
     except processes.LostError as error:
         raise _too_long(seconds) if not error.in_time else _too_much() from error
 

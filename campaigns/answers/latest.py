@@ -252,3 +252,16 @@ def ask(query: Query, sql: str, by: User | AnonymousUser) -> asking.Answer:
     tables.add_others(sql, by)
     tables.add_apart("latest", newest.table(), tuple(KINDS))
     return asking.answer(sql, tables, asking.limits_of_people())
+
+
+def check_view(query: Query, sql: str, by: User | AnonymousUser) -> None:
+    """Raise BadInputError for SQL that a run of the query could not show: it is tried on the newest that has answers.
+
+    Without one that this person may look at, all that can be said is whether it is a SELECT.
+    """
+    runs: CampaignQuerySet = Campaign.objects.visible_to(by)
+    newest = runs.filter(query=query).exclude(columns=[]).order_by("-pk").first()
+    if newest is None:
+        asking.check(sql, by)
+    else:
+        asking.ask(newest, sql, by)

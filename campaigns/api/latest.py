@@ -13,7 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from campaigns.analysis.asking import check_text
 from campaigns.answers import latest
 from campaigns.answers.models import QueryView
 from campaigns.api.analysis import SqlOverLatestSerializer, sql_in
@@ -103,7 +102,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
     @extend_schema(methods=["POST"], request=ViewSerializer, responses={201: ViewSerializer})
     @action(detail=True, methods=["get", "post"], permission_classes=[IsAuthenticated], pagination_class=None)
     def views(self, request: Request, pk: str) -> Response:
-        """Give the analyses that are kept with the query, or keep one."""
+        """Give the analyses that are kept with the query, or keep one, whose SQL is tried on its newest run."""
         needed = SEE if request.method == "GET" else CHANGE
         if not request.user.has_perm(needed):
             raise ForbiddenError(f"this needs {needed}")
@@ -125,7 +124,7 @@ class LatestViews(ApiView, GenericViewSet[Query]):
 
 
 def _kept(query: Query, values: dict[str, Any], by: Any) -> Any:
-    check_text(values["sql"])
+    latest.check_view(query, values["sql"], by)
     if not is_text(values["name"]):
         raise BadInputError("name holds a NUL or a lone surrogate, which no text has", "name")
     try:

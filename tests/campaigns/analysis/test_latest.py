@@ -185,6 +185,34 @@ def test_views_are_kept_with_the_query_and_shown_by_its_next_run(
     assert api(person).get(address).json() == []
 
 
+@pytest.mark.parametrize("has_runs", [True, False])
+def test_a_view_that_no_run_could_show_is_not_kept(api: Api, operator: User, query: Query, *, has_runs: bool) -> None:
+    operator.user_permissions.add(Permission.objects.get(codename="change_query"))
+    client = api(User.objects.get(pk=operator.pk))
+    wrong = {
+        "DROP TABLE answers": "DROP is not allowed here, only one SELECT",
+        "SELEC 1": 'syntax error at or near "SELEC" (line 1, character 1)',
+        "FROM duckdb_settings()": "duckdb_settings is out of reach of this SQL",
+    }
+    if has_runs:
+        wrong |= {
+            "SELECT nope FROM answers": 'Referenced column "nope" not found',
+            "SELECT CAST(name AS INT) FROM answers": "Could not convert string 'ssl' to INT32",
+        }
+    else:
+        Campaign.objects.update(columns=[])
+    address = f"/api/v1/queries/{query.pk}/views/"
+
+    for sql, words in wrong.items():
+        refused = client.post(address, {"name": "view", "sql": sql}, format="json")
+        assert (refused.status_code, words in str(refused.json())) == (400, True), (sql, refused.json())
+        assert "sql" in refused.json()["fields"], sql
+    kept = client.post(address, {"name": "view", "sql": "SELECT name, count(*) FROM answers GROUP BY 1"}, format="json")
+
+    assert kept.status_code == 201
+    assert query.views.count() == 1
+
+
 def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query, client: Client) -> None:
     older, newer = Campaign.objects.order_by("pk")
     client.force_login(operator)
