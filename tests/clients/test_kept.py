@@ -350,18 +350,22 @@ OTHERS = {
     "list.yml": (LISTED, {"a": "SELECT 1", "b": "SELECT 2"}, ["list.yml:5: query 'b': labels_include_any"]),
     "pack.conf": (
         PACK,
-        {"urls": "SELECT 'https://example.org' AS url,         1 AS one;", "plain": "SELECT 2"},
+        {"pack/pack/urls": "SELECT 'https://example.org' AS url,         1 AS one;", "pack/pack/plain": "SELECT 2"},
         [
             "pack.conf:4: platform",
             "pack.conf:5: discovery",
-            "pack.conf:7: query 'urls': interval 60",
-            "pack.conf:7: query 'urls': snapshot true",
-            "pack.conf:7: query 'urls': version",
-            "pack.conf:12: query 'plain': interval \"5\"",
-            "pack.conf:12: query 'plain': blacklist false is not taken: what a host denylists",
+            "pack.conf:7: query 'pack/pack/urls': interval 60",
+            "pack.conf:7: query 'pack/pack/urls': snapshot true",
+            "pack.conf:7: query 'pack/pack/urls': version",
+            "pack.conf:12: query 'pack/pack/plain': interval \"5\"",
+            "pack.conf:12: query 'pack/pack/plain': blacklist false is not taken: what a host denylists",
         ],
     ),
-    "config.json": (CONFIG, {"s": "SELECT 3", "q": "SELECT 4"}, ["config.json:1: options", "config.json:1: pack 'r'"]),
+    "config.json": (
+        CONFIG,
+        {"s": "SELECT 3", "pack/p/q": "SELECT 4"},
+        ["config.json:1: options", "config.json:1: pack 'r'"],
+    ),
 }
 
 
@@ -380,13 +384,35 @@ def test_what_others_wrote_is_read_and_what_is_not_taken_is_said(name: str, tmp_
     assert all("is not taken: " in line for line in said)
 
 
+def test_packs_that_have_a_name_in_common_are_taken_together_and_again_one_by_one(tmp_path: Path) -> None:
+    for pack in ("incident", "it"):
+        (tmp_path / f"{pack}.conf").write_text(f'{{"queries": {{"crontab": {{"query": "SELECT {len(pack)}"}}}}}}')
+    (tmp_path / "all.conf").write_text(
+        '{"schedule": {"crontab": {"query": "SELECT 1"}},'
+        ' "packs": {"rit": {"queries": {"crontab": {"query": "SELECT 3"}}}}}'
+    )
+    both, again = Reader(), Reader()
+
+    for name in ("incident", "it", "all"):
+        both.read(tmp_path / f"{name}.conf")
+    again.read(tmp_path / "it.conf")
+
+    assert {name: taken.members["sql"] for name, taken in both.taken.items()} == {
+        "pack/incident/crontab": "SELECT 8",
+        "pack/it/crontab": "SELECT 2",
+        "crontab": "SELECT 1",
+        "pack/rit/crontab": "SELECT 3",
+    }
+    assert again.taken.keys() < both.taken.keys()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
         ("x.conf", '{\n  "queries": {\n    "a": {"query": }\n}}', "x.conf:3: this is no JSON"),
-        ("x.conf", '{"queries": {"a": {"interval": 5}}}', "x.conf:1: query 'a' has no query"),
+        ("x.conf", '{"queries": {"a": {"interval": 5}}}', "x.conf:1: query 'pack/x/a' has no query"),
         ("x.conf", '{"queries": {"a": {"query": 5}}}', "x.conf:1: sql 5 is no text"),
-        ("x.conf", '{"queries": {"a": "SELECT 1"}}', "x.conf:1: query 'a' is no mapping"),
+        ("x.conf", '{"queries": {"a": "SELECT 1"}}', "x.conf:1: query 'pack/x/a' is no mapping"),
         ("x.conf", "[1]", "x.conf: it is no pack"),
         ("x.yml", "kind: query\nspec: 5\n", "x.yml:1: this query has no spec"),
         ("x.yml", "- 5\n", "x.yml: '5' is no query"),

@@ -107,14 +107,19 @@ class Reader:
 
     # --- osquery -----------------------------------------------------------------------------------------------
 
-    def _osquery(self, path: Path, pack: Any, where: str = "") -> None:
-        """Take a pack, or the schedule and the packs of a config."""
+    def _osquery(self, path: Path, pack: Any, within: str = "") -> None:
+        """Take a pack, that of this name `within` a config, or the schedule and the packs of a config.
+
+        Queries of packs are named with theirs, as osquery and Fleet name them in logs: packs have names in common.
+        """
+        where = f"pack {within!r}: " if within else ""
         if not isinstance(pack, dict):
             raise FileError(path, 0, f"{where or 'it'} is no pack: a mapping with queries")
         for name, value in pack.items():
             if name in ("queries", "schedule") and isinstance(value, dict):
+                before = f"pack/{within or path.stem}/" if name == "queries" else ""
                 for query, said in value.items():
-                    self._osquery_query(path, query, said, _line_of(path, query, value))
+                    self._osquery_query(path, f"{before}{query}", said, _line_of(path, query, value))
             elif name == "packs" and isinstance(value, dict):
                 for one, inner in value.items():
                     self._inner_pack(path, one, inner, _line_of(path, one, value))
@@ -126,7 +131,7 @@ class Reader:
         if isinstance(pack, str):
             self._note(path, line, f"pack {name!r} is in {pack!r}, which is not taken: {WHY['path']}")
         else:
-            self._osquery(path, pack, f"pack {name!r}: ")
+            self._osquery(path, pack, name)
 
     def _osquery_query(self, path: Path, name: str, said: Any, line: int) -> None:
         if not isinstance(said, dict):
