@@ -23,6 +23,13 @@ import duckdb
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 ROWS_A_LINE = 500
 CHANGING = re.compile(r'"type":"(INSERT|UPDATE|DELETE|MERGE)\w*_NODE"')
+# What the engine tells of itself: where files lie, how it is set. Names of tables, columns and functions tell nothing.
+OF_THE_SERVER = re.compile(
+    r"(?!(duckdb_(columns|constraints|functions|keywords|schemas|tables|types|views)|pragma_(show|table_info))$)"
+    r"(duckdb_.*|pragma_.*|pg_settings|current_setting|which_secret)"
+)
+FROM_TEXTS = ("query", "query_table", "json_execute_serialized_sql")  # which may be put together
+NAMED = re.compile(r'"qualified_name":\{"path":\[("(?:[^"\\]|\\.)*"(?:,"(?:[^"\\]|\\.)*")*)\]')
 SPACE = 3 * 2**30  # of addresses, beside the memory of the data: code, stacks and what allocators set aside
 
 
@@ -59,6 +66,7 @@ def engine(memory: int, threads: int) -> Any:
             "allow_community_extensions": "false",
             "allow_persistent_secrets": "false",
             "temp_directory": "",
+            "show_behavior": "TABLE",  # never a setting
             "errors_as_json": "true",
         },
     )
@@ -74,10 +82,22 @@ def check(connection: Any, sql: str) -> None:
     kind = str(statements[0].type).rpartition(".")[2]
     if kind == "MULTI":
         raise RefusedError("PIVOT is allowed with the values it is to make columns of: PIVOT … ON name IN ('a', 'b')")
-    changes = kind == "SELECT" and CHANGING.search(tree_of(connection, sql))
+    tree = tree_of(connection, sql) if kind == "SELECT" else ""
+    changes = CHANGING.search(tree)
     if kind != "SELECT" or changes:
         what = f"{changes[1]} within a SELECT" if changes else kind
         raise RefusedError(f"{what} is not allowed here, only one SELECT: answers are read, never changed")
+    check_names(tree)
+
+
+def check_names(tree: str) -> None:
+    """Raise RefusedError for a table or a function that tells of the server, or that would run a text."""
+    for path in NAMED.findall(tree):
+        name = str(json.loads(f"[{path}]")[-1]).strip('"').lower()
+        if OF_THE_SERVER.fullmatch(name):
+            raise RefusedError(f"{name} is out of reach of this SQL: it tells of the server, its files and settings")
+        if name in FROM_TEXTS:
+            raise RefusedError(f"{name} is not allowed here: it takes its SQL from a text, write the SQL itself")
 
 
 def tree_of(connection: Any, sql: str) -> str:

@@ -115,6 +115,14 @@ NO_SELECT = {
     "DELETE FROM answers": "DELETE is not allowed",
     "WITH x AS (INSERT INTO answers VALUES (1) RETURNING *) SELECT * FROM x": "INSERT within a SELECT is not allowed",
 }
+OUT_OF_REACH = {
+    "FROM duckdb_databases()": "duckdb_databases is out of reach of this SQL: it tells of the server",
+    'SELECT * FROM system."main"."DuckDB_Databases"': "duckdb_databases is out of reach",
+    "SELECT 'secret_directory'.current_setting()": "current_setting is out of reach",
+    "SELECT 1 WHERE EXISTS (FROM (SUMMARIZE pragma_database_list))": "pragma_database_list is out of reach",
+    "FROM query('FROM duckdb_settings()')": "query is not allowed here: it takes its SQL from a text",
+    "FROM query_table('duckdb_' || 'databases')": "query_table is not allowed here",
+}
 REFUSED = {
     "COPY answers TO '/tmp/stolen'": "COPY is not allowed",
     "SELECT * FROM read_csv('/etc/passwd')": "files and the network are out of reach",
@@ -149,6 +157,65 @@ def test_what_is_no_select_is_refused_before_anything_is_copied() -> None:
         "SHOW TABLES",
     ):
         worker.check(connection, sql)
+
+
+def ways_to(connection: Any) -> dict[str, str]:
+    """Give SQL for everything that the engine's catalog has, by what is asked."""
+    functions = connection.execute("SELECT DISTINCT function_name, function_type FROM duckdb_functions()").fetchall()
+    views = connection.execute("SELECT schema_name, view_name FROM duckdb_views() WHERE internal").fetchall()
+    tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
+    settings = connection.execute("SELECT name FROM duckdb_settings()").fetchall()
+    asked = {f"view {schema}.{name}": f'FROM "{schema}"."{name}"' for schema, name in (*views, *tables)}
+    for schema, name in views:
+        asked[f"{name} of the system"] = f'FROM system."{schema}"."{name}"'
+        asked[f"{name} by a text"] = f"FROM query_table('{schema}.{name}')"
+    for name, kind in functions:
+        for given in ("", "'answers'", "'secret_directory'", "'s3://x', 's3'"):
+            if "table" in kind or "pragma" in kind:
+                asked[f"{name}({given})"] = f'FROM "{name}"({given})'
+                asked[f"query {name}({given})"] = (
+                    "FROM query('FROM ' || '" + f'"{name}"({given})'.replace("'", "''") + "')"
+                )
+            elif "scalar" in kind or "macro" in kind:
+                asked[f"{name}({given})"] = f'SELECT "{name}"({given})'
+    for (name,) in settings:
+        asked[f"setting {name}"] = f"SHOW {name}"
+        asked[f"current setting {name}"] = f"SELECT current_setting('{name}')"
+    return asked
+
+
+def test_nothing_that_the_engine_has_tells_of_the_server(tmp_path: Path) -> None:
+    copy = tmp_path / "here"
+    with worker.duckdb.connect(str(copy)) as made:
+        made.execute("CREATE TABLE cells AS SELECT 1 AS host_id")
+    connection = worker.engine(2**28, 1)
+    worker.attach(connection, {"one": str(copy)})
+    worker.make_tables(connection, {"answers": {}, "apart": {}, "plain": {"answers": "one"}, "prepare": []})
+    worker.lock(connection)
+    telling: list[str] = []
+    refused = 0
+
+    for name, sql in ways_to(worker.engine(2**28, 1)).items():
+        try:
+            worker.check(connection, sql)
+            worker.execute(connection, sql)
+            said = str(connection.fetchmany(10_000))
+        except worker.RefusedError as error:
+            said, refused = str(error), refused + 1
+        except worker.duckdb.Error as error:
+            said = str(worker.failure(error)["error"])
+        if any(told in said for told in (str(tmp_path), ".duckdb", "256.0 MiB", str(Path.home()))):
+            telling.append(name)
+
+    assert telling == []
+    assert refused > 100
+    for sql, words in OUT_OF_REACH.items():
+        with pytest.raises(worker.RefusedError, match=words):
+            worker.check(connection, sql)
+    for sql in ("SHOW TABLES", "FROM duckdb_columns()", "FROM information_schema.tables", "SHOW answers"):
+        worker.check(connection, sql)
+        worker.execute(connection, sql)
+        assert ("host_id" if sql == "SHOW answers" else "answers") in str(connection.fetchall())
 
 
 def test_numbers_and_moments_are_told_as_they_are() -> None:
