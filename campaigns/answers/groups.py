@@ -232,9 +232,17 @@ def _group(names: Sequence[str], content: list[Any], digest: str, hosts: int, ro
     return {**group, "values": content[0] if rows == hosts else {}, "answer": content}
 
 
-def columns_in(campaign: Campaign, text: str) -> tuple[str, ...]:
-    """Split columns at commas; the longest that fits is meant, as names may hold commas. Raise BadInputError."""
+def columns_in(campaign: Campaign, given: Sequence[str]) -> tuple[str, ...]:
+    """Give the columns that are named, each by a text of its own, or all in one. Raise BadInputError.
+
+    One text is split at commas, where the longest column that fits is meant: names may hold commas.
+    """
     names: dict[str, None] = {}
+    text = given[0] if len(given) == 1 else ""
+    if len(given) > 1:
+        names = dict.fromkeys(given)
+        if unknown := [name for name in names if name not in campaign.columns]:
+            raise BadInputError(f"by {unknown[0]!r} is no column, there are {names_of(campaign)}", "by")
     while text:
         fitting = [column for column in campaign.columns if f"{text},".startswith(f"{column},")]
         if not fitting:

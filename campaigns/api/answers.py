@@ -121,7 +121,10 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
             *WINDOW,
             UP_TO,
             OpenApiParameter(
-                "by", str, description="columns with commas between; without it whole answers are compared"
+                "by",
+                str,
+                many=True,
+                description="columns, one with each `by` or with commas between; without it whole answers are compared",
             ),
             OpenApiParameter(
                 "order", str, enum=list(groups.GROUP_ORDERS), default="-hosts", description="- turns it round"
@@ -168,14 +171,14 @@ class AnswerViews(NotedReads, GenericViewSet[Campaign]):
     def groups(self, request: Request, pk: str) -> Response:
         """Give what hosts have in common, counted by hosts."""
         asked, window = request.query_params, Window(request)
-        by, order = asked.get("by", ""), asked.get("order", "-hosts")
+        by, order = asked.getlist("by"), asked.get("order", "-hosts")
         campaign = self.get_object()
         window.stop_at(campaign.last_seq)
         # A campaign without answers has no columns yet, and so no groups.
         names = groups.columns_in(campaign, by) if campaign.columns else ()
         search = asked.get("search", "")
         found = groups.groups(campaign, names, order, window.one_more, window.offset, search, window.up_to)
-        return window.page([] if by and not names else found)
+        return window.page([] if any(by) and not names else found)
 
     @extend_schema(responses=PAGE_OF_PLACED_HOSTS)
     @action(detail=True, url_path="groups/(?P<key>[^/]+)/hosts", url_name="group-hosts")

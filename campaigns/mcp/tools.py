@@ -234,7 +234,7 @@ def campaign_groups(caller: Caller, body: serializers.Serializer[Any]) -> Given:
     """Give a page of groups."""
     asked = body.validated_data
     campaign = _answered(caller, asked["campaign"], "groups")
-    names = groups.columns_in(campaign, ",".join(asked["by"])) if campaign.columns else ()
+    names = groups.columns_in(campaign, asked["by"]) if campaign.columns else ()
     up_to, window = _up_to(campaign, asked), (asked["limit"] + 1, asked["offset"])
     found = groups.groups(campaign, names, asked["order"], *window, asked["search"], up_to)
     smaller = "group by columns of shorter values" if asked["by"] else "group by columns"

@@ -241,7 +241,7 @@ def one_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
 def test_counts_are_drawn_below_what_is_said_and_leave_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     with one_screen(monkeypatch) as screen:
         terminal = Terminal()
-        writer = GroupWriter(["a"], "table", terminal)
+        writer = GroupWriter("a", "table", terminal)
         terminal.say("campaign 7")
         terminal.progress("none yet")
         for seq in range(1, 4):

@@ -233,6 +233,20 @@ def test_columns_whose_names_hold_commas_and_colons(api: Api, observer: User) ->
     assert len(api(observer).get(f"{path}/groups/{found[0]['key']}/hosts/").json()["results"]) == 1
 
 
+def test_columns_are_meant_by_themselves_beside_one_that_joins_their_names(api: Api, observer: User) -> None:
+    host = make_hosts(1)[0]
+    campaign = make_campaign(host)
+    answer(campaign, host, {"a": "1", "b": "2", "a,b": "3"})
+    client, path = api(observer), f"/api/v1/campaigns/{campaign.pk}/groups/"
+    ways = {"by=a,b": {"a,b": "3"}, "by=a&by=b": {"a": "1", "b": "2"}, "by=b,a,b": {"b": "2", "a,b": "3"}}
+
+    for by, values in ways.items():
+        assert client.get(f"{path}?{by}").json()["results"][0]["values"] == values, by
+    refused = client.get(f"{path}?by=a,b&by=c")
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "by 'c' is no column, there are a, b, a,b")
+
+
 def test_numbers_beyond_measure_sort_as_text(api: Api, observer: User) -> None:
     host = make_hosts(1)[0]
     campaign = make_campaign(host)

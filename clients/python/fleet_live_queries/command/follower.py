@@ -31,8 +31,8 @@ class Follower:
         self, campaign: Campaign, terminal: Terminal, options: argparse.Namespace, silent: SilentFile | None
     ) -> None:
         self._campaign, self._terminal, self._options, self._silent = campaign, terminal, options, silent
-        by = names(options.group_by, "--group-by")
-        writer = GroupWriter(by, options.format, terminal) if by else WRITERS[options.format]()
+        is_counted = bool(names(options.group_by, "--group-by"))
+        writer = GroupWriter(options.group_by, options.format, terminal) if is_counted else WRITERS[options.format]()
         self._printer = Printer(campaign, terminal, writer)
         self._counts: dict[str, int] = campaign.facts["counts"]
         self._shown = ""
