@@ -120,10 +120,15 @@ def test(hook: Hook, by: User) -> Delivery:
 
 @transaction.atomic
 def send_again(delivery: Delivery, by: User) -> Delivery:
-    """Send a message once more, under its own id; one that is waiting is tried at once. Raise ConflictError."""
+    """Send a message once more, under its own id; one that is waiting is tried at once. Raise ConflictError.
+
+    One that all of a service's receivers have goes to all of them again, another one to those who lack it.
+    """
     _check_open(delivery.hook)
+    if delivery.state == Delivery.State.DELIVERED:
+        delivery.reached = []
     delivery.state, delivery.tries, delivery.due_at = Delivery.State.WAITING, 0, timezone.now()
-    delivery.save(update_fields=["state", "tries", "due_at"])
+    delivery.save(update_fields=["state", "tries", "due_at", "reached"])
     note("hook.sent_again", by=by, subject=f"hook {delivery.hook_id}", message=delivery.message_id)
     return delivery
 

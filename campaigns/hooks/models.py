@@ -140,6 +140,7 @@ class Delivery(models.Model):
     status = models.PositiveIntegerField(null=True, help_text="of the last answer")
     answer = models.TextField(blank=True, default="", help_text="how the last answer began")
     error = models.TextField(blank=True, default="", help_text="why there was none, or why it is given up")
+    reached = models.JSONField(default=list, db_default=[], help_text="marks of a service's receivers who have it")
     created_at = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar = DeliveryQuerySet.as_manager()

@@ -1,16 +1,23 @@
-"""The process that sends one message by Apprise: it reads an order from its input and says in a line what went wrong.
+"""The process that sends one message by Apprise: it reads an order, and says in lines who has it and what failed.
 
 Every connection that is about to be made raises an event of Python's own audit, wherever in the libraries it is made;
 one to a network that hooks may not reach is refused there, before a byte is sent. So is reading files of this machine,
 which an address may name for many services, as a template or a key: only what programs are made of is read.
+
+A message is plain text, whatever a service makes of text: hosts' values stand in it, and name nobody and link nowhere.
 """
 
+import hashlib
 import json
+import logging
 import os
+import re
 import sys
 import sysconfig
+from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.conf import settings
 
@@ -44,6 +51,73 @@ def _check_file(path: Any) -> None:
         raise PermissionError(f"a notification reads no file of this machine: {place}")
 
 
+def _say(**line: str) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+# --- what went wrong -------------------------------------------------------------------------------------------
+
+CAUSE = re.compile(r"(?:[\w/ ]*Exception[\w ]*|Response Details):\s*")  # Apprise tells it to who debugs alone
+BYTES = re.compile(r"""\bb(['"])((?:\\.|(?!\1).)*)\1""")
+MAIL = re.compile(r"[^@\s]+@[\w-]+(\.[\w-]+)+")
+SHORTEST_SECRET = 6  # of what is none by its place in the address
+
+
+class _Saying(logging.Handler):
+    """Keeps warnings, and the causes of failures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING or CAUSE.match(text):
+            self.said.append(" ".join(BYTES.sub(r"\2", CAUSE.sub("", text, count=1)).split()))
+
+
+def _secrets_of(address: str) -> set[str]:
+    """Give what of an address lets in: a password, and all else but names of hosts and mail addresses."""
+    parts = urlsplit(address)
+    names = [*re.split("[:@]", parts.netloc), *re.split("[/,]", parts.path), parts.fragment]
+    names += [one for _, value in parse_qsl(parts.query) for one in value.split(",")]
+    plain = {unquote(name) for name in names if "." not in name or name.lower() != parts.hostname}
+    found = {name for name in plain if len(name) >= SHORTEST_SECRET and not MAIL.fullmatch(name)}
+    if parts.password:
+        found.add(unquote(parts.password))
+    return found | {quote(name, safe="") for name in found}
+
+
+def without_secrets(address: str, text: str) -> str:
+    """Take out of what is said what lets in."""
+    for secret in sorted(_secrets_of(address), key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
+
+
+# --- the message -----------------------------------------------------------------------------------------------
+
+# What services take for a call to everybody, or for a link that says something else than where it leads.
+TELLING = re.compile(r"@(?=everyone|here|channel|all)|<(?=[@!#]|users/)|\](?=\()", re.IGNORECASE)
+JOINER = "\u2060"  # nobody sees it
+
+
+def _quiet(text: str) -> str:
+    return TELLING.sub(rf"\g<0>{JOINER}", text)
+
+
+def _leave_out(service: Any, reached: Collection[str]) -> None:
+    """Let a service leave out those of its receivers who have the message, and say at once who has it now."""
+
+    def mark_of(key: Any, per_message: bool) -> str:
+        return hashlib.sha256(repr(service._slot(key, per_message)).encode()).hexdigest()[:16]
+
+    service.is_delivered = lambda key, per_message=False: mark_of(key, per_message) in reached
+    service.mark_delivered = lambda key, per_message=False: _say(reached=mark_of(key, per_message))
+
+
 def main() -> int:
     """Check or send; 0 = well."""
     order = json.load(sys.stdin)
@@ -51,16 +125,21 @@ def main() -> int:
     import apprise
 
     sys.addaudithook(_guard)
+    saying, logger = _Saying(), logging.getLogger("apprise")
+    logger.addHandler(saying)
+    logger.setLevel(logging.DEBUG)
     sender = apprise.Apprise()
     if not sender.add(order["address"]):
-        sys.stdout.write("address is none that Apprise can read: see its documentation of this service")
+        _say(error="address is none that Apprise can read: see its documentation of this service")
         return 1
     if order["do"] == "check":
         return 0
-    with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as said:  # type: ignore[no-untyped-call]
-        sent = sender.notify(title=order["title"], body=order["text"])
-        if not sent:
-            sys.stdout.write(" ".join(said.getvalue().split()))
+    for service in sender:
+        _leave_out(service, order["reached"])
+    title, text = _quiet(order["title"]), _quiet(order["text"])
+    sent = sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT)
+    if not sent:
+        _say(error=without_secrets(order["address"], " ".join(saying.said)))
     return 0 if sent else 1
 
 

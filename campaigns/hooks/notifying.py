@@ -9,6 +9,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -17,6 +19,7 @@ from campaigns.hooks.posting import Outcome
 from fleet.errors import BadInputError
 
 WHOLE_SECONDS = 20.0
+MOST_SAID = 500  # characters
 MISSING = "notifications need the package apprise, which is not installed: pip install -r requirements-extra.txt"
 
 
@@ -43,14 +46,14 @@ def check(address: str) -> None:
         raise BadInputError(outcome.error, "address")
 
 
-def notify(address: str, title: str, text: str) -> Outcome:
-    """Send a message; whatever goes wrong is an outcome."""
+def notify(address: str, title: str, text: str, reached: Sequence[str] = ()) -> Outcome:
+    """Send a message to those of a service's receivers who were not reached yet; whatever goes wrong is an outcome."""
     if not is_installed():
         return Outcome(None, error=MISSING)
-    return _child({"do": "send", "address": address, "title": title, "text": text})
+    return _child({"do": "send", "address": address, "title": title, "text": text, "reached": [*reached]})
 
 
-def _child(order: dict[str, str]) -> Outcome:
+def _child(order: dict[str, Any]) -> Outcome:
     began = time.monotonic()
     asked = json.dumps({**order, "networks": settings.HOOKS_ALLOWED_NETWORKS})
     command = [sys.executable, "-m", "campaigns.hooks.notifier"]
@@ -64,9 +67,22 @@ def _child(order: dict[str, str]) -> Outcome:
             check=False,
             cwd=settings.BASE_DIR,
         )
-    except subprocess.TimeoutExpired:
-        return Outcome(None, error=f"the service did not take it within {WHOLE_SECONDS:g} seconds")
-    took = int(1000 * (time.monotonic() - began))
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout or b""  # of bytes, though text is asked for
+        late = f"the service did not take it within {WHOLE_SECONDS:g} seconds"
+        return Outcome(None, error=late, reached=_reached(_lines(said.decode() if isinstance(said, bytes) else said)))
+    took, lines = int(1000 * (time.monotonic() - began)), _lines(done.stdout)
     if done.returncode == 0:
-        return Outcome(200, answer="the service took it", took_ms=took)
-    return Outcome(None, error=done.stdout.strip()[-500:] or "the service did not take it", took_ms=took)
+        return Outcome(200, answer="the service took it", took_ms=took, reached=_reached(lines))
+    errors = [line["error"] for line in lines if line.get("error")]
+    why = errors[-1][-MOST_SAID:] if errors else "the service did not take it"
+    return Outcome(None, error=why, took_ms=took, reached=_reached(lines))
+
+
+def _lines(said: str) -> list[dict[str, str]]:
+    """Read the lines that are whole: of a process that was killed the last one may not be."""
+    return [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _reached(lines: list[dict[str, str]]) -> tuple[str, ...]:
+    return tuple(line["reached"] for line in lines if "reached" in line)

@@ -18,12 +18,16 @@ ANSWER_SHOWN = 1_000  # characters
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one try. `status` None: there was no answer, and `error` says why."""
+    """What came of one try. `status` None: there was no answer, and `error` says why.
+
+    `reached` marks the receivers of a notification who have it now, whether all of them do or not.
+    """
 
     status: int | None
     answer: str = ""
     error: str = ""
     took_ms: int = 0
+    reached: tuple[str, ...] = ()
 
     @property
     def is_taken(self) -> bool:

@@ -65,7 +65,8 @@ def _send_next(hook_id: int) -> bool:
 
 def _tried(delivery: Delivery) -> Outcome:
     if delivery.hook.kind == Hook.Kind.NOTIFICATION:
-        return notifying.notify(delivery.hook.address, f"Fleet Live Queries: {delivery.kind}", delivery.text)
+        title = f"Fleet Live Queries: {delivery.kind}"
+        return notifying.notify(delivery.hook.address, title, delivery.text, delivery.reached)
     return post(delivery.hook.address, delivery.body.encode(), headers_of(delivery))
 
 
@@ -109,6 +110,7 @@ def _note(delivery: Delivery, outcome: Outcome) -> None:
     now, tries = timezone.now(), delivery.tries + 1
     fields: dict[str, Any] = {"tries": tries, "tried_at": now, "took_ms": outcome.took_ms}
     fields |= {"status": outcome.status, "answer": outcome.answer, "error": outcome.error}
+    fields["reached"] = sorted({*delivery.reached, *outcome.reached})
     if outcome.is_taken:
         fields["state"] = Delivery.State.DELIVERED
     elif tries > len(WAITS):

@@ -2,16 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
-from campaigns.hooks import keeping, notifying
+from campaigns.hooks import keeping, notifier, notifying
 from campaigns.hooks.models import Delivery, Hook
 from fleet.errors import BadInputError
+from tests.campaigns.hooks.post_office import PostOffice, post_office
 from tests.campaigns.hooks.receiver import Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -57,6 +59,103 @@ def test_a_service_that_is_not_allowed_or_cannot_be_read_is_refused(
 ) -> None:
     with pytest.raises(BadInputError, match=sentence):
         keeping.make(Hook(name="me", kind=Hook.Kind.NOTIFICATION, address=service), owner)
+
+
+@pytest.fixture
+def mails(settings: Any) -> Iterator[PostOffice]:
+    settings.HOOKS_ALLOWED_NETWORKS, settings.NOTIFICATION_SERVICES = ["127.0.0.0/8"], ["mailto"]
+    with post_office() as made:
+        yield made
+
+
+ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
+
+
+def test_of_several_receivers_each_gets_a_message_once(
+    mails: PostOffice, owner: User, deliver: Callable[[], None]
+) -> None:
+    hook = keeping.make(Hook(name="us", kind=Hook.Kind.NOTIFICATION, address=mails.address(ADA, BOB, EVE)), owner)
+    mails.answers = {f"RCPT TO:<{BOB}>": "451 4.7.1 Greylisted, come back later"}
+    told = keeping.test(hook, owner)
+
+    def tried() -> tuple[str, list[str]]:
+        Delivery.objects.update(due_at=timezone.now())
+        deliver()
+        told.refresh_from_db()
+        return told.state, sorted(mails.receivers())
+
+    assert [tried(), tried()] == [("waiting", [ADA, EVE])] * 2
+    assert "451, 4.7.1 Greylisted, come back later" in told.error
+    mails.answers = {}
+    assert tried() == ("delivered", [ADA, BOB, EVE])
+    keeping.send_again(told, owner)
+    assert tried() == ("delivered", sorted([ADA, BOB, EVE] * 2))
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"MAIL": "452 4.3.1 Insufficient system storage"}, "4.3.1 Insufficient system storage"),
+        ({"MAIL": "553 5.7.1 Sender address rejected"}, "5.7.1 Sender address rejected"),
+        ({"RCPT": "550 5.1.1 User unknown"}, "5.1.1 User unknown"),
+        ({"DATA": "554 5.7.1 This is spam"}, "5.7.1 This is spam"),
+        ({"AUTH": "535 5.7.8 Authentication failed"}, "5.7.8 Authentication failed"),
+    ],
+)
+def test_why_a_mail_was_not_taken_is_said_without_the_password(
+    mails: PostOffice, answers: dict[str, str], words: str
+) -> None:
+    mails.answers = {"AUTH": "235 well", **{verb: f"{text} (pass:word)" for verb, text in answers.items()}}
+
+    outcome = notifying.notify(mails.address(ADA, user="somebody:pass%3Aword@"), "x", "y")
+
+    assert outcome.status is None
+    assert words in outcome.error
+    assert "(…)" in outcome.error
+    assert "b'" not in outcome.error
+
+
+def test_what_cannot_be_reached_is_said(mails: PostOffice) -> None:
+    secure = mails.address(ADA).replace("mailto", "mailtos")
+
+    outcomes = [notifying.notify(address, "x", "y") for address in (secure, "mailto://127.0.0.1:9?from=a@example.com")]
+
+    assert "STARTTLS extension not supported by server" in outcomes[0].error
+    assert "Connection refused" in outcomes[1].error
+
+
+def test_what_hosts_sent_is_plain_text_that_calls_nobody(
+    mails: PostOffice, address: str, there: Receiver, settings: Any
+) -> None:
+    text = "<b>gained</b> <a href='https://evil.example'> @everyone <!channel> [x](https://evil.example)\nhttps://fleet"
+    settings.NOTIFICATION_SERVICES = ["mailto", "json"]
+
+    assert notifying.notify(mails.address(ADA), "x", text).is_taken
+    assert notifying.notify(address, "x", text).is_taken
+
+    (_, mail), (_, posted) = mails.sent[0], there.came[0]
+    assert mail.get_content_type() == "text/plain"
+    for told in (mail.get_content(), json.loads(posted)["message"]):
+        assert told.replace("\u2060", "").split() == text.split()
+        assert not any(call in told for call in ("@everyone", "<!channel", "]("))
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "shown"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdn/#general", "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdn", "/services/…/…/…"),
+        ("tgram://123456789:abcdefg_hi/12315544/", "/bot123456789:abcdefg_hi/send", "/bot…:…/send"),
+        ("mmosts://chat.example.com/3ccdd1134747", "chat.example.com/hooks/3ccdd1134747", "chat.example.com/hooks/…"),
+        ("mailto://user:a%40b@mail.example.com?to=ada@example.com", "a@b a%40b ada@example.com", "… … ada@example.com"),
+        (
+            "json://there.example.com/?+token=s3cr3t-t0k3n",
+            "s3cr3t-t0k3n at there.example.com",
+            "… at there.example.com",
+        ),
+    ],
+)
+def test_what_lets_into_a_service_is_not_said(address: str, said: str, shown: str) -> None:
+    assert notifier.without_secrets(address, said) == shown
 
 
 def test_no_file_of_this_machine_is_read_for_a_message(settings: Any, tmp_path: Path) -> None:
