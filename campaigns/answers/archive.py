@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from campaigns.analysis.tables import names_of
@@ -43,6 +43,7 @@ OURS = {
 }
 FOLDERS = ("query", "day")  # become columns where the dataset is read, in the place of any that is called so
 FAILED = "its answers could not be archived: "  # begins what the campaign says
+MOST_SAID = 500  # characters of what a library says
 AGAIN = timedelta(seconds=30)  # after a failure
 TAKEN = timedelta(minutes=10)  # after which whoever began it is taken for dead
 AT_ONCE = 5  # campaigns of one run
@@ -56,12 +57,24 @@ def archive() -> None:
     now = timezone.now()
     if Archive.objects.filter(due_at__gt=now + AGAIN).count() >= RUNS_AT_ONCE:
         return  # so many are being written, or their writers died a while ago
-    missing = Q(archive=None) | (Q(archive__up_to_seq__lt=F("last_seq")) & Q(archive__due_at__lte=now))
-    unwritten = Q(archive__written_at=None, archive__due_at__lte=now)
-    ended = Campaign.objects.filter(missing | unwritten, status__in=OVER)
-    for campaign in ended.order_by("ended_at")[:AT_ONCE]:
+    due = Q(archive=None) | Q(archive__due_at__lte=now)
+    for campaign in _waiting().filter(due).order_by("ended_at")[:AT_ONCE]:
         if _taken(campaign):
             _try(campaign)
+
+
+def _waiting() -> QuerySet[Campaign]:
+    """Give what ended and is not in the archive, or not all of it."""
+    missing = Q(archive=None) | Q(archive__up_to_seq__lt=F("last_seq")) | Q(archive__written_at=None)
+    return Campaign.objects.filter(missing, status__in=OVER)
+
+
+def failures() -> list[str]:
+    """Give what each campaign says whose answers could not be archived when that was tried last."""
+    if not settings.ARCHIVE_ANSWERS:
+        return []
+    told = _waiting().exclude(archive=None).exclude(warnings=[]).values_list("warnings", flat=True)
+    return [warning for warnings in told for warning in warnings if warning.startswith(FAILED)]
 
 
 def _taken(campaign: Campaign) -> bool:
@@ -84,7 +97,7 @@ def _try(campaign: Campaign) -> None:
     except Exception as error:  # a storage raises what its library has; whatever it is, it is said and tried again
         logger.exception("archive failed campaign=%s", campaign.pk)
         Archive.objects.filter(pk=kept.pk).update(due_at=timezone.now() + AGAIN)
-        _say(campaign.pk, f"{FAILED}{error}; it is tried again")
+        _say(campaign.pk, f"{FAILED}{' '.join(str(error).split())[:MOST_SAID]}; it is tried again")
         traces.note(campaign, "archive failed", began, error="it is tried again")
         return
     now = timezone.now()
@@ -132,7 +145,8 @@ def _write(campaign: Campaign, after: int) -> int:
             file.write(piece)
         check_there(campaign)
         file.seek(0)
-        if storage.exists(name):  # by a try that died before it could note it
+        # A try that died may have left it. S3 writes over it, and asks for no more than the right to write.
+        if storage.get_available_name(name) != name:
             storage.delete(name)
         storage.save(name, File(file, name))
     return part.up_to

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from agents.board import heartbeats, keyspace, redis_client
 from agents.carving.models import Carve
 from agents.models import Host
-from campaigns.answers import carrying
+from campaigns.answers import archive, carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
@@ -64,6 +64,8 @@ def of_postgresql() -> Iterator[Metric]:
         "fleet_dead_letters", "Entries of the stream kept because they could not be stored", DeadLetter.objects.count()
     )
     yield from _sink()
+    unarchived = len(archive.failures())
+    yield _gauge("fleet_archive_failing_campaigns", "Ended campaigns whose answers could not be archived", unarchived)
     carved = Carve.objects.aggregate(Sum("received_bytes"))["received_bytes__sum"]
     yield _gauge("fleet_carve_bytes", "Bytes of carves received and kept", carved or 0)
 

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from agents.board import heartbeats, keyspace
 from agents.board.health import health, remarks
-from campaigns.answers import carrying
+from campaigns.answers import archive, carrying
 from campaigns.collecting.models import DeadLetter
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
@@ -28,7 +28,7 @@ def processes() -> Iterator[Finding]:
         yield broken("processes", sentence, "start what is missing, and see its log")
     if not found.troubles:
         yield well("processes", "sweeper, worker, gateway and collector do their work")
-    for look in (_load, _queues, _dead_letters, _sink, _audit, _remarks):
+    for look in (_load, _queues, _dead_letters, _sink, _archive, _audit, _remarks):
         try:
             yield from look()
         except DatabaseError as error:
@@ -80,6 +80,13 @@ def _sink() -> Iterator[Finding]:
         yield warning("processes", said, "is beat alive, and a worker with -Q hooks?")
     else:
         yield well("processes", "ANSWERS_SINK has every answer that is stored")
+
+
+def _archive() -> Iterator[Finding]:
+    if failures := archive.failures():
+        many = f"the answers of {counted(len(failures), 'ended campaign')} are not in the archive"
+        advice = "mend the storage (ARCHIVE_OPTIONS): they are kept, and written then"
+        yield broken("processes", f"{many}; {failures[0]}", advice)
 
 
 def _audit() -> Iterator[Finding]:
