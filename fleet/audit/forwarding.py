@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -38,14 +39,22 @@ BEHIND_SECONDS = 60
 Send = Callable[[Sequence[AuditLink]], None]
 
 
+class Write(Protocol):
+    """Writes a line, with another text where that is given."""
+
+    def __call__(self, link: AuditLink, text: str = "") -> bytes: ...
+
+
 def forward() -> int:
     """Carry what is new; give how many lines. Safe to run twice: one carries, the other goes."""
     sink = settings.AUDIT_SINK
     if not sink:
         return 0
-    row, _ = AuditForwarding.objects.get_or_create(sink=sink)
+    row, is_new = AuditForwarding.objects.get_or_create(sink=sink)
     if row.failing_since and row.tried_at and timezone.now() - row.tried_at < TRIED_EVERY:
         return 0
+    if not (is_new or row.failing_since) and not AuditLink.objects.filter(number__gt=row.number).exists():
+        return 0  # who is connected to writes lines of his own of that
     carried, until = 0, time.monotonic() + RUN_SECONDS
     try:
         with _opened(sink) as send:
@@ -135,28 +144,33 @@ def _unix(path: str) -> Iterator[Send]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         made.settimeout(TIMEOUT_SECONDS)
         made.connect(path)
-        yield partial(_send_each, made)
+        yield partial(_send_each, made, local_of)
 
 
 @contextmanager
 def _network(scheme: str, host: str, port: int) -> Iterator[Send]:
-    kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind)[0]
+        made = _datagrams(host, port) if scheme == "udp" else socket.create_connection((host, port), TIMEOUT_SECONDS)
     except UnicodeError as error:
         raise SetupError(f"AUDIT_SINK has the host {host!r}, which is no name: {error}") from error
-    with socket.socket(family, kind, protocol) as made:
-        made.settimeout(TIMEOUT_SECONDS)
-        made.connect(address)
+    with made:
         if scheme == "udp":
-            yield partial(_send_each, made)
+            yield partial(_send_each, made, message_of)
         else:
             yield lambda links: made.sendall(b"".join(_framed(message_of(link)) for link in links))
 
 
-def _send_each(made: socket.socket, links: Sequence[AuditLink]) -> None:
+def _datagrams(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    made = socket.socket(family, kind, protocol)
+    made.settimeout(TIMEOUT_SECONDS)
+    made.connect(address)
+    return made
+
+
+def _send_each(made: socket.socket, written: Write, links: Sequence[AuditLink]) -> None:
     for link in links:
-        made.send(datagram_of(link))
+        made.send(datagram_of(link, written))
 
 
 def _framed(message: bytes) -> bytes:
@@ -171,10 +185,15 @@ def message_of(link: AuditLink, text: str = "") -> bytes:
     return head.encode() + (text or text_of(line)).encode()
 
 
-def datagram_of(link: AuditLink) -> bytes:
+def local_of(link: AuditLink, text: str = "") -> bytes:
+    """Write a line as programs write to the syslog of their machine, which knows time and host and no RFC 5424."""
+    return f"<{PRIORITY}>fleet-audit: ".encode() + (text or text_of(line_of(link))).encode()
+
+
+def datagram_of(link: AuditLink, written: Write = message_of) -> bytes:
     """Write a line that fits a datagram; one that does not says where its details are."""
-    whole = message_of(link)
+    whole = written(link)
     if len(whole) <= MOST_DATAGRAM:
         return whole
     left_out = f"{len(whole)} bytes do not fit a datagram: line {link.number} of the audit has the details"
-    return message_of(link, text_of({**line_of(link), "details": {"left_out": left_out}}))
+    return written(link, text_of({**line_of(link), "details": {"left_out": left_out}}))

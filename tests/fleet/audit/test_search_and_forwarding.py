@@ -239,6 +239,47 @@ def test_syslog_gets_a_message_for_each_line_also_for_one_that_is_too_long(
     assert json.loads(messages[1].split(" - ", 2)[2])["digest"] == chain.head().digest
 
 
+def test_the_local_syslog_gets_lines_as_programs_write_them(settings: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as here:
+        here.bind(str(tmp_path / "log"))
+        here.settimeout(90)
+        settings.AUDIT_SINK = f"unix://{tmp_path}/log"
+        note(1)
+        note(1, much="x" * 70_000)
+
+        forwarding.forward()
+        messages = [here.recv(70_000).decode() for _ in range(2)]
+
+    assert all(message.startswith("<109>fleet-audit: {") for message in messages)
+    assert json.loads(messages[1].partition(": ")[2])["digest"] == chain.head().digest
+    assert "do not fit a datagram" in messages[1]
+
+
+def test_a_syslog_is_connected_to_for_lines_alone_at_any_of_its_addresses(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def both(host: str, port: int, *more: Any, **kinds: Any) -> list[Any]:
+        """Answer as machines do that know localhost by IPv6 first."""
+        return [found for name in ("::1", "127.0.0.1") for found in look_up(name, port, *more, **kinds)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(90)
+        settings.AUDIT_SINK = f"tcp://localhost:{server.getsockname()[1]}"
+        note(1)
+        carried = forwarding.forward()
+        server.accept()[0].close()
+        again = forwarding.forward()
+        server.setblocking(False)
+
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+    assert (carried, again) == (1, 0)
+
+
 def test_syslog_over_tcp_gets_messages_framed_by_their_length(settings: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings.AUDIT_SINK = f"tcp://127.0.0.1:{server.getsockname()[1]}"
