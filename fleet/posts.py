@@ -19,6 +19,7 @@ import httpx
 from fleet.counting import plural
 
 MOST_ANSWER_BYTES = 4_096
+MOST_PLACE = 500  # characters of where a redirect leads
 PIECE_BYTES = 16_384  # written at once: within a piece the time is not looked at
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, UnicodeError)
 TIMEOUTS = (httpcore.TimeoutException, TimeoutError)
@@ -60,7 +61,12 @@ def post(
         httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend) as pool,
         pool.stream("POST", target, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}) as told,
     ):
-        return told.status, _beginning(told.iter_stream())
+        answer = _beginning(told.iter_stream())
+        leads_to = next((value for name, value in told.headers if name.lower() == b"location"), b"")
+        if 300 <= told.status < 400 and leads_to:
+            place = leads_to.decode("utf-8", "replace")[:MOST_PLACE]
+            answer = f"it redirects to {place}, and redirects are not followed. {answer}".strip()
+        return told.status, answer
 
 
 def _beginning(pieces: Iterable[bytes]) -> str:

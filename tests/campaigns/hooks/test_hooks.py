@@ -1,12 +1,14 @@
 """Hooks: what is told, signed how, to whom, where to, and what becomes of what is not taken."""
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,7 @@ from tests.campaigns.hooks.conftest import RIGHTS
 from tests.campaigns.hooks.receiver import Receiver
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_person
 
+DOCS, CODE = Path(__file__).parents[3] / "docs/hooks.md", re.compile(r"```python\n(.*?)```", re.DOTALL)
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 
 
@@ -101,6 +104,12 @@ def test_a_message_is_signed_with_both_secrets_and_holds_counts_and_links_and_no
         assert Webhook(secret).verify(body, headers)["type"] == Event.ENDED
     with pytest.raises(WebhookVerificationError):
         Webhook(keeping.new_secret()).verify(body, headers)
+    by_hand: dict[str, Any] = {}
+    exec(next(code for code in CODE.findall(DOCS.read_text()) if "def is_ours" in code), by_hand)  # noqa: S102 - ours
+    assert [by_hand["is_ours"](secret, headers, body) for secret in (first, second, keeping.new_secret())] == [
+        *(True, True, False),
+    ]
+    assert not by_hand["is_ours"](first, headers, body + b" ")
     data = json.loads(body)["data"]
     assert data["campaign"]["counts"]["answered"] == 1
     assert data["campaign"]["url"] == f"https://fleet.example/campaigns/{campaign.pk}/"
@@ -231,7 +240,9 @@ def test_a_redirect_is_not_followed(
     deliver()
 
     assert len(there.came) == 1
-    assert (Delivery.objects.get().state, Delivery.objects.get().status) == (Delivery.State.WAITING, 302)
+    told = Delivery.objects.get()
+    assert (told.state, told.status) == (Delivery.State.WAITING, 302)
+    assert told.answer == f"it redirects to {there.address}, and redirects are not followed. thank you"
 
 
 def test_a_message_of_celery_that_comes_twice_and_one_that_is_lost_change_nothing(
