@@ -70,10 +70,12 @@ class _Saying(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[str] = []
+        self.warned = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
         text = record.getMessage()
+        self.warned |= record.levelno in (logging.WARNING, logging.ERROR)  # above are words on what will be changed
         if record.levelno >= logging.WARNING or CAUSE.match(text):
             self.said.append(" ".join(BYTES.sub(r"\2", CAUSE.sub("", text, count=1)).split()))
 
@@ -133,7 +135,9 @@ def main() -> int:
         _say(error="address is none that Apprise can read: see its documentation of this service")
         return 1
     if order["do"] == "check":
-        return 0
+        if saying.warned:  # of receivers that it leaves out
+            _say(error=without_secrets(order["address"], f"address is not taken whole: {' '.join(saying.said)}"))
+        return 1 if saying.warned else 0
     for service in sender:
         _leave_out(service, order["reached"])
     title, text = _quiet(order["title"]), _quiet(order["text"])

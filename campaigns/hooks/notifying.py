@@ -1,17 +1,19 @@
 """Messages to people by a service: mail, Slack, Teams and more, through Apprise, which is an extra.
 
 Apprise runs in a process of its own, for each message: there every connection is looked at before it is made, whatever
-the service's library resolves or is redirected to, and one that hangs is ended.
+the service's library resolves or is redirected to, and one that hangs is ended. A proxy would connect past that
+look: those of the environment are not used.
 """
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from django.conf import settings
 
@@ -19,6 +21,7 @@ from campaigns.hooks.posting import Outcome
 from fleet.errors import BadInputError
 
 WHOLE_SECONDS = 20.0
+MAIL = ("mailto", "mailtos")
 MOST_SAID = 500  # characters
 MISSING = "notifications need the package apprise, which is not installed: pip install -r requirements-extra.txt"
 
@@ -41,9 +44,19 @@ def check(address: str) -> None:
         raise BadInputError(
             f"address names the service {service[:40]!r}, allowed are {allowed} (NOTIFICATION_SERVICES)", "address"
         )
+    if service in MAIL:
+        _check_receivers(address)
     outcome = _child({"do": "check", "address": address})
     if outcome.error:
         raise BadInputError(outcome.error, "address")
+
+
+def _check_receivers(address: str) -> None:
+    """Raise BadInputError for a receiver that is no mail address: Apprise leaves it out without a word."""
+    for name, given in parse_qsl(urlsplit(address).query):
+        for one in given.split(",") if name.lower() in ("to", "cc", "bcc") else ():
+            if one.strip() and "@" not in one:
+                raise BadInputError(f"address has {one.strip()[:100]!r} in {name}, which is no mail address", "address")
 
 
 def notify(address: str, title: str, text: str, reached: Sequence[str] = ()) -> Outcome:
@@ -66,6 +79,7 @@ def _child(order: dict[str, Any]) -> Outcome:
             timeout=WHOLE_SECONDS,
             check=False,
             cwd=settings.BASE_DIR,
+            env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
         )
     except subprocess.TimeoutExpired as error:
         said = error.stdout or b""  # of bytes, though text is asked for

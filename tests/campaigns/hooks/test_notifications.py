@@ -124,6 +124,31 @@ def test_what_cannot_be_reached_is_said(mails: PostOffice) -> None:
     assert "Connection refused" in outcomes[1].error
 
 
+@pytest.mark.parametrize(
+    ("to", "sentence"),
+    [
+        ("ada", "address has 'ada' in to, which is no mail address"),
+        (f"{ADA},bob", "address has 'bob' in to, which is no mail address"),
+        (f"{ADA}&cc=eve", "address has 'eve' in cc, which is no mail address"),
+        ("jörg@exämple.de", "address is not taken whole: Dropped invalid To email"),
+    ],
+)
+def test_a_receiver_that_would_be_left_out_is_said_when_the_hook_is_kept(
+    mails: PostOffice, owner: User, to: str, sentence: str
+) -> None:
+    with pytest.raises(BadInputError, match=sentence):
+        keeping.make(Hook(name="us", kind=Hook.Kind.NOTIFICATION, address=mails.address(to)), owner)
+
+
+def test_a_proxy_of_the_environment_is_not_used(address: str, there: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    outcome = notifying.notify(address, "x", "y")
+
+    assert (outcome.is_taken, len(there.came)) == (True, 1), outcome
+
+
 def test_what_hosts_sent_is_plain_text_that_calls_nobody(
     mails: PostOffice, address: str, there: Receiver, settings: Any
 ) -> None:
