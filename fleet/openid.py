@@ -25,13 +25,13 @@ from django.db.models import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET
 from requests import RequestException
 
 from campaigns.people.scopes import Scope
 from fleet import audit, confirming, openid_tokens
 from fleet.audit.gathering import told_by_verb
+from fleet.coming_back import page_behind_door
 from fleet.text import is_text
 
 logger = logging.getLogger(__name__)
@@ -121,13 +121,11 @@ def _reached(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpR
 def begin(request: HttpRequest) -> HttpResponseBase:
     """Send to the provider; `again` has it ask anew who sits there."""
     protocol = Protocol(request, PROVIDER)
-    wanted = request.GET.get("next", "")
-    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, {request.get_host()})
     again = AGAIN if "again" in request.GET else None
     params = {"prompt": "login", "max_age": "0"} if again else {}
     provider = protocol.get_provider()
     provider.oauth2_adapter_class = Protocol
-    next_url = wanted if is_ours else None
+    next_url = page_behind_door(request) or None
     answer: HttpResponseBase = provider.redirect(request, "login", next_url, again, auth_params=params)
     return answer
 

@@ -20,7 +20,7 @@ from django.urls import reverse
 from campaigns.models import Campaign
 from campaigns.people.roles import LAUNCH, LAUNCH_FLAGGED, LOOK
 from fleet import audit, confirming, sessions
-from fleet.coming_back import page_of
+from fleet.coming_back import page_behind_door, page_of
 from fleet.refusals import in_a_sentence, is_of_script
 
 POLICY = (
@@ -152,6 +152,10 @@ class Login(LoginView):
         openid_name = settings.OIDC_NAME if settings.OIDC_ISSUER else ""
         return super().get_context_data(**more, openid_name=openid_name, takes_passwords=settings.LOCAL_PASSWORDS)
 
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        """Go where it is asked for."""
+        return page_behind_door(request or self.request)
+
     def get_default_redirect_url(self) -> str:
         """Go home, or where the door is."""
         return reverse(self.leads_to)
@@ -159,6 +163,10 @@ class Login(LoginView):
 
 class Logout(LogoutView):
     """The end of this session."""
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        """Go where it is asked for."""
+        return page_behind_door(request or self.request)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Note it, and end it; who came by the OpenID provider may be signed in there, and is told."""

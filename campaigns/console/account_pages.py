@@ -20,15 +20,14 @@ from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from campaigns.console.access import needs, signed_in, user_of
 from campaigns.launching import quotas
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor, sessions
+from fleet.coming_back import page_behind_door
 from fleet.counting import counted, plural
-from fleet.text import is_text
 
 SEE_PEOPLE, CHANGE_PEOPLE = "auth.view_user", "auth.change_user"
 MOST_SHOWN = 500
@@ -165,6 +164,4 @@ def _sent(request: HttpRequest) -> Any:
 
 
 def _next(request: HttpRequest) -> str:
-    wanted = request.POST.get("next", "") or request.GET.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_ours and wanted.startswith("/") and is_text(wanted) else reverse("account")
+    return page_behind_door(request) or reverse("account")

@@ -2,11 +2,10 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from campaigns.console.access import with_policy
-from fleet.text import is_text
+from fleet.coming_back import page_named
 
 YEAR = 365 * 24 * 3600  # seconds
 THEMES = (("system", "as the system"), ("light", "light"), ("dark", "dark"))
@@ -25,9 +24,7 @@ def preference(request: HttpRequest, name: str) -> str:
 @require_POST
 def prefer(request: HttpRequest) -> HttpResponse:
     """Keep what was chosen, and go back to the page."""
-    back = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
-    response = HttpResponseRedirect(back if is_ours and back.startswith("/") and is_text(back) else reverse("home"))
+    response = HttpResponseRedirect(page_named(request) or reverse("home"))
     for name, choices in CHOICES.items():
         if request.POST.get(name) in dict(choices):
             response.set_cookie(
