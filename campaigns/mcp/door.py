@@ -114,7 +114,8 @@ async def _refuse(refusal: Response, send: Send) -> None:
     error = {"code": REFUSED, "message": str(refusal.data["error"])}
     content = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
     status = refusal.status_code
-    fields = {"content-type": "application/json", "content-length": str(len(content)), **MORE.get(status, {})}
-    listed = [(name.lower().encode(), value.encode()) for name, value in {**fields, **dict(refusal.items())}.items()]
+    fields = {name.lower(): value for name, value in refusal.items()} | MORE.get(status, {})
+    fields |= {"content-type": "application/json", "content-length": str(len(content))}
+    listed = [(name.encode(), value.encode()) for name, value in fields.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": content})

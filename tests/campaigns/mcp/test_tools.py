@@ -340,6 +340,7 @@ def test_who_is_not_let_in_hears_why(world: World, address: str) -> None:
     assert "x-content-type-options" in sent().headers
     for status, answers in refused.items():
         assert [answer.status_code for answer in answers] == [status] * len(answers)
+        assert {tuple(answer.headers.get_list("content-type")) for answer in answers} == {("application/json",)}
         sentences = [answer.json()["error"] for answer in answers]
         assert all(status == 413 or (each["code"], bool(each["message"])) == (-32000, True) for each in sentences)
     assert refused[401][0].headers["www-authenticate"] == "Bearer"
