@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
@@ -119,6 +120,7 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
 
         A page in answer is a question: nothing was done yet.
         """
+        self._check_numbers(request.POST.getlist(ACTION_CHECKBOX_NAME))
         before = lines_written()
         response = super().response_action(request, queryset)
         is_done = not isinstance(response, TemplateResponse) and lines_written() == before
@@ -127,6 +129,14 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]  # unfold has no types
             rows = "all" if request.POST.get("select_across") == "1" else chosen[:1_000]
             note("admin.action", subject=str(self.opts.verbose_name_plural), chosen=action[:100], rows=rows)
         return response
+
+    def _check_numbers(self, chosen: list[str]) -> None:
+        """Raise BadRequest for what is no number of a row, which Django looks for without a look at it."""
+        for number in chosen:
+            try:
+                self.opts.pk.to_python(number)
+            except ValidationError as error:
+                raise BadRequest(f"{number[:100]!r} is no number of {self.opts.verbose_name_plural}") from error
 
 
 class ReadOnlyAdmin(ModelAdmin):

@@ -111,6 +111,23 @@ def test_what_the_machine_writes_has_a_page_to_read_and_no_save(boss: Client, fe
     assert {name: found for name, found in saves.items() if found} == {}
 
 
+def test_an_action_on_what_is_no_row_is_refused_in_a_sentence(boss: Client, few: None) -> None:
+    forms = {model: boss.get(list_of(model)).context["action_form"] for model in LISTED}
+    actions = {
+        model: [name for name, _ in form.fields["action"].choices if name] for model, form in forms.items() if form
+    }
+
+    answers = {
+        (model.__name__, action, number): boss.post(list_of(model), {"action": action, "_selected_action": number})
+        for model, found in actions.items()
+        for action in found
+        for number in ("x", "1.5", "")
+    }
+
+    assert {told: answer.status_code for told, answer in answers.items() if answer.status_code != 400} == {}
+    assert "&#x27;x&#x27; is no number of labels" in answers["Label", "delete_selected", "x"].content.decode()
+
+
 def test_no_is_a_grey_dash_and_yes_a_tick(boss: Client) -> None:
     host = make_host(hostname="db-01")
 
