@@ -21,7 +21,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db.models import Field
+from django.db.models import Field, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -36,10 +36,10 @@ from fleet.text import is_text
 
 logger = logging.getLogger(__name__)
 
-PROVIDER = "openid"  # as it stands in addresses
+PROVIDER = "openid"  # as it stands in addresses, and in links of before, whatever issuer they are of
 AUTH_TIME = "FLEET_AUTH_TIME"  # in META: when the provider saw the person, seconds of Unix time
 AGAIN = "again"  # in what is kept of a way to the provider: it is to ask anew who sits there
-MOST_SUB = 191  # letters, in the column
+MOST_SUB, MOST_ISSUER = 191, 200  # letters, in the columns
 TOLD = re.compile(r'"error(?:_description)?"\s*:\s*"([^"]*)"')
 
 # What the person reads; the reason is for who runs this server.
@@ -84,7 +84,12 @@ class Protocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
             claims = {**userinfo, **claims}
         if not is_text(sub) or not 0 < len(sub) <= MOST_SUB:
             raise OAuth2Error("the provider's sub is not text of 1 to 191 letters")
+        issuer = str(claims["iss"])
+        if len(issuer) > MOST_ISSUER:
+            raise OAuth2Error("the provider's issuer is longer than 200 letters")
         login = self.get_provider().sociallogin_from_response(request, _kept(sub, claims))
+        known = links_of(issuer).filter(uid=sub).first()
+        login.account.provider = known.provider if known is not None else issuer
         login.claims = claims
         return login
 
@@ -94,6 +99,14 @@ class Protocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has
             answer = session.get(self.openid_config["jwks_uri"])
         answer.raise_for_status()
         return answer.json().get("keys")
+
+
+def links_of(issuer: str) -> "QuerySet[SocialAccount]":
+    """Give what links accounts with people of this issuer: `sub` says who it is among these, and among no others."""
+    found: QuerySet[SocialAccount] = SocialAccount.objects.filter(
+        Q(provider=issuer) | Q(provider=PROVIDER, extra_data__id_token__iss=issuer)
+    )
+    return found
 
 
 def _kept(sub: str, claims: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +183,10 @@ class OpenIdAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allau
         session.hooks["response"].append(_look_at)
         return session
 
+    def get_provider(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
+        """Give the one that is set, of whatever issuer a link is."""
+        return super().get_provider(request, PROVIDER, client_id)
+
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Find or make the account, and let its groups follow the claims. Raise ImmediateHttpResponse.
 
@@ -240,7 +257,7 @@ def account_named(name: Any, claims: dict[str, Any]) -> User:
     if found is not None:
         if not settings.OIDC_ADOPT_ACCOUNTS:
             raise ValidationError(f"There is an account named {name} already, which is not of your OpenID provider.")
-        if SocialAccount.objects.filter(user=found, extra_data__id_token__iss=claims.get("iss")).exists():
+        if links_of(str(claims["iss"])).filter(user=found).exists():
             raise ValidationError(f"The account named {name} is of another person of your OpenID provider.")
         return found
     if alike := User.objects.filter(username__iexact=name).values_list("username", flat=True).first():

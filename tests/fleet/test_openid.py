@@ -284,6 +284,78 @@ def test_an_account_of_that_name_is_the_same_person_where_the_setting_says_so(
     assert client.session["_auth_user_id"] == str(kim.pk)
 
 
+@pytest.fixture
+def another(provider: Provider) -> Iterator[Provider]:
+    """Give another provider, which tells the same of another person."""
+    made = Provider()
+    made.claims = {"sub": provider.claims["sub"], "preferred_username": "lee"}
+    yield made
+    made.stop()
+
+
+def come_to(settings: Any, provider: Provider) -> None:
+    """Let this provider be the one that is set."""
+    settings.OIDC_ISSUER = provider.issuer
+    settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"][0]["settings"]["server_url"] = provider.issuer
+
+
+def who_comes() -> str:
+    """Sign in and give the name of the account, "" = nobody is let in."""
+    client = Client()
+    sign_in(client)
+    return str(User.objects.get(pk=client.session["_auth_user_id"])) if is_in(client) else ""
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_a_person_is_one_of_his_issuer(
+    provider: Provider, another: Provider, settings: Any, is_of_before: bool
+) -> None:
+    before = [who_comes()]
+    if is_of_before:  # as all were kept, under one name for whatever issuer
+        SocialAccount.objects.update(provider="openid")
+    come_to(settings, another)
+    changed = [who_comes(), who_comes()]
+    come_to(settings, provider)
+    back = [who_comes()]
+
+    assert (before, changed, back) == (["kim"], ["lee", "lee"], ["kim"])
+    assert sorted(SocialAccount.objects.values_list("user__username", "uid")) == [("kim", "1"), ("lee", "1")]
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_who_comes_by_another_issuer_keeps_his_account_where_the_setting_says_so(
+    provider: Provider, another: Provider, settings: Any, is_of_before: bool
+) -> None:
+    who_comes()
+    if is_of_before:
+        SocialAccount.objects.update(provider="openid")
+    another.claims = {"sub": "77", "preferred_username": "kim"}
+    come_to(settings, another)
+
+    refused = who_comes()
+    settings.OIDC_ADOPT_ACCOUNTS = True
+    taken = who_comes()
+    settings.OIDC_ADOPT_ACCOUNTS = False
+    after = who_comes()
+    come_to(settings, provider)
+    settings.OIDC_ADOPT_ACCOUNTS = True
+    provider.claims["sub"] = "2"
+
+    assert (refused, taken, after) == ("", "kim", "kim")
+    assert who_comes() == ""  # of another person of the first
+    assert User.objects.count() == 1
+
+
+def test_an_issuer_that_cannot_be_kept_lets_nobody_in(provider: Provider) -> None:
+    long = f"{provider.issuer}/{'a' * 200}"
+    config = provider._json("/.well-known/openid-configuration", {}, "")[1]
+    provider.answers["/.well-known/openid-configuration"] = {**config, "issuer": long}
+    provider.forged = {"iss": long}
+
+    assert who_comes() == ""
+    assert "longer than 200 letters" in AuditEvent.objects.get(action="sign_in.failed").details["reason"]
+
+
 def test_a_provider_that_is_away_is_said_and_where_is_none_there_is_no_door(provider: Provider, settings: Any) -> None:
     provider.stop()
     away = Client().get("/login/openid/")
@@ -393,7 +465,7 @@ def test_without_a_provider_nobody_is_sent_to_it(provider: Provider, settings: A
     page = client.get("/confirm/").content.decode()
 
     assert "/login/openid/" not in page
-    assert "neither a password nor a second factor" in page
+    assert "nothing by which your account could show here that it is you" in page
 
 
 def test_the_page_of_a_person_says_what_the_provider_gives_and_takes(provider: Provider) -> None:
