@@ -61,6 +61,7 @@ def _say(**line: str) -> None:
 CAUSE = re.compile(r"(?:[\w/ ]*Exception[\w ]*|Response Details):\s*")  # Apprise tells it to who debugs alone
 BYTES = re.compile(r"""\bb(['"])((?:\\.|(?!\1).)*)\1""")
 MAIL = re.compile(r"[^@\s]+@[\w-]+(\.[\w-]+)+")
+HOST = re.compile(r"[a-z][a-z-]*\d{0,3}|.+\..+|\[.+")  # beside which some services have a key in its place
 SHORTEST_SECRET = 6  # of what is none by its place in the address
 
 
@@ -83,9 +84,12 @@ class _Saying(logging.Handler):
 def _secrets_of(address: str) -> set[str]:
     """Give what of an address lets in: a password, and all else but names of hosts and mail addresses."""
     parts = urlsplit(address)
-    names = [*re.split("[:@]", parts.netloc), *re.split("[/,]", parts.path), parts.fragment]
-    names += [one for _, value in parse_qsl(parts.query) for one in value.split(",")]
-    plain = {unquote(name) for name in names if "." not in name or name.lower() != parts.hostname}
+    user, _, place = parts.netloc.rpartition("@")
+    host, _, behind = place.partition(":")
+    names = [*user.split(":"), behind, *re.split("[/,]", parts.path), parts.fragment]
+    names += [one for name, value in parse_qsl(parts.query) if name != "smtp" for one in value.split(",")]
+    names += [] if HOST.fullmatch(host) else [host]
+    plain = set(map(unquote, names))
     found = {name for name in plain if len(name) >= SHORTEST_SECRET and not MAIL.fullmatch(name)}
     if parts.password:
         found.add(unquote(parts.password))

@@ -1,6 +1,7 @@
 """Notifications of people through Apprise, in a process of its own that reaches no network within."""
 
 import json
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from campaigns.hooks import keeping, notifier, notifying
+from campaigns.hooks import keeping, notifier, notifying, posting
 from campaigns.hooks.models import Delivery, Hook
+from fleet.demo.certificates import Certificates
 from fleet.errors import BadInputError
 from tests.campaigns.hooks.post_office import PostOffice, post_office
 from tests.campaigns.hooks.receiver import Receiver
@@ -149,6 +151,28 @@ def test_a_proxy_of_the_environment_is_not_used(address: str, there: Receiver, m
     assert (outcome.is_taken, len(there.came)) == (True, 1), outcome
 
 
+def test_an_authority_of_ones_own_is_trusted_where_the_environment_names_it(
+    there: Receiver, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.NOTIFICATION_SERVICES = ["jsons"]
+    made = Certificates(tmp_path / "certificates")
+    made.make("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server, made.server_key)
+    there.socket = context.wrap_socket(there.socket, server_side=True)
+    place = f"127.0.0.1:{there.server_port}/"
+
+    def told() -> list[bool]:
+        posted = posting.post(f"https://{place}", b"{}", {})
+        return [posted.is_taken, notifying.notify(f"jsons://{place}", "x", "y").is_taken]
+
+    before = told()
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(made.ca))
+
+    assert (before, told()) == ([False, False], [True, True])
+
+
 def test_what_hosts_sent_is_plain_text_that_calls_nobody(
     mails: PostOffice, address: str, there: Receiver, settings: Any
 ) -> None:
@@ -170,6 +194,12 @@ def test_what_hosts_sent_is_plain_text_that_calls_nobody(
     [
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdn/#general", "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdn", "/services/…/…/…"),
         ("tgram://123456789:abcdefg_hi/12315544/", "/bot123456789:abcdefg_hi/send", "/bot…:…/send"),
+        (
+            "mailto://relay-01?smtp=mail.lan&to=ada@example.com",
+            "from relay-01 to mail.lan",
+            "from relay-01 to mail.lan",
+        ),
+        ("mmosts://localhost:8065/3ccdd1134747", "localhost:8065/hooks/3ccdd1134747", "localhost:8065/hooks/…"),
         ("mmosts://chat.example.com/3ccdd1134747", "chat.example.com/hooks/3ccdd1134747", "chat.example.com/hooks/…"),
         ("mailto://user:a%40b@mail.example.com?to=ada@example.com", "a@b a%40b ada@example.com", "… … ada@example.com"),
         (
