@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from campaigns.console.access import Login, Logout
+from campaigns.console.password_page import password
 from fleet import openid
 from fleet.api.documents import DocsPage, OpenApiDocument
 from fleet.readiness import livez, readyz
@@ -23,6 +24,7 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("admin/login/", Login.as_view(leads_to="admin:index"), name="admin-login"),  # no door but ours
     path("admin/logout/", Logout.as_view(), name="admin-logout"),
+    path("admin/password_change/", password, name="admin-password"),  # where guesses are counted
     path("admin/", admin.site.urls),
     path("login/openid/", openid.begin, name="openid"),
     path("login/openid/callback/", openid.come_back, name="openid-callback"),

@@ -14,7 +14,6 @@ from allauth.utils import get_form_class
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +22,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from campaigns.console.access import needs, signed_in, user_of
+from campaigns.console.password_page import has_password, right_password
 from campaigns.launching import quotas
 from campaigns.tokens import ApiToken
 from fleet import audit, confirming, second_factor, sessions
@@ -45,6 +45,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "passkeys": [factor.wrap() for factor in by_type[Authenticator.Type.WEBAUTHN]],
         "codes_left": [len(codes.wrap().get_unused_codes()) for codes in by_type[Authenticator.Type.RECOVERY_CODES]],
         "is_needed": second_factor.is_missing(user),
+        "has_password": has_password(user),
         "sessions": sessions.of(user),
         "here": request.session.session_key,
         "tokens": ApiToken.objects.of(user).count(),
@@ -116,11 +117,7 @@ class PasswordForm(forms.Form):
 
     def clean_password(self) -> str:
         """Give it. Raise ValidationError when it is wrong, or is not looked at after many."""
-        password: str = self.cleaned_data["password"]
-        who = authenticate(self._request, username=user_of(self._request).get_username(), password=password)
-        if who is None:
-            raise forms.ValidationError("This is not your password.")
-        return password
+        return right_password(self._request, self.cleaned_data["password"])
 
     def save(self) -> None:
         """Note that it was right."""
@@ -143,7 +140,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "errors": [sentence for listed in form.errors.values() for sentence in listed] if form is not None else [],
         "next": _next(request),
-        "has_password": user.has_usable_password() and settings.LOCAL_PASSWORDS,
+        "has_password": has_password(user),
         "openid_name": settings.OIDC_NAME
         if settings.OIDC_ISSUER and SocialAccount.objects.filter(user=user).exists()
         else "",

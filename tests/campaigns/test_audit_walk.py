@@ -122,6 +122,8 @@ NOTHING_CHANGED = {
     "POST /admin/login/": "the same door",
     "POST /confirm/": "without a right password it refuses; with one it is noted (tests/fleet/test_confirming.py)",
     "POST /login/second-factor/": "who is signed in is sent on; wrong codes are noted (test_second_factor.py)",
+    "POST /account/password/": "there is none; changes are noted (tests/fleet/test_new_password.py)",
+    "POST /admin/password_change/": "the same page",
     "POST /account/app/": "without a code it refuses; changes are noted (tests/fleet/test_second_factor.py)",
     "POST /account/app/remove/": "there is none; changes are noted (tests/fleet/test_second_factor.py)",
     "POST /account/codes/new/": "there is no factor yet; changes are noted (tests/fleet/test_second_factor.py)",
