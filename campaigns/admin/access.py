@@ -28,6 +28,10 @@ from fleet.admin import AsksAgain, ModelAdmin, ReadOnlyAdmin
 from fleet.counting import counted
 from fleet.errors import ForbiddenError
 
+NO_PASSWORDS = (
+    "This server takes no passwords (LOCAL_PASSWORDS is false): what is set here opens nothing until it does."
+)
+
 admin.site.unregister([User, Group])  # Django registered its own
 # django-allauth's: sessions and second factors have their pages in the console, the provider is set by the environment.
 admin.site.unregister([Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession])
@@ -96,9 +100,19 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     actions = ["remove_second_factors"]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
-        """Ask who gives somebody another password."""
+        """Ask who gives somebody another password, and say where it opens nothing."""
         confirming.require(request)
+        self._say_what_opens(request)
         return super().user_change_password(request, id, form_url)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> Any:
+        """Let somebody be made, with a password or none, and say where it opens nothing."""
+        self._say_what_opens(request)
+        return super().add_view(request, form_url, extra_context)
+
+    def _say_what_opens(self, request: HttpRequest) -> None:
+        if request.method == "GET" and not settings.LOCAL_PASSWORDS:
+            self.message_user(request, NO_PASSWORDS, messages.WARNING)
 
     @admin.action(description="Remove the second factors of the chosen people", permissions=["change"])
     def remove_second_factors(self, request: HttpRequest, chosen: QuerySet[User]) -> None:

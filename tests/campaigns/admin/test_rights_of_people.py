@@ -225,3 +225,16 @@ def test_the_lists_ask_the_database_the_same_however_long_they_are(
 
     with django_assert_max_num_queries(15):
         assert desk.get(f"/admin/auth/{page}/").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/admin/auth/user/add/", "/admin/auth/user/{}/password/"])
+def test_a_password_that_opens_nothing_is_called_so(client: Client, settings: Any, page: str) -> None:
+    boss = make_user("boss", admin=True)
+    client.force_login(boss)
+    sentence = "This server takes no passwords (LOCAL_PASSWORDS is false)"
+
+    opens = client.get(page.format(boss.pk)).content.decode()
+    settings.LOCAL_PASSWORDS = False
+    opens_nothing = client.get(page.format(boss.pk)).content.decode()
+
+    assert (sentence in opens, opens_nothing.count(sentence)) == (False, 1)
