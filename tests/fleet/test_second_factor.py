@@ -71,6 +71,17 @@ def test_after_the_password_every_door_asks_for_a_code_which_is_good_once(kim: U
     assert not is_in(again)
 
 
+def test_who_begins_again_still_comes_where_he_wanted_to(kim: User) -> None:
+    set_up(password()[0])
+    client, answer = password()
+
+    page = client.get(answer["Location"]).content.decode()
+    again = re.search(r'href="(/login/[^"]*)">Begin again', page)
+
+    assert again is not None
+    assert 'name="next" value="/labels/"' in client.get(again[1]).content.decode()
+
+
 def test_a_seed_cannot_be_read_in_the_database(kim: User) -> None:
     secret, codes = set_up(password()[0])
 
