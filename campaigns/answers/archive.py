@@ -57,10 +57,11 @@ def archive() -> None:
     now = timezone.now()
     if Archive.objects.filter(due_at__gt=now + AGAIN).count() >= RUNS_AT_ONCE:
         return  # so many are being written, or their writers died a while ago
-    due = Q(archive=None) | Q(archive__due_at__lte=now)
-    for campaign in _waiting().filter(due).order_by("ended_at")[:AT_ONCE]:
-        if _taken(campaign):
-            _try(campaign)
+    due = _waiting().filter(Q(archive=None) | Q(archive__due_at__lte=now))
+    # Those first that were never tried, so that one which cannot be written holds up no other.
+    for campaign in due.order_by(F("archive__due_at").asc(nulls_first=True), "ended_at")[:AT_ONCE]:
+        if _taken(campaign) and not _try(campaign):
+            return  # a storage that is away costs the reading of one campaign, and a traceback, each time
 
 
 def _waiting() -> QuerySet[Campaign]:
@@ -84,7 +85,8 @@ def _taken(campaign: Campaign) -> bool:
     return bool(Archive.objects.filter(campaign=campaign, due_at__lte=now).update(due_at=now + TAKEN))
 
 
-def _try(campaign: Campaign) -> None:
+def _try(campaign: Campaign) -> bool:
+    """Write it; False when that failed."""
     began = time.time()
     kept = Archive.objects.get(campaign=campaign)
     after = kept.up_to_seq
@@ -92,19 +94,20 @@ def _try(campaign: Campaign) -> None:
         while after < campaign.last_seq:
             up_to = _write(campaign, after)
             if not _noted(kept, after, up_to):
-                return
+                return True
             after = up_to
     except Exception as error:  # a storage raises what its library has; whatever it is, it is said and tried again
         logger.exception("archive failed campaign=%s", campaign.pk)
         Archive.objects.filter(pk=kept.pk).update(due_at=timezone.now() + AGAIN)
         _say(campaign.pk, f"{FAILED}{' '.join(str(error).split())[:MOST_SAID]}; it is tried again")
         traces.note(campaign, "archive failed", began, error="it is tried again")
-        return
+        return False
     now = timezone.now()
     Archive.objects.filter(pk=kept.pk).update(written_at=now, due_at=now)
     _say(campaign.pk, "")
     traces.note(campaign, "archive written", began, seq=campaign.last_seq)
     logger.info("archive written campaign=%s seq=%s", campaign.pk, campaign.last_seq)
+    return True
 
 
 def _noted(kept: Archive, after: int, up_to: int) -> bool:
