@@ -67,7 +67,7 @@ def hooks(request: HttpRequest) -> HttpResponse:
 def _list(request: HttpRequest, form: NewHookForm, status: int = 200) -> HttpResponse:
     user = user_of(request)
     context = {
-        "page": page_of(Hook.objects.shown_to(user).select_related("owner"), request),
+        "page": page_of(Hook.objects.shown_to(user).with_last_try().select_related("owner"), request),
         "question": question_of(request),
         "form": form,
         "notifications_missing": "" if notifying.is_installed() else notifying.MISSING,

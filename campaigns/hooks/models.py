@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from campaigns.people import scopes
@@ -28,6 +28,7 @@ class Event(models.TextChoices):
 
 
 TEST = "hook.test"  # sent by hand, to try a hook
+FAILING_TRIES = 3  # in half a minute: before, a receiver may have been started anew
 
 
 class HookEvent(models.Model):
@@ -51,6 +52,17 @@ class HookQuerySet(models.QuerySet["Hook"]):
     def shown_to(self, user: Any) -> "HookQuerySet":
         """One's own, and everybody's to who may look at those and sees every host: messages count them."""
         return self if scopes.may_with_all(user, "campaigns.view_hook") else self.filter(owner=user.pk)
+
+    def with_last_try(self) -> "HookQuerySet":
+        """Look also at what came of the last message that was tried, for `trouble`."""
+        tried = Delivery.objects.filter(hook=OuterRef("pk")).exclude(tried_at=None).order_by("-tried_at", "-pk")
+        told = ("state", "status", "error", "tries", "tried_at")
+        return self.annotate(**{f"last_{name}": Subquery(tried.values(name)[:1]) for name in told})
+
+    def failing(self) -> list["Hook"]:
+        """Give those that go on and whose last message was not taken, nor when it was tried again."""
+        again = Q(last_state=Delivery.State.WAITING, last_tries__gte=FAILING_TRIES) | Q(last_state=Delivery.State.DEAD)
+        return list(self.with_last_try().filter(again, stopped_at=None))
 
     def kept_by(self, user: Any) -> "HookQuerySet":
         """Those that a person may stop and delete: one's own, and everybody's with the permission."""
@@ -101,6 +113,14 @@ class Hook(models.Model):
     def address_shown(self) -> str:
         """Give the address for people. That of a service is a secret, of which only the service is told."""
         return self.address if self.kind == self.Kind.WEBHOOK else f"{self.address.partition('://')[0]}://…"
+
+    @property
+    def trouble(self) -> str:
+        """Say why the last message was not taken; "" = it was, or none was tried. Wants `with_last_try`."""
+        last: Any = self
+        if last.last_state in (None, Delivery.State.DELIVERED):
+            return ""
+        return str(last.last_error or f"it was answered with {last.last_status}")
 
     def wants(self, kind: str) -> bool:
         """Say whether it is to be told of such an event."""

@@ -21,6 +21,7 @@ from agents.carving.models import Carve
 from agents.models import Host
 from campaigns.answers import archive, carrying
 from campaigns.collecting.models import DeadLetter
+from campaigns.hooks.models import Hook
 from campaigns.models import Campaign
 from campaigns.states import OVER, Status
 from fleet import metrics
@@ -66,6 +67,7 @@ def of_postgresql() -> Iterator[Metric]:
     yield from _sink()
     unarchived = len(archive.failures())
     yield _gauge("fleet_archive_failing_campaigns", "Ended campaigns whose answers could not be archived", unarchived)
+    yield _gauge("fleet_hooks_failing", "Hooks whose receiver takes no messages", len(Hook.objects.failing()))
     carved = Carve.objects.aggregate(Sum("received_bytes"))["received_bytes__sum"]
     yield _gauge("fleet_carve_bytes", "Bytes of carves received and kept", carved or 0)
 

@@ -10,15 +10,18 @@ from agents.board import heartbeats, keyspace
 from agents.board.health import health, remarks
 from campaigns.answers import archive, carrying
 from campaigns.collecting.models import DeadLetter
+from campaigns.hooks.models import Hook
 from campaigns.operating.figures import queues
 from campaigns.operating.finding import Finding, broken, warning, well
 from campaigns.operating.servers import forbidden, may_not
 from fleet.audit import forwarding
 from fleet.counting import counted, plural
+from fleet.text import shown
 
 OLD_MESSAGE_SECONDS = 15.0
 CROWDED = 0.8
 BEHIND_SECONDS = 60.0
+HOOKS_NAMED = 10
 
 
 def processes() -> Iterator[Finding]:
@@ -28,7 +31,7 @@ def processes() -> Iterator[Finding]:
         yield broken("processes", sentence, "start what is missing, and see its log")
     if not found.troubles:
         yield well("processes", "sweeper, worker, gateway and collector do their work")
-    for look in (_load, _queues, _dead_letters, _sink, _archive, _audit, _remarks):
+    for look in (_load, _queues, _dead_letters, _sink, _archive, _hooks, _audit, _remarks):
         try:
             yield from look()
         except DatabaseError as error:
@@ -87,6 +90,12 @@ def _archive() -> Iterator[Finding]:
         many = f"the answers of {counted(len(failures), 'ended campaign')} are not in the archive"
         advice = "mend the storage (ARCHIVE_OPTIONS): they are kept, and written then"
         yield broken("processes", f"{many}; {failures[0]}", advice)
+
+
+def _hooks() -> Iterator[Finding]:
+    for hook in Hook.objects.select_related("owner").failing()[:HOOKS_NAMED]:
+        said = f"the hook {shown(hook.name)} of {shown(hook.owner.get_username())} is not taken: {shown(hook.trouble)}"
+        yield warning("processes", said, "mend the receiver or the hook's address: it is tried again for a day")
 
 
 def _audit() -> Iterator[Finding]:

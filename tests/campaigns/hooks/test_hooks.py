@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
+from django.test import Client
 from django.utils import timezone
+from prometheus_client import CollectorRegistry, generate_latest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from campaigns.hooks import keeping, networks, posting, sending, telling
@@ -23,6 +25,8 @@ from campaigns.launching import approvals, control
 from campaigns.launching.models import ApprovalRule
 from campaigns.launching.rollout import ASKS
 from campaigns.models import Campaign
+from campaigns.operating.figures import House
+from campaigns.operating.processes import processes
 from campaigns.people.scopes import Scope
 from campaigns.running.sweeps import BRAKE
 from campaigns.states import Status
@@ -32,6 +36,7 @@ from fleet.errors import BadInputError, ConflictError
 from tests.campaigns.hooks.conftest import RIGHTS
 from tests.campaigns.hooks.receiver import Receiver
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_person
+from tests.pages import words_of
 
 DOCS, CODE = Path(__file__).parents[3] / "docs/hooks.md", re.compile(r"```python\n(.*?)```", re.DOTALL)
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
@@ -243,6 +248,32 @@ def test_a_redirect_is_not_followed(
     told = Delivery.objects.get()
     assert (told.state, told.status) == (Delivery.State.WAITING, 302)
     assert told.answer == f"it redirects to {there.address}, and redirects are not followed. thank you"
+
+
+def test_a_hook_that_is_not_taken_is_said_to_who_keeps_it_and_who_runs_the_server(
+    make_hook: Callable[..., Hook], there: Receiver, deliver: Callable[[], None], owner: User, client: Client
+) -> None:
+    there.statuses, there.answer = [503] * 3, b"later"
+    hook = make_hook()
+    keeping.test(hook, owner)
+    client.force_login(owner)
+
+    def told() -> tuple[bool, str, list[str]]:
+        Delivery.objects.update(due_at=timezone.now())
+        deliver()
+        registry = CollectorRegistry()
+        registry.register(House())
+        figure = next(
+            one for one in generate_latest(registry).decode().splitlines() if one[:20] == "fleet_hooks_failing "
+        )
+        found = [finding.sentence for finding in processes() if "hook" in finding.sentence]
+        return "it was answered with 503" in words_of(client.get("/settings/hooks/")), figure[-3:], found
+
+    first, _, third, fourth = [told() for _ in range(4)]
+
+    assert first == (True, "0.0", [])
+    assert third == (True, "1.0", [f"the hook pager of {owner.username} is not taken: it was answered with 503"])
+    assert fourth == (False, "0.0", [])
 
 
 def test_a_message_of_celery_that_comes_twice_and_one_that_is_lost_change_nothing(
