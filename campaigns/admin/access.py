@@ -21,6 +21,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from campaigns.launching.models import ApprovalRule
 from campaigns.people import giving, scopes
 from campaigns.people.giving import groups_within, may_touch, own
+from campaigns.people.roles import ROLES
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
 from fleet import confirming
@@ -174,9 +175,14 @@ class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
     form = GroupForm
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the permission, and that no rule of approval would go along."""
-        has_rule = obj is not None and ApprovalRule.objects.filter(group=obj).exists()
-        return super().has_delete_permission(request, obj) and not has_rule
+        """Ask for the permission, and that it is no role, and no rule of approval would go along."""
+        stays = obj is not None and (obj.name in ROLES or ApprovalRule.objects.filter(group=obj).exists())
+        return super().has_delete_permission(request, obj) and not stays
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        """Leave a role its name, and what it may: that is written from the table of roles."""
+        more = ("name", "permissions") if obj is not None and obj.name in ROLES else ()
+        return (*super().get_readonly_fields(request, obj), *more)
 
     inlines = [ScopeInline]
 

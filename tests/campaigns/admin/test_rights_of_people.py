@@ -238,3 +238,29 @@ def test_a_password_that_opens_nothing_is_called_so(client: Client, settings: An
     opens_nothing = client.get(page.format(boss.pk)).content.decode()
 
     assert (sentence in opens, opens_nothing.count(sentence)) == (False, 1)
+
+
+@pytest.mark.parametrize("is_superuser", [False, True])
+def test_a_role_is_neither_deleted_nor_changed_under_its_members(client: Client, is_superuser: bool) -> None:
+    boss = person("boss", is_staff=True, is_superuser=is_superuser)
+    boss.groups.set(Group.objects.filter(name="Administrator"))
+    client.force_login(boss)
+
+    def told() -> dict[str, set[str]]:
+        return {
+            group.name: set(group.permissions.values_list("codename", flat=True))
+            | {f"members {group.user_set.count()}"}
+            for group in Group.objects.all()
+        }
+
+    before = told()
+    for role in Group.objects.filter(name__in=ROLES):
+        page = f"/admin/auth/group/{role.pk}/"
+        client.post("/admin/auth/group/", {"action": "delete_selected", "_selected_action": role.pk, "post": "yes"})
+        client.post(f"{page}delete/", {"post": "yes"})
+        nothing_beside = {"scope-TOTAL_FORMS": "0", "scope-INITIAL_FORMS": "0"}
+        changed = client.post(f"{page}change/", {"name": "x", "permissions": [], **nothing_beside})
+        assert changed.status_code in (302, 403)
+
+    assert before.keys() == ROLES.keys()
+    assert told() == before
