@@ -166,6 +166,15 @@ class ScopeInline(StackedInline):  # type: ignore[misc]  # unfold has no types
     model = Scope
     filter_horizontal = ["labels"]
 
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        """Ask for the permission, and that nobody would see every host then."""
+        return bool(super().has_delete_permission(request, obj)) and not (obj is not None and _limits_somebody(obj))
+
+
+def _limits_somebody(group: Group) -> bool:
+    """Say whether it has members, who would see every host without it unless another team limits them."""
+    return Scope.objects.filter(group=group).exists() and group.user_set.exists()
+
 
 @admin.register(Group)
 class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
@@ -175,8 +184,10 @@ class GroupAdmin(_NobodyAbove, DjangoGroupAdmin, ModelAdmin):
     form = GroupForm
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Ask for the permission, and that it is no role, and no rule of approval would go along."""
-        stays = obj is not None and (obj.name in ROLES or ApprovalRule.objects.filter(group=obj).exists())
+        """Ask for the permission, and that it is no role, and neither a limit nor a rule of approval would go along."""
+        stays = obj is not None and (
+            obj.name in ROLES or _limits_somebody(obj) or ApprovalRule.objects.filter(group=obj).exists()
+        )
         return super().has_delete_permission(request, obj) and not stays
 
     def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from campaigns.people.roles import ROLES
+from campaigns.people.scopes import Scope, is_limited
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -264,3 +265,28 @@ def test_a_role_is_neither_deleted_nor_changed_under_its_members(client: Client,
 
     assert before.keys() == ROLES.keys()
     assert told() == before
+
+
+def delete_in_every_way(client: Client, team: Group) -> None:
+    page = f"/admin/auth/group/{team.pk}/"
+    client.post("/admin/auth/group/", {"action": "delete_selected", "_selected_action": team.pk, "post": "yes"})
+    client.post(f"{page}delete/", {"post": "yes"})
+    if not Group.objects.filter(pk=team.pk).exists():
+        return
+    kept = {"name": team.name, "scope-TOTAL_FORMS": "1", "scope-INITIAL_FORMS": "1", "scope-0-DELETE": "on"}
+    client.post(f"{page}change/", {**kept, "scope-0-id": team.scope.pk, "scope-0-group": team.pk})
+
+
+def test_a_team_with_members_keeps_its_limit(client: Client) -> None:
+    client.force_login(make_user("boss", admin=True))
+    team, empty = Group.objects.create(name="Berlin"), Group.objects.create(name="Nobody's")
+    for group in (team, empty):
+        Scope.objects.create(group=group)
+    member = person("member")
+    member.groups.add(team)
+
+    delete_in_every_way(client, team)
+    delete_in_every_way(client, empty)
+
+    assert is_limited(User.objects.get(pk=member.pk))
+    assert list(Group.objects.exclude(name__in=ROLES)) == [team]
