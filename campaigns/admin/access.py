@@ -20,7 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from campaigns.launching.models import ApprovalRule
 from campaigns.people import giving, scopes
-from campaigns.people.giving import groups_within, may_touch, own
+from campaigns.people.giving import check_may_change_teams, groups_within, may_touch, own
 from campaigns.people.roles import ROLES
 from campaigns.people.scopes import Scope
 from campaigns.tokens import ApiToken
@@ -89,12 +89,31 @@ class ApiTokenAdmin(AsksAgain, ReadOnlyAdmin):
         return bool(request.user.has_perm("campaigns.delete_apitoken"))
 
 
+class PersonForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
+    """A person, as the editor may change him."""
+
+    editor: User
+
+    def clean_groups(self) -> "QuerySet[Group]":
+        """Give the groups. Raise ValidationError when teams are among what changes, and the editor changes none."""
+        wanted: QuerySet[Group] = self.cleaned_data["groups"]
+        try:
+            check_may_change_teams(_teams(Group.objects.filter(user=self.instance.pk)), _teams(wanted), self.editor)
+        except ForbiddenError as error:
+            raise ValidationError(f"{error.sentence}.") from error
+        return wanted
+
+
+def _teams(groups: "QuerySet[Group]") -> frozenset[int]:
+    return frozenset(groups.filter(scope__isnull=False).values_list("pk", flat=True))
+
+
 @admin.register(User)
 class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     """People. Only a superuser makes superusers and gives permissions; others put people into groups within theirs."""
 
     host_field = ""
-    form = UserChangeForm
+    form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
@@ -138,7 +157,7 @@ class UserAdmin(_NobodyAbove, DjangoUserAdmin[User], ModelAdmin):
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         """Offer the groups the editor may give."""
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        editor = cast(User, request.user)
+        form.editor = editor = cast(User, request.user)
         if "groups" in form.base_fields and not editor.is_superuser:
             form.base_fields["groups"].queryset = groups_within(editor)
         return form

@@ -142,14 +142,19 @@ def _give_groups(person: User, before: Given, wanted: Given, by: User) -> None:
     beyond = changed.exclude(pk__in=groups_within(by)).first()
     if beyond is not None:
         raise ForbiddenError(f"the group {beyond.name!r} gives rights that you lack: you cannot give or take it")
-    if before.teams != wanted.teams and not by.has_perm(roles.CHANGE_SCOPES):
-        raise ForbiddenError(f"putting people into teams needs the permission {roles.CHANGE_SCOPES}")
+    check_may_change_teams(before.teams, wanted.teams, by)
     here = set(person.groups.values_list("pk", flat=True))
     for group in changed:
         if group.pk in here:
             person.groups.remove(group)
         else:
             person.groups.add(group)
+
+
+def check_may_change_teams(before: frozenset[int], wanted: frozenset[int], by: User) -> None:
+    """Raise ForbiddenError when somebody would come into a team or out of one, and this editor may not do that."""
+    if before != wanted and not by.has_perm(roles.CHANGE_SCOPES):
+        raise ForbiddenError(f"putting people into teams needs the permission {roles.CHANGE_SCOPES}")
 
 
 def _give_rights(person: User, before: Given, wanted: Given, by: User) -> None:

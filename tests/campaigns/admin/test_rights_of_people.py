@@ -290,3 +290,21 @@ def test_a_team_with_members_keeps_its_limit(client: Client) -> None:
 
     assert is_limited(User.objects.get(pk=member.pk))
     assert list(Group.objects.exclude(name__in=ROLES)) == [team]
+
+
+def test_who_may_not_change_scopes_puts_nobody_into_a_team_or_out_of_it(desk: Client, clerk: User) -> None:
+    team, plain = Group.objects.create(name="Berlin"), Group.objects.create(name="plain")
+    Scope.objects.create(group=team)
+    member, other = person("member"), person("other")
+    member.groups.add(team)
+
+    out, into = change(desk, member, groups=[plain.pk]), change(desk, other, groups=[team.pk])
+    beside = change(desk, member, groups=[plain.pk, team.pk])
+    refused = [set(user.groups.all()) for user in (member, other)]
+    clerk.user_permissions.add(*permissions("change_scope"))
+    allowed = change(desk, member, groups=[plain.pk])
+
+    sentence = "putting people into teams needs the permission campaigns.change_scope"
+    assert [sentence in answer.content.decode() for answer in (out, into)] == [True, True]
+    assert refused == [{plain, team}, set()]
+    assert (beside.status_code, allowed.status_code, set(member.groups.all())) == (302, 302, {plain})
