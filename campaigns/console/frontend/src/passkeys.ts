@@ -3,6 +3,7 @@
 const SENTENCES: Record<string, string> = {
   AbortError: "The browser broke it off: try once more.",
   InvalidStateError: "This device or key holds a passkey of your account already.",
+  OperationError: "The browser is asking for a passkey already: answer it, or leave it and try once more.",
   NotAllowedError: "No passkey came: it was broken off, it took too long, or none fits that is at hand. Try once more.",
   NotSupportedError: "This device or key cannot make a passkey that this server takes.",
   SecurityError: `Passkeys need a server with a name, and ${location.hostname} is none: open this page under its name.`,
