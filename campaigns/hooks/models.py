@@ -28,6 +28,7 @@ class Event(models.TextChoices):
 
 
 TEST = "hook.test"  # sent by hand, to try a hook
+TAKEN = range(200, 300)  # status of an answer of who took a message
 FAILING_TRIES = 3  # in half a minute: before, a receiver may have been started anew
 
 
@@ -61,8 +62,8 @@ class HookQuerySet(models.QuerySet["Hook"]):
 
     def failing(self) -> list["Hook"]:
         """Give those that go on and whose last message was not taken, nor when it was tried again."""
-        again = Q(last_state=Delivery.State.WAITING, last_tries__gte=FAILING_TRIES) | Q(last_state=Delivery.State.DEAD)
-        return list(self.with_last_try().filter(again, stopped_at=None))
+        untaken = Q(last_tries__gte=FAILING_TRIES, stopped_at=None) & ~Q(last_state=Delivery.State.DELIVERED)
+        return list(self.with_last_try().filter(untaken))
 
     def kept_by(self, user: Any) -> "HookQuerySet":
         """Those that a person may stop and delete: one's own, and everybody's with the permission."""
@@ -118,7 +119,7 @@ class Hook(models.Model):
     def trouble(self) -> str:
         """Say why the last message was not taken; "" = it was, or none was tried. Wants `with_last_try`."""
         last: Any = self
-        if last.last_state in (None, Delivery.State.DELIVERED):
+        if last.last_tried_at is None or last.last_status in TAKEN:
             return ""
         return str(last.last_error or f"it was answered with {last.last_status}")
 
@@ -172,6 +173,7 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state="waiting"), name="deliveries_due"),
             models.Index(fields=["created_at"], name="deliveries_by_age"),
+            models.Index(fields=["hook", "tried_at", "id"], condition=~Q(tried_at=None), name="deliveries_by_try"),
         ]
 
     def __str__(self) -> str:

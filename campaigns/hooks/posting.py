@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from campaigns.hooks import networks
+from campaigns.hooks.models import TAKEN
 from fleet import posts
 from fleet.errors import BadInputError
 
@@ -32,7 +33,7 @@ class Outcome:
     @property
     def is_taken(self) -> bool:
         """Say whether the receiver took it."""
-        return self.status is not None and 200 <= self.status < 300
+        return self.status in TAKEN
 
 
 def checked_url(address: str) -> httpx.URL:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
@@ -274,6 +274,38 @@ def test_a_hook_that_is_not_taken_is_said_to_who_keeps_it_and_who_runs_the_serve
     assert first == (True, "0.0", [])
     assert third == (True, "1.0", [f"the hook pager of {owner.username} is not taken: it was answered with 503"])
     assert fourth == (False, "0.0", [])
+
+
+def test_a_message_that_was_taken_and_is_sent_again_or_given_up_is_no_trouble(
+    make_hook: Callable[..., Hook], deliver: Callable[[], None], owner: User
+) -> None:
+    hook = make_hook()
+    delivery = keeping.test(hook, owner)
+    deliver()
+    delivery.refresh_from_db()
+
+    keeping.send_again(delivery, owner)
+    waiting = Hook.objects.with_last_try().get().trouble
+    keeping.stop(hook, owner)
+    hook.refresh_from_db()
+    keeping.start(hook, owner)
+
+    assert Delivery.objects.get().state == Delivery.State.DEAD
+    assert (waiting, Hook.objects.with_last_try().get().trouble, Hook.objects.failing()) == ("", "", [])
+
+
+def test_what_came_of_the_last_message_is_looked_up_and_not_searched_for(make_hook: Callable[..., Hook]) -> None:
+    hook, now = make_hook(), timezone.now()
+    Delivery.objects.bulk_create(
+        Delivery(hook=hook, message_id=str(number), kind=Event.ENDED, tried_at=now) for number in range(5_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE campaigns_delivery")
+
+    plan = Hook.objects.with_last_try().explain(analyze=True)
+
+    assert "Sort Key: u0" not in plan
+    assert "deliveries_by_try" in plan
 
 
 def test_a_message_of_celery_that_comes_twice_and_one_that_is_lost_change_nothing(
