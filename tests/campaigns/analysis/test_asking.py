@@ -122,6 +122,7 @@ OUT_OF_REACH = {
     "SELECT 1 WHERE EXISTS (FROM (SUMMARIZE pragma_database_list))": "pragma_database_list is out of reach",
     "FROM query('FROM duckdb_settings()')": "query is not allowed here: it takes its SQL from a text",
     "FROM query_table('duckdb_' || 'databases')": "query_table is not allowed here",
+    'FROM system."main"."Query"(\'SELECT 1\')': "query is not allowed here",
 }
 REFUSED = {
     "COPY answers TO '/tmp/stolen'": "COPY is not allowed",
@@ -155,6 +156,7 @@ def test_what_is_no_select_is_refused_before_anything_is_copied() -> None:
         "DESCRIBE answers",
         "SUMMARIZE answers",
         "SHOW TABLES",
+        "WITH query AS (FROM answers) SELECT query.name FROM query",
     ):
         worker.check(connection, sql)
 
