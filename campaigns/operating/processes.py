@@ -95,7 +95,8 @@ def _archive() -> Iterator[Finding]:
 def _hooks() -> Iterator[Finding]:
     for hook in Hook.objects.select_related("owner").failing()[:HOOKS_NAMED]:
         said = f"the hook {shown(hook.name)} of {shown(hook.owner.get_username())} is not taken: {shown(hook.trouble)}"
-        yield warning("processes", said, "mend the receiver or the hook's address: it is tried again for a day")
+        advice = "mend the receiver or the hook's address: what is given up after a day is sent again by hand"
+        yield warning("processes", said, advice)
 
 
 def _audit() -> Iterator[Finding]:
