@@ -257,10 +257,10 @@ def ask(query: Query, sql: str, by: User | AnonymousUser) -> asking.Answer:
 def check_view(query: Query, sql: str, by: User | AnonymousUser) -> None:
     """Raise BadInputError for SQL that a run of the query could not show: it is tried on the newest that has answers.
 
-    Without one that this person may look at, all that can be said is whether it is a SELECT.
+    Without one of what the query is now, that this person may look at, all that can be said is whether it is a SELECT.
     """
     runs: CampaignQuerySet = Campaign.objects.visible_to(by)
-    newest = runs.filter(query=query).exclude(columns=[]).order_by("-pk").first()
+    newest = runs.filter(query=query, sql=query.sql).exclude(columns=[]).order_by("-pk").first()
     if newest is None:
         asking.check(sql, by)
     else:

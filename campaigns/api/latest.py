@@ -102,7 +102,10 @@ class LatestViews(ApiView, GenericViewSet[Query]):
     @extend_schema(methods=["POST"], request=ViewSerializer, responses={201: ViewSerializer})
     @action(detail=True, methods=["get", "post"], permission_classes=[IsAuthenticated], pagination_class=None)
     def views(self, request: Request, pk: str) -> Response:
-        """Give the analyses that are kept with the query, or keep one, whose SQL is tried on its newest run."""
+        """Give the analyses that are kept with the query, or keep one.
+
+        Its SQL is tried on the newest run of what the query is now.
+        """
         needed = SEE if request.method == "GET" else CHANGE
         if not request.user.has_perm(needed):
             raise ForbiddenError(f"this needs {needed}")

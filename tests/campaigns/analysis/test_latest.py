@@ -213,6 +213,18 @@ def test_a_view_that_no_run_could_show_is_not_kept(api: Api, operator: User, que
     assert query.views.count() == 1
 
 
+def test_a_view_of_what_a_query_is_now_is_not_held_against_runs_of_what_it_was(
+    api: Api, operator: User, query: Query
+) -> None:
+    operator.user_permissions.add(Permission.objects.get(codename="change_query"))
+    client, address = api(User.objects.get(pk=operator.pk)), f"/api/v1/queries/{query.pk}/views/"
+    client.patch(f"/api/v1/queries/{query.pk}/", {"sql": "SELECT name, arch FROM packages"}, format="json")
+
+    kept = client.post(address, {"name": "by arch", "sql": "SELECT arch FROM answers"}, format="json")
+
+    assert kept.status_code == 201, kept.json()
+
+
 def test_pages_show_what_changed_and_what_is_known(operator: User, query: Query, client: Client) -> None:
     older, newer = Campaign.objects.order_by("pk")
     client.force_login(operator)
