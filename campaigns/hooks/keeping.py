@@ -125,10 +125,12 @@ def send_again(delivery: Delivery, by: User) -> Delivery:
     One that all of a service's receivers have goes to all of them again, another one to those who lack it.
     """
     _check_open(delivery.hook)
+    changed = ["state", "tries", "due_at"]
     if delivery.state == Delivery.State.DELIVERED:
         delivery.reached = []
+        changed.append("reached")  # of another one it stays: a try may have reached somebody since it was read
     delivery.state, delivery.tries, delivery.due_at = Delivery.State.WAITING, 0, timezone.now()
-    delivery.save(update_fields=["state", "tries", "due_at", "reached"])
+    delivery.save(update_fields=changed)
     note("hook.sent_again", by=by, subject=f"hook {delivery.hook_id}", message=delivery.message_id)
     return delivery
 

@@ -51,6 +51,8 @@ class _Handler(socketserver.StreamRequestHandler):
         self._say("354 go on")
         lines: list[bytes] = []
         while (line := self.rfile.readline()) != b".\r\n":
+            if not line:
+                return  # who sent it was ended
             lines.append(line)
         self.server.sent.append((self.to, message_from_bytes(b"".join(lines), policy=policy.default)))
         self._say("250 taken")

@@ -94,6 +94,21 @@ def test_of_several_receivers_each_gets_a_message_once(
     assert tried() == ("delivered", sorted([ADA, BOB, EVE] * 2))
 
 
+def test_who_was_reached_since_a_page_was_drawn_is_not_told_again_by_it(
+    mails: PostOffice, owner: User, deliver: Callable[[], None]
+) -> None:
+    hook = keeping.make(Hook(name="us", kind=Hook.Kind.NOTIFICATION, address=mails.address(ADA, BOB)), owner)
+    mails.answers = {f"RCPT TO:<{BOB}>": "451 4.7.1 Greylisted, come back later"}
+    drawn = keeping.test(hook, owner)
+    deliver()
+    mails.answers = {}
+
+    keeping.send_again(drawn, owner)
+    deliver()
+
+    assert mails.receivers() == [ADA, BOB]
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
