@@ -331,7 +331,7 @@ ADMIN: dict[str, dict[str, Any]] = {
     "/admin/auth/user/{person}/password/": {"password1": "a long phrase 1", "password2": "a long phrase 1"},
     "/admin/auth/group/add/": {"name": "new", "scope-0-labels": ["{label}"]},
     "/admin/auth/group/{group}/change/": {"name": "renamed", "scope-0-labels": ["{label}"]},
-    "/admin/auth/group/{group}/delete/": {"post": "yes"},
+    "/admin/auth/group/{empty_team}/delete/": {"post": "yes"},
     "/admin/campaigns/approvalrule/add/": {"hosts_above": "7"},
     "/admin/campaigns/approvalrule/{rule}/change/": {"hosts_above": "7"},
     "/admin/campaigns/approvalrule/{rule}/delete/": {"post": "yes"},
@@ -350,7 +350,7 @@ SENT_ON = "/admin/campaigns/campaign/"  # whoever adds one there is sent on to t
 ACTIONS = {
     "/admin/agents/host/": [("revoke_hosts", "{host}"), ("clear_doubts", "{outside}"), ("learn_again", "{host}")],
     "/admin/auth/user/": [("remove_second_factors", "{person}"), ("delete_selected", "{person}")],
-    "/admin/auth/group/": [("delete_selected", "{group}")],
+    "/admin/auth/group/": [("delete_selected", "{empty_team}")],
     "/admin/campaigns/apitoken/": [("delete_selected", "{token}")],
     "/admin/campaigns/campaign/": [("stop", "{campaign}")],
 }
