@@ -51,9 +51,12 @@ def _check_file(path: Any) -> None:
         raise PermissionError(f"a notification reads no file of this machine: {place}")
 
 
+OUTPUT = sys.stdout  # read by who started this
+
+
 def _say(**line: str) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    OUTPUT.write(json.dumps(line) + "\n")
+    OUTPUT.flush()
 
 
 # --- what went wrong -------------------------------------------------------------------------------------------
@@ -106,7 +109,7 @@ def without_secrets(address: str, text: str) -> str:
 # --- the message -----------------------------------------------------------------------------------------------
 
 # What services take for a call to everybody, or for a link that says something else than where it leads.
-TELLING = re.compile(r"@(?=everyone|here|channel|all)|<(?=[@!#]|users/)|\](?=\()", re.IGNORECASE)
+TELLING = re.compile(r"@(?=everyone|here|(?:channel|all)\b)|<(?=[@!#]|users/)|\](?=\()", re.IGNORECASE)
 JOINER = "\u2060"  # nobody sees it
 
 
@@ -126,6 +129,7 @@ def _leave_out(service: Any, reached: Collection[str]) -> None:
 
 def main() -> int:
     """Check or send; 0 = well."""
+    sys.stdout = sys.stderr  # whatever a library prints is no line of ours
     order = json.load(sys.stdin)
     settings.configure(HOOKS_ALLOWED_NETWORKS=order["networks"])
     import apprise

@@ -192,6 +192,7 @@ def test_what_hosts_sent_is_plain_text_that_calls_nobody(
     mails: PostOffice, address: str, there: Receiver, settings: Any
 ) -> None:
     text = "<b>gained</b> <a href='https://evil.example'> @everyone <!channel> [x](https://evil.example)\nhttps://fleet"
+    text += " kim@allianz.example"
     settings.NOTIFICATION_SERVICES = ["mailto", "json"]
 
     assert notifying.notify(mails.address(ADA), "x", text).is_taken
@@ -202,6 +203,18 @@ def test_what_hosts_sent_is_plain_text_that_calls_nobody(
     for told in (mail.get_content(), json.loads(posted)["message"]):
         assert told.replace("\u2060", "").split() == text.split()
         assert not any(call in told for call in ("@everyone", "<!channel", "]("))
+        assert "kim@allianz.example" in told, "which is copied as it stands"
+
+
+def test_what_a_library_prints_is_no_word_on_the_message(
+    address: str, there: Receiver, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.NOTIFICATION_SERVICES = ["json"]
+    (tmp_path / "sitecustomize.py").write_text("import atexit\natexit.register(lambda: print('Bye!'))\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    assert notifying.notify(address, "x", "text").is_taken
+    assert len(there.came) == 1
 
 
 @pytest.mark.parametrize(
