@@ -8,7 +8,7 @@ import { refusalIn, secondsToWait } from "./api";
 import { becomeEditor, nonce } from "../sql_editor";
 import type { Table } from "../schema";
 import { type Chart, drawChart, NUMBERS, type Result, shapeOf } from "./chart";
-import { sizeHead, theme, walking } from "./grid_theme";
+import { common, sizeHead } from "./grid_theme";
 import { visible } from "./marks";
 
 ModuleRegistry.registerModules([CellStyleModule, ClientSideRowModelModule]);
@@ -175,7 +175,7 @@ export class Analysis {
     const place = this.panel.querySelector<HTMLElement>("[data-grid]")!;
     place.hidden = false;
     const isNew = !this.grid;
-    this.grid ??= createGrid<Cells>(place, { theme, ...walking, styleNonce: nonce(), columnDefs: [], rowData: [], ensureDomOrder: true, enableCellTextSelection: true, animateRows: false, defaultColDef: { sortable: true, resizable: true, suppressMovable: true, minWidth: 90, flex: 1 } });
+    this.grid ??= createGrid<Cells>(place, { ...common, styleNonce: nonce(), columnDefs: [], rowData: [], defaultColDef: { sortable: true, resizable: true, suppressMovable: true, minWidth: 90, flex: 1 } });
     if (isNew) sizeHead(this.grid);
     const definitions = columns.map(
       ({ name, type }, index): ColDef<Cells> => ({

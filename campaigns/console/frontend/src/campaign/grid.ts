@@ -8,7 +8,7 @@ import {
 } from "ag-grid-community";
 import { cellOf, get, isForGood, secondsToWait, tooOften, type Row, whyNot, type RowPage } from "./api";
 import { CellDialog, copyText } from "./cell";
-import { LINE, sizeHead, theme, walking } from "./grid_theme";
+import { common, LINE, sizeHead } from "./grid_theme";
 import { hostAddress, hostCell, Namesakes } from "./host_cell";
 import { cutTo, visible } from "./marks";
 import { type Filter, headingOf, HOST, hostNameIn, isHostName, questionOf, type View, viewIn, viewWith, writeAddress } from "./view";
@@ -74,8 +74,7 @@ export class RowGrid {
       hostAddress: (row) => (this.seesHosts ? hostAddress(row) : null),
     });
     this.api = createGrid<Row>(place, {
-      theme,
-      ...walking,
+      ...common,
       styleNonce: nonce,
       columnDefs: this.drawn ? this.definitions() : [],
       defaultColDef: {
@@ -93,9 +92,6 @@ export class RowGrid {
       maxBlocksInCache: PAGES_KEPT,
       maxConcurrentDatasourceRequests: 2,
       blockLoadDebounceMillis: 60,
-      animateRows: false,
-      ensureDomOrder: true,
-      enableCellTextSelection: true,
       multiSortKey: "ctrl",
       alwaysMultiSort: false,
       suppressMultiSort: true,

@@ -4,7 +4,7 @@ import { type GridApi, themeQuartz } from "ag-grid-community";
 
 export const LINE = 30; // pixels of a row
 
-export const theme = themeQuartz.withParams({
+const theme = themeQuartz.withParams({
   accentColor: "var(--accent)",
   backgroundColor: "var(--surface)",
   borderColor: "var(--line)",
@@ -32,5 +32,14 @@ export function sizeHead<Row>(grid: GridApi<Row>): void {
   size();
 }
 
-// Tab passes the grid, arrows walk in it: from cell to cell it would take a thousand presses to leave.
-export const walking = { tabToNextCell: () => false, tabToNextHeader: () => false };
+// What all grids have in common. Tab passes a grid, arrows walk in it: from cell to cell it would take a thousand presses
+// to leave. The height of a row is said here too: from the theme Firefox learns it only after rows were laid out.
+export const common = {
+  theme,
+  rowHeight: LINE,
+  animateRows: false,
+  ensureDomOrder: true,
+  enableCellTextSelection: true,
+  tabToNextCell: () => false,
+  tabToNextHeader: () => false,
+};
