@@ -41,7 +41,7 @@ def _verdict(typed: str, by: User) -> dict[str, Any]:
         return _said("error", sql.Trouble(error.sentence), typed)
     if found is not None:
         names = ", ".join(str(Platform(name).label) for name in found.platforms)
-        some = found.trouble._replace(sentence=f"{found.trouble.sentence}: so it is on {names}, not everywhere")
+        some = found.trouble._replace(sentence=f"{found.trouble.sentence} (on {names}, not on every host)")
         return _said("warning", some, typed)
     return FINE
 

@@ -283,7 +283,7 @@ def test_what_a_question_costs_and_who_lacks_it_follows_the_sql(as_: As, operato
         ("SELECT 1; SELECT 2", "error", "a second statement begins here: send one statement", 1, 11),
         ("SELECT nope FROM processes", "error", "no such column: nope", 1, 8),
         ("SELECT 1\nFROM nope", "error", "no such table: nope", None, None),
-        ("SELECT 1 FROM services", "warning", "no such table: services: so it is on Linux, not everywhere", None, None),
+        ("SELECT 1 FROM services", "warning", "no such table: services (on Linux, not on every host)", None, None),
         ("DELETE FROM processes", "error", "DELETE is for tables of extensions: processes is one of", None, None),
         ("PRAGMA foo", "error", "sql 'PRAGMA foo' does not only read", None, None),
     ],
