@@ -58,6 +58,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         browser = request.META.get("HTTP_USER_AGENT", "")
         ways = [record.get("type", record["method"]) for record in get_authentication_records(request, user)]
         audit.note("session.begun", by=user, request=request, subject=f"person {user.pk}", ways=ways)
+        sessions.forget(user)
         sessions.begin(request.session, user, self.get_client_ip(request), browser)
         if (seen := request.META.get(AUTH_TIME)) is not None:
             confirming.note(request, min(float(seen), time.time()))

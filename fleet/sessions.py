@@ -6,14 +6,17 @@ without its owner, and after SESSION_HOURS whatever he does. What pages ask by t
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 SEEN_EVERY = timedelta(minutes=1)
 MOST_AGENT = 200  # letters of what a browser calls itself
@@ -56,7 +59,26 @@ def holds(session_key: str | None) -> bool:
 
 def of(user: User) -> list[UserSession]:
     """Give where a person is signed in, latest first."""
-    return sorted((row for row in _living(user) if not row.purge()), key=lambda row: row.last_seen_at, reverse=True)
+    forget(user)
+    return list(_living(user).order_by("-last_seen_at"))
+
+
+def forget(user: User) -> None:
+    """Forget those sessions of a person that open nothing any more: logged out, or begun with a password before."""
+    keys = set(UserSession.objects.filter(user=user).values_list("session_key", flat=True))
+    kept = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    gone = keys - {session.session_key for session in kept if _opens(session.get_decoded(), user)}
+    if gone:
+        UserSession.objects.filter(user=user, session_key__in=gone).delete()
+
+
+def _opens(kept: dict[str, Any], user: User) -> bool:
+    """Say whether what is kept of a session is of this person, as Django looks at it."""
+    proof, proofs = (
+        kept.get(HASH_SESSION_KEY, ""),
+        [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()],
+    )
+    return kept.get(SESSION_KEY) == str(user.pk) and any(constant_time_compare(proof, one) for one in proofs)
 
 
 def _living(user: User) -> QuerySet[UserSession]:

@@ -7,7 +7,10 @@ import pytest
 import time_machine
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from campaigns import tasks
@@ -45,6 +48,35 @@ def test_one_sees_where_one_is_signed_in_and_ends_one_or_all(kim: User) -> None:
     assert states == [True, False]
     assert [is_in(here), is_in(there)] == [False, False]
     assert not UserSession.objects.exists()
+
+
+def test_signing_in_and_looking_ask_no_more_where_there_are_many_sessions(kim: User) -> None:
+    def asked() -> tuple[int, int]:
+        with CaptureQueriesContext(connection) as signing_in:
+            here = sign_in()
+        with CaptureQueriesContext(connection) as looking:
+            assert "this one<" in here.get("/account/").content.decode()
+        return len(signing_in), len(looking)
+
+    sign_in()
+    first = asked()
+    for _ in range(5):
+        sign_in()
+
+    assert asked() == first
+    assert UserSession.objects.filter(user=kim).count() == 8
+
+
+def test_what_opens_nothing_any_more_is_forgotten_at_the_next_sign_in(kim: User) -> None:
+    out, old = sign_in(browser="logged out"), sign_in(browser="of a password before")
+    Session.objects.filter(session_key=out.cookies["sessionid"].value).delete()
+    kim.set_password("another one of some length")
+    kim.save()
+    browser = Client(HTTP_USER_AGENT="new")
+    browser.post("/login/", {"username": "kim", "password": "another one of some length"})
+
+    assert not is_in(old)
+    assert list(UserSession.objects.values_list("user_agent", flat=True)) == ["new"]
 
 
 def test_signing_out_everywhere_leaves_tokens_which_are_revoked_beside_it(kim: User) -> None:
