@@ -105,7 +105,7 @@ SHOWN, HIDDEN = "(name) => document.querySelector(name).showModal()", "(name) =>
 
 # Size and structure do not depend on the theme, contrast does; what can be seen and scrolled depends on the width.
 OF_A_WIDTH = ["color-contrast", "scrollable-region-focusable", "aria-hidden-focus", "label", "link-name"]
-BETWEEN = (1200, 1024, 700)  # px: of tablets and half windows
+BETWEEN = (1200, 1024, 700, 320)  # px: of tablets and half windows, and of one that is enlarged four times
 LOOKS = ((DESK, "light", None), (PHONE, "dark", OF_A_WIDTH))
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
