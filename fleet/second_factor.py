@@ -12,6 +12,11 @@ def is_set_up(user: AbstractBaseUser) -> bool:
     return bool(Authenticator.objects.filter(user_id=user.pk, type__in=FACTORS).exists())
 
 
+def has_app(user: AbstractBaseUser) -> bool:
+    """Say whether an app makes codes for this person: who has passkeys alone can type a recovery code."""
+    return bool(Authenticator.objects.filter(user_id=user.pk, type=Authenticator.Type.TOTP).exists())
+
+
 def is_missing(user: User | AnonymousUser) -> bool:
     """Say whether this person has to set one up before anything else."""
     if not settings.REQUIRE_SECOND_FACTOR or not (user.is_staff or user.is_superuser):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -73,6 +74,20 @@ def test_each_of_two_passkeys_lets_in_until_it_is_removed(kim: User, passkey: Pa
     assert is_in(second)
     assert removed == (200, [f"{UNFIT} Try once more."])
     assert not is_in(third)
+
+
+def test_who_has_passkeys_alone_is_not_asked_for_a_code_of_an_app(kim: User, passkey: Passkey) -> None:
+    inside, at_the_step = by_password(), by_password()
+    assert sent(inside, STEP, passkey.signed(asked(inside, STEP)))[0] == 302
+    for with_app in (False, True):
+        if with_app:
+            TOTP.activate(kim, "A" * 32)
+        step, again = (
+            page.get(at, secure=True).content.decode() for page, at in ((at_the_step, STEP), (inside, AGAIN))
+        )
+        assert ["Code of the app" in step, "Code of the app" in again] == [with_app, with_app]
+        assert "Recovery code" in step or with_app
+        assert (step.index('id="use-passkey"') < step.index('id="id_code"')) is not with_app
 
 
 @pytest.mark.parametrize("wrong", ["origin", "name", "asked before", "another person's", "never made"])

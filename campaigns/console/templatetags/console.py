@@ -19,6 +19,7 @@ from campaigns.console.preferences import CHOICES, preference
 from campaigns.launching import kill_switch as switch
 from campaigns.launching import quotas
 from campaigns.models import Campaign
+from fleet import second_factor
 from fleet import text as others_text
 
 register = template.Library()
@@ -31,6 +32,12 @@ NOTE = ' <span class="dim">({})</span>'  # behind what a host sent
 def thousands(number: int | None) -> str:
     """Write a number with commas: 12,345; a dash where nobody told one."""
     return "—" if number is None else f"{number:,}"
+
+
+@register.filter
+def has_app(user: User) -> bool:
+    """Say whether codes of an app are among what this person can type."""
+    return second_factor.has_app(user)
 
 
 @register.filter
