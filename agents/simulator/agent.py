@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.simulator.carver import Upload
@@ -21,6 +21,7 @@ ATTEMPTS = 3
 ENROLL_ATTEMPTS = 12
 CONFIG_SECONDS = 300.0
 ACCELERATED_PAUSE = 5.0
+OF_CAMPAIGNS = "c"  # how the names of their SQL begin; other SQL is of the server's own
 CARVE_SECONDS = 3.0  # between the row and the upload; osquery looks once a minute
 
 
@@ -39,6 +40,7 @@ class Manner:
     failing: bool = False
     silent: bool = False
     denylisted: bool = False
+    hanging: bool = False  # what campaigns ask never ends there, unless it is let go: it reads no more meanwhile
     slow_seconds: float = 0.0
     away_seconds: float = 0.0  # now and then it goes offline for so long
 
@@ -57,6 +59,7 @@ class Agent:
     interval: float | None = None
     node_key: str = ""
     sent: Callable[[str, str, bytes], None] | None = None
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)  # who hangs works as the others from then on
 
     def __post_init__(self) -> None:
         self._unsent: dict[str, Answer] = {}
@@ -131,6 +134,8 @@ class Agent:
     async def _execute(self, name: str, sql: str) -> None:
         if self._manner.silent:
             return
+        if self._manner.hanging and name.startswith(OF_CAMPAIGNS):
+            await self.let_go.wait()
         if self._manner.slow_seconds:
             await asyncio.sleep(self._manner.slow_seconds)
         if self._manner.denylisted:

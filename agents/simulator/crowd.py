@@ -32,12 +32,13 @@ class Shares:
     denylisted: float = 0
     offline: float = 0
     slow: float = 0
+    hanging: float = 0
     slow_seconds: float = 5.0
 
     def manner(self, number: int, seed: int) -> Manner:
         """Give how host `number` behaves: the same each time."""
         chance = random.Random(seed * 7_919 + number).random() * 100  # noqa: S311 - not a secret
-        for name in ("failing", "silent", "denylisted", "offline", "slow"):
+        for name in ("failing", "silent", "denylisted", "offline", "slow", "hanging"):
             share = getattr(self, name)
             if chance < share:
                 return {
@@ -65,6 +66,7 @@ class Crowd:
     counts: Counter[str] = field(default_factory=Counter)
     sent: dict[tuple[str, str], bytes] = field(default_factory=dict)
     keep_sent: bool = False
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)  # hosts that hang
     client: tuple[Path, Path] | None = None  # certificate and key, where the server asks for them
 
     async def run(self) -> None:
@@ -105,6 +107,7 @@ class Crowd:
             interval=self.interval,
             node_key=keys.get(machine.identifier, ""),
             sent=self._keep if self.keep_sent else None,
+            let_go=self.let_go,
         )
 
     def _keep(self, identifier: str, query: str, rows: bytes) -> None:

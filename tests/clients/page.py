@@ -16,7 +16,7 @@ TRIED = (  # each with the exit status it has; the first one writes what others 
     ((SQL, "--query", "{query}", "--all"), 2),
     (("--query", "{query}", "--hosts", "@{hosts}", "--label", "answers", "--exclude", "quiet", "--online"), 0),
     ((SQL, "--platforms", "darwin,windows", "--platform", "linux", "--exclude", "quiet", "--then", "auto"), 2),
-    ((SQL, "--platforms", "darwin,windows", "--platform", "linux", "--exclude", "quiet", "--timeout", "20"), 0),
+    ((SQL, "--platforms", "darwin,windows", "--platform", "linux", "--exclude", "quiet", "--timeout", "200"), 0),
     ((SQL, "--labels", "answers", "--canary", "1", "--then", "auto", "--name", "a", "--reason", "b", "--force"), 0),
     ((SQL, "--labels", "answers", "--sample", "100%", "--group-by", "version"), 0),
     ((SQL, "--host", "{one}", "--host", "{silent}", "--until", "50%", "--silent", "{folder}/silent"), 3),

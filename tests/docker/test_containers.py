@@ -184,7 +184,7 @@ def answered(installation: Installation) -> int:
         process = subprocess.Popen(agent, cwd=ROOT, env=environment, stdout=log, stderr=log)
     headers = {"Authorization": f"Bearer {token}", "Host": NAME}
     try:
-        with httpx.Client(base_url=origin, headers=headers, verify=trust, timeout=30) as http:
+        with httpx.Client(base_url=origin, headers=headers, verify=trust, timeout=90) as http:
 
             def ask(path: str, order: Any = None) -> Any:
                 def asked() -> httpx.Response | None:
@@ -196,7 +196,7 @@ def answered(installation: Installation) -> int:
                 return answer.json()
 
             wait_for(lambda: ask("/api/v1/hosts/")["count"] == 1, WITHIN)
-            order = {"sql": "SELECT pid, name FROM processes", "target": {"all": True}, "timeout": 60}
+            order = {"sql": "SELECT pid, name FROM processes", "target": {"all": True}, "timeout": 300}
             number = int(ask("/api/v1/campaigns/", order)["id"])
             ended = wait_for(lambda: (found := ask(f"/api/v1/campaigns/{number}/"))["ended_at"] and found, WITHIN)
     finally:

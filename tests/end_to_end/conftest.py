@@ -57,7 +57,7 @@ class RunningFleet:
         self.process.stdout.close()
         self.log.close()
 
-    def launch(self, sql: str = "SELECT pid, name FROM processes", timeout: int = 30, **order: Any) -> dict[str, Any]:
+    def launch(self, sql: str = "SELECT pid, name FROM processes", timeout: int = 300, **order: Any) -> dict[str, Any]:
         answer = self.http.post(
             "/api/v1/campaigns/", json={"sql": sql, "target": {"all": True}, "timeout": timeout} | order
         )
@@ -67,7 +67,7 @@ class RunningFleet:
     def campaign(self, number: int) -> dict[str, Any]:
         return self.http.get(f"/api/v1/campaigns/{number}/").json()
 
-    def ended(self, number: int, within: float = 60) -> dict[str, Any]:
+    def ended(self, number: int, within: float = 180) -> dict[str, Any]:
         """Give the campaign once it ended."""
         return wait_for(lambda: (found := self.campaign(number))["ended_at"] and found, within)
 
@@ -124,6 +124,10 @@ class Hosts:
     def target(self) -> dict[str, Any]:
         """Give the selection that means these hosts."""
         return {"hosts": [machine.identifier for machine, _ in self.crowd._machines()]}
+
+    def let_go(self) -> None:
+        """Let those that hang answer, what they hang at as well."""
+        self._loop.call_soon_threadsafe(self.crowd.let_go.set)
 
     def stop(self) -> None:
         if self._thread.is_alive():

@@ -40,12 +40,12 @@ SQL = "SELECT version FROM osquery_info"
 
 
 class Crowd:
-    """Hosts that answer, and two that stay silent."""
+    """Hosts that answer, and two that hang at the first question: a campaign waits for them until a test ends it."""
 
     def __init__(self, fleet: RunningFleet) -> None:
         from agents.simulator.crowd import Shares
 
-        self._all = [Hosts(fleet, 5, Shares(), 901), Hosts(fleet, 2, Shares(silent=100), 902)]
+        self._all = [Hosts(fleet, 5, Shares(), 901), Hosts(fleet, 2, Shares(hanging=100), 902)]
         self.answering, self.silent = ([*hosts.target["hosts"]] for hosts in self._all)
 
     def stop(self) -> None:
@@ -281,13 +281,13 @@ def test_a_question_is_limited_counted_and_its_silent_hosts_asked_again(
 ) -> None:
     named, silent = tmp_path / "hosts", tmp_path / "silent"
     named.write_text("\n".join(["# all of them", *crowd.answering, *crowd.silent, ""]))
-    everybody = ("--hosts", f"@{named}")
+    everybody = ("--hosts", f"@{named}", "--timeout", "300")
     client.run(verbs.post("queries/", {"name": "the versions", "sql": SQL}))
     ended = live("--query", "the versions", *everybody, "--until", "70%", "--silent", str(silent), "--json")
     number = str(client.get("campaigns/", limit=1)["results"][0]["id"])
     counting = "SELECT 'a' AS a, 1 AS n UNION ALL SELECT 'a', 2"
     commands = (
-        (SQL, "--hosts", f"@{silent}", "--host", crowd.answering[0], "--until", "30%"),
+        (SQL, "--hosts", f"@{silent}", "--host", crowd.answering[0], "--until", "30%", "--timeout", "300"),
         ("--rerun", number, "--states", "answered,stopped", "--until", "50%"),
         (counting, "--host", crowd.answering[0], "--host", crowd.answering[1], "--group-by", "a", "--format", "csv"),
         (SQL, "--hosts", ",".join(crowd.answering), "--canary", "1", "--until", "online", "--json"),
@@ -360,7 +360,7 @@ def test_a_terminal_gets_progress_in_one_place_and_asks_at_ctrl_c(environment: d
             names = ",".join([*crowd.answering, *crowd.silent])
             told = {**environment, "NO_COLOR": colours, "TERM": "xterm"}
             os.execve(  # noqa: S606 - no shell is wanted
-                sys.executable, [*COMMAND, SQL, "--hosts", names, "--format", "csv"], told
+                sys.executable, [*COMMAND, SQL, "--hosts", names, "--format", "csv", "--timeout", "300"], told
             )
         seen[colours] = _talk(terminal)
         assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 3
@@ -375,7 +375,7 @@ def test_a_terminal_gets_progress_in_one_place_and_asks_at_ctrl_c(environment: d
 
 def _talk(terminal: int) -> str:
     """Interrupt once every answer is there, then stop; give what was seen."""
-    said, asked, answered, deadline = "", False, False, time.monotonic() + 40
+    said, asked, answered, deadline = "", False, False, time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             said += os.read(terminal, 65536).decode(errors="replace")

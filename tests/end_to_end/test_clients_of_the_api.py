@@ -43,7 +43,7 @@ def told(answering: RunningFleet) -> dict[str, str]:
 
 def run(*command: str | Path, environment: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
     ended = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=180, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended
@@ -96,12 +96,12 @@ def test_a_python_client_that_is_generated_launches_waits_reads_and_is_refused(
 
     facts, models = answering.facts, part("models")
     trust = ssl.create_default_context(cafile=facts["ca"])
-    given = {"verify_ssl": trust, "timeout": 60}
+    given = {"verify_ssl": trust, "timeout": 180}
     target = models.SelectionRequest(all_=True)
-    order = models.OrderRequest(target=target, sql="SELECT version FROM osquery_info", timeout=60)
+    order = models.OrderRequest(target=target, sql="SELECT version FROM osquery_info", timeout=300)
 
     with part("client").AuthenticatedClient(facts["console"], facts["token"], **given) as client:
-        campaign = call("campaigns_create")(client=client, body=order, wait=30, idempotency_key="python")
+        campaign = call("campaigns_create")(client=client, body=order, wait=60, idempotency_key="python")
         rows = call("campaigns_rows_retrieve")(campaign.id, client=client)
         ndjson = call("campaigns_export_ndjson_retrieve")(campaign.id, client=client)
         targets = call("campaigns_targets_list")(campaign.id, client=client, limit=2)

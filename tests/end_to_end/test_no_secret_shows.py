@@ -90,7 +90,7 @@ def _use(fleet: RunningFleet, secret: dict[str, str]) -> dict[str, str]:
     number = fleet.launch("SELECT 1 AS one", target={"all": True})["id"]
     reading = {"node_key": key}
     wait_for(
-        lambda: fleet.http.post(f"{agent}/api/v1/osquery/distributed/read", json=reading).json().get("queries"), 30
+        lambda: fleet.http.post(f"{agent}/api/v1/osquery/distributed/read", json=reading).json().get("queries"), 90
     )
     said["a wrong node key"] = fleet.http.post(
         f"{agent}/api/v1/osquery/distributed/read", json={"node_key": secret["wrong node key"]}

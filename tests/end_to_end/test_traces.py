@@ -80,7 +80,7 @@ def test_a_campaign_is_followed_from_its_launch_to_its_end(
 def test_what_people_do_to_it_stands_in_its_trace(
     running_fleet: RunningFleet, pretend: Pretend, keeper: Keeper
 ) -> None:
-    number = running_fleet.launch(SQL, timeout=300, target=pretend(3, seed=52, silent=100).target)["id"]
+    number = running_fleet.launch(SQL, target=pretend(3, seed=52, hanging=100).target)["id"]
     wait_for(lambda: running_fleet.campaign(number)["status"] == "running", 90)
     for control in ("pause", "resume", "stop"):
         assert running_fleet.http.post(f"/api/v1/campaigns/{number}/{control}/").is_success

@@ -33,7 +33,7 @@ class Command(commands.Command):
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--interval", type=float, help="seconds between reads, instead of the config's")
         parser.add_argument("--state", type=Path, help="file in which node keys are kept between runs")
-        for name in ("failing", "silent", "denylisted", "offline", "slow"):
+        for name in ("failing", "silent", "denylisted", "offline", "slow", "hanging"):
             parser.add_argument(f"--{name}", type=float, default=0.0, help="hosts in a hundred")
         parser.add_argument("--slow-seconds", type=float, default=5.0)
 

@@ -9,8 +9,8 @@ const client = createClient<paths>({
 });
 
 const launched = await client.POST("/api/v1/campaigns/", {
-  params: { query: { wait: 30 }, header: { "Idempotency-Key": "typescript" } },
-  body: { sql: "SELECT version FROM osquery_info", target: { all: true }, timeout: 60 },
+  params: { query: { wait: 60 }, header: { "Idempotency-Key": "typescript" } },
+  body: { sql: "SELECT version FROM osquery_info", target: { all: true }, timeout: 300 },
 });
 if (!launched.data) throw new Error(launched.error?.error);
 const campaign: components["schemas"]["Campaign"] = launched.data;
