@@ -78,7 +78,7 @@ def workers(
         addresses = {"REDIS_URL": server.url, "DATABASE_URL": database}
         started = {queue: start(queue, addresses, logs / f"{queue}.log", undo) for queue in POOLS}
         for worker in started.values():
-            eventually(lambda worker=worker: worker.says(" ready."), 60)  # type: ignore[misc]
+            eventually(lambda worker=worker: worker.says(" ready."), 90)  # type: ignore[misc]
         yield started
 
 
@@ -104,13 +104,13 @@ def test_a_full_redis_ends_no_worker(server: EmbeddedRedis, workers: dict[str, W
 
     for queue, worker in workers.items():
         send_and_fill(board, server.url, queue)
-        eventually(lambda worker=worker: worker.says("OutOfMemoryError"), 30)  # type: ignore[misc]
+        eventually(lambda worker=worker: worker.says("OutOfMemoryError"), 90)  # type: ignore[misc]
     board.config_set("maxmemory", 0)
     for queue in POOLS:
         send(server.url, queue)
 
     for queue, worker in workers.items():
-        eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 30)  # type: ignore[misc]
+        eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 90)  # type: ignore[misc]
         assert worker.process.poll() is None
 
 
@@ -121,26 +121,26 @@ def test_redis_killed_amid_tasks_ends_no_worker(
     done = {queue: worker.done() for queue, worker in workers.items()}
     for queue in POOLS:
         send(server.url, queue, "hooks.tell")
-    eventually(lambda: board.hlen("unacked") == len(POOLS), 30)
+    eventually(lambda: board.hlen("unacked") == len(POOLS), 90)
 
     assert server.process is not None
     before = {queue: worker.figures()[ERRORS] for queue, worker in workers.items()}
     server.process.kill()
     server.process.wait()
     for worker in workers.values():
-        eventually(lambda worker=worker: worker.says("Connection to broker lost"), 30)  # type: ignore[misc]
+        eventually(lambda worker=worker: worker.says("Connection to broker lost"), 90)  # type: ignore[misc]
     server.start()
     for worker in workers.values():
-        eventually(lambda worker=worker: worker.says("mingle: all alone") > 1, 60)  # type: ignore[misc]
+        eventually(lambda worker=worker: worker.says("mingle: all alone") > 1, 90)  # type: ignore[misc]
     for _ in POOLS:
         silent_database.accept()[0].close()
     for worker in workers.values():
-        eventually(lambda worker=worker: worker.says("OperationalError"), 30)  # type: ignore[misc]
+        eventually(lambda worker=worker: worker.says("OperationalError"), 90)  # type: ignore[misc]
     for queue in POOLS:
         send(server.url, queue)
 
     for queue, worker in workers.items():
-        eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 60)  # type: ignore[misc]
+        eventually(lambda queue=queue, worker=worker: worker.done() > done[queue], 90)  # type: ignore[misc]
         assert worker.process.poll() is None
         assert "AttributeError: " not in worker.log.read_text()  # a traceback of what used the lost connection
         assert worker.figures()[ERRORS] > before[queue]

@@ -128,9 +128,9 @@ def test_a_collector_tells_how_large_its_batches_are(board: None, transactional_
     with (tmp_path / "collector.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "manage.py", "collect"], env={**os.environ, **own}, stderr=log)
     try:
-        eventually(lambda: _collector_at(port) is not None, 60)
+        eventually(lambda: _collector_at(port) is not None, 90)
         redis_client.client().xadd(keyspace.STREAM, {"k": "unknown"})
-        eventually(lambda: (_collector_at(port) or {}).get(("fleet_collector_batch_entries_sum",), 0) >= 1, 30)
+        eventually(lambda: (_collector_at(port) or {}).get(("fleet_collector_batch_entries_sum",), 0) >= 1, 90)
     finally:
         process.terminate()
         process.wait(30)
@@ -154,7 +154,7 @@ def test_all_children_of_a_worker_add_up(board: None, tmp_path: Path) -> None:
         for _ in range(4):
             celery.send_task("campaigns.note_worker", queue="live")
         ran = ("fleet_task_seconds_count", "campaigns.note_worker")
-        eventually(lambda: (_collector_at(port) or {}).get(ran, 0) == 4, 60)
+        eventually(lambda: (_collector_at(port) or {}).get(ran, 0) == 4, 90)
     finally:
         process.terminate()
         process.wait(30)

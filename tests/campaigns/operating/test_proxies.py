@@ -106,7 +106,7 @@ def started(name: str, folder: Path, certificates: Certificates, upstream: int, 
         process = subprocess.Popen([program, *COMMANDS[name][1:], str(file)], stdout=log, stderr=log)
     found = Proxied(port, certificates)
     try:
-        eventually(lambda: found.listens() or process.poll() is not None, 30)
+        eventually(lambda: found.listens() or process.poll() is not None, 90)
         assert process.poll() is None, (folder / "proxy.log").read_text()
         yield found
     finally:
@@ -205,7 +205,7 @@ def test_the_edge_asks_agents_for_certificates_and_passes_their_names_on(
                 return 0, []  # the handshake failed
             return answer.status_code, [each for each in answer.json() if each] if answer.status_code == 200 else []
 
-        eventually(lambda: asked("/login/", None)[0] == 200, 30)  # it asks by itself whether the server lives
+        eventually(lambda: asked("/login/", None)[0] == 200, 90)  # it asks by itself whether the server lives
         assert asked("/login/", None) == (200, []), "people need none, and nobody says who he is himself"
         for begin in ("/api/osquery", "/api/v1/osquery"):
             assert asked(f"{begin}/enroll", None) == (403, [])
