@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from agents.models import Host
 from campaigns.models import Campaign, PinnedQuery, Query
@@ -77,6 +77,8 @@ def test_sql_is_laid_out(page_of: PageOf, operator: User, hosts: list[Host]) -> 
 
     page.click("#format")
     expect(page.locator("#id_sql")).to_have_value("SELECT\n    name,\n    pid\nFROM\n    processes\nWHERE\n    pid = 1")
+    checks = list[Route]()
+    page.route("**/ask/check/", lambda route: checks.append(route))  # its sentence would come in this one's place
     write_sql(page, "select ((( from")
     page.get_by_role("textbox", name="Ask in SQL").press("Shift+Alt+f")
     expect(page.locator("#sql-said")).to_contain_text("cannot be formatted")

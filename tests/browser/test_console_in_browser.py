@@ -242,7 +242,7 @@ def test_a_viewer_that_lost_the_server_misses_nothing(
     elsewhere(answer, campaign, hosts[1:4], [{"pid": "2"}])
     server.start()
 
-    expect(page.locator("[data-live=connection]")).to_have_text("live", timeout=20_000)
+    expect(page.locator("[data-live=connection]")).to_have_text("live")
     expect(rows_of(page)).to_have_count(4)
     expect(hosts_in(page)).to_have_text([host.hostname for host in hosts[:4]])
 
@@ -406,7 +406,7 @@ def test_rights_that_are_taken_away_end_the_view(
 
     elsewhere(observer.user_permissions.clear)
 
-    expect(page.locator("[data-live=connection]")).to_contain_text("you may not look", timeout=20_000)
+    expect(page.locator("[data-live=connection]")).to_contain_text("you may not look")
 
 
 def test_the_admin_follows_the_same_campaign(

@@ -65,7 +65,7 @@ def test_what_was_deleted_is_said_once_and_what_was_seen_stays(
 
     elsewhere(lambda: Campaign.objects.all().delete())
 
-    expect(followed.get_by_role("alert")).to_contain_text(DELETED, timeout=60_000)
+    expect(followed.get_by_role("alert")).to_contain_text(DELETED)
     assert followed.inner_text().endswith(seen.splitlines()[-1])
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

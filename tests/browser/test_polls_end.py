@@ -151,6 +151,7 @@ def test_what_is_polled_too_often_says_so_and_waits(page_of: PageOf, boss: User,
     page = page_of(boss, "/account/")
     page.clock.install()
     comparison(page, host, elsewhere(two_runs, host))
+    pause_clock(page)
     asked = []
 
     def refuse_once(route: Any) -> None:
@@ -160,7 +161,6 @@ def test_what_is_polled_too_often_says_so_and_waits(page_of: PageOf, boss: User,
     page.route("**/compare/*", refuse_once)
     wait_for(page, page.locator("#compared [data-too-often]"))
     expect(page.locator("#compared [data-too-often]")).to_contain_text("asked for too often, again in 35 s.")
-    pause_clock(page)
     page.clock.run_for(25_000)
     page.evaluate("1")
     assert len(asked) == 1
