@@ -4,49 +4,22 @@ Its time holds for looking up the name, connecting, writing and reading together
 read, and its status counts once it is there. Proxies of the environment are not used.
 """
 
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 import httpcore
 import httpx
 
-from fleet.counting import plural
+from fleet.lookups import LookUp, look_up
 
 MOST_ANSWER_BYTES = 4_096
 MOST_PLACE = 500  # characters of where a redirect leads
 PIECE_BYTES = 16_384  # written at once: within a piece the time is not looked at
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, UnicodeError)
 TIMEOUTS = (httpcore.TimeoutException, TimeoutError)
-LookUp = Callable[[str, int, float], list[str]]
-
-
-def look_up(host: str, port: int, seconds: float) -> list[str]:
-    """Give the addresses of a host. Raise OSError or UnicodeError when there is none, TimeoutError when it takes long.
-
-    The system's look-up takes no time limit, so it has a thread of its own, which ends by itself.
-    """
-    found: SimpleQueue[list[Any] | Exception] = SimpleQueue()
-
-    def look() -> None:
-        try:
-            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            found.put(error)
-
-    Thread(target=look, name="look-up", daemon=True).start()
-    try:
-        places = found.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer within {seconds:.3g} {plural(seconds, 'second')}") from None
-    if isinstance(places, Exception):
-        raise places
-    return list(dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in places))
 
 
 def post(
@@ -57,8 +30,9 @@ def post(
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
     sent = {"host": url.netloc.decode("ascii"), "accept-encoding": "identity", "connection": "close", **headers}
     backend = _Within(time.monotonic() + seconds, addresses)
+    trust = ssl.create_default_context() if url.scheme == "https" else None  # to read whom to trust takes 40 ms
     with (
-        httpcore.ConnectionPool(ssl_context=ssl.create_default_context(), network_backend=backend) as pool,
+        httpcore.ConnectionPool(ssl_context=trust, network_backend=backend) as pool,
         pool.stream("POST", target, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}) as told,
     ):
         answer = _beginning(told.iter_stream())

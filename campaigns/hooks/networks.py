@@ -8,8 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 
-from fleet import posts
 from fleet.errors import BadInputError
+from fleet.lookups import look_up
 
 Address = IPv4Address | IPv6Address
 NAT64 = ip_network("64:ff9b::/96")
@@ -25,7 +25,7 @@ class RefusedAddressError(BadInputError):
 def resolve(host: str, port: int, seconds: float) -> list[str]:
     """Give the addresses of a host, all of them allowed. Raise RefusedAddressError."""
     try:
-        addresses = posts.look_up(host, port, seconds)
+        addresses = look_up(host, port, seconds)
     except (OSError, UnicodeError) as error:
         raise RefusedAddressError(f"the host {host!r} cannot be found: {error}", "address") from error
     for address in addresses:

@@ -30,7 +30,6 @@ from campaigns.operating.processes import processes
 from campaigns.people.scopes import Scope
 from campaigns.running.sweeps import BRAKE
 from campaigns.states import Status
-from fleet import posts
 from fleet.audit.models import AuditEvent
 from fleet.errors import BadInputError, ConflictError
 from tests.campaigns.hooks.conftest import RIGHTS
@@ -464,7 +463,7 @@ def test_a_name_of_which_one_address_lies_within_is_refused_whole(
     addresses: list[str], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.HOOKS_ALLOWED_NETWORKS = []
-    monkeypatch.setattr(posts, "look_up", lambda *_: addresses)
+    monkeypatch.setattr(networks, "look_up", lambda *_: addresses)
 
     with pytest.raises(BadInputError, match=r"'both.example' is 10\.0\.0\.1, which is in a private"):
         networks.resolve("both.example", 443, 1.0)
