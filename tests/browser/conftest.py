@@ -226,9 +226,13 @@ def page_of(
         return browser.cookies[settings.SESSION_COOKIE_NAME].value
 
     def log_in(user: User, at: str = "/ask/", **options: Any) -> Page:
-        """Open the page as this person: by a session, since a password is made to take half a second to look at."""
+        """Open the page as this person: by a session, since a password is made to take half a second to look at.
+
+        What moves on pages stands still: it would be drawn anew sixty times a second, by a processor.
+        """
+        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
         session = {"name": settings.SESSION_COOKIE_NAME, "value": elsewhere(signed_in, user), "url": server.url}
-        context = chromium.new_context(base_url=server.url, viewport={"width": 1280, "height": 900}, **options)
+        context = chromium.new_context(base_url=server.url, **options)
         contexts.append(context)
         context.add_init_script(STAYS)
         context.add_cookies([session])

@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 import time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -15,12 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 CLIENT, SECRET = "fleet", "a secret of the client"
 
 
+@cache
+def key() -> rsa.RSAPrivateKey:
+    """Give the key of all providers: a tenth of a second to make."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Provider:
     """Whoever comes is `claims`; what is wrong on purpose is set on it."""
 
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {"sub": "1", "preferred_username": "kim"}
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = key()
         self.signing_key: Any = self.key
         self.audience, self.userinfo_sub = CLIENT, None
         self.forged: dict[str, Any] = {}  # of the token, signed as the others are
