@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Run a management command; beside a running demo, with the demo's addresses and secrets."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ def use_the_demo() -> None:
 
 
 def main() -> None:
-    """Hand the command line to Django."""
+    """Hand the command line to Django. While all is loaded no garbage is looked for: that took a sixth of a start."""
+    gc.disable()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
     use_the_demo()
+    import django
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
@@ -29,6 +32,9 @@ def main() -> None:
 
     show_all_uncaught()
     try:
+        django.setup()
+        gc.freeze()
+        gc.enable()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         show_refusal(error)

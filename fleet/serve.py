@@ -128,7 +128,9 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 
 async def _main(options: argparse.Namespace) -> None:
+    gc.disable()  # else it looks through what is being loaded again and again: a sixth of the start
     app: Application = getattr(importlib.import_module("fleet.asgi"), options.app)
+    gc.enable()
     gc.collect()
     gc.freeze()  # what was imported stays; looking through it again and again held up everybody for tenths of a second
     stop = asyncio.Event()

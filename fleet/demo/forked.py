@@ -25,10 +25,12 @@ LOOK_SECONDS = 0.02
 def load(environment: dict[str, str]) -> None:
     """Load what all of them need, as this environment says. Nothing may be connected and no thread started by it."""
     os.environ.update(environment)
+    gc.disable()  # else it looks through what is being loaded again and again
     django.setup()
     from fleet.celery import app
 
     app.loader.import_default_modules()
+    gc.enable()
     gc.collect()
     gc.freeze()  # a child's collector would write to every object, and so to every page
 
