@@ -94,6 +94,12 @@ def standing_clock() -> Iterator[None]:
 
 
 @pytest.fixture
+def quick_passwords(settings: Any) -> None:
+    """Keep passwords in a form that costs no time to check."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
 def operator(db: None) -> User:
     """Give a person who may launch and look."""
     return _allowed("operator", "add_campaign", "view_campaign", "change_campaign", "view_host", "view_query")

@@ -11,7 +11,7 @@ from campaigns.people.roles import ROLES
 from campaigns.people.scopes import Scope, is_limited
 from tests.factories import make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick_passwords")]
 VERBS = ("add", "view", "change", "delete")
 PASSWORD = "another long one 77"
 

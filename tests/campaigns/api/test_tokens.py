@@ -83,6 +83,7 @@ def test_labels_that_are_null_narrow_nothing_as_where_they_are_left_out() -> Non
     assert (empty.status_code, empty.json()["error"]) == (400, "labels is empty: leave it out, or name one at least")
 
 
+@pytest.mark.usefixtures("quick_passwords")
 @pytest.mark.parametrize("way", ["set_password", "admin", "command"])
 def test_a_new_password_ends_every_token(way: str, monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
     owner, new = make_user("owner", admin=True), "another long one 77"

@@ -23,7 +23,7 @@ from fleet.errors import ConflictError
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user
 from tests.pages import text_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "quick_passwords")]
 
 ORDER = {"sql": "SELECT pid FROM processes", "kind": "all", "timeout": "600", "page": "p1"}
 

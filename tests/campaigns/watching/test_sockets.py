@@ -27,7 +27,7 @@ from campaigns.watching import consumers, readers
 from fleet.asgi import console
 from tests.factories import answer, end, make_campaign, make_hosts, make_label
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board", "quick_passwords")]
 
 ORIGIN = [(b"origin", b"https://testserver")]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
