@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.template.base import Template
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -32,6 +33,7 @@ from tests.contract import check_response
 from tests.emptying import empty_database, keep_what_migrations_wrote
 from tests.factories import make_user
 
+AS_SERVERS_DO = Template._render
 admin.autodiscover()  # tests go through its pages, some while they are collected, before anything is served
 
 
@@ -91,6 +93,12 @@ def standing_clock() -> Iterator[None]:
     """Let no minute, nor the half one of a code, end while a test reckons with it."""
     with time_machine.travel(datetime.now(UTC), tick=False):
         yield
+
+
+@pytest.fixture
+def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw pages as servers do: tests' own way copies the context at each part of a page, for who looks at it."""
+    monkeypatch.setattr(Template, "_render", AS_SERVERS_DO)
 
 
 @pytest.fixture

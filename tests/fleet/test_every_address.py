@@ -21,7 +21,7 @@ from campaigns.console import forms as console_forms
 from fleet.api.parameters import declared_by
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
 
-pytestmark = [pytest.mark.lengthy, pytest.mark.django_db, pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.lengthy, pytest.mark.django_db, pytest.mark.usefixtures("board", "plain_pages")]
 
 LONG = "9" * 5000
 # As they stand in an address: NUL, a lone surrogate, and numbers, texts and lists that no field has.

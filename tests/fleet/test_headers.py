@@ -21,7 +21,10 @@ from campaigns.models import Query
 from campaigns.tokens import ApiToken
 from tests.factories import answer, end, make_campaign, make_host, make_label, make_user
 
-pytestmark = [pytest.mark.lengthy, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
+pytestmark = [
+    *(pytest.mark.lengthy, pytest.mark.django_db(transaction=True)),
+    pytest.mark.usefixtures("board", "plain_pages"),
+]
 ONE_OF_MANY = {"app_label": "auth", "format": "json", "path": "x", "url": "x"}
 OTHERS = (
     "/nothing/",

@@ -20,7 +20,7 @@ from campaigns.tokens import ApiToken
 from tests.factories import make_campaign, make_host, make_hosts, make_label, make_user, usable_secret
 from tests.pages import text_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "plain_pages")]
 
 MODELS = [
     ApiToken,
