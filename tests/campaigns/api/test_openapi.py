@@ -4,6 +4,7 @@ Requests that fit the document and requests that do not, the same ones at every 
 """
 
 import tomllib
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import schemathesis
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
+from hypothesis import settings as run_by
 from requests import Request
 from rest_framework.test import APIClient
 from schemathesis import Case
@@ -20,9 +23,12 @@ from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
 
+from agents.carving.models import Carve
 from agents.models import EnrollSecret
-from campaigns.launching.models import ApprovalRule, Quota
+from campaigns.hooks.models import Delivery, Hook
+from campaigns.launching.models import Approval, ApprovalRule, Quota
 from campaigns.models import Query
+from campaigns.recurring.models import Schedule
 from campaigns.tokens import ApiToken
 from fleet.api.openapi import NO_NUL, NOT_BLANK
 from tests import contract
@@ -43,9 +49,10 @@ def any_text(document: Any) -> Any:
 
 # Methods that an address does not have are all refused by the same line.
 CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"unexpected-methods": []}}})
-SAME_AT_EVERY_RUN = settings(
+SAME_AT_EVERY_RUN = run_by(
     max_examples=4, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
+HOOK = "https://1.1.1.1/"
 FROM_THE_LOOP = "/api/v1/campaigns/"
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in contract.DOCUMENT["paths"].items() for method in methods]
 
@@ -69,8 +76,9 @@ def test_what_is_left_out_of_the_drive_with_a_reason_is_there() -> None:
 
 
 @pytest.fixture
-def boss() -> APIClient:
-    """Give an administrator's client."""
+def boss(settings: Any) -> APIClient:
+    """Give an administrator's client, who may have any number of campaigns open."""
+    settings.OPEN_CAMPAIGNS_PER_PERSON = 0
     client = APIClient(raise_request_exception=False)
     client.force_authenticate(make_user("boss", admin=True))
     return client
@@ -78,19 +86,29 @@ def boss() -> APIClient:
 
 @pytest.fixture
 def ids(boss: APIClient) -> dict[str, int]:
-    """Give the id of one of each, by the first word of their addresses."""
-    host = make_host()
+    """Give the id of one of each, by the first word of their addresses, and by its name where it is another's part."""
+    host, boss_himself = make_host(), User.objects.get(username="boss")
     campaign = make_campaign(host, make_host())
     answer(campaign, host, {"pid": "1", "name": "init"})
+    Approval.objects.create(campaign=campaign, digest="d", expires_at=timezone.now())
+    query = Query.objects.create(name="ports", sql="SELECT 1")
+    of_it = {"query": query, "owner": boss_himself}
+    hook = Hook.objects.create(owner=boss_himself, name="siem", address=HOOK)
+    carve = Carve.objects.create(host=host, campaign_id=campaign.pk, carve_id="g", announced_at=timezone.now())
     return {
+        "campaign_id": campaign.pk,
+        "carves": carve.pk,
+        "delivery": Delivery.objects.create(hook=hook, message_id="msg_1", kind="hook.test", body="{}").pk,
+        "hooks": hook.pk,
+        "schedules": Schedule.objects.create(**of_it, every=60, target={"all": True}, sql="SELECT 1").pk,
         "campaigns": campaign.pk,
         "hosts": host.pk,
         "labels": make_label("web", host).pk,
         "approval-rules": ApprovalRule.objects.create(group=Group.objects.create(name="others"), hosts_above=9).pk,
         "quotas": Quota.objects.create(group=Group.objects.get(name="others"), rows_kept=9).pk,
-        "queries": Query.objects.create(name="ports", sql="SELECT 1").pk,
+        "queries": query.pk,
         "enroll-secrets": EnrollSecret.objects.offer("laptops", "long enough for a secret").pk,
-        "tokens": ApiToken.objects.create(user=User.objects.get(username="boss"))[0].pk,
+        "tokens": ApiToken.objects.create(user=boss_himself)[0].pk,
     }
 
 
@@ -99,13 +117,21 @@ def fit(case: Case, ids: dict[str, int]) -> bool:
 
     Say whether that makes another request of it.
     """
-    is_changed = False
-    if "id" in case.path_parameters:
-        case.path_parameters["id"] = ids.get(case.path.split("/")[3], 1)
-        is_changed = True
+    kind = case.path.split("/")[3]
+    known = {**ids, "id": ids.get(kind, 1)}
+    there = {name: known[name] for name in case.path_parameters if name in known}
+    case.path_parameters.update(there)
+    is_changed = bool(there)
     if isinstance(case.body, dict) and "target" in case.body:
-        case.body |= {"target": {"all": True}, "sql": "SELECT 1"}
+        asked = {"query": ids["queries"]} if kind == "schedules" else {"sql": "SELECT 1"}
+        case.body |= {"target": {"all": True}, **asked}
         case.query.pop("wait", None)
+        if str(case.body.get("start_at")).startswith("2000-"):
+            case.body["start_at"] = (timezone.now() + timedelta(hours=1)).isoformat()
+        case.headers.pop("Idempotency-Key", None)  # another order under it is refused
+        is_changed = True
+    if isinstance(case.body, dict) and "address" in case.body:
+        case.body["address"] = HOOK
         is_changed = True
     return is_changed
 
