@@ -121,8 +121,8 @@ def test_what_is_no_number_is_not_drawn_as_one(
     ask(page, f"FROM (VALUES {days}) AS told (day, n)")
     expect(said).to_contain_text("3 rows in")
     expect(canvas).to_be_visible()
-    drawn = page.evaluate("Chart.getChart(document.querySelector('[data-chart] canvas')).data.datasets[0].data")
-    assert drawn == [2, None, 4]
+    chart = page.wait_for_function("window.Chart && Chart.getChart(document.querySelector('[data-chart] canvas'))")
+    assert chart.evaluate("(chart) => chart.data.datasets[0].data") == [2, None, 4]
 
 
 def test_what_an_earlier_question_gave_is_pale_while_a_newer_one_fails(
