@@ -4,7 +4,7 @@ The rows are django-allauth's, one for each session of Django's. A session ends 
 without its owner, and after SESSION_HOURS whatever he does. What pages ask by themselves is not its owner.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,6 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 SEEN_EVERY = timedelta(minutes=1)
 MOST_AGENT = 200  # letters of what a browser calls itself
@@ -67,18 +66,15 @@ def forget(user: User) -> None:
     """Forget those sessions of a person that open nothing any more: logged out, or begun with a password before."""
     keys = set(UserSession.objects.filter(user=user).values_list("session_key", flat=True))
     kept = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
-    gone = keys - {session.session_key for session in kept if _opens(session.get_decoded(), user)}
+    proofs = {user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()}
+    gone = keys - {session.session_key for session in kept if _opens(session.get_decoded(), user, proofs)}
     if gone:
         UserSession.objects.filter(user=user, session_key__in=gone).delete()
 
 
-def _opens(kept: dict[str, Any], user: User) -> bool:
-    """Say whether what is kept of a session is of this person, as Django looks at it."""
-    proof, proofs = (
-        kept.get(HASH_SESSION_KEY, ""),
-        [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()],
-    )
-    return kept.get(SESSION_KEY) == str(user.pk) and any(constant_time_compare(proof, one) for one in proofs)
+def _opens(kept: dict[str, Any], user: User, proofs: Collection[str]) -> bool:
+    """Say whether what is kept of a session is of this person, and of his password as it is, as Django looks at it."""
+    return kept.get(SESSION_KEY) == str(user.pk) and kept.get(HASH_SESSION_KEY) in proofs
 
 
 def _living(user: User) -> QuerySet[UserSession]:
