@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -217,11 +218,19 @@ def read_all(terminal: int) -> str:
     return found.decode()
 
 
+def next_line(stream: "IO[str]") -> str:
+    """Read a line and nothing that follows: what a stream has read ahead, who waits for the end would never see."""
+    told = bytearray()
+    while not told.endswith(b"\n") and (byte := os.read(stream.fileno(), 1)):
+        told += byte
+    return told.decode()
+
+
 def until_told(process: "subprocess.Popen[str]", sentence: str) -> str:
     """Give what the command says up to this sentence."""
     assert process.stderr is not None
     said = ""
-    for line in process.stderr:
+    while line := next_line(process.stderr):
         said += line
         if sentence in line:
             return said
@@ -270,7 +279,7 @@ def test_who_stops_following_rows_gets_those_that_came(
     followers = [live("rows", str(campaign["id"]), "--follow", "--json") for _ in range(2)]
     for process, number in zip(followers, (signal.SIGINT, signal.SIGTERM), strict=True):
         assert process.stdout is not None
-        rows = [json.loads(process.stdout.readline()) for _ in range(4)]
+        rows = [json.loads(next_line(process.stdout)) for _ in range(4)]
         process.send_signal(number)
         ended = Ended(process)
 
