@@ -6,7 +6,6 @@ TLS is done by rustls on a thread beside Python's, in this one process: that is 
 
 import argparse
 import asyncio
-import gc
 import importlib
 import logging
 import resource
@@ -26,6 +25,7 @@ from granian.server.embed import Server
 
 from fleet.cancelling import end
 from fleet.errors import SetupError
+from fleet.loading import loading
 from fleet.text import show_all_uncaught, show_refusal
 
 if TYPE_CHECKING:
@@ -128,11 +128,8 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    gc.disable()  # else it looks through what is being loaded again and again: a sixth of the start
-    app: Application = getattr(importlib.import_module("fleet.asgi"), options.app)
-    gc.enable()
-    gc.collect()
-    gc.freeze()  # what was imported stays; looking through it again and again held up everybody for tenths of a second
+    with loading():
+        app: Application = getattr(importlib.import_module("fleet.asgi"), options.app)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,7 +4,6 @@ Each runs a command that deployments run as well, as Python would run it.
 """
 
 import atexit
-import gc
 import os
 import runpy
 import signal
@@ -18,6 +17,7 @@ from typing import BinaryIO, NoReturn
 import django
 
 from fleet.embedded.server import die_with_parent
+from fleet.loading import loading
 
 LOOK_SECONDS = 0.02
 
@@ -25,14 +25,11 @@ LOOK_SECONDS = 0.02
 def load(environment: dict[str, str]) -> None:
     """Load what all of them need, as this environment says. Nothing may be connected and no thread started by it."""
     os.environ.update(environment)
-    gc.disable()  # else it looks through what is being loaded again and again
-    django.setup()
-    from fleet.celery import app
+    with loading():
+        django.setup()
+        from fleet.celery import app
 
-    app.loader.import_default_modules()
-    gc.enable()
-    gc.collect()
-    gc.freeze()  # a child's collector would write to every object, and so to every page
+        app.loader.import_default_modules()
 
 
 class Forked:
