@@ -1,5 +1,6 @@
 """The tabs of a campaign's page beside its rows: hosts are found, chosen and acted on, errors lead to their hosts."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_hosts_are_sorted_paged_chosen_and_labelled_by_keyboard(
     expect(lines_of(page)).to_have_count(MANY % 50)
     page.locator("[data-pick-page]").press("Space")
     expect(page.locator("[data-chosen]")).to_have_text(f"{1 + MANY % 50} chosen")
-    assert "order=-wall&page=3" in page.url
+    expect(page).to_have_url(re.compile("order=-wall&page=3"))
 
     page.locator("#chosen-label").press("Enter")
     expect(page.locator("#chosen-label-name")).to_be_focused()
@@ -134,7 +135,7 @@ def test_an_error_leads_to_its_hosts_without_leaving_the_page(
     expect(page.get_by_role("tab", name="Hosts")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#hosts-list .at-end")).to_have_text(f"1 to 50 of {FAILED} hosts")
     expect(page.locator("#hosts-tools .chip")).to_contain_text("no such table: x")
-    assert "error=" in page.url
+    expect(page).to_have_url(re.compile("error="))
     page.locator("#hosts-tools .chip").click()
     expect(page.locator("#hosts-list .at-end")).to_have_text(f"1 to 50 of {FAILED} hosts")
     page.get_by_role("tab", name="Errors").click()

@@ -73,7 +73,8 @@ def test_five_hundred_columns_are_a_grid_like_any_other(
 
     page.reload()
     expect(rows_of(page)).to_have_count(6)
-    assert [name.split("(")[0] for name in headings(page).all_inner_texts()][:2] == ["host", COLUMNS[496]]
+    expect(headings(page).nth(1)).to_contain_text(COLUMNS[496])
+    expect(headings(page).first).to_have_text("host")
     assert page.title().endswith(title)
     expect(page.locator(".rows-grid img, .rows-grid b")).to_have_count(0)
     expect(page.locator(".rows-grid [col-id='host of the row'] a").last).to_have_text("⟨U+202E⟩x")
@@ -136,7 +137,7 @@ def test_columns_called_as_what_every_object_has_are_columns(
     expect(page.locator("#panel-rows [data-live=shown]")).to_have_text("2 rows.")
     for column in odd:
         cells = page.locator(f".rows-grid .ag-row [col-id='column:{column}']")
-        assert sorted(cells.all_inner_texts()) == ["", f"cell of {column}"]
+        expect(cells).to_have_text(["", f"cell of {column}"])
     rows_of(page).first.locator("[col-id='column:constructor']").click()
     expect(page.locator(".cell-dialog pre")).to_have_text("")
 
@@ -153,7 +154,7 @@ def test_hosts_are_found_by_name_beside_a_column_of_that_name(
     page = page_of(operator, f"/campaigns/{elsewhere(make).pk}/")
     shown = page.locator("#panel-rows [data-live=shown]")
     expect(shown).to_have_text("4 rows.")
-    assert headings(page).all_inner_texts() == ["host", "row.host"]
+    expect(headings(page)).to_have_text(["host", "row.host"])
 
     hosts, columns = page.get_by_role("textbox", name="Filter Input").all()
     hosts.fill("web")
@@ -188,7 +189,7 @@ def test_a_filtered_view_waits_for_the_columns_of_the_first_answer(
     expect(shown).to_have_text("2 of 3 rows match.")
     expect(chips).to_have_text(["name contains sys ✕", "nowhere:1 (no such column) ✕"])
     expect(page.locator(".rows-grid .ag-row [col-id='column:pid']")).to_have_text(["10", "9"])
-    assert headings(page).all_inner_texts() == ["host", "pid", "name"]
+    expect(headings(page)).to_have_text(["host", "pid", "name"])
     chips.last.click()
     expect(chips).to_have_count(1)
     expect(page).not_to_have_url(re.compile("nowhere"))
@@ -235,7 +236,9 @@ def test_hosts_of_one_name_are_told_apart_in_the_grid(page_of: PageOf, operator:
     page = page_of(operator, f"/campaigns/{campaign.pk}/")
     expect(rows_of(page)).to_have_count(6)
 
-    names = page.locator(".rows-grid .ag-row [col-id='host of the row']").all_inner_texts()
+    cells = page.locator(".rows-grid .ag-row [col-id='host of the row']")
+    expect(cells.filter(has_text=re.compile("."))).to_have_count(6)
+    names = cells.all_inner_texts()
 
     twins = {name for name in names if name.startswith("twin")}
     assert len(twins) == 2
