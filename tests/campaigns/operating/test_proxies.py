@@ -38,6 +38,7 @@ COMMANDS = {
     "envoy": [str(Path(sys.executable).parent / "envoy"), "--concurrency", "1", "--disable-hot-restart", "-c"],
 }
 IN_THE_BIND = " ca-file /etc/fleet/hosts-ca.pem verify optional"  # of HAProxy, which has one line for it
+BUSY_SECONDS = 6.0  # HAProxy by itself waits as long as it waits between two looks: two seconds
 NAME_HEADER = "X-Client-Certificate-Name"
 
 
@@ -171,14 +172,61 @@ class Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def upstream() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+class Busy(Echo):
+    """A server that takes its time to say that it lives."""
+
+    looked_at = threading.Event()
+
+    def do_GET(self) -> None:
+        """Answer, late where a proxy looks whether somebody is there."""
+        if self.path != "/livez":
+            return super().do_GET()
+        threading.Event().wait(BUSY_SECONDS)
+        try:
+            return super().do_GET()
+        finally:
+            self.looked_at.set()
+
+
+@contextmanager
+def served(by: type[Echo]) -> Iterator[int]:
+    """Give the port of a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), by) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def upstream() -> Iterator[int]:
+    with served(Echo) as port:
+        yield port
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["envoy", "haproxy"])
+def test_a_busy_server_is_not_taken_for_a_dead_one(name: str, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    certificates.make("127.0.0.1")
+    Busy.looked_at.clear()
+
+    with served(Busy) as port, started(name, tmp_path, certificates, port, mutual=False) as proxy:
+        assert Busy.looked_at.wait(90)
+        trust = ssl.create_default_context(cafile=str(certificates.ca))
+        answer = httpx.get(f"https://localhost:{proxy.port}/login/", verify=trust, timeout=90)
+
+    assert answer.status_code == 200, (tmp_path / "proxy.log").read_text()
+
+
+def test_the_edge_of_the_containers_waits_as_long_as_that_of_the_document() -> None:
+    wait = re.compile(r"timeout check \S+")
+    document, containers = DOCS.read_text(), (DOCS.parents[1] / "docker" / "edge" / "haproxy.cfg").read_text()
+
+    assert wait.findall(document) == wait.findall(containers) == ["timeout check 10s"]
 
 
 @pytest.mark.processes
