@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+from campaigns.launching.models import Quota
 from campaigns.people.roles import ROLES
 from campaigns.people.scopes import Scope, is_limited
 from tests.factories import make_user
@@ -81,7 +82,10 @@ def test_nobody_makes_himself_or_another_a_superuser(desk: Client, clerk: User) 
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["active", "deactivated"])
-@pytest.mark.parametrize("kind", ["superuser", "with a permission more", "in a group with one more", "with a quota"])
+@pytest.mark.parametrize(
+    "kind",
+    ["superuser", "with a permission more", "in a group with one more", "with a quota", "with a quota that is kept"],
+)
 def test_who_has_more_is_out_of_reach(desk: Client, settings: Any, kind: str, kept: bool) -> None:
     settings.TARGETS_PER_CAMPAIGN_BY_GROUP = {"responders": 20_000}
     above = person("above", is_superuser=kind == "superuser", is_active=kept)
@@ -93,6 +97,8 @@ def test_who_has_more_is_out_of_reach(desk: Client, settings: Any, kind: str, ke
         above.groups.add(launchers)
     elif kind == "with a quota":
         above.groups.add(Group.objects.create(name="responders"))
+    elif kind == "with a quota that is kept":
+        above.groups.add(Quota.objects.create(group=Group.objects.create(name="night"), open_campaigns=9).group)
     before = everything_of(above)
     address = f"/admin/auth/user/{above.pk}/"
 
@@ -107,6 +113,15 @@ def test_who_has_more_is_out_of_reach(desk: Client, settings: Any, kind: str, ke
 
     assert everything_of(above) == before
     assert desk.get(f"{address}change/").status_code == 200  # to look at
+
+
+def test_who_sees_some_hosts_only_looks_after_nobody(desk: Client, clerk: User) -> None:
+    team, below, group = Group.objects.create(name="team"), person("below"), Group.objects.create(name="plain")
+    Scope.objects.create(group=team)
+    clerk.groups.add(team)
+
+    assert change(desk, below, email="me@example.org").status_code == 403
+    assert desk.post(f"/admin/auth/group/{group.pk}/change/", {"name": "x", "permissions": []}).status_code == 403
 
 
 def test_who_has_no_more_is_looked_after(desk: Client) -> None:
@@ -182,6 +197,7 @@ def test_groups_are_given_the_permissions_that_their_editor_has(desk: Client, cl
 def test_a_group_that_gives_more_is_out_of_reach(desk: Client) -> None:
     launchers = Group.objects.create(name="launchers")
     launchers.permissions.set(permissions("add_campaign"))
+    Group.objects.create(name="within reach")
     address = f"/admin/auth/group/{launchers.pk}/"
 
     assert desk.post(f"{address}change/", {"name": "x", "permissions": []}).status_code == 403

@@ -1,10 +1,11 @@
 """The pages of people: who has what, who gives what to whom, and the hosts that teams see."""
 
+import html
 import re
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from campaigns.people import giving, roles, scopes
@@ -82,6 +83,7 @@ def test_the_page_of_a_person_shows_what_he_has_and_kept_as_it_stands_changes_no
         {"roles": [roles.OPERATOR, roles.AUDITOR], "rights": [roles.LAUNCH_CARVE], "teams": [team.pk], **KEPT},
     )
     before = giving.Given.of(User.objects.get(pk=anna.pk))
+    assert before.rights == {roles.LAUNCH_CARVE}
 
     page = desk.get(f"/people/{anna.pk}/").content.decode()
     ticked = [
@@ -117,6 +119,43 @@ def test_nobody_gives_to_himself_above_himself_or_within_a_limit(boss: User, cas
     assert told.status_code == 403
     assert set(other.groups.values_list("name", flat=True)) == before
     assert as_(by).get(f"/people/{other.pk}/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"roles": [roles.OPERATOR]}, "gives rights that you lack: you cannot give or take it"),
+        ({"rights": [roles.LAUNCH_CARVE]}, "carve files from hosts: you lack this right"),
+        ({"teams": ["Berliners"]}, "putting people into teams needs the permission campaigns.change_scope"),
+    ],
+    ids=["role", "right", "team"],
+)
+def test_nobody_gives_what_he_lacks(given: dict[str, list[str]], sentence: str) -> None:
+    clerk, anna = make_user("clerk"), make_user("anna")
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    team = Group.objects.create(name="Berliners")
+    Scope.objects.create(group=team)
+
+    told = as_(clerk).post(f"/people/{anna.pk}/", given | {"teams": [team.pk] if "teams" in given else []} | KEPT)
+
+    assert told.status_code == 403
+    assert sentence in html.unescape(told.content.decode())
+    assert giving.Given.of(User.objects.get(pk=anna.pk)) == giving.Given.of(make_user("as she was"))
+
+
+def test_who_sees_some_hosts_only_makes_changes_and_deletes_no_team(boss: User) -> None:
+    some, other = Group.objects.create(name="some"), Group.objects.create(name="other")
+    for team in (some, other):
+        Scope.objects.create(group=team)
+    boss.groups.add(some)
+    desk = as_(boss)
+
+    for address in ("/people/teams/new/", f"/people/teams/{some.pk}/", f"/people/teams/{other.pk}/delete/"):
+        told = desk.post(address, {"name": "changed"}, follow=True)
+        assert "sees some hosts only changes no teams: he could lift his own limit" in told.content.decode()
+
+    assert set(Group.objects.exclude(name__in=roles.ROLES)) == {some, other}
+    assert scopes.limits_of(User.objects.get(pk=boss.pk)) == scopes.NOBODY
 
 
 def test_who_may_not_see_people_hears_which_permission_is_missing() -> None:

@@ -1,5 +1,6 @@
 """Which hosts a person may see, by the groups he is in."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,10 +8,14 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import connection
 from django.test import Client
 
+from agents.board import clock
 from agents.models import Host, Label
+from campaigns.launching.launch import Order, launch, start
+from campaigns.models import Campaign
 from campaigns.people import scopes
-from campaigns.people.roles import ADMINISTRATOR
+from campaigns.people.roles import ADMINISTRATOR, OPERATOR
 from campaigns.people.scopes import Scope
+from campaigns.selecting import frozen
 from tests.factories import learn, make_campaign, make_host, make_label, make_user
 
 pytestmark = pytest.mark.django_db
@@ -129,6 +134,26 @@ def test_limits_cost_one_query_for_each_object_of_a_person(
     with django_assert_num_queries(1):
         for _ in range(3):
             assert not scopes.is_limited(anna)
+
+
+@pytest.mark.usefixtures("board")
+@pytest.mark.parametrize(("now", "meant"), [("laptops", {"both"}), ("munich", {"both"}), ("", {"berlin", "both"})])
+def test_what_starts_later_asks_whom_its_launcher_might_ask_and_still_may(
+    hosts: dict[str, Label], now: str, meant: set[str]
+) -> None:
+    berliners = team("b", hosts["berlin"])
+    anna = member_of(berliners, Group.objects.get(name=OPERATOR))
+    order = Order(sql="SELECT 1", target={"all": True}, timeout=60, start_at=clock.now() + timedelta(hours=1))
+    campaign = launch(order, anna)
+    Campaign.objects.update(start_at=clock.now())
+    if now:
+        berliners.scope.labels.set([hosts[now]])
+    else:
+        berliners.scope.delete()
+
+    start(campaign.pk)
+
+    assert {host.hostname for host in frozen.hosts_of(campaign.ranges.all())} == meant
 
 
 def test_tables_of_kinds_outside_the_scope_are_in_no_list(hosts: dict[str, Label], client: Client) -> None:
