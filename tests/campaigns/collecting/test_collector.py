@@ -1,6 +1,8 @@
 """The collector: in order, exactly once, and one bad entry costs no other."""
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from agents.models import Host
 from campaigns.collecting import cursor
 from campaigns.collecting.collector import Collector
 from campaigns.collecting.models import DeadLetter, StreamCursor
+from campaigns.collecting.tally import COLUMNS_LEFT_OUT
 from campaigns.models import Campaign, Result, Target
 from campaigns.states import State, Status
 from tests.conftest import Agent
@@ -159,6 +162,14 @@ def test_a_second_collector_stands_by(collect: Collect) -> None:
     assert collect() == 1
 
 
+def test_a_cursor_that_is_missing_is_begun_anew(collect: Collect) -> None:
+    host = make_host()
+    answer(make_campaign(host), host)
+    StreamCursor.objects.all().delete()
+
+    assert collect() == 1
+
+
 def test_what_is_stored_is_trimmed_from_the_stream(collect: Collect) -> None:
     host = make_host()
     entry = answer(make_campaign(host), host)
@@ -245,6 +256,43 @@ def test_nul_bytes_and_columns_in_order_of_first_appearance(collect: Collect) ->
     assert Result.objects.get(host=hosts[0]).rows == [{"z": "ab", "a": "1"}]
 
 
+@pytest.mark.parametrize("left_out", [["x" * 257], [f"column {number}" for number in range(2_000, 2_002)]])
+def test_columns_that_a_campaign_does_not_list_are_kept_and_it_says_so_once(
+    collect: Collect, left_out: list[str]
+) -> None:
+    first, second = make_hosts(2)
+    campaign = make_campaign(first, second)
+    listed = [f"column {number}" for number in range(2_000 if len(left_out) == 2 else 1)]
+    row = dict.fromkeys([*listed, *left_out], "1")
+    for host in (first, second):
+        answer(campaign, host, r=json.dumps([row]).encode())
+        collect()
+
+    campaign.refresh_from_db()
+    assert campaign.columns == listed
+    assert campaign.warnings == [COLUMNS_LEFT_OUT]
+    assert Result.objects.get(host=first).rows == [row]
+
+
+@pytest.mark.parametrize("over", ["campaign", "target"])
+def test_an_answer_is_late_after_the_campaigns_end_and_after_its_targets(collect: Collect, over: str) -> None:
+    host, other = make_hosts(2)
+    campaign = make_campaign(host, other)
+    ended = campaign.started_at - timedelta(seconds=1)
+    if over == "campaign":
+        Campaign.objects.filter(pk=campaign.pk).update(ends_at=ended)
+    else:
+        given_up = {"k": "n", "c": campaign.pk, "h": host.pk}
+        redis_client.client().xadd(keyspace.STREAM, given_up, id=f"{clock.in_ms(ended)}-0")
+    answer(campaign, host)
+
+    collect()
+
+    assert Target.objects.get(campaign=campaign, host=host).late
+    assert Result.objects.get().late
+    assert state(campaign, other) == State.WAITING
+
+
 def test_a_late_answer_in_the_batch_of_the_last_one_in_time_changes_no_status(collect: Collect) -> None:
     given_up, last = make_hosts(2)
     campaign = make_campaign(given_up, last)
@@ -262,6 +310,21 @@ def test_a_late_answer_in_the_batch_of_the_last_one_in_time_changes_no_status(co
     campaign.refresh_from_db()
     assert (campaign.status, campaign.counts["answered"]) == (Status.COMPLETED, 2)
     assert Target.objects.get(campaign=campaign, host=given_up).late
+
+
+def test_a_campaign_ends_with_its_last_answer_whichever_host_the_batch_touched_last(collect: Collect) -> None:
+    first, second = make_hosts(2)
+    campaign = make_campaign(first, second)
+    deliver(campaign, first, "d", n=1)
+    at = clock.in_ms(clock.now()) + 1_000
+    for host, later in ((second, 0), (first, 1_000)):
+        fields = {"k": "a", "c": campaign.pk, "h": host.pk, "s": "0", "m": "", "t": "{}", "r": "[]", "x": ""}
+        redis_client.client().xadd(keyspace.STREAM, fields, id=f"{at + later}-0")
+
+    collect()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_at) == (Status.COMPLETED, clock.moment(at + 1_000))
 
 
 def test_an_answer_after_the_end_is_kept_marked_and_counted(collect: Collect) -> None:

@@ -41,6 +41,17 @@ def test_what_is_read_ahead_is_stored_once_and_in_order() -> None:
     assert redis_client.client().xlen(keyspace.STREAM) == 0
 
 
+def test_a_batch_of_large_answers_has_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BATCH_BYTES", 1_000)
+    hosts = make_hosts(4)
+    campaign = make_campaign(*hosts)
+    for host in hosts:
+        answer(campaign, host, r=msgspec.json.encode([{"a": "x" * 500}]))
+    one = Collector()
+
+    assert [one.collect() for _ in range(3)] == [2, 2, 0]
+
+
 def test_what_another_copy_stored_meanwhile_is_not_stored_again(collect: Collect) -> None:
     hosts = make_hosts(12)
     campaign = make_campaign(*hosts)

@@ -62,11 +62,12 @@ def test_a_host_that_asked_but_was_not_handed_the_sql_was_held_back(agent: MakeA
     host = make_host()
     campaign = make_campaign(host)
     redis_client.client().hset(keyspace.campaign_key(campaign.pk), "paused", "1")
-    agent(host).read()
     tell_reads(agent(host))
+    agent(host).read()
     end_now(campaign)
 
     sweeps.sweep()
+    assert state(campaign, host) == State.WAITING, "its gateway may yet tell that it asked before the end"
     tell_reads(agent(host))
     sweeps.sweep()
 
@@ -110,21 +111,24 @@ def test_nothing_is_final_before_everything_in_the_stream_is_stored(agent: MakeA
     assert not Result.objects.get().late
 
 
-def test_a_stopped_campaign_takes_late_answers_and_stays_stopped(agent: MakeAgent, collect: Collect) -> None:
-    host = make_host()
-    campaign = make_campaign(host)
+def test_a_stopped_campaign_waits_for_no_gateway_takes_late_answers_and_stays_stopped(
+    agent: MakeAgent, collect: Collect
+) -> None:
+    host, silent = make_hosts(2)
+    campaign = make_campaign(host, silent)
     agent(host).read()
+    tell_reads(agent(host))
     control.stop(campaign.pk, "somebody", "enough")
     collect()
     sweeps.sweep()
-    assert state(campaign, host) == State.STOPPED
+    assert [state(campaign, each) for each in (host, silent)] == [State.STOPPED, State.STOPPED]
 
     agent(host).write(campaign.pk, [{"a": "1"}])
     collect()
 
     campaign.refresh_from_db()
     assert (campaign.status, campaign.ended_by) == (Status.STOPPED, "somebody")
-    assert Target.objects.get().late
+    assert Target.objects.get(host=host).late
     assert campaign.count_answered == 1
 
 
