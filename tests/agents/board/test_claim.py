@@ -1,10 +1,11 @@
 """Claim: who is handed what, and what a further read says of a delivery (design 4, *Delivering again*)."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from agents.board import gateway_verbs, keyspace, operator_verbs, rebuilding, redis_client
+from agents.board import gateway_verbs, keyspace, known_hosts, operator_verbs, rebuilding, redis_client
 from agents.board.gateway_verbs import Claim
 from agents.board.keyspace import NoBoardError
 from agents.protocol.messages import Answer
@@ -217,6 +218,47 @@ def test_a_paused_campaign_is_held_without_a_time(gate: Gate) -> None:
     redis_client.client().hset(keyspace.campaign_key(1), "paused", "1")
 
     assert gate.claim(1) == Claim([], accelerate=0, at_once=False, again_in=None, never=[])
+
+
+def test_what_is_closed_or_unknown_is_neither_paused_nor_resumed(gate: Gate) -> None:
+    arm(1)
+    operator_verbs.pause(1, [HOST >> 16])
+    operator_verbs.close(1, [HOST >> 16])
+
+    for campaign in (1, 2):
+        assert operator_verbs.pause(campaign, [HOST >> 16]) is None
+        assert operator_verbs.resume(campaign, [HOST >> 16]) is None
+
+
+CHANGES: dict[str, Callable[[], object]] = {
+    "arm": lambda: arm(2),
+    "arm again": lambda: operator_verbs.arm_again(1, HOST >> 16, [BIT], operator_verbs.last_entry()),
+    "release": lambda: operator_verbs.release(1, HOST >> 16, [HOST]),
+    "pause": lambda: operator_verbs.pause(1, [HOST >> 16]),
+    "resume": lambda: operator_verbs.resume(1, [HOST >> 16]),
+    "close": lambda: operator_verbs.close(1, [HOST >> 16]),
+    "ask": lambda: operator_verbs.ask(-1, "SELECT 1", [HOST]),
+    "withdraw": lambda: operator_verbs.withdraw(-1),
+    "config": lambda: operator_verbs.set_config("{}"),
+    "floor": lambda: operator_verbs.set_floor(HOST, 2),
+    "hosts": lambda: known_hosts.note(known_hosts.Life("here", "there"), {HOST: b"tag."}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_the_board_raises_the_version_and_rings(gate: Gate, change: str) -> None:
+    arm(1, HOST + 1)
+    if change == "resume":
+        operator_verbs.pause(1, [HOST >> 16])
+    before = redis_client.client().get(keyspace.VERSION)
+    with redis_client.client().pubsub(ignore_subscribe_messages=True) as bell:
+        bell.subscribe(redis_client.bell())
+        bell.get_message(timeout=90)  # that it listens
+
+        CHANGES[change]()
+
+        assert bell.get_message(timeout=90) is not None
+    assert redis_client.client().get(keyspace.VERSION) != before
 
 
 def test_without_a_whole_board_nobody_is_told_anything(gate: Gate) -> None:

@@ -381,8 +381,8 @@ def test_a_sweeper_whose_clock_jumped_ends_no_request(operator: User, rule: Appr
 
 def test_nobody_s_yes_in_time_stops_it(api: Api, operator: User, bob: User, rule: ApprovalRule) -> None:
     make_hosts(3)
-    campaign = waiting(operator)
-    Approval.objects.update(expires_at=timezone.now())
+    in_time, campaign = waiting(operator), waiting(operator)
+    Approval.objects.filter(campaign=campaign).update(expires_at=timezone.now())
 
     late = post(api(bob), f"{campaign.pk}/approve/")
     sweep()
@@ -392,6 +392,21 @@ def test_nobody_s_yes_in_time_stops_it(api: Api, operator: User, bob: User, rule
     campaign.refresh_from_db()
     assert (campaign.status, campaign.ended_by, campaign.waits_for) == ("stopped", "approval", "")
     assert campaign.ended_reason.startswith("nobody approved it until ")
+    assert post(api(bob), f"{in_time.pk}/approve/").status_code == 200
+
+
+def test_a_yes_that_is_taken_back_after_the_time_to_give_it_leaves_nobody_waiting(
+    operator: User, bob: User, rule: ApprovalRule
+) -> None:
+    make_hosts(3)
+    campaign = waiting(operator, start_at=timezone.now() + timedelta(days=2))
+    approvals.approve(campaign.pk, bob)
+    Approval.objects.update(expires_at=timezone.now())
+
+    approvals.withdraw(campaign.pk, bob)
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.ended_by, campaign.waits_for) == ("stopped", "approval", "")
 
 
 # --- what the yes is bound to ----------------------------------------------------------------------------------

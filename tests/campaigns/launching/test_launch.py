@@ -1,19 +1,23 @@
 """Launching: who is meant, what is refused and in which words, and that nothing is half-done."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from rest_framework.test import APIClient
 
 from agents.board import operator_verbs
 from campaigns.launching import control, launch
+from campaigns.launching.once import once
 from campaigns.models import Campaign, Query, Target, TargetRange
 from campaigns.running.rebuild import rebuild
 from campaigns.running.targeting import write_range
 from campaigns.states import State, Status
 from tests.conftest import Agent
+from tests.end_to_end.conftest import wait_for
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_label, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
@@ -114,6 +118,32 @@ def test_the_same_idempotency_key_launches_once(api: Api, operator: User, observ
     for key, sentence in (("", "is empty: without one"), (" ", "is empty"), ("k" * 256, "has 256 characters")):
         refused = client.post("/api/v1/campaigns/", ORDER, format="json", headers={"Idempotency-Key": key})
         assert (refused.status_code, sentence in refused.json()["error"]) == (400, True)
+
+
+def test_two_launches_under_one_key_at_once_are_one(operator: User) -> None:
+    host, found, under_way = make_host(), [], threading.Event()
+
+    def someone_waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return bool(cursor.rowcount) or not second.is_alive()
+
+    def launched_while_another_waits() -> Campaign:
+        under_way.set()
+        wait_for(someone_waits, 90)
+        return make_campaign(host, by=operator)
+
+    def twin() -> None:
+        under_way.wait(90)
+        found.append(once(operator, "k", "digest", lambda: make_campaign(host, by=operator)))
+        connection.close()
+
+    second = threading.Thread(target=twin)
+    second.start()
+    first = once(operator, "k", "digest", launched_while_another_waits)
+    second.join()
+
+    assert [first, *found] == [(Campaign.objects.get(), True), (Campaign.objects.get(), False)]
 
 
 def test_a_saved_query_that_was_edited_is_the_same_body(api: Api, operator: User) -> None:

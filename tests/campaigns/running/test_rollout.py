@@ -135,7 +135,7 @@ def test_ask_pauses_and_says_so_and_widening_goes_on(agent: Meet, collect: Calla
 
 def test_a_release_that_comes_twice_asks_nobody_again(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = make_hosts(6)
-    campaign = make_campaign(*hosts, rollout={"canary": {"count": 1}, "per_second": 6})
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 1}})
     Campaign.objects.update(release_goal=6)
     sweep()
     answer(agent, asked(agent, hosts, campaign), campaign)
@@ -144,6 +144,8 @@ def test_a_release_that_comes_twice_asks_nobody_again(agent: Meet, collect: Call
     operator_verbs.release(campaign.pk, 0, [host.pk for host in hosts], campaign.released)
 
     assert asked(agent, hosts, campaign) == []
+    collect()
+    assert counts(campaign) == {"targeted": 6, "answered": 6}, "who was released is owed an answer"
 
 
 @pytest.fixture
@@ -603,6 +605,17 @@ def test_what_is_over_is_not_paused(agent: Meet, boss: APIClient, collect: Calla
         assert (shown["status"], shown["paused_by"], shown["paused_reason"]) == (status, "", "")
 
 
+def test_what_somebody_paused_stays_so_when_it_is_widened(agent: Meet, boss: APIClient) -> None:
+    hosts = make_hosts(3)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 1}})
+    act(boss, campaign, "pause")
+
+    assert act(boss, campaign, "widen", all=True).json()["status"] == "paused"
+
+    sweep()
+    assert asked(agent, hosts, campaign) == []
+
+
 def test_a_pause_survives_a_lost_board(agent: Meet, boss: APIClient) -> None:
     host = make_host()
     campaign = make_campaign(host)
@@ -737,9 +750,12 @@ def test_a_server_set_up_without_live_queries_stops_all_and_hands_out_nothing(
     agent: Meet, boss: APIClient, settings: Any
 ) -> None:
     host = make_host()
-    campaign = make_campaign(host)
+    campaign, paused = make_campaign(host), make_campaign(make_host())
+    act(boss, paused, "pause")
     settings.LIVE_QUERIES_ENABLED = False
 
+    refused = act(boss, paused, "resume")
+    assert (refused.status_code, "LIVE_QUERIES_ENABLED" in refused.json()["error"]) == (409, True)
     sweep()
 
     assert counts(campaign) == {"targeted": 1, "stopped": 1}
