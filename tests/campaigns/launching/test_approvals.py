@@ -381,7 +381,7 @@ def test_a_sweeper_whose_clock_jumped_ends_no_request(operator: User, rule: Appr
 
 def test_nobody_s_yes_in_time_stops_it(api: Api, operator: User, bob: User, rule: ApprovalRule) -> None:
     make_hosts(3)
-    in_time, campaign = waiting(operator), waiting(operator)
+    campaign, in_time = waiting(operator), waiting(operator)
     Approval.objects.filter(campaign=campaign).update(expires_at=timezone.now())
 
     late = post(api(bob), f"{campaign.pk}/approve/")

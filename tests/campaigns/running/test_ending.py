@@ -132,6 +132,22 @@ def test_a_stopped_campaign_waits_for_no_gateway_takes_late_answers_and_stays_st
     assert campaign.count_answered == 1
 
 
+def test_what_is_over_since_its_last_host_answered_is_closed_on_the_board_as_of_then(
+    agent: MakeAgent, collect: Collect
+) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    agent(host).read()
+    agent(host).write(campaign.pk, [])
+    collect()
+
+    sweeps.sweep()
+
+    campaign.refresh_from_db()
+    assert (campaign.status, campaign.closed_at) == (Status.COMPLETED, campaign.ended_at)
+    assert operator_verbs.standings([campaign.pk])[campaign.pk].is_closed
+
+
 def test_an_ended_campaign_is_forgotten_on_the_board_in_time(
     agent: MakeAgent, collect: Collect, settings: object
 ) -> None:
@@ -186,6 +202,18 @@ def test_an_emptied_redis_is_written_anew_and_the_repeat_is_stored(agent: MakeAg
     campaign.refresh_from_db()
     assert campaign.status == Status.COMPLETED
     assert [result.rows for result in Result.objects.order_by("seq")] == [[{"a": "1"}], [{"a": "2"}]]
+
+
+def test_the_board_of_a_redis_that_restarted_is_written_anew(agent: MakeAgent) -> None:
+    host = make_host()
+    campaign = make_campaign(host)
+    redis_client.client().set(keyspace.EPOCH, "another process:1")
+    redis_client.client().unlink(keyspace.offer_key(campaign.pk, host.pk >> 16))  # a write that it lost
+
+    assert rebuild.mend_board()
+
+    assert rebuilding.epoch()[0] == rebuilding.run_id()
+    assert f"c{campaign.pk}" in agent(host).read()["queries"]
 
 
 def test_a_rebuild_waits_until_the_stream_is_stored(agent: MakeAgent, collect: Collect) -> None:

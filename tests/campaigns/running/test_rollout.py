@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Func
+from django.db.models import F, Func
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from agents.board import clock, heartbeats, keyspace, operator_verbs, redis_client
 from agents.board.operator_verbs import RELEASED_ALL
 from agents.inventory import presence
-from agents.models import Host
+from agents.models import Host, Presence
 from campaigns.launching import control, launch, rollout
 from campaigns.launching.launch import Order
 from campaigns.launching.models import LiveQueries
 from campaigns.models import Campaign
 from campaigns.running import releasing, upkeep
 from campaigns.running.rebuild import rebuild
-from campaigns.running.sweeps import sweep
+from campaigns.running.sweeps import sweep, watch
 from campaigns.running.targeting import write_range
 from tests.conftest import Agent
 from tests.factories import learn, make_campaign, make_host, make_hosts, make_user
@@ -454,6 +455,22 @@ def test_the_third_denylisted_host_stops_any_campaign_at_once(agent: Meet, colle
     assert counts(campaign) == {"targeted": 6, "denylisted": 3, "stopped": 3}
 
 
+def test_without_the_brake_of_every_campaign_denylisted_hosts_stop_none(
+    agent: Meet, collect: Callable[[], int], settings: Any
+) -> None:
+    settings.DENYLISTED_BRAKE = 0
+    hosts = make_hosts(4)
+    campaign = make_campaign(*hosts)
+    for host in hosts[:3]:
+        answer(agent, asked(agent, [host], campaign), campaign, status=1, message="distributed query is denylisted")
+    collect()
+    redis_client.client().flushdb()
+    assert rebuild()
+
+    assert braked(campaign) == ""
+    assert asked(agent, hosts, campaign) == hosts[3:]
+
+
 @pytest.mark.parametrize(
     ("limit", "said", "reason"),
     [
@@ -525,6 +542,40 @@ def test_few_answers_are_judged_before_more_hosts_are_asked(agent: Meet, collect
     assert "failed_percent: 1 of 1 answer failed" in braked(campaign)
 
 
+def test_a_host_that_is_online_is_awaited_before_the_next_step(agent: Meet, collect: Callable[[], int]) -> None:
+    hosts = make_hosts(6)
+    campaign = make_campaign(*hosts, rollout={"canary": {"count": 2}})
+    first, second = asked(agent, hosts, campaign)
+    answer(agent, [first], campaign)
+    collect()
+    campaign.targets.filter(host=second).update(state="waiting", delivered_at=None)
+    Campaign.objects.update(count_waiting=F("count_waiting") + 1, count_delivered=0)
+    seen = Presence.objects.create(host=second, last_seen=timezone.now())
+
+    sweep()
+    assert counts(campaign)["waiting"] == 5
+    assert campaign.status == "running"
+    Presence.objects.filter(pk=seen.pk).update(last_seen=timezone.now() - timedelta(hours=1))
+    sweep()
+
+    campaign.refresh_from_db()
+    assert campaign.status == "paused"
+
+
+def test_who_joins_late_is_asked_when_all_were_released(agent: Meet) -> None:
+    hosts = make_hosts(2)
+    order = {"target": {"all": True}, "rollout": {"canary": {"count": 1}}, "include_late_joiners": True}
+    campaign = make_campaign(*hosts, **order)
+    rollout.raise_goal(campaign, RELEASED_ALL, 1)
+    sweep()
+    late = make_host()
+    upkeep.add_late_joiners()
+
+    campaign.refresh_from_db()
+    assert campaign.released == RELEASED_ALL
+    assert asked(agent, [*hosts, late], campaign) == [*hosts, late]
+
+
 def test_brakes_are_looked_at_while_targets_are_being_written(agent: Meet, collect: Callable[[], int]) -> None:
     hosts = [*make_hosts(2), make_host(id=80_000_000)]
     order = Order("SELECT 1", {"all": True}, rollout={"stop_if": {"rows": 1}})
@@ -556,6 +607,7 @@ def test_below_the_limits_nothing_is_stopped(agent: Meet, collect: Callable[[], 
     hosts = make_hosts(4)
     limits = {"failed_percent": 50, "rows": 100, "median_wall_ms": 500, "denylisted": 3, "silent_percent": 90}
     campaign = make_campaign(*hosts, rollout={"stop_if": limits})
+    assert watch(), "not one of the figures is known yet"
     reached = asked(agent, hosts, campaign)
     answer(agent, reached[:1], campaign, status=1, message="no")
     answer(agent, reached[1:], campaign)
