@@ -57,10 +57,13 @@ def _is_of_another_life(here: installation.Here) -> bool:
     """Say whether the database was lost or restored since the board was written."""
     if here.has_moved or known_hosts.life() not in (None, here.life):
         return True
-    with connection.cursor() as cursor:  # the files were put back where they were: nothing but the numbers tells
+    # The files were put back where they were: nothing but the numbers tells. The database gives them, so it is asked
+    # last: who is launched or enrolls between the two questions is in its answer alone.
+    highest, known = known_hosts.highest(), max(operator_verbs.known(), default=0)
+    with connection.cursor() as cursor:
         cursor.execute(NUMBERS)
         host, campaign = (int(number or 0) for number in cursor.fetchone())
-    return known_hosts.highest() > host or max(operator_verbs.known(), default=0) > campaign
+    return highest > host or known > campaign
 
 
 def rebuild() -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -92,6 +93,13 @@ def asked(host: Agent) -> Any:
 def is_served(host: Agent) -> bool:
     """Say whether a read is taken for one of a host; housekeeping may be in the answer."""
     return host.read().keys() <= {"queries", "accelerate"}
+
+
+def comes(identifier: str, host: Host) -> None:
+    """Enroll, and launch, on a connection of one's own."""
+    enroll(identifier)
+    make_campaign(host)
+    connection.close()
 
 
 @pytest.mark.parametrize("by", ["dump", "files"])
@@ -240,6 +248,29 @@ def test_a_restore_counts_once(agent: Meet, collect: Collect) -> None:
     assert mend_board()
     assert redis_client.client().get(keyspace.EPOCH) == epoch
     assert not installation.here().has_moved
+
+
+def test_who_comes_while_the_numbers_are_compared_is_of_this_life(agent: Meet) -> None:
+    host = Host.objects.get(pk=machine(agent, "early").host)
+    epoch, leapt = redis_client.client().get(keyspace.EPOCH), known_hosts.leapt()
+    came = 0
+
+    def let_others_come(execute: Callable[..., Any], sql: str, *given: Any) -> Any:
+        """Between any two questions of whoever looks, somebody enrolls and something is launched."""
+        nonlocal came
+        answer = execute(sql, *given)
+        if "pg_sequences" in sql or "agents_installation" in sql:
+            came += 1
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(comes, f"late-{came}", host).result()
+        return answer
+
+    with connection.execute_wrapper(let_others_come):
+        assert mend_board()
+
+    assert came >= 2
+    assert redis_client.client().get(keyspace.EPOCH) == epoch, "what was whole was written anew"
+    assert known_hosts.leapt() == leapt
 
 
 def test_a_revoked_number_does_not_shut_out_who_has_it_after_a_restore(agent: Meet, collect: Collect) -> None:
