@@ -8,6 +8,7 @@ CLASSES = {
     "psycopg2": ("OperationalError", "InterfaceError"),
     "redis": ("ConnectionError", "TimeoutError", "OutOfMemoryError", "ExecAbortError", "ReadOnlyError"),
     "kombu": ("OperationalError",),
+    "agents.board": ("NoBoardError",),  # Redis answers, and what is written there is not whole yet
     "celery.beat": ("SchedulingError",),  # beat could not send what is due, and says why
 }
 # What Redis says through a script: full, its disk full, a replica, still loading.

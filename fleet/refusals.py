@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import render
 from django.template import loader
 from django.utils import timezone
-from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -25,6 +24,7 @@ from fleet.outages import is_in_the_way, is_outage
 from fleet.text import visible
 
 logger = logging.getLogger(__name__)
+OF_REDIS = ("redis.", "kombu.", "agents.board.")  # whose errors say that Redis, or what is written there, is wanting
 FAILED = "the server failed to answer this; its log says why"
 
 
@@ -166,7 +166,7 @@ def _unavailable(error: Exception) -> UnavailableError:
 def _outage(error: BaseException) -> Outage:
     if is_in_the_way(error):
         return Outage("others", "hold what this needs, and did not let go in time", "What hosts answer is kept.")
-    if isinstance(error, RedisError):
+    if type(error).__module__.startswith(OF_REDIS):
         return Outage("Redis", "does not answer this now", "Hosts keep their answers, and send them once it does.")
     return Outage("the database", "does not answer this now", "What hosts answer meanwhile is kept, and shown then.")
 

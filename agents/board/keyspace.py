@@ -97,6 +97,9 @@ class NoBoardError(Exception):
     What was to be written there follows when the sweep has rebuilt it.
     """
 
+    def __init__(self) -> None:
+        super().__init__("the board is not whole")
+
 
 def campaign_key(campaign: int) -> str:
     """Name the hash with a campaign's SQL, times and whether it is open."""

@@ -117,7 +117,7 @@ class Reads:
             self._counts["given back"] += await self._store.give_back(handout.host, handout.claim.traces)
         except (NoBoardError, RedisError, OSError) as error:
             note_error(error)
-            logger.warning("deliveries not given back host=%s reason=%s", handout.host, error or "no board")
+            logger.warning("deliveries not given back host=%s reason=%s", handout.host, error)
         self._hold.wake_host(handout.host)
 
 

@@ -87,7 +87,7 @@ def ask_all(host_ids: Sequence[int]) -> None:
         for query in _regular():
             ask(query, Host.objects.filter(pk__in=host_ids))
     except (NoBoardError, RedisError) as error:
-        logger.warning("hosts not asked yet hosts=%s reason=%s", host_ids, error or "the board is not whole")
+        logger.warning("hosts not asked yet hosts=%s reason=%s", host_ids, error)
 
 
 def learn_again(hosts: HostQuerySet) -> int:
@@ -164,7 +164,7 @@ def ask_later(query: HousekeepingQuery, host_id: int) -> None:
         try:
             operator_verbs.ask(query.board_id, query.sql, [host_id])
         except (NoBoardError, RedisError) as error:
-            logger.warning("host not asked yet host=%s reason=%s", host_id, error or "the board is not whole")
+            logger.warning("host not asked yet host=%s reason=%s", host_id, error)
 
     transaction.on_commit(ask_it)
 

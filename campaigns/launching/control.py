@@ -33,7 +33,7 @@ def close_on_board(campaign: Campaign, at: datetime | None = None) -> bool:
     try:
         closed = operator_verbs.close(campaign.pk, [number for (number,) in campaign.ranges.values_list("number")], at)
     except (NoBoardError, RedisError) as error:
-        logger.warning("campaign not closed yet campaign=%s reason=%s", campaign.pk, error or "the board is not whole")
+        logger.warning("campaign not closed yet campaign=%s reason=%s", campaign.pk, error)
         return False
     campaign.closed_at = min(closed.at, campaign.closed_at or closed.at)
     campaign.closed_entry = closed.entry

@@ -12,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 from psycopg2.errors import DiskFull
 
+from agents.board.keyspace import NoBoardError
 from fleet.outages import is_outage
 from fleet.text import LogLine, LogObject
 
@@ -35,6 +36,7 @@ def nobody_listens() -> BaseException:
         redis.exceptions.OutOfMemoryError("full"),
         redis.ResponseError("Error running script: @user_script: 19: -OOM command not allowed"),
         BrokerError("gone"),
+        NoBoardError(),
     ],
 )
 def test_a_server_that_is_away_is_an_outage(error: BaseException) -> None:
