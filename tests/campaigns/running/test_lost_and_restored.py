@@ -240,14 +240,20 @@ def test_keys_of_the_older_form_speak_for_hosts_of_before_the_upgrade_alone(agen
     assert asked(met) == INVALID, "nor for a host that is none"
 
 
-def test_a_restore_counts_once(agent: Meet, collect: Collect) -> None:
-    restore(dump())
+def test_a_restore_counts_once_and_the_next_one_repeats_no_number(agent: Meet, collect: Collect) -> None:
+    backup = dump()
+    restore(backup)
     mended(collect)
     epoch = redis_client.client().get(keyspace.EPOCH)
 
     assert mend_board()
     assert redis_client.client().get(keyspace.EPOCH) == epoch
     assert not installation.here().has_moved
+    between = make_campaign(make_host())
+    operator_verbs.forget(between.pk)
+    restore(backup)
+    mended(collect)
+    assert make_campaign(make_host()).pk > between.pk
 
 
 def test_who_comes_while_the_numbers_are_compared_is_of_this_life(agent: Meet) -> None:

@@ -441,10 +441,17 @@ def braked(campaign: Campaign) -> str:
     return campaign.ended_reason
 
 
-def test_the_third_denylisted_host_stops_any_campaign_at_once(agent: Meet, collect: Callable[[], int]) -> None:
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+def test_the_third_denylisted_host_stops_any_campaign_at_once(
+    agent: Meet, collect: Callable[[], int], is_rebuilt: bool
+) -> None:
     hosts = make_hosts(6)
     campaign = make_campaign(*hosts)
     for host in hosts[:3]:
+        if is_rebuilt:
+            collect()
+            redis_client.client().flushdb()
+            assert rebuild()
         agent(host).read()
         agent(host).write(campaign.pk, [], status=1, message="distributed query is denylisted")
 
