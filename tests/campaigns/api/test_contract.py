@@ -115,7 +115,7 @@ BODIES: dict[str, Callable[[World], Any]] = {
     "queries_views_create": lambda world: {"name": "by address", "sql": "SELECT 1"},
     "queries_latest_sql_create": lambda world: {"sql": "SELECT count(*) FROM latest"},
     "enroll_secrets_create": lambda world: {"name": "new"},
-    "tokens_create": lambda world: {"name": "nightly", "labels": ["web"]},
+    "tokens_create": lambda world: {"name": "nightly", "labels": [world.label.name]},
     "schema_learn_create": lambda world: {},
     "schedules_create": lambda world: {"query": world.query.pk, "every": 60, "target": {"all": True}},
     "schedules_partial_update": lambda world: {"every": 90},

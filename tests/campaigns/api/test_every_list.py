@@ -310,7 +310,7 @@ def carves_of_each_state(world: World) -> None:
 
 
 HOSTS = {
-    "search=other": 1, "online=true": 0, "platform=windows": 1, "label=web": 2, "in_doubt=true": 0, "seen=60": 0,
+    "search=other": 1, "online=true": 0, "platform=windows": 1, "label=servers": 2, "in_doubt=true": 0, "seen=60": 0,
     "hostname=OTHER": 1, "uuid=u-1": 1, "hardware_serial=s-1": 1, "host_identifier=nobody": 0,
 }  # fmt: skip
 CARVES = {"host={host}": None, "search=passwd": 1, **{f"state={state}": None for state in CarveState.values}}
@@ -319,7 +319,7 @@ FILTERED: dict[str, dict[str, int | None]] = {
     "approval_rules_list": {"group=people": 1, "table=SHADOW": 1, "table=none": 0},
     "approvals_list": {"by=me": 2, "waiting=me": 1, "state=rejected": 1},
     "campaigns_list": {
-        "created_by=bob": None, "label=web": 0, "search=carve": 1, "since=3600": None, "status=running": None,
+        "created_by=bob": None, "label=servers": 0, "search=carve": 1, "since=3600": None, "status=running": None,
     },
     "campaigns_carves_list": {**CARVES, "host={host}": 7},
     "carves_list": {**CARVES, "campaign={before}": 1, "host={host}": 7},

@@ -13,6 +13,7 @@ from agents.models import EnrollSecret
 from campaigns.answers.models import QueryView
 from campaigns.hooks import keeping
 from campaigns.hooks.models import Hook
+from campaigns.launching.launch import Order, launch
 from campaigns.launching.models import ApprovalRule, Quota
 from campaigns.models import Campaign, Query
 from campaigns.recurring.models import Schedule
@@ -28,14 +29,14 @@ OPERATIONS = {
 
 
 class World:
-    """One of everything, and a client that may do everything."""
+    """One of everything, under other names than in the document's examples, and a client that may do everything."""
 
     def __init__(self) -> None:
         self.boss, self.bob = make_user("boss", admin=True), make_user("bob", admin=True)
         self.hosts = [make_host(), make_host(), make_host()]
         learn("linux", "listening_ports")
-        self.query = Query.objects.create(name="ports", sql="SELECT 1", created_by=self.boss)
-        self.label = make_label("web", *self.hosts[:2])
+        self.query = Query.objects.create(name="open ports", sql="SELECT 1", created_by=self.boss)
+        self.label = make_label("servers", *self.hosts[:2])
         self.before = self.ended({"pid": "1", "port": "22"})
         self.ended_now = self.ended({"pid": "1", "port": "22"}, {"pid": "2", "port": "4444"})
         Campaign.objects.filter(pk__in=[self.before.pk, self.ended_now.pk]).update(query=self.query)
@@ -57,12 +58,10 @@ class World:
         """Give a campaign, of another person unless said, that waits for a second one."""
         ApprovalRule.objects.filter(group=None).delete()
         rule = ApprovalRule.objects.create(hosts_above=0)
-        client = APIClient()
-        client.force_authenticate(by or self.bob)
-        made = client.post("/api/v1/campaigns/", {"sql": "SELECT 1", "target": {"all": True}}, format="json")
+        campaign = launch(Order(sql="SELECT 1", target={"all": True}, timeout=60), by or self.bob)
         rule.delete()
-        assert made.json()["waits_for"] == "approval", made.json()
-        return Campaign.objects.get(pk=made.json()["id"])
+        assert campaign.waits_for == "approval"
+        return campaign
 
     def carve(self) -> Carve:
         """Give a carve of which all is here."""
@@ -119,7 +118,7 @@ def wished(world: World) -> dict[str, Any]:
 
 
 def view(world: World) -> QueryView:
-    return world.query.views.get_or_create(name="by port", defaults={"sql": "SELECT 1"})[0]
+    return world.query.views.get_or_create(name="ports by host", defaults={"sql": "SELECT 1"})[0]
 
 
 def schedule(world: World) -> Schedule:
@@ -172,7 +171,11 @@ PLACES: dict[str, Callable[[World], dict[str, Any]]] = {
 }
 
 
+def values_of(world: World, name: str, path: str) -> dict[str, Any]:
+    """Give what may stand in an address: ids, and keys, of what there is."""
+    return PLACES.get(name, PLACES.get(path.split("/")[3], lambda _: {}))(world) if "{" in path else {}
+
+
 def place(world: World, name: str, path: str) -> str:
     """Put real things into an address."""
-    values = PLACES.get(name, PLACES.get(path.split("/")[3], lambda _: {}))(world) if "{" in path else {}
-    return path.format(**values)
+    return path.format(**values_of(world, name, path))
