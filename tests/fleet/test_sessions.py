@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from campaigns import tasks
 from campaigns.tokens import ApiToken
+from fleet import sessions
 from fleet.audit.models import AuditEvent
 from tests.factories import make_person, make_user
 from tests.fleet.signing_in import PASSWORD, is_in
@@ -155,6 +156,31 @@ def test_a_session_ends_by_silence_which_what_pages_ask_does_not_break_and_by_ag
 
         assert not is_in(busy)
         assert not UserSession.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("idle_minutes", "hours", "stays"), [(30, 0, False), (0, 2, False), (0, 0, True), (240, 4, True)]
+)
+def test_what_is_over_by_silence_or_by_age_is_neither_listed_nor_held_and_is_swept(
+    kim: User, settings: Any, idle_minutes: int, hours: int, stays: bool
+) -> None:
+    settings.SESSION_IDLE_MINUTES, settings.SESSION_HOURS = idle_minutes, hours
+    client, long_ago = sign_in(), timezone.now() - timedelta(hours=3)
+    UserSession.objects.update(last_seen_at=long_ago, created_at=long_ago)
+
+    listed, held = bool(sessions.of(kim)), sessions.holds(client.cookies["sessionid"].value)
+    tasks.end_sessions()
+
+    assert [listed, held, UserSession.objects.exists(), is_in(client)] == [stays] * 4
+
+
+def test_the_sweep_forgets_sessions_that_are_gone(kim: User) -> None:
+    sign_in()
+    Session.objects.all().delete()
+
+    tasks.end_sessions()
+
+    assert not UserSession.objects.exists()
 
 
 def test_the_sweep_ends_for_good_what_was_of_the_deactivated_by_whatever_way(kim: User) -> None:
