@@ -83,6 +83,12 @@ def asked_hosts(campaign: Campaign) -> set[int]:
 # --- what waits ------------------------------------------------------------------------------------------------
 
 
+def test_a_launch_over_as_many_hosts_as_the_rule_says_begins_at_once(operator: User, rule: ApprovalRule) -> None:
+    make_hosts(2)
+
+    assert launch(Order(**ORDER), operator).status == Status.TARGETING
+
+
 def test_a_launch_over_more_hosts_than_the_rule_says_waits_and_the_frozen_hosts_are_asked_once_approved(
     api: Api, operator: User, bob: User, rule: ApprovalRule
 ) -> None:

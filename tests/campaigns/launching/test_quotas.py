@@ -61,6 +61,7 @@ def test_launches_within_a_minute_are_limited_whichever_way_they_come(
 def test_open_campaigns_are_limited_until_one_has_ended(api: Api, operator: User, settings: Any) -> None:
     settings.OPEN_CAMPAIGNS_PER_PERSON = 1
     host = make_host()
+    make_campaign(host)  # of somebody else
     first = make_campaign(host, by=operator)
 
     refused = post(api(operator))
@@ -144,6 +145,7 @@ def test_rows_override_the_settings_the_person_s_own_before_the_highest_of_the_g
 def test_hosts_within_any_hour_are_limited_and_it_is_said_when_there_is_room(api: Api, operator: User) -> None:
     quota_of(person=operator, hosts_per_hour=4)
     hosts = make_hosts(5)
+    make_campaign(*hosts)  # of somebody else
     three = {"sql": "SELECT 1", "target": {"hosts": [host.pk for host in hosts[:3]]}}
     two = {"sql": "SELECT 1", "target": {"hosts": [host.pk for host in hosts[:2]]}}
     client = api(operator)
@@ -181,6 +183,7 @@ def test_rows_that_are_kept_are_limited_until_campaigns_are_deleted(
     quota_of(person=operator, rows_kept=3)
     host = make_host()
     client.force_login(operator)
+    answer(make_campaign(host), host, {"a": "of somebody else"})
     kept = make_campaign(host, by=operator)
     answer(kept, host, *({"a": str(number)} for number in range(3)))
     end(kept)
