@@ -97,15 +97,22 @@ function keepAskedAbout(event: Event): void {
   if (dialog && openedBy && detail.target.contains(openedBy) && !dialog.contains(detail.requestConfig?.elt ?? null)) detail.shouldSwap = false;
 }
 
-// A form that says what it asks is sent after a yes; without scripts it is sent as it is.
+let agreed: HTMLFormElement | null = null; // being sent after a yes
+
+// A form that says what it asks is sent after a yes; without scripts it is sent as it is. So is one whose button says it
+// to htmx, which does not know yet what was drawn a moment ago. Whoever else would send it hears nothing before.
 function askBeforeSending(event: SubmitEvent): void {
   const form = event.target;
-  if (!(form instanceof HTMLFormElement) || !form.dataset["asks"]) return;
-  event.preventDefault();
+  if (!(form instanceof HTMLFormElement) || form === agreed) return;
   const button = event.submitter;
-  askFirst(form.dataset["asks"], button, () => {
-    delete form.dataset["asks"];
+  const question = button?.getAttribute("hx-confirm") ?? form.dataset["asks"];
+  if (!question) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  askFirst(question, button, () => {
+    agreed = form;
     form.requestSubmit(button);
+    agreed = null;
   });
 }
 
@@ -124,7 +131,7 @@ export function startDialogs(): void {
   document.addEventListener("keydown", keepIn);
   document.addEventListener("keydown", (event) => isHeld(event) && event.preventDefault());
   document.addEventListener("close", goBack, true);
-  document.addEventListener("submit", askBeforeSending);
+  document.addEventListener("submit", askBeforeSending, true);
   document.addEventListener("htmx:confirm", (event) => {
     const { detail } = event as CustomEvent<{ question: string | null; elt: HTMLElement; issueRequest(skip: boolean): void }>;
     if (!detail.question) return;
