@@ -52,7 +52,8 @@ def console_of_one(page: Page, host: Host, _: Campaign) -> None:
 
 
 def campaign_live(page: Page, _: Host, campaign: Campaign) -> None:
-    page.goto(f"/campaigns/{campaign.pk}/?tab=hosts")
+    with page.expect_response("**/rows/?*"):  # it asks for the first ones, seen or not
+        page.goto(f"/campaigns/{campaign.pk}/?tab=hosts")
     expect(page.locator("[data-live=connection]")).to_have_text("live")
 
 
