@@ -42,7 +42,11 @@ def as_sent(name: str | None, value: Any) -> str:
     if name in SECRETS:
         return "what was sent"
     text = json.dumps(value, ensure_ascii=False)
-    return shown(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+    if len(text) <= SHOWN:
+        return shown(text)
+    if isinstance(value, str):  # it ends where its quotation mark stands
+        return shown(json.dumps(f"{value[:SHOWN]}…", ensure_ascii=False))
+    return shown(f"{text[:SHOWN]}…")
 
 
 def _is_whole(value: Any) -> bool:

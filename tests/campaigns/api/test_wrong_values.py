@@ -87,3 +87,14 @@ def is_named(member: str, text: str, body: dict[str, Any]) -> bool:
         if path.split(".")[0] == member
     ]
     return all((text.strip("[]{}") in sentence) != (member in SECRETS) for sentence in about)
+
+
+@pytest.mark.parametrize("value", ["zzqx" * 50, "\\" * 300, 'with "marks" ' * 20])
+def test_a_long_value_is_cut_within_its_quotation_marks(value: str) -> None:
+    body = {"sql": "SELECT 1", "target": {"all": True}, "timeout": value}
+    told = World().client.post("/api/v1/campaigns/", body, format="json").json()["error"]
+
+    named, _, objection = told.partition("…")
+    assert named.startswith('timeout: "')
+    assert objection.startswith('"'), told
+    assert len(told) < 400
