@@ -142,23 +142,31 @@ def resume(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @needs_sight()
 @require_POST
 def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Let more hosts be asked."""
+    """Let more hosts be asked; all of them after a question, which pages with scripts ask by themselves."""
     typed = request.POST.get("count", "").strip()
     number = int(typed) if typed.isdecimal() and len(typed) < 19 else None
     goal: dict[str, Any] = {"count": typed if number is None else number}
     done = f"Widened: {counted(number or 0, 'host')} in all may be asked."  # without a number it is refused
+    question = ""
     if "all" in request.POST:
-        goal, done = {"all": True}, "Released to all hosts."
-    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done)
+        goal, done, question = {"all": True}, "Released to all hosts.", "campaigns/release_all.html"
+    return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done, question)
 
 
-def _change(request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign], done: str) -> HttpResponse:
-    """Do what was asked for and show the campaign again, or what is said against it."""
+def _change(
+    request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign], done: str, question: str = ""
+) -> HttpResponse:
+    """Do what was asked for and show the campaign again, or what is said against it.
+
+    A form that no script sent, and that does not say `agreed`, is answered with the question first: a template.
+    """
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     if not may_stop(user_of(request), shown):
         return _may_not_stop(request, shown)
+    if question and not is_script(request) and "agreed" not in request.POST:
+        return render(request, question, {"campaign": shown})
     try:
         verb(shown.pk, user_of(request).get_username())
     except FleetError as error:

@@ -96,7 +96,7 @@ ACTS: dict[str, tuple[str, Any]] = {
     "POST /schedules/{schedule}/": ("/schedules/{schedule}/", SCHEDULE),
     "POST /schedules/{schedule}/control/": ("/schedules/{schedule}/control/", {"to": "disable"}),
     "POST /campaigns/{campaign}/resume/": ("/campaigns/{paused}/resume/", {}),
-    "POST /campaigns/{campaign}/widen/": ("/campaigns/{narrow}/widen/", {"all": "1"}),
+    "POST /campaigns/{campaign}/widen/": ("/campaigns/{narrow}/widen/", {"all": "1", "agreed": "1"}),
 }
 # Pages whose forms have no line of their own in the matrix.
 FORMS: dict[str, tuple[str, Any]] = {

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from agents.board.operator_verbs import RELEASED_ALL
 from agents.models import Host, Presence
 from campaigns.console import wording
 from campaigns.launching import control, kill_switch
@@ -548,6 +549,26 @@ def test_a_canary_is_ordered_widened_and_paused_by_hand(as_: Callable[[User], Cl
     page.post(f"{address}resume/", {})
     campaign.refresh_from_db()
     assert campaign.status == "running"
+
+
+def test_all_are_released_after_a_question_whoever_has_no_scripts(
+    as_: Callable[[User], Client], operator: User, observer: User
+) -> None:
+    campaign = make_campaign(*make_hosts(3), by=operator, rollout={"canary": {"count": 1}})
+    address = f"/campaigns/{campaign.pk}/widen/"
+
+    assert as_(observer).post(address, {"all": "true"}).status_code == 403
+    page = as_(operator)
+    question = page.post(address, {"all": "true"})
+    campaign.refresh_from_db()
+    assert campaign.release_goal == 1
+    assert "to all 3 hosts?" in text_of(question)
+    said = dict(re.findall(r'name="(all|agreed)" value="(\w+)"', question.content.decode()))
+    answer = page.post(address, said, follow=True)
+
+    assert "Released to all hosts." in text_of(answer)
+    campaign.refresh_from_db()
+    assert campaign.release_goal == RELEASED_ALL
 
 
 def test_an_observer_may_not_pause_or_widen(as_: Callable[[User], Client], observer: User) -> None:
