@@ -34,6 +34,7 @@ export class Live {
   heardAt = 0;
   deafSince = Date.now();
   private failures = 0;
+  private refusedUntil = 0;
   private socket: WebSocket | null = null;
   private retry = 0;
   private silence = 0;
@@ -91,6 +92,7 @@ export class Live {
     }
     this.failures += 1;
     if (code === TOO_MANY) {
+      this.refusedUntil = Date.now() + A_MINUTE_MS;
       this.drop(A_MINUTE_MS);
       this.handlers.onState("reconnecting");
       return;
@@ -128,8 +130,8 @@ export class Live {
     this.silence = window.setTimeout(() => this.closed(0), this.hears ? SILENCE_MS : SNAPSHOT_MS);
   }
 
-  // Somebody looks again, or the network or the server is back: do not sit out the wait.
+  // Somebody looks again, or the network or the server is back: do not sit out the wait, but for one that was told.
   hurry(): void {
-    if (!this.over && this.socket === null) this.open();
+    if (!this.over && this.socket === null && Date.now() >= this.refusedUntil) this.open();
   }
 }
