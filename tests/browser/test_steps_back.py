@@ -50,7 +50,9 @@ def test_steps_go_through_searches_orders_groups_and_their_drawer(
     page.get_by_role("button", name="Close").press("Enter")
     expect(drawer).to_be_hidden()
     expect(opener).to_be_focused()
+    expect(page).not_to_have_url(re.compile("group="))  # the page goes a step back by itself
     page.go_forward()
+    expect(drawer).to_be_visible()
     expect(drawer).to_contain_text("3 hosts of campaign")
     page.reload()
     expect(drawer).to_contain_text("3 hosts of campaign")

@@ -103,6 +103,7 @@ def test_a_client_that_leaves_during_the_claim_gives_the_delivery_back(wire: Wir
     before = int(client.info("clients")["blocked_clients"])
     with wire.connect() as connection:
         connection.sendall(request("distributed/read", {"node_key": wire.key()}))
+        eventually(lambda: wire.gateway.counts["distributed/read"] == 1)  # not only its follower is blocked
         eventually(lambda: int(client.info("clients")["blocked_clients"]) > before)
 
     eventually(lambda: len(entries(b"g")) == 1)
