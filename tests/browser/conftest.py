@@ -64,7 +64,7 @@ STAYS = """
 const later = window.setTimeout;
 window.setTimeout = (then, wait, ...given) => (wait === 12_000 ? 0 : later(then, wait, ...given));
 """
-COMPLAINT = re.compile("Security Policy|^AG Grid: (error|warning)")
+COMPLAINT = re.compile("Security Policy|^AG Grid: (error|warning)|on hx-.* returned no matches")
 
 
 class Server:
