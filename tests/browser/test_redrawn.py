@@ -147,6 +147,27 @@ def test_what_is_typed_ticked_and_unfolded_stays(page_of: PageOf, boss: User, el
     expect(page.locator("#widen-count")).to_have_value("")
 
 
+def test_what_is_pressed_as_soon_as_it_is_drawn_is_done_in_place(
+    page_of: PageOf, boss: User, elsewhere: Elsewhere
+) -> None:
+    world = elsewhere(World, boss)
+    page = page_of(boss, "/account/")
+    page.clock.install()
+    page.goto(f"/campaigns/{world.campaign.pk}/")
+    page.locator("#widen-count").fill("5")
+    page.locator("#widen-count").press("Tab")
+    page.locator("#standing form").evaluate("part => part.classList.add('old')")
+    page.evaluate("""() => new MutationObserver((_, observer) => {
+        if (document.querySelector("#standing .old")) return;
+        observer.disconnect();
+        document.getElementById("widen").click();
+    }).observe(document.getElementById("standing").parentElement, {childList: true, subtree: true})""")
+
+    wait_until_drawn_anew(page, page.locator(".old"))
+
+    expect(page.locator("#control-said")).to_have_text("Widened: 5 hosts in all may be asked.")
+
+
 def test_a_reason_that_is_being_typed_outlives_what_others_do(
     page_of: PageOf, boss: User, elsewhere: Elsewhere
 ) -> None:

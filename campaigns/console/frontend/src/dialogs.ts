@@ -100,7 +100,7 @@ function keepAskedAbout(event: Event): void {
 let agreed: HTMLFormElement | null = null; // being sent after a yes
 
 // A form that says what it asks is sent after a yes; without scripts it is sent as it is. So is one whose button says it
-// to htmx, which does not know yet what was drawn a moment ago. Whoever else would send it hears nothing before.
+// to htmx, which may not have come yet. Whoever else would send it hears nothing before.
 function askBeforeSending(event: SubmitEvent): void {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || form === agreed) return;
