@@ -15,6 +15,7 @@ from tests.factories import make_label
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+NARROW = 320  # pixels: a page enlarged four times on a desk
 IN_SIGHT = """it => {
     const box = it.getBoundingClientRect(), y = box.top + box.height / 2;
     return [box.left + 3, box.right - 3].every(x => it.contains(document.elementFromPoint(x, y)));
@@ -36,13 +37,14 @@ def test_a_handful_of_choices_is_seen_whole(
         assert page.locator(".checks").evaluate_all(CUT_OFF) == 0, address
 
 
+@pytest.mark.parametrize("width", [PHONE["width"], NARROW])
 def test_what_is_to_be_done_with_a_line_is_in_sight(
-    page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
+    width: int, page_of: Callable[..., Page], boss: User, elsewhere: Callable[..., Any]
 ) -> None:
     elsewhere(lambda: EnrollSecret.objects.offer("of the office", "a secret of sixteen"))
     elsewhere(lambda: ApiToken.objects.create(user=boss, name="of a program"))
     page = page_of(boss, at="/account/")
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size({**PHONE, "width": width})
 
     for address, does in (("/account/", "Set up an app"), ("/tokens/", "Revoke"), ("/settings/", "Revoke")):
         page.goto(address)
