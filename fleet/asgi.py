@@ -14,9 +14,9 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
-from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
+from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIRequest
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 FAREWELL_SECONDS = 1.0  # for viewers to hear that the server restarts
 RESTARTING = 1012  # a socket's close code: come again with the last seq
 SOCKETS = Gauge("fleet_sockets", "Viewers' sockets that are open")
-_sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+_sockets = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))  # who it is of, each socket looks up itself
 
 
 def _count_error(**_: Any) -> None:

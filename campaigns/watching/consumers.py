@@ -38,6 +38,7 @@ from fleet.errors import TooManyError
 logger = logging.getLogger(__name__)
 
 BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, TOO_MANY, ENDED = 4400, 4401, 4403, 4404, 4429, 1000
+RESTARTING = 1012
 AS_OF_HTTP = 4000  # less by that, the codes of refusals are HTTP's statuses
 MOST_REASON_BYTES = 123  # a close frame holds no more
 PING_SECONDS = 20.0
@@ -52,7 +53,13 @@ class RefusedError(Exception):
         self.code, self.reason = code, sentence.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
 
 
-class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """A socket that opens while Redis is away: nobody sends it anything through the channel layer."""
+
+    channel_layer_alias = "none"  # readers listen for all
+
+
+class CampaignConsumer(Socket):
     """One viewer of one campaign."""
 
     async def connect(self) -> None:
@@ -71,6 +78,8 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
             await self._refuse(refusal)
         except Campaign.DoesNotExist:
             await self.close(NO_SUCH_CAMPAIGN)
+        except DatabaseError as error:
+            await self._send_away(error)
         else:
             self._sender = asyncio.create_task(self._serve(reader, after))
 
@@ -101,6 +110,12 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         """Close with the code. Of who is not known, or may not look, the audit is told."""
         await database_sync_to_async(note_refusal)(self._asked(), refusal.code - AS_OF_HTTP, refusal.reason)
         await self.close(refusal.code, refusal.reason)
+
+    async def _send_away(self, error: DatabaseError) -> None:
+        """Close with the code of a restart: it comes again with the last seq."""
+        campaign = self.scope["url_route"]["kwargs"]["campaign_id"]
+        logger.warning("viewer sent away campaign=%s reason=%s", campaign, str(error).strip())
+        await self.close(RESTARTING)
 
     def _asked(self) -> SimpleNamespace:
         """Give who looks and from where, in the shape of a request of Django's."""
@@ -144,8 +159,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         except RefusedError as refusal:
             await self._refuse(refusal)
         except DatabaseError as error:
-            logger.warning("viewer sent away campaign=%s reason=%s", reader.campaign_id, str(error).strip())
-            await self.close(1012)
+            await self._send_away(error)
         finally:
             await readers.leave(reader)
 
@@ -195,7 +209,7 @@ class CampaignConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         await self.send(encode(frame).decode())
 
 
-class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+class NoSuchSocket(Socket):
     """Every address at which there is no socket."""
 
     async def connect(self) -> None:

@@ -15,6 +15,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as server
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import AsyncClient
 
 from agents.models import Host, Label, LabelMembership
@@ -452,3 +453,34 @@ async def test_an_idle_socket_is_pinged(observer: User, monkeypatch: pytest.Monk
 
     async with looking(campaign.pk, observer) as viewer:
         assert (await viewer.until("ping"))[-1] == {"type": "ping"}
+
+
+# --- outages ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_socket_opens_and_follows_while_redis_is_away(observer: User, settings: Any) -> None:
+    layer = {**settings.CHANNEL_LAYERS["default"], "CONFIG": {"hosts": ["redis://127.0.0.1:1/0"]}}
+    settings.CHANNEL_LAYERS = {"default": layer}
+    campaign = await campaign_with(3)
+
+    async with looking(campaign.pk, observer, "after=0") as viewer:
+        assert seqs(await viewer.until("results")) == [1, 2, 3]
+        await answer_last(campaign)
+        assert seqs(await viewer.until("results")) == [4]
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+async def test_who_comes_while_the_database_is_away_is_told_to_come_again(observer: User, by_token: bool) -> None:
+    campaign = await campaign_with(0)
+    token = (await sync_to_async(ApiToken.objects.create)(user=observer, name="wall", expiry=None))[1]
+    headers = [*ORIGIN, *([] if by_token else await cookie_of(observer))]
+
+    async def come() -> tuple[Any, int | None]:
+        async with looking(campaign.pk, None, origin=headers, bearer=token if by_token else None) as viewer:
+            return await viewer.frame(), viewer.code
+
+    await sync_to_async(lambda: connection.close())()  # of the thread that asks
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(connection.settings_dict, "PORT", "1")
+        assert await come() == (None, 1012)
+    assert (await come())[0]["type"] == "snapshot"
