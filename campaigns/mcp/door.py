@@ -5,7 +5,6 @@ looked at before tokens are. Bodies were capped by `fleet.front` before.
 """
 
 import asyncio
-import json
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -19,6 +18,7 @@ from rest_framework.response import Response
 
 from agents.gateway.asgi_types import Receive, Scope, Send
 from campaigns.mcp.callers import IN_SCOPE
+from campaigns.mcp.refusing import refuse
 from campaigns.throttles import count, limits_of
 from campaigns.watching.consumers import user_of_token
 from fleet.addresses import is_ours
@@ -66,7 +66,8 @@ class Door:
         async with ThreadSensitiveContext():  # a thread of its own, as Django gives each request
             refusal = await self._refusal(request)
             if refusal is not None:
-                await _refuse(refusal, send)
+                status, fields = refusal.status_code, {name.lower(): value for name, value in refusal.items()}
+                await refuse(send, status, REFUSED, str(refusal.data["error"]), more=fields | MORE.get(status, {}))
                 return
             server = await asyncio.to_thread(import_module, "campaigns.mcp.server")  # a second, and 34 MB
             await server.serve({**scope, IN_SCOPE: request}, receive, send)
@@ -107,15 +108,3 @@ def _let_in(request: Any) -> None:
         )
     count(limits_of(user, shown, "request"))
     request.user, request.auth = user, shown
-
-
-async def _refuse(refusal: Response, send: Send) -> None:
-    """Answer with the sentence as an error of JSON-RPC: clients show that one, and of any other body nothing."""
-    error = {"code": REFUSED, "message": str(refusal.data["error"])}
-    content = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
-    status = refusal.status_code
-    fields = {name.lower(): value for name, value in refusal.items()} | MORE.get(status, {})
-    fields |= {"content-type": "application/json", "content-length": str(len(content))}
-    listed = [(name.encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": listed})
-    await send({"type": "http.response.body", "body": content})

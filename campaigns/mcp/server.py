@@ -3,6 +3,7 @@
 Nothing outlives a request: any console answers any call, and there is no session to steal or to keep.
 """
 
+import asyncio
 import json
 import logging
 from inspect import iscoroutinefunction
@@ -15,9 +16,11 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ToolTold
 
-from agents.gateway.asgi_types import Receive, Scope, Send
-from campaigns.mcp import shapes
+from agents.gateway.asgi_types import Message, Receive, Scope, Send
+from campaigns.mcp import calls, shapes
 from campaigns.mcp.callers import IN_SCOPE, Caller
+from campaigns.mcp.calls import CallError
+from campaigns.mcp.refusing import refuse
 from campaigns.mcp.tools import TOOLS, UNTRUSTED, Tool
 from fleet.audit import note
 from fleet.audit.cleaning import cleaned, shortened
@@ -33,15 +36,26 @@ INSTRUCTIONS = (
     f" then launch with a reason, follow, and read groups before rows. {UNTRUSTED}"
 )
 MOST_NOTED_BYTES = 64 * 2**10  # of the arguments of a call, in the audit: as much as SQL may have
-MOST_NAME, MOST_SENTENCE = 100, 2_000  # characters there, of what names a tool and says why it was refused
+MOST_NAME, MOST_SENTENCE = 100, 2_000  # characters, of what names a tool there, and of why it was refused
 FAILED = "the server failed to answer this; its log says why"
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request, of somebody the door let in."""
+    """Serve one request, of somebody the door let in. `fleet.front` read all of it: it comes in one message."""
+    sent = await receive()
+    try:
+        await asyncio.to_thread(calls.check, scope, sent["body"])
+    except CallError as wrong:
+        await refuse(send, wrong.status, wrong.code, wrong.sentence, wrong.call)
+        return
+    messages = [sent]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
     manager = StreamableHTTPSessionManager(_server, json_response=True, stateless=True)  # names: the door looked
     async with manager.run():
-        await manager.handle_request(scope, receive, send)
+        await manager.handle_request(scope, receive_again, send)
 
 
 async def _list(*_: Any) -> ListToolsResult:
@@ -64,7 +78,7 @@ async def _call(context: Any, params: CallToolRequestParams) -> CallToolResult:
             return _answer(await _run(caller, params.name, arguments))
         except Exception as error:
             sentence = _sentence(error)
-            await _note(caller, "tool.refused", params, sentence=shortened(sentence, MOST_SENTENCE))
+            await _note(caller, "tool.refused", params, sentence=sentence)
             return CallToolResult(content=[TextContent(text=sentence)], is_error=True)
 
 
@@ -91,7 +105,7 @@ def _sentence(error: Exception) -> str:
     if refusal is None:
         logger.error("tool failed", exc_info=error)
         return FAILED
-    return str(refusal.data["error"])
+    return shortened(refusal.data["error"], MOST_SENTENCE)
 
 
 async def _note(caller: Caller, action: str, params: CallToolRequestParams, **more: Any) -> None:

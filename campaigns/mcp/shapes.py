@@ -7,19 +7,23 @@ from rest_framework.fields import empty
 
 from agents.models import Platform
 from campaigns.answers.groups import GROUP_ORDERS
-from campaigns.api.orders import OrderSerializer, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
-from campaigns.api.serializers import HostReference
+from campaigns.api.orders import ID, OrderSerializer, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
+from campaigns.api.serializers import HostReference, Moment
 from campaigns.api.wait_for_end import LONGEST_WAIT
+from campaigns.launching.launch import LONGEST_REASON
 from fleet.api.asking import StrictSerializer
 
 MOST_ITEMS, ITEMS = 500, 50  # of a page, which is cut to MOST_BYTES as well
 LONGEST_CELL, CELL = 20_000, 500  # characters
+MOST_FILTERS, MOST_HOSTS = 100, 1_000  # PostgreSQL plans for minutes over what a megabyte can hold of them
 
 
 class LaunchShape(OrderSerializer):
     """The body of a launch, with the reason that a tool has to give."""
 
-    reason = serializers.CharField(help_text="why, in words for people who read the audit; 2,000 characters at most")
+    reason = serializers.CharField(
+        max_length=LONGEST_REASON, help_text="why, in words for people who read the audit; 2,000 characters at most"
+    )
 
 
 class Paged(StrictSerializer):
@@ -74,12 +78,18 @@ class RowsShape(OfCampaign, PagedAnswers):
 
     search = serializers.CharField(default="", allow_blank=True, help_text="part of a value or a hostname")
     where = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text="COLUMN:VALUE; all of several must hold"
+        child=serializers.CharField(),
+        default=list,
+        max_length=MOST_FILTERS,
+        help_text="COLUMN:VALUE; all of several must hold",
     )
-    contains = serializers.ListField(child=serializers.CharField(), default=list, help_text="COLUMN:PART of its value")
+    contains = serializers.ListField(
+        child=serializers.CharField(), default=list, max_length=MOST_FILTERS, help_text="COLUMN:PART of its value"
+    )
     host = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=10**18 - 1),
         default=list,
+        max_length=MOST_HOSTS,
         help_text="ids of hosts; rows of any of them",
     )
     order = serializers.CharField(
@@ -94,7 +104,10 @@ class GroupsShape(OfCampaign, PagedAnswers):
     """By which columns."""
 
     by = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text="columns; none = whole answers are compared"
+        child=serializers.CharField(),
+        default=list,
+        max_length=MOST_FILTERS,
+        help_text="columns; none = whole answers are compared",
     )
     order = serializers.ChoiceField(choices=list(GROUP_ORDERS), default="-hosts")
     search = serializers.CharField(default="", allow_blank=True, help_text="part of one of the group's values")
@@ -120,7 +133,7 @@ TYPES: dict[type, str] = {
     serializers.BooleanField: "boolean",
     serializers.ListField: "array",
     serializers.CharField: "string",
-    serializers.DateTimeField: "string",
+    Moment: "string",
 }
 WITHIN: dict[type[Any], type[Any]] = {
     TargetField: SelectionSerializer,
@@ -132,12 +145,21 @@ BOUNDS = {"min_value": "minimum", "max_value": "maximum", "max_length": "maxLeng
 def schema_of(shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
     """Give the JSON Schema of a shape."""
     fields = {name: field for name, field in shape().fields.items() if not field.read_only}
+    bounds = getattr(shape, "bounds", {})
     return {
         "type": "object",
-        "properties": {name: _schema_of(field) for name, field in fields.items()},
+        "properties": {name: _schema_of(field) | _bounds(bounds.get(name, {})) for name, field in fields.items()},
         "required": [name for name, field in fields.items() if field.required],
         "additionalProperties": False,
     }
+
+
+def _bounds(told: dict[str, Any]) -> dict[str, Any]:
+    """Give bounds as JSON Schema writes them: the API's document has a mark beside a minimum that is outside."""
+    bounds = dict(told)
+    if bounds.pop("exclusiveMinimum", False):
+        bounds["exclusiveMinimum"] = bounds.pop("minimum")
+    return bounds
 
 
 def _schema_of(field: Any) -> dict[str, Any]:
@@ -151,12 +173,23 @@ def _kind_of(field: Any) -> dict[str, Any]:
     kind_of_field: type[Any] = type(field)
     inner = WITHIN.get(kind_of_field, kind_of_field)
     if issubclass(inner, serializers.Serializer):
-        return schema_of(inner)
+        return _or_null(field, schema_of(inner))
     if isinstance(field, HostReference):
-        return {"type": ["integer", "string"]}
+        return {"type": ["integer", "string"], **ID}
     if isinstance(field, serializers.ChoiceField):
-        return {"enum": list(field.choices)}
+        return {"enum": [*field.choices, *([""] if field.allow_blank else [])]}
     name = next(name for kind, name in TYPES.items() if isinstance(field, kind))
-    kind: dict[str, Any] = {"type": [name, "null"] if field.allow_null else name}
+    kind: dict[str, Any] = {"type": name}
     kind |= {ours: bound for known, ours in BOUNDS.items() if (bound := getattr(field, known, None)) is not None}
-    return {**kind, "items": _kind_of(field.child)} if name == "array" else kind
+    if isinstance(field, Moment):
+        kind["format"] = "date-time"
+    elif name == "string" and not field.allow_blank:
+        kind["minLength"] = 1
+    if name == "array":
+        kind = {"type": name, "items": _kind_of(field.child)}
+        kind |= {"maxItems": field.max_length} if field.max_length else {}
+    return _or_null(field, kind)
+
+
+def _or_null(field: Any, kind: dict[str, Any]) -> dict[str, Any]:
+    return {**kind, "type": [kind["type"], "null"]} if field.allow_null else kind

@@ -1,6 +1,7 @@
 """What every view of the API shares: who is asking, what a request may hold."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
@@ -22,6 +23,10 @@ from fleet.errors import BadInputError
 READING_ONLY = "this token is for reading only: it launches and changes nothing"
 UNKNOWN = "Invalid token: it is unknown, has expired or was revoked"
 NAMES_IT = {"kind", "unknown", "invalid_choice", "does_not_exist"}  # codes of sentences that name what was sent
+LONE = re.compile(  # a half without its other half, behind no backslash that is itself escaped
+    rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]\w\w(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]\w\w)\\u[dD][c-fC-F]\w\w)"
+)
+MOST_UNKNOWN = 20  # members of a body that are named: a megabyte has a hundred thousand, which would take ten seconds
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -124,10 +129,16 @@ class StrictJson(BaseParser):
         except RecursionError as error:
             raise _too_deep() from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ParseError(f"the body is not JSON in UTF-8: {error}") from error
+            raise ParseError(f"the body is not JSON in UTF-8: {_half_character(body) or error}") from error
         _check_levels(content)
         json.loads(body, object_pairs_hook=_check_names)  # whose depth and numbers are known to be bearable now
         return content
+
+
+def _half_character(body: bytes) -> str:
+    """Say that the body has a lone surrogate, which is read as if the body broke off there; "" = it has none."""
+    found = LONE.search(body)
+    return f"{found[1].decode()} is half a character" if found else ""
 
 
 def _check_levels(content: Any) -> None:
@@ -142,7 +153,7 @@ def _within(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise ParseError(f"the body holds the number {value}, which takes more than 64 bits")
+        raise ParseError(f"the body holds the number {kinds.as_sent(None, value)}, which takes more than 64 bits")
     return value if isinstance(value, list) else ()
 
 
@@ -174,7 +185,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Refuse unknown members and those of another kind, then validate the known ones."""
         if isinstance(data, dict):
-            unknown = sorted(set(data) - set(self.fields))
+            unknown = sorted(set(data) - set(self.fields))[:MOST_UNKNOWN]
             if unknown:
                 allowed = [name for name, field in self.fields.items() if not field.read_only]
                 known = f"allowed are {', '.join(allowed)}" if allowed else "the body takes none"

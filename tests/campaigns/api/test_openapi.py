@@ -6,7 +6,7 @@ succeed, so that what lies behind its refusals is driven as well.
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -18,12 +18,9 @@ import schemathesis
 from django.db import connection, transaction
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck
-from hypothesis import settings as run_by
 from requests import Request
 from rest_framework.test import APIClient
 from schemathesis import Case
-from schemathesis.generation import GenerationMode
 from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 from schemathesis.python._constants.orchestrator import make_constants_value_source
@@ -33,6 +30,7 @@ from campaigns.launching.models import Approval, ApprovalRule
 from fleet.api.openapi import NO_NUL, NOT_BLANK
 from tests import contract
 from tests.campaigns.api.world import World, values_of
+from tests.driving import CONFIG, SAME_AT_EVERY_RUN, fit, is_wrong
 
 pytestmark = pytest.mark.usefixtures("board")
 
@@ -47,11 +45,6 @@ def any_text(document: Any) -> Any:
     return {name: value for name, value in kept.items() if value not in (NO_NUL, NOT_BLANK)}
 
 
-# Methods that an address does not have are all refused by the same line.
-CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"unexpected-methods": []}}})
-SAME_AT_EVERY_RUN = run_by(
-    max_examples=4, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
 HOOK = "https://1.1.1.1/"
 FROM_THE_LOOP = "/api/v1/campaigns/"
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in contract.DOCUMENT["paths"].items() for method in methods]
@@ -130,42 +123,6 @@ def known(world: World) -> dict[str, Any]:
     }
 
 
-def is_wrong(case: Case) -> bool:
-    """Say whether the request is meant not to fit the document."""
-    return bool(case.meta.generation.mode == GenerationMode.NEGATIVE)
-
-
-def fit(case: Case, world: World, there: dict[str, Any]) -> bool:
-    """Let a request be of what there is, but for what is meant to be wrong; say whether that makes another of it."""
-    operation, such, told = case.operation.definition.raw["operationId"], known(world) | there, case.meta.phase.data
-    wrong: set[Any] = set()
-    if is_wrong(case):
-        wrong.update(f"{told.location}/{told.parameter}".split("/"), *(one.path for one in told.mutations))
-
-    def fitting(name: str, given: Any) -> Any:
-        found = [such[key] for key in (f"{operation}.{name}", name) if key in such]
-        if name in wrong or given is None:
-            return given
-        if not found:
-            return all_fitting(given) if isinstance(given, dict) else given
-        if callable(found[0]):
-            return found[0](given) if isinstance(given, str | list) else given
-        return found if isinstance(given, list) else found[0]
-
-    def all_fitting(given: Mapping[str, Any]) -> dict[str, Any]:
-        made = {name: fitting(name, value) for name, value in given.items()}
-        return {name: value for name, value in made.items() if value is not None or given[name] is None}
-
-    is_changed = False
-    for name in ("path_parameters", "query", "headers", "body"):
-        given = getattr(case, name)
-        if isinstance(given, Mapping):
-            made = type(given)(all_fitting(given))  # another one: cases share what they are made of
-            is_changed = is_changed or made != given
-            setattr(case, name, made)
-    return is_changed
-
-
 def send(client: APIClient, case: Case) -> Any:
     """Send what was generated, encoded as any client would."""
     asked = Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
@@ -216,7 +173,7 @@ class Drive:
             self.send(case)
         if case.path_parameters:
             self.tried.add(named)
-        if fit(case, self.world, self.there) or is_wrong(case):
+        if fit(case, known(self.world) | self.there) or is_wrong(case):
             self.send(case)
 
     def send(self, case: Case) -> None:
