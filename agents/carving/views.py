@@ -6,6 +6,7 @@ says, so a refusal is a sentence that is none: the agent tries twice more and gi
 pass is such a sentence for both (`agents.gateway.django_bridge`).
 """
 
+import logging
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,10 @@ from agents.inventory import installation
 from agents.models import Host
 from agents.protocol.messages import members_of, node_key_of, refusal, value_of
 from agents.protocol.node_key import NodeKeys
+from fleet.once import Once
+
+logger = logging.getLogger(__name__)
+refused = Once()
 
 
 @cache
@@ -39,6 +44,8 @@ def begin_carve(request: HttpRequest) -> JsonResponse:
     try:
         return JsonResponse({"session_id": carves.begin(host, Start.read(body))})
     except CarveRefusedError as error:
+        if refused.is_due(("begin", host.pk)):
+            logger.warning("carve refused host=%s reason=%s", host.pk, error)
         return JsonResponse({"error": str(error)})
 
 
@@ -47,9 +54,13 @@ def begin_carve(request: HttpRequest) -> JsonResponse:
 def take_block(request: HttpRequest) -> HttpResponse:
     """Store a block of an open session. Agents before 5.23 send no key with it."""
     body, key = _body(request)
+    carve = None
     try:
-        carves.take(_carve_of(body.get("session_id"), key), body)
+        carve = _carve_of(body.get("session_id"), key)
+        carves.take(carve, body)
     except CarveRefusedError as error:
+        if carve is not None and refused.is_due(("block", carve.pk)):  # strangers may send anything
+            logger.warning("block refused carve=%s host=%s reason=%s", carve.pk, carve.host_id, error)
         return HttpResponse(refusal(str(error)), content_type="text/plain")
     return JsonResponse({})
 

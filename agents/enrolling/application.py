@@ -14,6 +14,10 @@ class EnrollmentRefusedError(Exception):
     """The sentence says why; agents log it and try again."""
 
 
+class WrongSecretError(EnrollmentRefusedError):
+    """Nobody has such a secret: who says so is a stranger, and is counted."""
+
+
 @dataclass(frozen=True)
 class Application:
     """What a machine sends to enroll, read leniently: whatever is missing or odd is empty."""

@@ -15,14 +15,16 @@ from redis.exceptions import RedisError
 from agents.board import clock, heartbeats
 from agents.board.keyspace import NoBoardError
 from agents.enrolling import wrong_secrets
-from agents.enrolling.application import FACTS, Application, EnrollmentRefusedError
+from agents.enrolling.application import FACTS, Application, EnrollmentRefusedError, WrongSecretError
 from agents.inventory import housekeeping, installation
 from agents.inventory.labels import follow_platforms, put_into
 from agents.models import EnrollSecret, Host, Presence, digest_of, online_since
 from agents.protocol.node_key import Enrolled
 from fleet.counting import counted
+from fleet.once import Once
 
 logger = logging.getLogger(__name__)
+refused = Once()
 
 LONGEST_IDENTIFIER = 255
 ALIVE = timedelta(minutes=1)
@@ -91,6 +93,7 @@ def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
                 decided.append(_decide(application, host, secrets, uses))
             except EnrollmentRefusedError as refusal:
                 decided.append(refusal)
+                _say(refusal, application)
         admitted = [host for host in decided if isinstance(host, Host)]
         enrolled = _keep(admitted) if admitted else {}
     for application, one in zip(applications, decided, strict=True):
@@ -100,6 +103,13 @@ def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
     return [(one, enrolled[one.pk]) if isinstance(one, Host) else one for one in decided]
 
 
+def _say(refusal: EnrollmentRefusedError, application: Application) -> None:
+    """Tell why a machine with a secret of ours is kept out; wrong secrets are told of where they are counted."""
+    if not isinstance(refusal, WrongSecretError) and refused.is_due((application.host_identifier, str(refusal))):
+        named = application.host_identifier[:LONGEST_IDENTIFIER]
+        logger.warning("host not enrolled identifier=%r address=%s reason=%s", named, application.address, refusal)
+
+
 def _known(applications: Sequence[Application]) -> Sequence[Host]:
     names = [application.host_identifier for application in applications]
     return list(Host.objects.select_for_update(no_key=True).filter(host_identifier__in=names).order_by("pk"))
@@ -107,8 +117,8 @@ def _known(applications: Sequence[Application]) -> Sequence[Host]:
 
 def _decide(application: Application, host: Host | None, secrets: "_Secrets", uses: "_Uses") -> Host:
     """Give the host as it is to be kept. Raise EnrollmentRefusedError."""
-    _check_name(application.host_identifier)
     secret = secrets.valid(application)
+    _check_name(application.host_identifier)
     if host is None:
         host = Host(host_identifier=application.host_identifier, epoch=0)
     elif host.revoked_at is not None:
@@ -183,8 +193,8 @@ class _Secrets:
         now = timezone.now()
         if secret is None:
             if too_many := wrong_secrets.count(application.address):
-                raise EnrollmentRefusedError(too_many)
-            raise EnrollmentRefusedError("the enroll secret is wrong or was revoked")
+                raise WrongSecretError(too_many)
+            raise WrongSecretError("the enroll secret is wrong or was revoked")
         if secret.valid_from is not None and now < secret.valid_from:
             raise EnrollmentRefusedError(f"the enroll secret {secret.name!r} is not valid yet")
         if secret.valid_until is not None and now >= secret.valid_until:

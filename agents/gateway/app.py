@@ -39,6 +39,7 @@ from agents.gateway.follower import Follower
 from agents.gateway.held_reads import Hold
 from agents.gateway.identity import Identities
 from agents.gateway.log_sink import LogSink, Rotation
+from agents.gateway.mistakes import Mistakes
 from agents.gateway.reads import Handout, Reads, RevokedError
 from agents.gateway.strangers import Strangers
 from agents.protocol import messages
@@ -94,6 +95,7 @@ class Gateway:
         self.hold = Hold(settings.max_held_reads, settings.wake_per_second)
         self.counts: Counter[str] = Counter()
         self._identities = Identities()
+        self._mistakes = Mistakes()
         self._invalid_said = (0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self.store: Store
@@ -181,13 +183,14 @@ class Gateway:
         """Answer one request of an agent, always with a JSON object."""
         verb = verb_of(scope["path"])
         self.counts[verb if verb in VERBS else UNKNOWN_ADDRESS] += 1
+        answer: bytes | Handout | None
         try:
             if verb in self._cold:
-                await respond(send, await self._cold[verb].answer(scope, receive))
-                return
-            answer = await self._answer(verb, scope, receive)
-        except ClientGoneError:
-            return
+                answer = await self._cold[verb].answer(scope, receive)
+            else:
+                answer = await self._answer(verb, scope, receive)
+        except ClientGoneError as gone:  # some only send no more, and still listen
+            answer = messages.error(str(gone))
         except BodyRefusedError as refusal:
             answer = self._trouble("refused body", str(refusal))
         except NoBoardError:
@@ -220,8 +223,11 @@ class Gateway:
         if verb is None or handler is None or scope["method"] != "POST":
             return messages.error(f"no such endpoint: {scope['method']} {scope['path']}")
         with Body(self._budget, self._arrivals, self._small_body, self._settings.max_body_bytes) as body:
-            members, identity = self._sent_by(await body.read(receive, self._keepers[verb]), scope)
+            content = await body.read(receive, self._keepers[verb])
+            members, identity = self._sent_by(content, scope)
             if members is None:
+                host = identity.host if identity else None
+                self._mistakes.note("no JSON object came", host, verb, content, self._address_of(scope))
                 is_lost = not body.arrived and _header(scope, b"content-length") not in (b"", b"0")
                 return self._unreadable(verb, is_lost=is_lost)
             if identity is None:
@@ -292,7 +298,9 @@ class Gateway:
         """Say `{}` when the sink has the lines; without a sink, or for what is no log, they are counted and dropped."""
         self.counts["log batches"] += 1
         batch = messages.log_lines_of(members)
-        if batch is not None and self._sink is not None:
+        if batch is None:
+            self._mistakes.note("log batch dropped", identity.host, "log", members.get("log_type", b""))
+        elif self._sink is not None:
             self.counts["log lines"] += await self._sink.append(identity.host, *batch)
         return messages.NOTHING
 

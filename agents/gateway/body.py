@@ -22,7 +22,7 @@ class BodyRefusedError(Exception):
 
 
 class ClientGoneError(Exception):
-    """The agent closed the connection before its request was complete: nobody is there to answer."""
+    """The agent closed the connection before its request was complete, or sent what is no body: nobody may be there."""
 
 
 class Keeper(Protocol):
@@ -200,7 +200,7 @@ class Body:
     async def _next(self, receive: Receive) -> tuple[bytes, bool]:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGoneError
+            raise ClientGoneError("the body broke off before its end, or is not what HTTP allows")
         body: bytes = message.get("body", b"")
         self.arrived += len(body)
         return body, message.get("more_body", False)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from agents.gateway.asgi_types import App, Message, Receive, Scope
-from agents.gateway.body import Arrivals, Body, BodyRefusedError, Budget, Whole
+from agents.gateway.body import Arrivals, Body, BodyRefusedError, Budget, ClientGoneError, Whole
 from fleet.counting import counted
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ class Cold:
         self._arrivals = Arrivals()
 
     async def answer(self, scope: Scope, receive: Receive) -> bytes:
-        """Give what the agent is to hear. Raise ClientGoneError when nobody is there to hear it."""
+        """Give what the agent is to hear."""
         try:
             with Body(self._budget, self._arrivals, self._limit, self._limit) as body:
                 content = await body.read(receive, partial(Whole, self._limit))
                 if body.arrived > self._limit:
                     return self._trouble(f"the request has {counted(body.arrived, 'byte')}, allowed are {self._limit}")
                 return await self._run(scope, bytes(content))
-        except BodyRefusedError as error:
+        except (BodyRefusedError, ClientGoneError) as error:
             return self._trouble(str(error))
 
     async def _run(self, scope: Scope, content: bytes) -> bytes:

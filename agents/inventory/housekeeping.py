@@ -170,7 +170,7 @@ def ask_later(query: HousekeepingQuery, host_id: int) -> None:
 
 
 def _note_failure(query: HousekeepingQuery, host: Host, told: Told) -> None:
-    query.last_error = f"{host.hostname}: {told.message}"[:LONGEST_ERROR]
+    query.last_error = f"{host.hostname}: {told.message or f'status {told.status}'}"[:LONGEST_ERROR]
     query.save(update_fields=["last_error"])
     logger.warning("housekeeping failed query=%s error=%s", query, query.last_error)
     if query.kind == HousekeepingQuery.Kind.LABEL:

@@ -225,18 +225,31 @@ def test_other_methods_answer_an_error(wire: Wire, method: bytes) -> None:
         b"nonsense\r\n\r\n",
         b"POST /api/osquery/log HTTP/9.9\r\n\r\n",
         b"POST /api/osquery/log HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-        b"POST /api/osquery/log HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /api/osquery/log HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: identity\r\n\r\n{}",
+        b"POST /api/osquery/log HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}" % (b"X: y\r\n" * 200),
         b"\x16\x03\x01\x02\x00\x01\x00",
     ],
 )
-def test_what_is_no_http_is_refused_with_a_text_that_agents_take_for_trouble(wire: Wire, content: bytes) -> None:
+def test_what_is_no_http_is_refused_before_anybody_sees_it(wire: Wire, content: bytes) -> None:
+    """Without a body, which agents would take for success: none of them, and no proxy, sends such."""
     with wire.connect() as connection:
         connection.sendall(content)
         refusal = received(connection)
 
-    assert refusal.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 500 "))
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(refusal.partition(b"\r\n\r\n")[2])
+    assert refusal.startswith(b"HTTP/1.1 4")
+    assert wire.gateway.counts == {}
+
+
+@pytest.mark.parametrize("verb", ["log", "distributed/write", "enroll", "carve/block"])
+@pytest.mark.parametrize("body", [b"Content-Length: 9\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
+def test_whoever_sends_no_whole_body_and_listens_is_told_to_come_again(wire: Wire, verb: str, body: bytes) -> None:
+    with wire.connect() as connection:
+        connection.sendall(b"POST /api/osquery/%s HTTP/1.1\r\n%s" % (verb.encode(), body))
+        connection.shutdown(socket.SHUT_WR)
+        told = reply(received(connection)).body
+
+    sentence = told.decode() if verb.startswith("carve") else json.loads(told)["error"]
+    assert "the body broke off before its end" in sentence
 
 
 # --- 100-continue and chunks ------------------------------------------------------------------------------------
