@@ -33,6 +33,7 @@ from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.errors import FleetError, SetupError
 from fleet.front import PROBES, BoundedSocket, Front
+from fleet.outages import is_in_the_way, is_outage
 from fleet.turns import Turns
 
 _django: Any = get_asgi_application()
@@ -73,12 +74,18 @@ _tools = door.Door()
 async def _for_people(scope: Scope, receive: Receive, send: Send) -> None:
     """Send what language models call to their door, everything else to Django.
 
-    What is refused while its answer is under way, since all else was answered with it, is cut off by the server.
+    What is refused while its answer is under way, or is of a server that went away meanwhile, is cut off by the server:
+    until then it would have been the answer.
     """
     try:
         await (_tools if scope["path"] in door.PATHS else _django)(scope, receive, send)
     except (FleetError, APIException, Http404) as reason:
         logger.info("answer broken off path=%r reason=%s", scope["path"], reason)
+    except Exception as error:
+        if not (is_outage(error) or is_in_the_way(error)):
+            raise
+        metrics.note_error(error)
+        logger.warning("answer broken off path=%r reason=%s", scope["path"], str(error).strip())
 
 
 def _gateway() -> Gateway:

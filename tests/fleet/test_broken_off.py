@@ -5,7 +5,9 @@ import logging
 from typing import Any
 
 import pytest
+import redis
 import uvloop
+from django.db import OperationalError
 
 from fleet.asgi import Application
 from fleet.errors import ForbiddenError
@@ -14,10 +16,13 @@ from fleet.serve import make_server, serve
 from tests.ports import free_port
 
 
-async def _breaks_off(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/csv")]})
-    await send({"type": "http.response.body", "body": b"host,pid\n", "more_body": True})
-    raise ForbiddenError("which hosts you may see has changed: ask for the file again")
+def _breaking_off(error: Exception) -> Any:
+    async def breaks_off(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/csv")]})
+        await send({"type": "http.response.body", "body": b"host,pid\n", "more_body": True})
+        raise error
+
+    return breaks_off
 
 
 async def _asked(port: int, path: str, method: str = "GET") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -72,11 +77,22 @@ def test_a_server_that_stops_tells_what_it_ends_and_lets_go_by_itself(
     assert (left, failures) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ForbiddenError("which hosts you may see has changed: ask for the file again"),
+        OperationalError("terminating connection due to administrator command\n"),
+        redis.ConnectionError("Connection closed by server."),
+    ],
+)
 def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     application, port = Application(None, people=True), free_port()
-    monkeypatch.setattr("fleet.asgi._django", _breaks_off)
+    monkeypatch.setattr("fleet.asgi._django", _breaking_off(error))
 
     async def take(stop: asyncio.Event) -> bytes:
         reader, writer = await _asked(port, "/api/v1/campaigns/1/export.csv")
@@ -97,8 +113,6 @@ def test_an_answer_that_breaks_off_is_cut_and_is_one_line_of_the_log(
     assert b"host,pid" in told
     assert not told.endswith(b"0\r\n\r\n")  # the last chunk, by which a client knows that it has all
     lines = [record.getMessage() for record in caplog.records if "export.csv" in record.getMessage()]
-    assert lines == [
-        "answer broken off path='/api/v1/campaigns/1/export.csv'"
-        " reason=which hosts you may see has changed: ask for the file again"
-    ]
+    assert lines == [f"answer broken off path='/api/v1/campaigns/1/export.csv' reason={str(error).strip()}"]
     assert not any(record.exc_info for record in caplog.records)
+    assert "Traceback" not in capfd.readouterr().err
