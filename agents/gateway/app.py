@@ -215,7 +215,8 @@ class Gateway:
     def _trouble(self, kind: str, sentence: str, error: Exception | None = None) -> bytes:
         self.counts[kind] += 1
         if self.counts[kind] & (self.counts[kind] - 1) == 0:  # the 1st, 2nd, 4th, 8th … time
-            logger.warning("agents told to come again kind=%s times=%s reason=%s", kind, self.counts[kind], error)
+            reason = error or sentence
+            logger.warning("agents told to come again kind=%s times=%s reason=%s", kind, self.counts[kind], reason)
         return messages.error(sentence)
 
     async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> bytes | Handout | None:

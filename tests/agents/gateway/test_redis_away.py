@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agents.board import keyspace, redis_client
 from agents.gateway.app import Gateway
 from tests.conftest import Agent, gateway_settings, no_cold_app
 
@@ -36,3 +37,14 @@ def test_a_wrong_key_is_refused_all_the_same(agent: Agent) -> None:
     agent.key = "wrong"
 
     assert agent.post("distributed/read", {"node_key": agent.key}) == {"node_invalid": True}
+
+
+def test_the_log_says_why_agents_are_told_to_come_again(
+    gateway: Gateway, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent(gateway, loop, 7)
+    redis_client.client().delete(keyspace.EPOCH)
+
+    assert agent.write(1, [{"a": "1"}]) == {"error": "the board is being rebuilt, come again"}
+
+    assert "kind=no board times=1 reason=the board is being rebuilt, come again" in caplog.text
