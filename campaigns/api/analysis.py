@@ -35,6 +35,7 @@ class SqlSerializer(StrictSerializer):
 
     sql = serializers.CharField(trim_whitespace=False, allow_blank=True, help_text="one SELECT of DuckDB's SQL")
 
+    bounds: ClassVar = {"sql": {"maxLength": asking.MOST_SQL_BYTES}}
     example: ClassVar = {"sql": "SELECT port, count(*) AS hosts FROM answers GROUP BY port ORDER BY hosts DESC"}
 
 

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from campaigns.analysis import asking
 from campaigns.answers import latest
 from campaigns.answers.models import QueryView
 from campaigns.api.analysis import SqlOverLatestSerializer, sql_in
@@ -42,6 +43,7 @@ class ViewSerializer(StrictSerializer):
         help_text='how it is drawn; "" = as a table',
     )
 
+    bounds: ClassVar = {"sql": {"maxLength": asking.MOST_SQL_BYTES}}
     example: ClassVar = {
         "id": 2,
         "name": "by port",

@@ -12,7 +12,7 @@ from campaigns.api.serializers import HostReference, Moment
 from campaigns.launching.launch import DEFAULT_TIMEOUT, LONGEST_REASON, LONGEST_TIMEOUT, SHORTEST_TIMEOUT, Order
 from campaigns.launching.rollout import LARGEST
 from campaigns.models import Query
-from campaigns.selecting.selection import SELECTORS
+from campaigns.selecting.selection import MOST_HOSTS, SELECTORS
 from campaigns.states import FINAL_STATES, State
 from fleet.api.asking import StrictSerializer
 from fleet.api.described import Either
@@ -78,6 +78,7 @@ class SelectionSerializer(serializers.Serializer[Any]):
 
     sometimes = ("all", "labels", "platforms", "hosts", "campaign", "exclude_labels", "online", "sample")
     either = (Either({name: {} for name in SELECTORS}, together=True),)
+    bounds: ClassVar = {"hosts": {"maxItems": MOST_HOSTS}}
     shows: ClassVar = {
         "all": True,
         "hosts": [7, "web-02.example"],

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from agents.inventory import labels
-from agents.models import EnrollSecret, Label, digest_of
+from agents.models import SHORTEST_SECRET, EnrollSecret, Label, digest_of
 from campaigns.api.serializers import Moment
 from campaigns.people.roles import ROLES
 from campaigns.tokens import Access, ApiToken
@@ -41,6 +41,7 @@ class EnrollSecretSerializer(StrictSerializer, serializers.ModelSerializer[Enrol
         extra_kwargs: ClassVar = {"quota": {"help_text": "hosts that enroll with it at most; null = any number"}}
 
     says: ClassVar = {"id": "its number", "name": "its name"}
+    bounds: ClassVar = {"secret": {"minLength": SHORTEST_SECRET}}
     example: ClassVar = {
         "id": 2,
         "name": "laptops",

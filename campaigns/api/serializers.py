@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.inventory import kept_sql, label_sql, labels
+from agents.inventory.sql import MAX_SQL_BYTES
 from agents.models import Host, Label, Platform
 from campaigns.answers.results import timestamp
 from campaigns.launching import rights
@@ -174,7 +175,9 @@ class HostSerializer(serializers.ModelSerializer[Host]):
 @extend_schema_field(
     {
         "type": "object",
-        "properties": {platform: {"type": "string", "minLength": 1} for platform in Platform.values},
+        "properties": {
+            platform: {"type": "string", "minLength": 1, "maxLength": MAX_SQL_BYTES} for platform in Platform.values
+        },
         "additionalProperties": False,
     }
 )
@@ -374,6 +377,7 @@ class QuerySerializer(StrictSerializer, serializers.ModelSerializer[Query]):
         fields = ("id", "name", "sql", "description", "observer_can_run", "created_by", "created_at", "updated_at")
 
     says: ClassVar = {"id": "its number", "name": "its name", "sql": "what it asks", "description": "what it is for"}
+    bounds: ClassVar = {"sql": {"maxLength": MAX_SQL_BYTES}}
     example: ClassVar = {
         "id": 3,
         "name": "ports",

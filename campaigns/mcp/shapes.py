@@ -1,12 +1,13 @@
 """What tools take: serializers, as of the API, and the same as JSON Schema, by which a model knows what to send."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from agents.models import Platform
-from campaigns.answers.groups import GROUP_ORDERS
+from campaigns.analysis.asking import MOST_SQL_BYTES
+from campaigns.answers.groups import GROUP_ORDERS, MOST_BY
 from campaigns.api.orders import ID, OrderSerializer, RolloutField, RolloutSerializer, SelectionSerializer, TargetField
 from campaigns.api.serializers import HostReference, Moment
 from campaigns.api.wait_for_end import LONGEST_WAIT
@@ -106,7 +107,7 @@ class GroupsShape(OfCampaign, PagedAnswers):
     by = serializers.ListField(
         child=serializers.CharField(),
         default=list,
-        max_length=MOST_FILTERS,
+        max_length=MOST_BY,
         help_text="columns; none = whole answers are compared",
     )
     order = serializers.ChoiceField(choices=list(GROUP_ORDERS), default="-hosts")
@@ -117,6 +118,8 @@ class SqlShape(OfCampaign):
     """What is asked of the answers."""
 
     sql = serializers.CharField(trim_whitespace=False, help_text="one SELECT of DuckDB's SQL")
+
+    bounds: ClassVar = {"sql": {"maxLength": MOST_SQL_BYTES}}
 
 
 class StopShape(OfCampaign):

@@ -1,12 +1,14 @@
 """What the document says of each member: its type, what it is, and of a number what it counts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import transaction
 from rest_framework.test import APIClient
 
+from fleet.api.openapi import NO_NUL, NOT_BLANK
 from tests.contract import DOCUMENT, validator
 from tests.factories import make_host, make_user
 
@@ -211,7 +213,8 @@ def texts_taken() -> Iterator[tuple[str, dict[str, Any]]]:
     for place, name, inner in members():
         schema = inner.get("schema", inner)
         schema = schema.get("items", schema)
-        free = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
+        is_form = schema.get("pattern", NO_NUL) not in (NO_NUL, NOT_BLANK)  # such as a time of day
+        free = schema.get("type") == "string" and not {"enum", "format"} & set(schema) and not is_form
         if free and (inner.get("in") == "query" or place.removesuffix(f".{name}").endswith("Request")):
             yield place, schema
 
@@ -220,8 +223,44 @@ def test_no_text_is_said_to_take_a_nul_and_none_that_may_not_be_empty_to_take_bl
     wrong = [
         place
         for place, schema in texts_taken()
-        if not fits(schema, "é\n😀") or fits(schema, "a\0b") or (schema.get("minLength") and fits(schema, " \t"))
+        if not fits(schema, "é\n😀".ljust(schema.get("minLength", 0), "x"))
+        or fits(schema, "a\0b".ljust(schema.get("minLength", 0), "x"))
+        or (schema.get("minLength") and fits(schema, " \t"))
     ]
 
     assert len(list(texts_taken())) > 80
+    assert wrong == []
+
+
+SQL = "SELECT 1 -- "
+WINDOW = {"from": "08:00", "to": "24:00"}
+# Where a text or a list is sent, its member, what is sent beside it, and one of some length; hosts are its item.
+LENGTHS: dict[str, tuple[str, str, dict[str, Any], Callable[[int, int], Any]]] = {
+    "EnrollSecretRequest": ("enroll-secrets/", "secret", {"name": "laptops"}, lambda length, _: "s" * length),
+    "QueryRequest": ("queries/", "sql", {"name": "ports"}, lambda length, _: SQL.ljust(length, "x")),
+    "SelectionRequest": ("campaigns/estimate/", "hosts", {"sql": "SELECT 1"}, lambda length, host: [host] * length),
+    "ApprovalRuleRequest": ("approval-rules/", "hours", {"group": None}, lambda length, _: [WINDOW] * length),
+}
+STEPS = {"minLength": -1, "maxLength": 1, "maxItems": 1}  # beyond a bound
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("board")
+def test_the_lengths_of_bodies_are_those_that_are_held() -> None:
+    host, client, wrong = make_host().pk, APIClient(), []
+    client.force_authenticate(make_user("boss", admin=True))
+
+    for schema, (address, name, beside, of) in LENGTHS.items():
+        said = DOCUMENT["components"]["schemas"][schema]["properties"][name]
+        bounds = [(said[key], step) for key, step in STEPS.items() if said.get(key, 1) != 1]
+        assert bounds, f"{schema}.{name} has no bounds"
+        for length, taken in [(bound + beyond, not beyond) for bound, step in bounds for beyond in (0, step)]:
+            member = {name: of(length, host)}
+            sent = {**beside, **({"target": member} if schema == "SelectionRequest" else member)}
+            with transaction.atomic():
+                answered = client.post(f"/api/v1/{address}", sent, format="json")
+                transaction.set_rollback(True)
+            if (answered.status_code < 300) != taken or answered.status_code not in (200, 201, 400):
+                wrong.append((schema, name, length, answered.status_code, str(answered.json())[:300]))
+
     assert wrong == []
