@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import OperationalError, transaction
 from redis.exceptions import RedisError
 
 from agents.board import clock, operator_verbs
@@ -20,9 +20,13 @@ from campaigns.states import OVER, Status
 from fleet import traces
 from fleet.audit import note
 from fleet.counting import counted
+from fleet.database import locks
 from fleet.errors import BadInputError, ConflictError, UnavailableError
+from fleet.outages import is_in_the_way
 
 logger = logging.getLogger(__name__)
+
+HELD_SECONDS = 5  # longer than anybody who is alive holds a campaign's lock
 
 
 def close_on_board(campaign: Campaign, at: datetime | None = None) -> bool:
@@ -169,9 +173,22 @@ def stop_all(by: str) -> int:
         return 0  # they were switched on again meanwhile
     for campaign_id in Campaign.objects.exclude(status__in=OVER).filter(ended_by="").values_list("pk", flat=True):
         with suppress(ConflictError, RedisError):  # it was over before its turn came, or has a later turn
-            stop(campaign_id, by, reason)
-            stopped += 1
+            stopped += _stop_unless_held(campaign_id, by, reason)
     return stopped
+
+
+def _stop_unless_held(campaign_id: int, by: str, reason: str) -> bool:
+    """Stop one of many; one whose lock is held for long, by who stands still, has a later turn and no other waits."""
+    try:
+        with transaction.atomic():
+            locks.wait_at_most(HELD_SECONDS)
+            stop(campaign_id, by, reason)
+    except OperationalError as error:
+        if not is_in_the_way(error):
+            raise
+        logger.warning("campaign not stopped yet campaign=%s reason=%s", campaign_id, str(error).strip())
+        return False
+    return True
 
 
 def enable_live_queries(by: User) -> None:

@@ -28,6 +28,10 @@ MakeAgent = Callable[[Host], Agent]
 Collect = Callable[[], int]
 
 
+def statuses() -> list[str]:
+    return list(Campaign.objects.order_by("pk").values_list("status", flat=True))
+
+
 def state(campaign: Campaign, host: Host) -> str:
     return Target.objects.get(campaign=campaign, host=host).state
 
@@ -47,6 +51,25 @@ def test_a_campaign_stopped_while_the_board_is_away_is_not_handed_out_by_the_new
     sweep()
     campaign.refresh_from_db()
     assert (campaign.status, campaign.counts["stopped"]) == (Status.STOPPED, 1)
+
+
+def test_a_campaign_whose_lock_is_not_let_go_keeps_no_other_from_the_kill_switch() -> None:
+    """As a sweeper that froze in the middle of a step holds it."""
+    _, held, _ = (make_campaign(make_host()) for _ in range(3))
+    frozen = connection.copy()
+    try:
+        frozen.set_autocommit(False)
+        with frozen.cursor() as cursor:
+            cursor.execute("SELECT FROM campaigns_campaign WHERE id = %s FOR UPDATE", [held.pk])
+        assert control.disable_live_queries(make_user(admin=True)) == 2
+        sweep()
+        assert statuses() == [Status.STOPPED, Status.RUNNING, Status.STOPPED]
+        frozen.rollback()
+    finally:
+        frozen.close()
+    sweep()
+
+    assert statuses() == [Status.STOPPED] * 3
 
 
 def test_a_new_board_is_off_before_it_is_whole(agent: MakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
