@@ -15,6 +15,7 @@ CLASSES = {
 REFUSALS = ("-OOM ", "-MISCONF ", "-READONLY ", "-LOADING ", "-MASTERDOWN ")
 # PostgreSQL calls these operational as well, and they are of what was asked: deadlocks, locks, cancelled statements.
 OF_THE_STATEMENT = ("40", "55", "57014")
+NO_LOCK = "55P03"
 
 
 def is_outage(error: BaseException | None) -> bool:
@@ -30,8 +31,16 @@ def is_outage(error: BaseException | None) -> bool:
 
 def is_in_the_way(error: BaseException) -> bool:
     """Say whether PostgreSQL gave a statement up since others held what it needs: asked again, it may go through."""
-    code = getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
-    return code.startswith(OF_THE_STATEMENT)
+    return _code_of(error).startswith(OF_THE_STATEMENT)
+
+
+def is_held_up(error: BaseException) -> bool:
+    """Say whether a lock was waited for in vain, as of a process that stands still in the middle of a transaction."""
+    return _code_of(error) == NO_LOCK
+
+
+def _code_of(error: BaseException) -> str:
+    return getattr(error, "pgcode", None) or getattr(error.__cause__, "pgcode", None) or ""
 
 
 def _is_refusal(error: BaseException) -> bool:

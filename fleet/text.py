@@ -14,7 +14,7 @@ import unicodedata
 from datetime import UTC, datetime
 from types import TracebackType
 
-from fleet.outages import is_outage
+from fleet.outages import is_held_up, is_outage
 
 JOINERS = "\u200c\u200d"  # invisible, and letters and emoji of honest texts need them
 KEPT_MARKS = 0x2100  # characters below it are looked up once
@@ -114,9 +114,14 @@ class LogObject(logging.Formatter):
 
 
 def _outage_of(exc_info: object) -> str:
-    """Give the one line that says all when a server is away; "" = something else went wrong, which has to be found."""
+    """Give the one line that says all when a server is away, or who holds a lock stands still.
+
+    "" = something else went wrong, which has to be found.
+    """
     error = exc_info[1] if isinstance(exc_info, tuple) else None
-    return traceback.format_exception_only(error)[-1].strip() if error is not None and is_outage(error) else ""
+    if error is None or not (is_outage(error) or is_held_up(error)):
+        return ""
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 def _event_of(record: logging.LogRecord) -> dict[str, object]:

@@ -58,6 +58,7 @@ def test_a_cancelled_statement_of_the_real_server_is_none() -> None:
     assert not is_outage(found.value)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "formatter", [LogLine(settings.LOGGING["formatters"]["line"]["format"], style="{"), LogObject()]
 )
@@ -68,12 +69,28 @@ def test_only_mistakes_are_logged_with_a_traceback(formatter: logging.Formatter)
     logger = logging.Logger("tried")  # noqa: LOG001 - nobody else writes to it
     logger.addHandler(handler)
 
-    for error in (redis.ConnectionError("nobody listens"), KeyError("a mistake")):
+    for error in (redis.ConnectionError("nobody listens"), held_by_another(), KeyError("a mistake")):
         with suppress(Exception):
             fail(error)
         logger.error("step failed", exc_info=error)
 
-    away, mistake = written.getvalue().split("step failed")[1:]
+    away, held, mistake = written.getvalue().split("step failed")[1:]
     assert "nobody listens" in away
-    assert "Traceback" not in away
+    assert "canceling statement due to lock timeout" in held
+    assert "Traceback" not in away + held
     assert "Traceback" in mistake
+
+
+def held_by_another() -> OperationalError:
+    """Wait in vain for what a session holds that stands still."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(1)")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = 10")
+            with pytest.raises(OperationalError) as found, transaction.atomic():
+                cursor.execute("SELECT pg_advisory_lock(1)")
+    finally:
+        other.close()
+    return found.value
