@@ -14,7 +14,7 @@ from campaigns.answers import target_list
 from campaigns.console.access import needs_sight, needs_to_launch, number_of, user_of
 from campaigns.console.forms import TargetsForm
 from campaigns.console.group_pages import put_into_label
-from campaigns.console.in_place import refused, said, sent_to
+from campaigns.console.in_place import asks_first, refused, said, sent_to
 from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
 from campaigns.launching import reruns
 from campaigns.models import Campaign, Target
@@ -25,6 +25,7 @@ from fleet.errors import BadInputError, FleetError
 @needs_to_launch()
 @needs_sight()
 @require_POST
+@asks_first
 def ask_again(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask the chosen hosts the same SQL in a new campaign, and go there."""
     shown = whole_campaign(campaign_id, user_of(request))

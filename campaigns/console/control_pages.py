@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.board.operator_verbs import RELEASED_ALL
 from campaigns.console.access import needs_sight, needs_to_launch, user_of
 from campaigns.console.forms import StopForm
-from campaigns.console.in_place import is_script, refused, said, sent_to, with_word
+from campaigns.console.in_place import ask_first, is_script, refused, said, sent_to, with_word
 from campaigns.console.lookups import found_campaign, no_such_campaign, whole_campaign
 from campaigns.console.notices import notices
 from campaigns.launching import approvals, control, reruns, rights
@@ -21,7 +21,7 @@ from campaigns.launching.models import Approval
 from campaigns.models import Campaign
 from campaigns.people.roles import CHANGE, may_launch_something
 from campaigns.states import FINAL_STATES, State
-from fleet.counting import counted
+from fleet.counting import counted, plural
 from fleet.errors import FleetError, ForbiddenError
 
 
@@ -88,6 +88,7 @@ def control_context(request: HttpRequest, shown: Campaign) -> dict[str, Any]:
         "may_decide": bool(asked and shown.waits_for) and approvals.may_decide(shown, user_of(request)),
         "may_stop": may_stop(user_of(request), shown),
         "held": shown.released != RELEASED_ALL,
+        "release_question": release_question(shown),
         "again": _again(shown) if shown.is_over and may_launch_something(request.user) else [],
         "notices": notices(shown, asked, reruns_seen),
     }
@@ -147,26 +148,37 @@ def widen(request: HttpRequest, campaign_id: int) -> HttpResponse:
     number = int(typed) if typed.isdecimal() and len(typed) < 19 else None
     goal: dict[str, Any] = {"count": typed if number is None else number}
     done = f"Widened: {counted(number or 0, 'host')} in all may be asked."  # without a number it is refused
-    question = ""
+    question: Callable[[Campaign], str] | None = None
     if "all" in request.POST:
-        goal, done, question = {"all": True}, "Released to all hosts.", "campaigns/release_all.html"
+        goal, done, question = {"all": True}, "Released to all hosts.", release_question
     return _change(request, campaign_id, lambda pk, by: control.widen(pk, by, goal), done, question)
 
 
+def release_question(shown: Campaign) -> str:
+    """Give what is asked before all hosts of a campaign may be asked; the same with scripts and without."""
+    hosts = f"{shown.count_targeted:,} {plural(shown.count_targeted, 'host')}"
+    explanation = "Every host that is meant may be handed the SQL. That cannot be taken back; Stop still ends it."
+    return f"Release it to all {hosts}?|{explanation}|Release all"
+
+
 def _change(
-    request: HttpRequest, campaign_id: int, verb: Callable[[int, str], Campaign], done: str, question: str = ""
+    request: HttpRequest,
+    campaign_id: int,
+    verb: Callable[[int, str], Campaign],
+    done: str,
+    question: Callable[[Campaign], str] | None = None,
 ) -> HttpResponse:
     """Do what was asked for and show the campaign again, or what is said against it.
 
-    A form that no script sent, and that does not say `agreed`, is answered with the question first: a template.
+    A form that no script sent, and that does not say `agreed`, is answered with the question first.
     """
     shown = found_campaign(campaign_id, user_of(request))
     if shown is None:
         return no_such_campaign(request, campaign_id)
     if not may_stop(user_of(request), shown):
         return _may_not_stop(request, shown)
-    if question and not is_script(request) and "agreed" not in request.POST:
-        return render(request, question, {"campaign": shown})
+    if question is not None and not is_script(request) and "agreed" not in request.POST:
+        return ask_first(request, question(shown))
     try:
         verb(shown.pk, user_of(request).get_username())
     except FleetError as error:

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Label
 from campaigns.console.access import confirmed, needs, user_of
 from campaigns.console.choices import NamedMany
+from campaigns.console.in_place import asks_first
 from campaigns.console.lookups import page_of, question_of
 from campaigns.console.order import BY_NAME
 from campaigns.people import giving, scopes
@@ -202,6 +203,7 @@ def _objection(user: User, shown: User) -> str:
 @needs(SEE_PEOPLE, CHANGE_PEOPLE)
 @confirmed
 @require_POST
+@asks_first
 def take_second_factors(request: HttpRequest, person_id: int) -> HttpResponse:
     """Let somebody in who lost his telephone."""
     shown = get_object_or_404(User, pk=person_id)
@@ -254,6 +256,7 @@ def _team(request: HttpRequest, form: TeamForm, shown: Group | None) -> HttpResp
 @needs(SEE_PEOPLE, CHANGE_SCOPES)
 @confirmed
 @require_POST
+@asks_first
 def delete_team(request: HttpRequest, team_id: int) -> HttpResponse:
     """Delete a team that nobody is in."""
     shown = _found_team(team_id)

@@ -20,6 +20,7 @@ from agents.models import EnrollSecret, digest_of
 from agents.protocol.endpoints import QUICK_INTERVAL, SLOW_INTERVAL
 from campaigns.console.access import confirmed, needs, needs_one_of, user_of
 from campaigns.console.forms import ConfigForm, SecretForm, SwitchForm
+from campaigns.console.in_place import asks_first
 from campaigns.launching import control, kill_switch
 from campaigns.people import scopes
 from campaigns.people.roles import KEEP_HOOKS, SEE_CONFIG, SEE_SECRETS, SWITCH
@@ -167,6 +168,7 @@ def new_secret(request: HttpRequest) -> HttpResponse:
 @needs(CHANGE_SECRET)
 @require_POST
 @confirmed
+@asks_first
 def revoke_secret(request: HttpRequest, secret_id: int) -> HttpResponse:
     """Let nobody enroll with it any more; hosts that did stay."""
     secret = get_object_or_404(EnrollSecret, pk=secret_id)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Label
 from campaigns.console.access import needs, user_of
 from campaigns.console.choices import NamedMany
+from campaigns.console.in_place import asks_first
 from campaigns.console.order import BY_NAME
 from campaigns.people import narrowing
 from campaigns.people.roles import ROLES
@@ -88,6 +89,7 @@ def everybodys(request: HttpRequest) -> HttpResponse:
 
 @needs()
 @require_POST
+@asks_first
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """Take one away, at once: one's own, or whose one may revoke. One that is not there is away already."""
     user = user_of(request)
@@ -102,6 +104,7 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 
 @needs()
 @require_POST
+@asks_first
 def revoke_own(request: HttpRequest) -> HttpResponse:
     """Take away all of one's own: beside signing out everywhere, which leaves them."""
     messages.success(request, f"{_revoke_all(request, user_of(request))}.")
@@ -110,6 +113,7 @@ def revoke_own(request: HttpRequest) -> HttpResponse:
 
 @needs(REVOKE_ALL)
 @require_POST
+@asks_first
 def revoke_of(request: HttpRequest, user_id: int) -> HttpResponse:
     """Take away all of a person's."""
     person = get_object_or_404(User, pk=user_id)

@@ -228,6 +228,11 @@ def test_every_page_is_for_everybody(page_of: Callable[..., Page], elsewhere: Ca
             page.keyboard.press("Tab")
             faults += [f"{address} dark {fault}" for fault in page.evaluate(UNSEEN)]
         faults += faults_of(page, known)
+    page.goto("/settings/")
+    with page.expect_navigation():  # as without scripts, which ask in a dialog
+        page.eval_on_selector('form:has(input[name="asks"])', "(form) => form.submit()")
+    assert page.title().startswith("Revoke the enroll secret")
+    faults += faults_of(page, known)
 
     assert [*said, *faults] == [], "\n".join([*said, *faults])
     assert len(pages) >= FEWEST_PAGES

@@ -99,19 +99,23 @@ function keepAskedAbout(event: Event): void {
 
 let agreed: HTMLFormElement | null = null; // being sent after a yes
 
-// A form that says what it asks is sent after a yes; without scripts it is sent as it is. So is one whose button says it
-// to htmx, which may not have come yet. Whoever else would send it hears nothing before.
+// A form that says what it asks is sent after a yes, without what it asks: with it, as who has no scripts sends it, the
+// server asks on a page. So is one whose button says it to htmx, which may not have come yet. Whoever else would send it
+// hears nothing before.
 function askBeforeSending(event: SubmitEvent): void {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || form === agreed) return;
   const button = event.submitter;
-  const question = button?.getAttribute("hx-confirm") ?? form.dataset["asks"];
+  const asks = form.querySelector<HTMLInputElement>('input[name="asks"]');
+  const question = button?.getAttribute("hx-confirm") ?? asks?.value;
   if (!question) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   askFirst(question, button, () => {
     agreed = form;
+    if (asks) asks.disabled = true;
     form.requestSubmit(button);
+    if (asks) asks.disabled = false;
     agreed = null;
   });
 }
