@@ -105,8 +105,8 @@ def _enroll_together(applications: Sequence[Application]) -> list[Outcome]:
 
 def _say(refusal: EnrollmentRefusedError, application: Application) -> None:
     """Tell why a machine with a secret of ours is kept out; wrong secrets are told of where they are counted."""
-    if not isinstance(refusal, WrongSecretError) and refused.is_due((application.host_identifier, str(refusal))):
-        named = application.host_identifier[:LONGEST_IDENTIFIER]
+    named = application.host_identifier[:LONGEST_IDENTIFIER]
+    if not isinstance(refusal, WrongSecretError) and refused.is_due((named, str(refusal))):
         logger.warning("host not enrolled identifier=%r address=%s reason=%s", named, application.address, refusal)
 
 

@@ -163,11 +163,12 @@ def test_what_is_wrong_is_said_once_with_its_beginning_and_without_a_key(
     key = enroll(whole)
     whole.refresh()
     broken = b'{"node_key":"%s","queries":oops}' % key.encode()
-    odd = {**BODY, "host_identifier": " ", "host_details": {}}
+    odd, long = ({**BODY, "host_identifier": name, "host_details": {}} for name in (" ", "n" * 100_000))
     refused: list[tuple[str, Any, str]] = [
         ("distributed/write", broken, "no JSON object came host=1 address=127.0.0.1 verb=distributed/write"),
         ("log", {"node_key": key, "log_type": "song", "data": []}, "log batch dropped host=1"),
         ("enroll", odd, "host not enrolled identifier=' '"),
+        ("enroll", long, "host_identifier has 100000 characters"),
         ("carve/begin", {"node_key": key, "carve_id": "é"}, "carve refused host=1 reason=carve_id 'é'"),
     ]
 
@@ -180,4 +181,5 @@ def test_what_is_wrong_is_said_once_with_its_beginning_and_without_a_key(
     assert [part for part, line in zip(parts, said, strict=True) if part not in line] == []
     assert "oops" in said[0]
     assert "song" in said[1]
+    assert max(map(len, said)) < 600
     assert not any(key in line or EnrollSecret.objects.get().digest in line for line in said)
