@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import IO, Any
 
 import msgspec
@@ -26,7 +27,7 @@ NAMES_IT = {"kind", "unknown", "invalid_choice", "does_not_exist"}  # codes of s
 LONE = re.compile(  # a half without its other half, behind no backslash that is itself escaped
     rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB]\w\w(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]\w\w)\\u[dD][c-fC-F]\w\w)"
 )
-MOST_UNKNOWN = 20  # members of a body that are named: a megabyte has a hundred thousand, which would take ten seconds
+MOST_NAMED = 20  # unknown members, or wrong items of a list: a megabyte has a hundred thousand, which took ten seconds
 DEEPEST_BODY = 32  # levels; what is checked and quoted in errors may be walked by recursion
 
 
@@ -185,7 +186,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Refuse unknown members and those of another kind, then validate the known ones."""
         if isinstance(data, dict):
-            unknown = sorted(set(data) - set(self.fields))[:MOST_UNKNOWN]
+            unknown = sorted(set(data) - set(self.fields))[:MOST_NAMED]
             if unknown:
                 allowed = [name for name, field in self.fields.items() if not field.read_only]
                 known = f"allowed are {', '.join(allowed)}" if allowed else "the body takes none"
@@ -220,7 +221,8 @@ def _with_values(detail: Any, sent: Any, path: tuple[str, ...] = ()) -> Any:
     """Put before each sentence that names no value the member that it is about, and what was sent of it."""
     if isinstance(detail, dict):
         return {
-            name: _with_values(inner, _within_sent(sent, name), (*path, str(name))) for name, inner in detail.items()
+            name: _with_values(inner, _within_sent(sent, name), (*path, str(name)))
+            for name, inner in islice(detail.items(), MOST_NAMED)
         }
     if isinstance(detail, list):
         return [_with_values(one, sent, path) for one in detail]

@@ -171,6 +171,16 @@ def test_an_action_that_takes_no_body_takes_an_empty_one(boss: APIClient, body: 
     assert boss.post(f"/api/v1/campaigns/{campaign.pk}/pause/", **body).status_code == 200
 
 
+def test_of_thousands_of_mistakes_the_first_twenty_are_named(boss: APIClient) -> None:
+    address = f"/api/v1/labels/{make_label('web').pk}/hosts/"
+    items = boss.post(address, {"hosts": [0] * 30_000}, format="json")
+    members = boss.post(address, {f"member{n}": n for n in range(30_000)}, format="json")
+
+    assert "hosts.0 0: 0 is neither the id nor the name of a host" in refused(items)
+    assert "unknown member" in refused(members)
+    assert [len(answer.json()["fields"]) for answer in (items, members)] == [20, 20]
+
+
 def test_deleting_with_a_body_deletes_nothing(boss: APIClient) -> None:
     label, host = make_label("web"), make_host()
 
