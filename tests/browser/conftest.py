@@ -135,6 +135,14 @@ def write_sql(page: Page, text: str) -> None:
     page.keyboard.insert_text(text)
 
 
+def wait_until_true(page: Page, expression: str, arg: Any = None) -> None:
+    """Wait as `Page.wait_for_function` does, whose second look is an eval, which the pages' policy forbids."""
+    patient_until = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < patient_until, f"it never was: {expression}"
+        page.wait_for_timeout(100)
+
+
 def pause_clock(page: Page) -> None:
     """Let the page's time, its next five seconds apart, go by as the test says alone: the machine may be busy."""
     page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 5)

@@ -10,11 +10,12 @@ from playwright.sync_api import Page, expect
 from agents.models import Host
 from campaigns.answers.models import QueryView
 from campaigns.models import Campaign, Query
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, wait_until_true
 from tests.factories import answer, end, make_campaign, make_hosts, make_user
 
 pytestmark = [pytest.mark.lengthy, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SQL = "SELECT version, count(*) AS hosts FROM answers GROUP BY 1 ORDER BY 2 DESC"
+CHART = "Chart.getChart(document.querySelector('[data-chart] canvas'))"
 
 
 def make_two_runs() -> tuple[Campaign, Campaign]:
@@ -121,8 +122,8 @@ def test_what_is_no_number_is_not_drawn_as_one(
     ask(page, f"FROM (VALUES {days}) AS told (day, n)")
     expect(said).to_contain_text("3 rows in")
     expect(canvas).to_be_visible()
-    chart = page.wait_for_function("window.Chart && Chart.getChart(document.querySelector('[data-chart] canvas'))")
-    assert chart.evaluate("(chart) => chart.data.datasets[0].data") == [2, None, 4]
+    wait_until_true(page, f"window.Chart && Boolean({CHART})")
+    assert page.evaluate(f"{CHART}.data.datasets[0].data") == [2, None, 4]
 
 
 def test_what_an_earlier_question_gave_is_pale_while_a_newer_one_fails(

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from campaigns.launching import control
 from campaigns.models import Campaign
-from tests.browser.conftest import Server, pause_clock
+from tests.browser.conftest import Server, pause_clock, wait_until_true
 from tests.browser.test_every_page import DESK, PHONE
 from tests.factories import answer, end, make_campaign, make_hosts
 
@@ -78,7 +78,7 @@ def test_controls_answer_in_place_and_rows_begin_early_whatever_is_said(
         page.set_viewport_size(size)
         page.goto(f"/campaigns/{campaign.pk}/")
         page.locator(ROW).first.wait_for()
-        page.wait_for_function(EARLY, arg=[ROW, bottom])
+        wait_until_true(page, EARLY, [ROW, bottom])
     page.evaluate("window.stays = true")
 
     page.locator("#notices summary").press("Enter")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from agents.models import Host, TableSchema
 from campaigns import doorbell
@@ -180,6 +180,25 @@ def test_tables_and_columns_are_completed(page_of: PageOf, operator: User, elsew
     expect(offered).to_have_count(0)  # nothing lies over what comes of it
 
 
+def test_what_was_typed_before_the_tables_came_is_completed(
+    page_of: PageOf, operator: User, elsewhere: Elsewhere
+) -> None:
+    tables = {"processes": [["pid", "BIGINT", False]]}
+    elsewhere(TableSchema.objects.create, platform="linux", tables=tables, learned_at=timezone.now())
+    page = page_of(operator, at="/account/")
+    held = list[Route]()
+    page.route("**/api/v1/schema/", lambda route: held.append(route))
+    with page.expect_request("**/api/v1/schema/"):
+        page.goto("/ask/")
+
+    write_sql(page, "SELECT 1 FROM proce")
+    with page.expect_response("**/api/v1/schema/"):
+        for route in held:
+            route.continue_()
+
+    expect(page.locator(".cm-tooltip-autocomplete li")).to_have_text(["processesLinux"])
+
+
 def test_a_saved_query_and_hosts_are_picked(
     page_of: PageOf, operator: User, hosts: list[Host], elsewhere: Elsewhere
 ) -> None:
@@ -305,6 +324,7 @@ def test_all_rows_are_there_by_scrolling_while_the_page_stays_small(
     page.keyboard.press("Control+End")
 
     expect(page.locator(".rows-grid .ag-row[row-index='4999']")).to_contain_text("8")
+    expect(page.locator(".rows-grid [row-index='4999'] [col-id='column:pid']")).to_be_focused()
     assert page.evaluate("document.querySelectorAll('*').length") < 3_000
 
 

@@ -88,7 +88,7 @@ def test_a_list_that_is_drawn_anew_leaves_the_drawer_over_it_in_the_address(
 
     with page.expect_response(re.compile(r"/groups/\?")):
         held[0].continue_()
-    page.wait_for_function("!document.querySelector('.htmx-request')")
+    expect(page.locator(".htmx-request")).to_have_count(0)
 
     expect(page).to_have_url(re.compile("by=name.*&group="))
     page.keyboard.press("Escape")

@@ -3,7 +3,7 @@
 // The field itself stays what the form sends; without this script it is an ordinary one. The field says "input" when
 // the text changed here, and "change" on it brings a text from elsewhere (a saved query) into the editor.
 
-import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, startCompletion, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { SQLDialect, SQLite, sql, type SQLNamespace } from "@codemirror/lang-sql";
 import { bracketMatching, defaultHighlightStyle, HighlightStyle, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
@@ -104,6 +104,11 @@ export interface EditorOptions {
   unchecked?: boolean; // it is no SQL of osquery
 }
 
+function isAmidWord(view: EditorView, field: HTMLTextAreaElement): boolean {
+  const { head, empty } = view.state.selection.main;
+  return view.hasFocus && empty && field.value !== field.defaultValue && /[\p{L}\p{N}_]/u.test(view.state.sliceDoc(Math.max(0, head - 1), head));
+}
+
 export const nonce = () => document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce ?? "";
 
 export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions): EditorView {
@@ -147,7 +152,10 @@ export function becomeEditor(field: HTMLTextAreaElement, options: EditorOptions)
     view.focus();
   });
   (options.tables ?? tables()).then(
-    (found) => view.dispatch({ effects: language.reconfigure(languageWith(found)) }),
+    (found) => {
+      view.dispatch({ effects: language.reconfigure(languageWith(found)) });
+      if (isAmidWord(view, field)) startCompletion(view); // they came after it was typed
+    },
     () => undefined, // the server refuses to tell: SQL can be typed without completion
   );
   return view;

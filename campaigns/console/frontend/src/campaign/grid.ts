@@ -3,7 +3,7 @@
 // Every cell is text: what hosts send is never read as HTML. Cells come cut; one that is opened is fetched whole.
 
 import {
-  type CellKeyDownEvent, CellStyleModule, type ColDef, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
+  type CellKeyDownEvent, CellStyleModule, type ColDef, type Column, ColumnApiModule, ColumnAutoSizeModule, createGrid, type GridApi, type IDatasource,
   type IGetRowsParams, InfiniteRowModelModule, ModuleRegistry, RenderApiModule, RowApiModule, ScrollApiModule, TextFilterModule,
 } from "ag-grid-community";
 import { cellOf, get, isForGood, secondsToWait, tooOften, type Row, whyNot, type RowPage } from "./api";
@@ -448,8 +448,18 @@ export class RowGrid {
     void this.cell.open(row, column, column === null ? HOST : headingOf(column, this.columns));
   }
 
+  // The browser would glide there, and on a busy machine the grid's own bar holds it back on its way.
+  private goTo(event: KeyboardEvent, column: Column): void {
+    event.preventDefault();
+    const row = event.key === "Home" ? 0 : this.api.getDisplayedRowCount() - 1;
+    this.api.ensureIndexVisible(row);
+    this.api.setFocusedCell(row, column);
+  }
+
   private onKey(event: CellKeyDownEvent<Row>): void {
-    if (!(event.event instanceof KeyboardEvent) || !event.data) return;
+    if (!(event.event instanceof KeyboardEvent)) return;
+    if (isToAnEnd(event.event)) this.goTo(event.event, event.column);
+    if (!event.data) return;
     if (event.event.key === "Enter") this.openCell(event.data, event.colDef);
     else if (event.event.key === "c" && (event.event.ctrlKey || event.event.metaKey) && !getSelection()?.toString())
       void copyText(event.colDef.colId === HOST_COLUMN ? event.data.host.hostname : (cellOf(event.data.row, this.nameOf(event.colDef.colId ?? "")) ?? ""));
@@ -465,5 +475,6 @@ function shownCell(row: Row, name: string): string {
 
 const idOf = (column: string, columns: string[] = [column]): string =>
   isHostName(column, columns) ? HOST_COLUMN : `column:${column}`;
+const isToAnEnd = ({ key, ctrlKey, metaKey }: KeyboardEvent): boolean => (ctrlKey || metaKey) && (key === "Home" || key === "End");
 const counted = (number: number): string => new Intl.NumberFormat("en").format(number);
 const isShown = (place: HTMLElement): boolean => !place.closest('[role="tabpanel"]')?.hasAttribute("hidden");
