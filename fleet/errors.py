@@ -1,5 +1,7 @@
 """Errors that people read. Each carries one sentence with the value that was wrong and what is allowed."""
 
+LONGEST, END = 1_500, 500  # characters of a sentence, and of its end, where it says what is wrong
+
 
 class FleetError(Exception):
     """Something a person asked for cannot be done; the sentence says why."""
@@ -9,7 +11,7 @@ class FleetError(Exception):
 
     def __init__(self, sentence: str, field: str = "") -> None:
         super().__init__(sentence)
-        self.sentence, self.field = sentence, field
+        self.sentence, self.field = readable(sentence), field
 
 
 class BadInputError(FleetError):
@@ -59,6 +61,11 @@ class TooManyError(FleetError):
 
 class SetupError(Exception):
     """A setting is missing or cannot be used; the sentence names it. For whoever starts a process."""
+
+
+def readable(sentence: str) -> str:
+    """Leave out the middle of a sentence that nobody would read: what is wrong in it may be all of a body."""
+    return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - END]} … {sentence[-END:]}"
 
 
 def words_of(error: BaseException) -> str:

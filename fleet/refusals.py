@@ -19,7 +19,7 @@ from rest_framework.views import exception_handler
 
 from fleet import metrics
 from fleet.coming_back import page_of
-from fleet.errors import FleetError, UnavailableError
+from fleet.errors import FleetError, UnavailableError, readable
 from fleet.outages import is_in_the_way, is_outage
 from fleet.text import visible
 
@@ -55,7 +55,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     elif isinstance(error, Http404):
         response.data = {"error": _nothing(context.get("request"))}
     else:
-        response.data = {"error": str(getattr(error, "detail", error))}
+        response.data = {"error": readable(str(getattr(error, "detail", error)))}
     return response
 
 
@@ -179,11 +179,11 @@ def _headers(error: FleetError) -> dict[str, str]:
 def _sentences(detail: Any) -> dict[str, list[str]]:
     """Flatten DRF's nested details to a list of sentences for each member, dotted paths for nested ones."""
     if not isinstance(detail, dict):
-        return {"": [str(item) for item in (detail if isinstance(detail, list) else [detail])]}
+        return {"": [readable(str(item)) for item in (detail if isinstance(detail, list) else [detail])]}
     flat: dict[str, list[str]] = {}
     for name, nested in detail.items():
         for path, sentences in _sentences(nested).items():
-            flat[".".join(filter(None, (str(name), path)))] = sentences
+            flat[".".join(filter(None, (readable(str(name)), path)))] = sentences
     return flat
 
 

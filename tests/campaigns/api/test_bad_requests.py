@@ -181,6 +181,39 @@ def test_of_thousands_of_mistakes_the_first_twenty_are_named(boss: APIClient) ->
     assert [len(answer.json()["fields"]) for answer in (items, members)] == [20, 20]
 
 
+LONG = "y" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("path", "member", "value", "end"),
+    [
+        ("campaigns/", "target", {"hosts": {"x": LONG}}, "is not a list"),
+        ("campaigns/", "target", LONG, "is not an object like {'all': true}"),
+        ("campaigns/", "target", {LONG: 1}, "online, sample"),
+        ("campaigns/", "target", {"platforms": [LONG]}, "freebsd, other"),
+        ("campaigns/", "target", {"all": True, "sample": [LONG]}, "nor {'count': n}"),
+        ("campaigns/", "target", {"campaign": LONG}, "'states': […]}"),
+        ("campaigns/", "rollout", {"then": LONG}, "is neither 'ask' nor 'auto'"),
+        ("campaigns/", "start_at", LONG, "2026-01-31T08:00:00Z"),
+        ("campaigns/", "query", LONG, ""),
+        ("campaigns/", LONG, 1, ""),
+        ("schedules/", "crontab", LONG, ""),
+        ("tokens/", "role", LONG, ""),
+        ("labels/", "queries", {LONG: "SELECT 1"}, ""),
+    ],
+)
+def test_of_a_long_value_the_beginning_and_what_is_wrong_are_said(
+    boss: APIClient, path: str, member: str, value: Any, end: str
+) -> None:
+    other = {"campaigns/": {"sql": "SELECT 1", "target": {"all": True}}, "schedules/": {}}.get(path, {"name": "long"})
+    response = boss.post(f"/api/v1/{path}", {**other, member: value}, format="json")
+
+    assert response.status_code == 400
+    assert len(response.content) < 20_000
+    assert refused(response).endswith(end)
+    assert "yyy" in refused(response)
+
+
 def test_deleting_with_a_body_deletes_nothing(boss: APIClient) -> None:
     label, host = make_label("web"), make_host()
 
