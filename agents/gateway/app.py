@@ -307,9 +307,12 @@ class Gateway:
 
     async def _read(self, identity: Identity, members: object, receive: Receive) -> bytes | Handout | None:
         try:
-            return await self._reads.serve(identity, receive)
+            answer = await self._reads.serve(identity, receive)
         except RevokedError:
             return self._node_invalid()
+        if isinstance(answer, Handout) or (answer is not None and self.board.has_work(identity.host)):
+            self._follower.note_use(identity, "distributed/read")  # until now it listened for what else there is
+        return answer
 
     async def _write(self, identity: Identity, members: messages.Members, receive: Receive) -> bytes:
         """Take the answers that are owed; say `{}` only when they are in the stream."""

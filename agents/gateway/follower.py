@@ -58,7 +58,7 @@ class Follower:
                 await self._tell_reads()
                 await self._store.leave()
 
-    def note_use(self, identity: Identity, verb: str, address: str) -> None:
+    def note_use(self, identity: Identity, verb: str, address: str = "") -> None:
         """Remember that a key was used just now, to be told with the next look."""
         self._asked[Used(identity.host, identity.epoch, KINDS.get(verb, ""), address)] = time.monotonic()
 

@@ -1,5 +1,6 @@
 """Ends: two steps, one true state for every host, and a board that can be written anew at any moment."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -72,6 +73,44 @@ def test_a_host_that_asked_but_was_not_handed_the_sql_was_held_back(agent: MakeA
     sweeps.sweep()
 
     assert state(campaign, host) == State.HELD_BACK
+
+
+@pytest.mark.parametrize("kept_by", ["other work", "a pause"])
+def test_a_host_that_listened_already_and_was_not_handed_the_sql_was_held_back(
+    kept_by: str, agent: MakeAgent, collect: Collect
+) -> None:
+    host = make_host()
+    listening = agent(host)
+    run, gateway = listening._loop.run_until_complete, listening.gateway
+    gateway._reads._hold_seconds = 600.0
+    read = run(begin_to_listen(listening))
+    tell_reads(listening)
+    others = [make_campaign(host) for _ in range(gateway._reads._most)]
+    campaign = make_campaign(host)
+    if kept_by == "a pause":
+        redis_client.client().hset(keyspace.campaign_key(campaign.pk), "paused", "1")
+        others = others[:1]
+
+    run(gateway.store.refresh())
+    gateway.hold.wake_host(host.pk)
+    handed = run(asyncio.wait_for(read, 90))["queries"]
+    end_now(campaign)
+    collect()
+    sweeps.sweep()
+    tell_reads(listening)
+    sweeps.sweep()
+
+    assert set(handed) >= {f"c{other.pk}" for other in others}
+    assert f"c{campaign.pk}" not in handed
+    assert state(campaign, host) == State.HELD_BACK
+
+
+async def begin_to_listen(agent: Agent) -> "asyncio.Task[dict[str, dict[str, str]]]":
+    """Send a read, and return as soon as it is held."""
+    read = asyncio.create_task(agent.posting("distributed/read", {"node_key": agent.key}))
+    while not len(agent.gateway.hold):
+        await asyncio.sleep(0)
+    return read
 
 
 def test_what_takes_long_keeps_no_sweep_from_looking_at_brakes(
