@@ -41,12 +41,12 @@ _django: Any = get_asgi_application()
 from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be loaded
 from campaigns.mcp import door  # noqa: E402 - needs the apps to be loaded
 from campaigns.operating import figures  # noqa: E402 - needs the apps to be loaded
+from campaigns.watching.consumers import RESTARTING  # noqa: E402 - needs the apps to be loaded
 from campaigns.watching.socket_urls import websocket_urlpatterns  # noqa: E402 - needs the apps to be loaded
 
 logger = logging.getLogger(__name__)
 
 FAREWELL_SECONDS = 1.0  # for viewers to hear that the server restarts
-RESTARTING = 1012  # a socket's close code: come again with the last seq
 SOCKETS = Gauge("fleet_sockets", "Viewers' sockets that are open")
 _sockets = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))  # who it is of, each socket looks up itself
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.utils.datastructures import CaseInsensitiveMapping
 
-from agents.gateway.asgi_types import App, Message, Receive, Scope, Send
+from agents.gateway.asgi_types import App, Message, Receive, Scope, Send, whole
 from agents.gateway.body import BodyRefusedError, Budget, Whole
 from fleet import headers
 from fleet.counting import counted, plural
@@ -107,7 +107,7 @@ class Front:
             raise _too_large(scope, limit)
         with _Share(self._budget) as share:
             content = await self._read(scope, receive, limit, share)
-            await self._app(scope, _whole(content, receive), send)
+            await self._app(scope, whole(content, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive, limit: int, share: "_Share") -> bytes:
         """Give the whole body. Raise RefusedError."""
@@ -173,16 +173,6 @@ def _restarting(scope: Scope) -> RefusedError:
     if scope["method"] in LOOKING:
         return RefusedError(503, f"{STOPS}: ask again", retry_after="5")
     return RefusedError(503, f"{STOPS}: see whether it was done before you ask again")
-
-
-def _whole(content: bytes, receive: Receive) -> Receive:
-    """Give the body in one message, then whatever comes, which is that the client left."""
-    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
-
-    async def receive_whole() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return receive_whole
 
 
 async def _refuse(scope: Scope, refusal: RefusedError, send: Send, *, people: bool) -> None:

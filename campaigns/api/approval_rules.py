@@ -21,7 +21,7 @@ from campaigns.api.people_filters import group_in
 from campaigns.api.serializers import Moment
 from campaigns.launching import approval_rules, rule_wishes
 from campaigns.launching.models import LONGEST_WAIT, SHORTEST_WAIT, ApprovalRule
-from campaigns.launching.windows import DAYS, MOST_WINDOWS
+from campaigns.launching.windows import DAYS, MOST_WINDOWS, TIME
 from fleet import confirming
 from fleet.api.asking import NoMembers, StrictSerializer, refuse_body
 from fleet.api.described import refused
@@ -29,9 +29,6 @@ from fleet.api.parameters import NAME, PAGING, Parameters, text_in
 from fleet.api.views import ApiView
 
 HOSTS_ABOVE = "hosts above which launches wait; null = any number goes"
-
-
-CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 
 
 class WindowSerializer(serializers.Serializer[Any]):
@@ -44,7 +41,7 @@ class WindowSerializer(serializers.Serializer[Any]):
     zone = serializers.CharField(required=False, help_text="time zone of that clock; left out: UTC")
 
     sometimes = ("days", "zone")
-    bounds: ClassVar = {"from": {"pattern": f"^{CLOCK}$"}, "to": {"pattern": f"^({CLOCK}|24:00)$"}}
+    bounds: ClassVar = {"from": {"pattern": f"^{TIME.pattern}$"}, "to": {"pattern": f"^({TIME.pattern}|24:00)$"}}
     example: ClassVar = {"days": ["sat", "sun"], "from": "00:00", "to": "24:00", "zone": "Europe/Berlin"}
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

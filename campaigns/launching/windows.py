@@ -14,7 +14,7 @@ MEMBERS = ("days", "from", "to", "zone")
 MOST_WINDOWS = 50
 LINE = re.compile(r"(?:(?P<days>.*?)\s+)?(?P<from>\S+)\s+to\s+(?P<to>\S+)(?:\s+(?P<zone>\S+))?", re.A)
 EVERY_DAY = "every day"
-TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.A)
+TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 MIDNIGHT = 24 * 60  # minutes; as the end of a day
 
 

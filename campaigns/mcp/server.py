@@ -16,7 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ToolTold
 
-from agents.gateway.asgi_types import Message, Receive, Scope, Send
+from agents.gateway.asgi_types import Receive, Scope, Send, whole
 from campaigns.mcp import calls, shapes
 from campaigns.mcp.callers import IN_SCOPE, Caller
 from campaigns.mcp.calls import CallError
@@ -48,14 +48,9 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     except CallError as wrong:
         await refuse(send, wrong.status, wrong.code, wrong.sentence, wrong.call)
         return
-    messages = [sent]
-
-    async def receive_again() -> Message:
-        return messages.pop() if messages else await receive()
-
     manager = StreamableHTTPSessionManager(_server, json_response=True, stateless=True)  # names: the door looked
     async with manager.run():
-        await manager.handle_request(scope, receive_again, send)
+        await manager.handle_request(scope, whole(sent["body"], receive), send)
 
 
 async def _list(*_: Any) -> ListToolsResult:

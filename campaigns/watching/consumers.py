@@ -38,7 +38,7 @@ from fleet.errors import TooManyError
 logger = logging.getLogger(__name__)
 
 BAD_INPUT, NOT_SIGNED_IN, NOT_ALLOWED, NO_SUCH_CAMPAIGN, TOO_MANY, ENDED = 4400, 4401, 4403, 4404, 4429, 1000
-RESTARTING = 1012
+RESTARTING = 1012  # come again with the last seq
 AS_OF_HTTP = 4000  # less by that, the codes of refusals are HTTP's statuses
 MOST_REASON_BYTES = 123  # a close frame holds no more
 PING_SECONDS = 20.0

@@ -95,7 +95,7 @@ def test_signing_out_everywhere_leaves_tokens_which_are_revoked_beside_it(kim: U
     lines = AuditEvent.objects.filter(action="token.deleted").order_by("id")
 
     assert "your 2 <a" in page
-    assert 'name="asks" value="Revoke all your 2 tokens?' in page
+    assert 'name="asks" value="Revoke your 2 tokens?' in page
     assert "Revoke 2 tokens" in of_all
     assert left == 2
     assert "Revoked: 2 tokens." in said
