@@ -295,7 +295,7 @@ def test_many_large_bodies_at_once_take_bounded_memory_and_small_ones_pass(tiers
     assert answer.split(" ")[1] == "403"  # Django's, for the want of a CSRF token
     assert {each.split(" ")[1] for each in answers if each} <= {"408", "503"}
     assert any("503" in each for each in answers)
-    assert grown < 40 * MiB
+    assert grown < 60 * MiB, "80 were sent"
     assert files_of(console) == []
 
 
