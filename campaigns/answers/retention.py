@@ -125,6 +125,13 @@ def _purge_first(found: QuerySet[Carve]) -> bool:
     return carve is not None
 
 
+def archived(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
+    """Give those that may go by themselves: where answers are archived, what is not there yet would be nowhere."""
+    if not settings.ARCHIVE_ANSWERS:
+        return campaigns
+    return campaigns.filter(archive__up_to_seq__gte=F("last_seq")).exclude(archive__written_at=None)
+
+
 def purge() -> None:
     """Delete campaigns that ended more than CAMPAIGN_RETENTION_DAYS ago and are not pinned, and rows that are left.
 
@@ -157,9 +164,7 @@ def _delete_old(until: float) -> None:
     while _purge_first(unnamed) and time.monotonic() < until:
         pass
     old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before)
-    if settings.ARCHIVE_ANSWERS:  # what is not there yet would be nowhere
-        old = old.filter(archive__up_to_seq__gte=F("last_seq")).exclude(archive__written_at=None)
-    for campaign_id in old.order_by("ended_at").values_list("pk", flat=True)[:CAMPAIGNS]:
+    for campaign_id in archived(old).order_by("ended_at").values_list("pk", flat=True)[:CAMPAIGNS]:
         try:
             delete(campaign_id, f"retention of {counted(settings.CAMPAIGN_RETENTION_DAYS, 'day')}")
         except ConflictError as error:

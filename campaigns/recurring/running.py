@@ -262,11 +262,15 @@ def _tell(campaign: Campaign, before: Campaign | None, told: list[str]) -> None:
 
 
 def let_go_of(schedule_id: int) -> None:
-    """Delete a few runs beyond what a schedule keeps; one that may get late answers, or is pinned, stays."""
+    """Delete a few runs beyond what a schedule keeps; one that may get late answers, or is pinned, stays.
+
+    Where answers are archived, a run stays until all of its own are.
+    """
     schedule = Schedule.objects.get(pk=schedule_id)
     old = schedule.runs.filter(campaign__status__in=OVER, campaign__pinned=False).order_by("-campaign_id")
     beyond = list(old.values_list("campaign_id", flat=True)[schedule.runs_kept :])
-    for campaign_id in beyond[::-1][:GONE_AT_ONCE]:
+    gone = retention.archived(Campaign.objects.filter(pk__in=beyond)).order_by("pk").values_list("pk", flat=True)
+    for campaign_id in gone[:GONE_AT_ONCE]:
         try:
             retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {counted(schedule.runs_kept, 'run')}")
         except FleetError as error:

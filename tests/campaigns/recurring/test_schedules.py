@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents.models import Host
 from campaigns.analysis import changes
-from campaigns.answers import sight
+from campaigns.answers import archive, sight
 from campaigns.answers.results import timestamp
 from campaigns.hooks import telling
 from campaigns.hooks.models import Delivery, Event, Hook, HookEvent
@@ -478,3 +478,30 @@ def test_runs_beyond_those_that_are_kept_go_when_they_get_no_late_answers_any_mo
     running.let_go()
 
     assert list(Campaign.objects.order_by("pk").values_list("pk", flat=True)) == [campaigns[1].pk, campaigns[2].pk]
+
+
+def test_runs_beyond_those_that_are_kept_stay_until_they_are_in_the_archive(
+    make: Callable[..., Schedule], settings: Any, tmp_path: Path
+) -> None:
+    options = {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(tmp_path / "kept")},
+    }
+    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+    host = make_host()
+    schedule = make(runs_kept=1)
+    campaigns = []
+    for days in (3, 2):
+        campaign = run(schedule)
+        answer(campaign, host, {"port": str(days)})
+        campaigns.append(end(campaign, ago=timedelta(days=days)))
+    old, last = (campaign.pk for campaign in campaigns)
+
+    running.let_go()
+    before = set(Campaign.objects.values_list("pk", flat=True))
+    archive.archive()
+    running.let_go()
+
+    assert before == {old, last}
+    assert set(Campaign.objects.values_list("pk", flat=True)) == {last}
+    assert len(list(tmp_path.rglob(f"campaign-{old}-*.parquet"))) == 1
