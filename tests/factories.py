@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
@@ -121,3 +122,9 @@ def end(campaign: Campaign, ago: timedelta = timedelta(0)) -> Campaign:
     campaign.closed_entry = "0-0"
     campaign.save_counts("status", "ended_at", "closed_at", "closed_entry")
     return campaign
+
+
+def archive_in(place: Path, settings: Any) -> None:
+    """Have answers archived in that folder."""
+    options = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(place)}}
+    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}

@@ -47,6 +47,7 @@ MOST_SAID = 500  # characters of what a library says
 AGAIN = timedelta(seconds=30)  # after a failure
 TAKEN = timedelta(minutes=10)  # after which whoever began it is taken for dead
 AT_ONCE = 5  # campaigns of one run
+MISSING = Q(archive=None) | Q(archive__up_to_seq__lt=F("last_seq")) | Q(archive__written_at=None)  # of campaigns
 RUNS_AT_ONCE = 2  # a storage that hangs keeps so many threads of the messenger, and no more
 
 
@@ -64,10 +65,14 @@ def archive() -> None:
             return  # a storage that is away costs the reading of one campaign, and a traceback, each time
 
 
+def where_due(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
+    """Give those that are in the archive, where they are to be: what is deleted before it is there would be nowhere."""
+    return campaigns.exclude(MISSING) if settings.ARCHIVE_ANSWERS else campaigns
+
+
 def _waiting() -> QuerySet[Campaign]:
     """Give what ended and is not in the archive, or not all of it."""
-    missing = Q(archive=None) | Q(archive__up_to_seq__lt=F("last_seq")) | Q(archive__written_at=None)
-    return Campaign.objects.filter(missing, status__in=OVER)
+    return Campaign.objects.filter(MISSING, status__in=OVER)
 
 
 def failures() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -19,7 +19,7 @@ from agents.board import clock, operator_verbs
 from agents.carving import carves
 from agents.carving.models import Carve
 from campaigns.analysis import copies
-from campaigns.answers import audit
+from campaigns.answers import archive, audit
 from campaigns.answers.models import AuditRecord
 from campaigns.collecting.cursor import stored_until
 from campaigns.collecting.models import DeadLetter
@@ -125,13 +125,6 @@ def _purge_first(found: QuerySet[Carve]) -> bool:
     return carve is not None
 
 
-def archived(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
-    """Give those that may go by themselves: where answers are archived, what is not there yet would be nowhere."""
-    if not settings.ARCHIVE_ANSWERS:
-        return campaigns
-    return campaigns.filter(archive__up_to_seq__gte=F("last_seq")).exclude(archive__written_at=None)
-
-
 def purge() -> None:
     """Delete campaigns that ended more than CAMPAIGN_RETENTION_DAYS ago and are not pinned, and rows that are left.
 
@@ -164,7 +157,7 @@ def _delete_old(until: float) -> None:
     while _purge_first(unnamed) and time.monotonic() < until:
         pass
     old = Campaign.objects.filter(status__in=OVER, pinned=False, ended_at__lt=before)
-    for campaign_id in archived(old).order_by("ended_at").values_list("pk", flat=True)[:CAMPAIGNS]:
+    for campaign_id in archive.where_due(old).order_by("ended_at").values_list("pk", flat=True)[:CAMPAIGNS]:
         try:
             delete(campaign_id, f"retention of {counted(settings.CAMPAIGN_RETENTION_DAYS, 'day')}")
         except ConflictError as error:

@@ -16,7 +16,7 @@ from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from campaigns.analysis import changes
-from campaigns.answers import retention, sight
+from campaigns.answers import archive, retention, sight
 from campaigns.answers.results import timestamp
 from campaigns.hooks.models import Event, HookEvent
 from campaigns.launching.launch import launch
@@ -262,14 +262,14 @@ def _tell(campaign: Campaign, before: Campaign | None, told: list[str]) -> None:
 
 
 def let_go_of(schedule_id: int) -> None:
-    """Delete a few runs beyond what a schedule keeps; one that may get late answers, or is pinned, stays.
+    """Delete a few runs beyond what a schedule keeps.
 
-    Where answers are archived, a run stays until all of its own are.
+    One that is pinned, may get late answers or is to be in the archive and is not yet, stays.
     """
     schedule = Schedule.objects.get(pk=schedule_id)
     old = schedule.runs.filter(campaign__status__in=OVER, campaign__pinned=False).order_by("-campaign_id")
     beyond = list(old.values_list("campaign_id", flat=True)[schedule.runs_kept :])
-    gone = retention.archived(Campaign.objects.filter(pk__in=beyond)).order_by("pk").values_list("pk", flat=True)
+    gone = archive.where_due(Campaign.objects.filter(pk__in=beyond)).order_by("pk").values_list("pk", flat=True)
     for campaign_id in gone[:GONE_AT_ONCE]:
         try:
             retention.delete(campaign_id, f"schedule {schedule.pk}, which keeps {counted(schedule.runs_kept, 'run')}")

@@ -20,7 +20,7 @@ from agents.models import Host
 from campaigns.answers import archive, columnar, retention
 from campaigns.models import Campaign, Query, Result
 from fleet.errors import NotFoundError
-from tests.factories import answer, end, make_campaign, make_hosts
+from tests.factories import answer, archive_in, end, make_campaign, make_hosts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Api = Callable[[User | None], APIClient]
@@ -122,11 +122,6 @@ def test_a_spreadsheet_says_what_it_cannot_hold(
     assert told[1] == "4 columns are missing: it takes 16,384."
     assert refused.status_code == 400
     assert "needs 1 MiB of room while it is written, 0 MiB are there (TMPDIR of" in refused.json()["error"]
-
-
-def archive_in(place: Path, settings: Any) -> None:
-    options = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(place)}}
-    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
 
 
 def test_the_archive_has_every_answer_once_late_ones_too(campaign: Campaign, settings: Any, tmp_path: Path) -> None:

@@ -30,7 +30,17 @@ from campaigns.running.targeting import write_range
 from campaigns.states import Status, WaitsFor
 from fleet.audit.models import AuditEvent
 from fleet.errors import BadInputError, ConflictError, ForbiddenError
-from tests.factories import answer, end, make_campaign, make_host, make_hosts, make_label, make_person, make_user
+from tests.factories import (
+    answer,
+    archive_in,
+    end,
+    make_campaign,
+    make_host,
+    make_hosts,
+    make_label,
+    make_person,
+    make_user,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board")]
 RIGHTS = ("campaigns.add_campaign", "campaigns.view_campaign", "campaigns.view_query", "agents.view_host")
@@ -483,11 +493,7 @@ def test_runs_beyond_those_that_are_kept_go_when_they_get_no_late_answers_any_mo
 def test_runs_beyond_those_that_are_kept_stay_until_they_are_in_the_archive(
     make: Callable[..., Schedule], settings: Any, tmp_path: Path
 ) -> None:
-    options = {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(tmp_path / "kept")},
-    }
-    settings.ARCHIVE_ANSWERS, settings.STORAGES = True, {**settings.STORAGES, "archive": options}
+    archive_in(tmp_path / "kept", settings)
     host = make_host()
     schedule = make(runs_kept=1)
     campaigns = []
