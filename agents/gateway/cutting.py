@@ -17,10 +17,12 @@ LONGEST_NAME = 1_000  # bytes of a name that is looked at
 QUOTE, OBJECT, ARRAY, OBJECT_ENDS, ARRAY_ENDS = b'"{[}]'
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb'[^ \t\r\n,:"\[\]{}]*+')
-_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_TEXT = rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+'
+# Classes are possessive, groups never: where one of these ends amid its text, Python before 3.11.5 goes on from there.
+_INSIDE, _OUTSIDE = rb'[^"\\]*+(?:\\.[^"\\]*+)*', rb'[^"\[\]{}]*+'  # of strings
+_IN_STRING = re.compile(_INSIDE, re.DOTALL)
+_TEXT = rb'%s(?:"%s"%s)*' % (_OUTSIDE, _INSIDE, _OUTSIDE)
 # Everything up to the next bracket that is not of a flat object: rows are flat, so most of them go in one step.
-_FLAT = re.compile(rb"(?:%s\{%s\})*+%s" % (_TEXT, _TEXT, _TEXT), re.DOTALL)
+_FLAT = re.compile(rb"(?:%s\{%s\})*%s" % (_TEXT, _TEXT, _TEXT), re.DOTALL)
 
 Steps = Generator[None, None, None]  # a step ends where the next piece is needed
 

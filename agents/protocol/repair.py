@@ -6,22 +6,27 @@ backslash and five letters, `\\ud800` is half a character.
 
 import re
 
-# Possessive, and content with a string that never ends: a hostile body costs neither memory nor a second look. What is
-# sound goes in one step, however long: a megabyte with one bad cell costs a fortieth of looking at every string.
+_HEX = "[0-9a-fA-F]"
+_HIGH, _LOW = rf"u[dD][89abAB]{_HEX}{_HEX}", rf"u[dD][c-fC-F]{_HEX}{_HEX}"  # halves of a character, after a backslash
+# What is sound goes in one step, or in a few: a megabyte with one bad cell costs a fortieth of looking at every string.
+# Classes are possessive, groups never: where one of these ends amid its text, Python before 3.11.5 goes on from there.
+# Greedy ones remember each of their turns, so they have few, but for escapes: a string of nothing else takes 100 MB.
+_OTHER, _PLAIN = r'[^"NI-]', r'[^"\\\x00-\x1f]*+'
+_LETTER = r"(?!-?NaN\b|-?Infinity\b)[NI-]"
+_BETWEEN = rf"{_OTHER}*+(?:{_LETTER}{_OTHER}*+){{0,99}}"  # strings
+_PAIR_OR_CHARACTER = rf"\\(?!{_LOW})(?!{_HIGH}(?!\\{_LOW}))(?:{_HIGH}\\)?[^\x00-\x1f]"
+_STRING = rf'"{_PLAIN}(?:{_PAIR_OR_CHARACTER}{_PLAIN})*"'
+_GOES_ON = rf"{_BETWEEN}(?:{_STRING}{_BETWEEN}){{0,99}}"
 _TOKEN = re.compile(
-    r"""
-    (?: [^"NI-]++ | -(?!NaN\b|Infinity\b) | [NI](?!aN\b|nfinity\b)
-      | "(?: [^"\\\x00-\x1f]++ | \\[^u\x00-\x1f] | \\u(?![dD][89a-fA-F][0-9a-fA-F]{2})
-           | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2} )*+" )++
-    | (?P<string> "(?: [^"\\]++ | \\. )*+"? )
-    | (?P<number> -?(?:NaN|Infinity)\b )
-    """,
-    re.VERBOSE | re.DOTALL,
+    rf"""(?:{_OTHER}|{_LETTER}|{_STRING}){_GOES_ON}"""
+    r"""|(?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*"?)"""  # also one that never ends
+    r"""|(?P<number>-?(?:NaN|Infinity)\b)""",
+    re.DOTALL,
 )
 _LONE_SURROGATE = re.compile(
-    r"""(?P<escaped>\\\\)                                  # an escaped backslash protects what follows it
-      | (?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})
-      | (?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})
+    rf"""(?P<escaped>\\\\)  # an escaped backslash protects what follows it
+      | (?P<pair>\\{_HIGH}\\{_LOW})
+      | (?P<lone>\\(?:{_HIGH}|{_LOW}))
     """,
     re.VERBOSE,
 )
