@@ -15,7 +15,7 @@ Address = IPv4Address | IPv6Address
 NAT64 = ip_network("64:ff9b::/96")
 ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface's number whose lower half is an address of IPv4
 # Of IANA's special ones those that Python takes, or took, for public: answered by the nearest router, or by nobody.
-SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20")))
 
 
 class RefusedAddressError(BadInputError):
@@ -52,7 +52,12 @@ def is_allowed(address: Address) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    """Say whether it lies in the internet; of the reserved ones those do that carry one of IPv4 there by NAT64."""
+    """Say whether it lies in the internet; of the reserved ones those do that carry one of IPv4 there by NAT64.
+
+    Those of 6to4 do by what they carry: the Python of Debian 12 takes them all for private, later ones none.
+    """
+    if isinstance(address, IPv6Address) and address.sixtofour is not None:
+        return True
     if address.is_multicast or not address.is_global or any(address in network for network in SPECIAL):
         return False
     if isinstance(address, IPv4Address):
