@@ -37,7 +37,8 @@ class _Handler(socketserver.StreamRequestHandler):
         self._say("220 here")
         for line in self.rfile:
             verb, _, more = line.decode().strip().partition(" ")
-            text = f"{verb.upper()} {more}".strip()
+            kind, colon, place = more.rpartition(":")  # FROM or TO, which Python writes in either case
+            text = f"{verb.upper()} {kind.upper()}{colon}{place}".strip()
             if text.startswith("RCPT"):
                 self.to = text.partition("<")[2].partition(">")[0]
             if refused := next((said for begins, said in self.server.answers.items() if text.startswith(begins)), ""):
