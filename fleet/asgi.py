@@ -14,11 +14,11 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleet.settings")
 
+import django
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
 from django.http import Http404
@@ -33,10 +33,11 @@ from fleet.audit.refusing import note_refusal
 from fleet.cancelling import end
 from fleet.errors import FleetError, SetupError
 from fleet.front import PROBES, BoundedSocket, Front
+from fleet.handler import Handler
 from fleet.outages import is_in_the_way, is_outage
 from fleet.turns import Turns
 
-_django: Any = get_asgi_application()
+django.setup(set_prefix=False)
 
 from agents.enrolling.desk import Desk  # noqa: E402 - needs the apps to be loaded
 from campaigns.mcp import door  # noqa: E402 - needs the apps to be loaded
@@ -68,6 +69,7 @@ async def _note_refusal(scope: Scope, sentence: str) -> None:
     await database_sync_to_async(note_refusal)(ASGIRequest(scope, BytesIO()), 401, sentence)
 
 
+_django = Handler()
 _tools = door.Door()
 
 

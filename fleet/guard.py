@@ -12,11 +12,11 @@ from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import Resolver404, ResolverMatch, resolve, reverse
+from django.utils.deprecation import MiddlewareMixin
 from django_htmx.http import HttpResponseClientRedirect
 
 from fleet import second_factor, sessions
 from fleet.addresses import address_of
-from fleet.both_ways import BothWays
 from fleet.coming_back import page_of
 from fleet.confirming import NotConfirmedError
 
@@ -32,7 +32,7 @@ SETTING_UP = (  # where one without the second factor that he needs may go
 )
 
 
-class SessionGuard(BothWays):
+class SessionGuard(MiddlewareMixin):
     """Innermost, so that the session and its person are known."""
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:

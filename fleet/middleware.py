@@ -1,69 +1,30 @@
-"""Headers for every answer; and middleware of others, fitted: files on the event loop, agents under any name."""
+"""Headers for every answer; and Django's own middleware, fitted: agents are let in under any name."""
 
-from collections.abc import AsyncIterator, Iterator
-from inspect import isawaitable
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.urls import is_valid_path
-from whitenoise.middleware import WhiteNoiseMiddleware
+from django.utils.deprecation import MiddlewareMixin
 
 from agents.protocol.endpoints import PREFIXES
 from fleet import headers, refusals
-from fleet.both_ways import BothWays
 from fleet.front import PROBES
 from fleet.text import is_text
 
 RETRY_AFTER = "FLEET_RETRY_AFTER"  # in META: seconds after which a password will be looked at again
 
 
-class SafeHeaders(BothWays):
+class SafeHeaders(MiddlewareMixin):
     """Outermost: whatever answers, also an error, bears the headers of all answers, unless it has its own."""
 
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        return _completed(request, await super()._answer(request))
-
-    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
-        return _completed(request, super()._answer_in_thread(request))
-
-
-def _completed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    if wait := request.META.get(RETRY_AFTER):
-        response.status_code = 429
-        response.headers["Retry-After"] = wait
-    for name, value in headers.missing(request.path, response.headers, is_secure=request.is_secure()).items():
-        response.headers[name] = value
-    return response
-
-
-class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
-    """WhiteNoise on the event loop. It alone is synchronous, and everything behind it would hold its thread."""
-
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        super().__init__(get_response)
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        """Give the file, or what stands behind answers."""
-        return self._answer(request) if iscoroutinefunction(self) else super().__call__(request)
-
-    async def _answer(self, request: HttpRequest) -> Any:
-        answer = super().__call__(request)
-        if isawaitable(answer):
-            return await answer
-        answer.streaming_content = _read_beside(answer.streaming_content)
-        return answer
-
-
-async def _read_beside(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read a file to its end in a thread, as Django does with plain iterators, after a warning in the log."""
-    yield await sync_to_async(b"".join)(pieces)
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Add what is missing."""
+        if wait := request.META.get(RETRY_AFTER):
+            response.status_code = 429
+            response.headers["Retry-After"] = wait
+        for name, value in headers.missing(request.path, response.headers, is_secure=request.is_secure()).items():
+            response.headers[name] = value
+        return response
 
 
 class CommonForPeople(CommonMiddleware):

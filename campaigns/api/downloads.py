@@ -1,13 +1,11 @@
-"""Files of the API: streamed in pieces, also on the event loop, to who may have them for as long as he may."""
+"""Files of the API: streamed in pieces, to who may have them for as long as he may."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import msgspec
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -48,10 +46,7 @@ def streamed(
     That is looked at again every RIGHTS_SECONDS, by the view's permissions and by `also`, which raises. What ends so
     breaks off: no file looks whole.
     """
-    chunks: Any = _WhileAllowed(request, pieces, also)
-    if isinstance(request._request, ASGIRequest):
-        chunks = _one_by_one(chunks)
-    return StreamingHttpResponse(chunks, **answer)
+    return StreamingHttpResponse(_WhileAllowed(request, pieces, also), **answer)
 
 
 class _WhileAllowed(Iterator[Any]):
@@ -120,13 +115,3 @@ def _chunks(content: Iterator[Any]) -> Iterator[Any]:
     """Join lines, so that a large file is not sent line by line."""
     while lines := list(islice(content, LINES_A_CHUNK)):
         yield type(lines[0])().join(lines)
-
-
-async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
-    """Fetch each chunk in a thread: Django would read a plain iterator to its end before it sends anything."""
-
-    def next_chunk() -> Any:
-        return next(chunks, None)
-
-    while (chunk := await sync_to_async(next_chunk)()) is not None:
-        yield chunk

@@ -1,7 +1,7 @@
 """`?wait=SECONDS` on a launch: the answer comes when the campaign has ended, or when the time is up.
 
-The launch itself runs in a thread as every request does; waiting happens on the event loop, with the campaign's reader,
-and holds neither a thread's work nor a connection to Postgres.
+Waiting happens on the event loop, with the campaign's reader; the request's thread sleeps meanwhile, without a
+connection to PostgreSQL.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from functools import wraps
 from typing import Any
 
 import msgspec
-from channels.db import database_sync_to_async
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.models import User
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.response import Response
@@ -49,25 +49,21 @@ def waiting(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
     """Let a view that launches wait for the end when it is asked to."""
 
     @wraps(view)  # the attributes too, by which the URLs and the API's document know it
-    async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        launched: HttpResponseBase = await database_sync_to_async(view)(request, *args, **kwargs)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        launched = view(request, *args, **kwargs)
         if request.method != "POST" or "wait" not in request.GET or not isinstance(launched, Response):
             return launched
         if launched.status_code not in (200, 201):
             return launched
         campaign_id = launched.data["id"]
+        close_old_connections()
         try:
-            return await _waited(request, campaign_id)
+            async_to_sync(until_over)(campaign_id, seconds_to_wait(request.GET) or 0)
+            return _answer(request, campaign_id)
         except DatabaseError as error:
             logger.warning("launch answered early campaign=%s reason=%s", campaign_id, str(error).strip())
             return launched
 
-    return answer
-
-
-async def _waited(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    await until_over(campaign_id, seconds_to_wait(request.GET) or 0)
-    answer: HttpResponse = await database_sync_to_async(_answer)(request, campaign_id)
     return answer
 
 

@@ -10,7 +10,6 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
-from asgiref.sync import ThreadSensitiveContext
 from channels.db import database_sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from rest_framework.authentication import get_authorization_header
@@ -24,6 +23,7 @@ from campaigns.watching.consumers import user_of_token
 from fleet.addresses import is_ours
 from fleet.audit.refusing import note_refusal
 from fleet.errors import FleetError
+from fleet.handler import one_thread
 from fleet.refusals import error_response
 
 PATHS = ("/mcp", "/mcp/")
@@ -63,7 +63,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request: Any = ASGIRequest(scope, BytesIO())
-        async with ThreadSensitiveContext():  # a thread of its own, as Django gives each request
+        async with one_thread():
             refusal = await self._refusal(request)
             if refusal is not None:
                 status, fields = refusal.status_code, {name.lower(): value for name, value in refusal.items()}

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, NamedTuple
 
 import msgspec
@@ -224,7 +225,8 @@ class Readers:
         reader = self._readers.get(key)
         if reader is None:
             reader = self._readers[key] = Reader(campaign_id, limits)
-            self._opening[key] = asyncio.create_task(reader.open())
+            # Apart from who comes first: a reader outlives his request, and with it the thread that its context names.
+            self._opening[key] = asyncio.create_task(reader.open(), context=Context())
         reader.viewers += 1
         try:
             if key in self._opening:

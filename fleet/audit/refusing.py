@@ -8,13 +8,12 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
 
 from fleet.addresses import network_of
 from fleet.audit import note_seldom, requests
-from fleet.both_ways import BothWays
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +34,12 @@ def note_refusal(request: Any, status: int, sentence: str = "") -> None:
         logger.warning("refusal not noted path=%r status=%s reason=%s", request.path, status, str(error).strip())
 
 
-class NotedRefusals(BothWays):
+class NotedRefusals(MiddlewareMixin):
     """Middleware that notes what Django refused: by the API, pages, the admin and forms of other sites."""
 
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        answer = await super()._answer(request)
-        if answer.status_code not in STATUSES:
-            return answer
-        noted: HttpResponseBase = await database_sync_to_async(_noted)(request, answer)
-        return noted
-
-    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
-        return _noted(request, super()._answer_in_thread(request))
-
-
-def _noted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    body = getattr(response, "data", None)  # of the API; pages have none
-    sentence = str(body.get("error", "")) if isinstance(body, dict) else ""
-    note_refusal(request, response.status_code, sentence)
-    return response
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Note it with the sentence that was said."""
+        body = getattr(response, "data", None)  # of the API; pages have none
+        sentence = str(body.get("error", "")) if isinstance(body, dict) else ""
+        note_refusal(request, response.status_code, sentence)
+        return response

@@ -1,6 +1,6 @@
 """Which request is being served, so that verbs need not carry it along: who asks, with which token, from where."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.http import HttpRequest, HttpResponseBase
 
 from fleet.addresses import address_of
-from fleet.both_ways import BothWays
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -37,16 +36,16 @@ def serving(request: HttpRequest) -> Iterator[None]:
         _served.reset(token)
 
 
-class Served(BothWays):
+class Served:
     """Middleware that remembers the request while it is served."""
 
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        with serving(request):
-            return await super()._answer(request)
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
 
-    def _answer_in_thread(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Let what stands behind answer."""
         with serving(request):
-            return super()._answer_in_thread(request)
+            return self._get_response(request)
 
 
 def origin(request: Any = None) -> Origin:

@@ -30,7 +30,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "fleet.middleware.SafeHeaders",
     "django.middleware.security.SecurityMiddleware",
-    "fleet.middleware.StaticFiles",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "fleet.middleware.CommonForPeople",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -9,7 +9,6 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Group, User
 from django.db import DatabaseError
-from django.test import AsyncClient
 
 from campaigns.tokens import Access, ApiToken, Wanted
 from fleet.asgi import Application, console
@@ -17,6 +16,7 @@ from fleet.audit import refusing
 from fleet.audit.models import AuditEvent
 from tests.campaigns.watching.test_sockets import refused_with
 from tests.factories import make_campaign, make_host, make_user
+from tests.on_the_loop import LoopClient
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 
@@ -43,20 +43,20 @@ class Doors:
     async def api(self, method: str, path: str, shown: str = "") -> int:
         """Ask the API with somebody's token; give the status."""
         headers = {"Authorization": f"Bearer {self.tokens[shown]}"} if shown else {}
-        asked = AsyncClient().generic(
+        asked = LoopClient().generic(
             method, path.format(campaign=self.campaign), "{}", content_type="application/json", headers=headers
         )
         return int((await asked).status_code)
 
     async def page(self, path: str) -> int:
         """Ask for a page as a person who may not see it."""
-        client = AsyncClient()
+        client = LoopClient()
         await client.aforce_login(await sync_to_async(User.objects.get)(username="stranger"))
         return int((await client.get(path)).status_code)
 
     async def foreign_form(self) -> int:
         """Send a form that bears no token of a session."""
-        return int((await AsyncClient(enforce_csrf_checks=True).post("/login/", {"username": "a"})).status_code)
+        return int((await LoopClient(enforce_csrf_checks=True).post("/login/", {"username": "a"})).status_code)
 
     async def figures(self) -> int:
         """Ask for what is for monitors."""

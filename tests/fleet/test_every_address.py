@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from asgiref.sync import sync_to_async
 from django import forms
 from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from agents.protocol.endpoints import PREFIXES
-from campaigns.api import wait_for_end
 from campaigns.console import forms as console_forms
 from fleet.api.parameters import declared_by
 from tests.factories import answer, make_campaign, make_host, make_label, make_user
@@ -105,12 +103,6 @@ def _filters_of(view: Any) -> set[str]:
     names = {name for spec in found.filter_specs for name in spec.expected_parameters()}
     dates = {f"{found.date_hierarchy}__{part}" for part in ("year", "month", "day")} if found.date_hierarchy else set()
     return {*OF_CHANGELISTS, *names, *dates}
-
-
-@pytest.fixture(autouse=True)
-def _launch_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launch on this connection, not on one of the event loop's: so that it can be undone."""
-    monkeypatch.setattr(wait_for_end, "database_sync_to_async", sync_to_async)
 
 
 class Boss:

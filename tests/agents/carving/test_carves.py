@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import zstandard
-from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
 
@@ -24,6 +23,7 @@ from agents.enrolling.revocation import revoke
 from agents.gateway.app import Gateway
 from agents.models import Host
 from campaigns.models import Campaign
+from fleet.handler import Handler
 from tests.conftest import Agent, gateway_settings
 from tests.end_to_end.conftest import wait_for
 from tests.factories import make_campaign, make_host
@@ -94,7 +94,7 @@ class Carver(Agent):
 @pytest.fixture
 def gateway(board: None, loop: asyncio.AbstractEventLoop) -> Iterator[Gateway]:
     """Give a gateway with Django behind it, as `fleet.asgi` joins them."""
-    made = Gateway(gateway_settings(carve_max_block_bytes=2**20), cold=get_asgi_application())
+    made = Gateway(gateway_settings(carve_max_block_bytes=2**20), cold=Handler())
     loop.run_until_complete(made.start())
     yield made
     loop.run_until_complete(made.stop())

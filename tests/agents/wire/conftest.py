@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
 from agents.board import keyspace, operator_verbs, redis_client
 from agents.enrolling.desk import Desk
@@ -25,6 +24,7 @@ from agents.gateway.app import Gateway
 from agents.gateway.asgi_types import App
 from agents.protocol.node_key import NodeKeys
 from fleet.asgi import Application
+from fleet.handler import Handler
 from fleet.serve import make_server, serve
 from tests.conftest import gateway_settings, no_cold_app
 from tests.ports import free_port
@@ -277,7 +277,7 @@ def wire(plain: Wire, board: None) -> Wire:
 def plain_whole() -> Iterator[Wire]:
     """Serve one gateway with Django behind it, on this process' database, for all tests of a file."""
     served = Served()
-    yield served.start(cold=Desk(get_asgi_application()))
+    yield served.start(cold=Desk(Handler()))
     served.stop()
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from agents.enrolling import desk
 from agents.enrolling.desk import Desk
 from agents.inventory import facts, presence
 from agents.models import EnrollSecret, Host
+from fleet.handler import Handler
 from tests.agents.wire.conftest import Wire, at_once, eventually, request
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("secret")]
@@ -108,7 +108,7 @@ def test_a_second_machine_under_the_same_name_is_served_and_noticed(whole: Wire)
 
 
 def test_a_cloned_machine_with_the_same_key_is_noticed(listen: Callable[..., Wire], whole: Wire) -> None:
-    held = listen(cold=Desk(get_asgi_application()), hold_seconds=1.0, trusted_proxies=["127.0.0.1"])
+    held = listen(cold=Desk(Handler()), hold_seconds=1.0, trusted_proxies=["127.0.0.1"])
     key = enroll(held)
     read(held, key)  # what it is asked about itself
     read(held, key)

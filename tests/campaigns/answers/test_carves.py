@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, Permission, User
 from django.http import Http404
-from django.test import AsyncClient, Client
+from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -24,6 +24,7 @@ from campaigns.models import Campaign, Target
 from campaigns.people.scopes import Scope
 from campaigns.states import State
 from tests.factories import end, make_campaign, make_host
+from tests.on_the_loop import LoopClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("board", "carves_folder")]
 Api = Callable[[User | None], APIClient]
@@ -114,7 +115,7 @@ def test_who_may_gets_the_bytes(api: Api, downloader: User) -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_over_asgi_the_bytes_are_the_same(downloader: User) -> None:
     carve = await sync_to_async(make_carve)()
-    client = AsyncClient()
+    client = LoopClient()
     await client.aforce_login(downloader)
 
     answer: Any = await client.get(f"/api/v1/carves/{carve.pk}/file")

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
-from django.test import AsyncClient, Client
+from django.test import Client
 from rest_framework.test import APIClient
 
 from agents.models import Host
@@ -22,6 +22,7 @@ from campaigns.tokens import ApiToken
 from campaigns.watching.readers import readers
 from fleet import turns
 from tests.factories import answer, bearer, end, make_campaign, make_host, make_hosts, make_label, make_user
+from tests.on_the_loop import LoopClient
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("board")]
 Api = Callable[[User | None], APIClient]
@@ -68,7 +69,7 @@ def finish(campaign: Campaign, hosts: list[Host]) -> None:
 
 async def test_others_are_served_while_a_launch_waits(operator: User) -> None:
     hosts = await sync_to_async(make_hosts)(2)
-    client = AsyncClient()
+    client = LoopClient()
     await client.aforce_login(operator)
 
     async def launch() -> Any:
@@ -86,6 +87,27 @@ async def test_others_are_served_while_a_launch_waits(operator: User) -> None:
 
     assert [answer.status_code for answer in answers] == [200] * 5
     assert all(len(answer.json()["results"]) == 2 for answer in answers)
+    assert not readers._readers
+
+
+async def test_who_waits_is_not_left_alone_when_the_first_one_who_waited_leaves(operator: User) -> None:
+    hosts = await sync_to_async(make_hosts)(2)
+    client = LoopClient()
+    await client.aforce_login(operator)
+    how = {"content_type": "application/json", "headers": {"Idempotency-Key": "k"}}
+    waiting = []
+    for viewers in (1, 2):
+        asked = client.post("/api/v1/campaigns/?wait=60", json.dumps(ORDER), **how)
+        waiting.append(asyncio.create_task(asked))
+        async with asyncio.timeout(20):
+            while sum(reader.viewers for reader in readers._readers.values()) < viewers:
+                await asyncio.sleep(0.01)
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    await sync_to_async(finish)(await Campaign.objects.aget(), hosts)
+
+    async with asyncio.timeout(30):  # long before the time is up
+        assert (await waiting[1]).status_code == 200
     assert not readers._readers
 
 
@@ -114,11 +136,11 @@ async def test_who_waits_gives_up_his_turn(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_who_may_less_when_the_wait_is_over_is_given_less(operator: User) -> None:
     hosts = await sync_to_async(make_hosts)(2)
     people = {name: await sync_to_async(launcher)(name) for name in ("deactivated", "scoped", "as before")}
-    browsers = {name: AsyncClient() for name in (*people, "signed out")}
+    browsers = {name: LoopClient() for name in (*people, "signed out")}
     for name, browser in browsers.items():
         await browser.aforce_login(people.get(name, operator))
     shown = {"Authorization": (await sync_to_async(bearer)(operator))["HTTP_AUTHORIZATION"]}
-    browsers["token revoked"] = AsyncClient()  # signed in by nothing else
+    browsers["token revoked"] = LoopClient()  # signed in by nothing else
 
     async def launch(name: str) -> tuple[str, Any]:
         more = {"headers": shown} if name == "token revoked" else {}
@@ -189,9 +211,9 @@ def test_what_is_refused_is_refused_without_waiting(api: Api, operator: User) ->
 async def test_static_files_are_served_on_the_event_loop_and_off_it(client: Client) -> None:
     path = "/static/campaigns/icon.svg"
 
-    answers = [await AsyncClient().get(path), await sync_to_async(client.get)(path)]
+    answers = [await LoopClient().get(path), await sync_to_async(client.get)(path)]
 
     assert [answer["Content-Type"] for answer in answers] == ["image/svg+xml"] * 2
-    assert (await AsyncClient().get("/static/nothing")).status_code == 404
+    assert (await LoopClient().get("/static/nothing")).status_code == 404
     for served in answers:
         served.close()
