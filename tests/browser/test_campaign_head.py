@@ -1,6 +1,7 @@
 """The head of a campaign's page: rows begin early whatever must be said, and its controls answer in place."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from campaigns.launching import control
 from campaigns.models import Campaign
-from tests.browser.conftest import Server, pause_clock, wait_until_true
+from tests.browser.conftest import PATIENCE_MS, Server, pause_clock, wait_until_true
 from tests.browser.test_every_page import DESK, PHONE
 from tests.factories import answer, end, make_campaign, make_hosts
 
@@ -174,9 +175,18 @@ def test_a_server_that_is_away_is_said_beside_the_control_and_asked_again(
     assert (campaign.ended_by, campaign.ended_reason) == ("boss", "the wrong table")
 
 
+def wait_until_told(page: Page, told: list[str], status: str) -> None:
+    patient_until = time.monotonic() + PATIENCE_MS / 1000
+    while not any(f'"status":"{status}"' in frame for frame in told):
+        assert time.monotonic() < patient_until, told
+        page.wait_for_timeout(50)
+
+
 def test_what_others_do_is_drawn_by_itself_and_at_once(page_of: PageOf, boss: User, elsewhere: Elsewhere) -> None:
     campaign = elsewhere(make_begun, boss)
     page = page_of(boss, at="/campaigns/")
+    told: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: told.append(str(frame))))
     page.clock.install()
     page.goto(f"/campaigns/{campaign.pk}/")
 
@@ -188,6 +198,7 @@ def test_what_others_do_is_drawn_by_itself_and_at_once(page_of: PageOf, boss: Us
     expect(page.locator("#standing .first")).to_contain_text("Paused by somebody else.")
     expect(status).to_have_text("paused")
     expect(page.locator("#pause")).to_have_text("Resume")
+    wait_until_told(page, told, "paused")  # a pause that the socket did not see is resumed without a word of it
     elsewhere(control.resume, campaign.pk, "somebody else")
     expect(page.locator("#pause")).to_have_text("Pause")
     elsewhere(control.pause, campaign.pk, "somebody else")
