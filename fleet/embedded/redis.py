@@ -1,14 +1,11 @@
 """Redis from its wheel: one process, with the settings under which nothing acknowledged is lost."""
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
 from fleet.embedded.server import (
-    LONGEST_SOCKET_PATH,
     Server,
     private_folder,
     secret_file,
@@ -24,7 +21,6 @@ class EmbeddedRedis(Server):
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
         self.log = self.directory / "redis.log"
-        self._socket_folder: Path = self.directory
 
     @property
     def url(self) -> str:
@@ -33,19 +29,17 @@ class EmbeddedRedis(Server):
 
     @property
     def _socket(self) -> Path:
-        return self._socket_folder / "redis.sock"
+        return self._socket_folder(self.directory) / "redis.sock"
 
     def start(self) -> None:
         """Start. Raise EmbeddedError."""
         private_folder(self.directory)
-        if len(str(self._socket)) > LONGEST_SOCKET_PATH:
-            self._socket_folder = Path(tempfile.mkdtemp(prefix="flq-redis-"))
         settings = {
             "port": "0",
-            "unixsocket": f'"{self._socket}"',
+            "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "requirepass": self._password(),
-            "dir": f'"{self.directory}"',
+            "dir": _quoted(self.directory),
             "databases": "64",
             "appendonly": "yes",
             "appendfsync": "always",
@@ -59,11 +53,10 @@ class EmbeddedRedis(Server):
         self._spawn([str(binary), str(file)])
         self._wait_until(lambda: redis.Redis.from_url(self.url).ping())
 
-    def stop(self) -> None:
-        """Stop; everything acknowledged is on the disk already."""
-        self._end(15)
-        if self._socket_folder != self.directory:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-
     def _password(self) -> str:
         return secret_file(self.directory / "redis-password")
+
+
+def _quoted(path: Path) -> str:
+    escaped = str(path).replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'

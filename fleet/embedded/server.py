@@ -3,21 +3,26 @@
 import ctypes
 import os
 import pwd
+import re
 import secrets
+import shutil
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import psycopg2
 import redis
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
+LONGEST_SOCKET_PATH = 80  # bytes, of the folder; the kernel takes 107 with the socket's name
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")  # whose letters mean themselves in every address and setting
 _LIBC = ctypes.CDLL(None)  # loaded here: a child of another user may not be able to read Python's files
 
 
@@ -27,11 +32,24 @@ class EmbeddedError(Exception):
 
 @dataclass
 class Server:
-    """A child process with a data directory, started once and stopped once."""
+    """A child process with a data directory. Started again after it died, it is where it was."""
 
+    end_signal: ClassVar[signal.Signals] = signal.SIGTERM
     directory: Path
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     log: Path = field(init=False)
+    _elsewhere: Path | None = field(default=None, init=False)  # a folder for the socket alone
+
+    def _socket_folder(self, own: Path) -> Path:
+        """Give where the socket is: in the folder of the server's own, or in a private one until the server is stopped.
+
+        That is where the path is too long for the kernel, or has letters that mean something else in an address.
+        """
+        if len(os.fsencode(own)) <= LONGEST_SOCKET_PATH and PLAIN_PATH.fullmatch(str(own)):
+            return own
+        if self._elsewhere is None:
+            self._elsewhere = Path(tempfile.mkdtemp(prefix="flq-socket-", dir="/tmp"))
+        return self._elsewhere
 
     @property
     def pid(self) -> int:
@@ -76,11 +94,11 @@ class Server:
             f"{type(self).__name__} in {self.directory} did not start: {error.strip()}. Its log {self.log} ends: {tail}"
         )
 
-    def _end(self, signal: int) -> None:
+    def _end(self, by: int) -> None:
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.process.send_signal(signal)
+            self.process.send_signal(by)
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -88,8 +106,11 @@ class Server:
                 self.process.wait()
 
     def stop(self) -> None:
-        """Stop the server."""
-        raise NotImplementedError
+        """Stop at once but cleanly: what was acknowledged is on the disk, what is under way is rolled back."""
+        self._end(self.end_signal)
+        if self._elsewhere is not None:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
+            self._elsewhere = None
 
 
 def secret_file(path: Path, length: int = 48) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from redis import Redis
 
 from fleet.embedded.postgres import EmbeddedPostgres
 from fleet.embedded.redis import EmbeddedRedis
@@ -52,6 +53,27 @@ def test_redis_keeps_its_files_to_itself(folder: Path) -> None:
 
     assert {path.name for path in (folder / "redis").iterdir()} >= {"appendonly.aof", "redis.log", "redis.conf"}
     assert open_to_others(folder) == []
+
+
+@pytest.mark.parametrize("name", ['it\'s, a "folder" of 50%41 #?&=\\ö', "long" * 30])
+def test_servers_lie_in_a_folder_of_any_name_and_are_where_they_were_after_they_died(folder: Path, name: str) -> None:
+    (folder / name).mkdir(mode=0o711)
+    postgres = EmbeddedPostgres(folder / name / "postgres", durable=False)
+    redis = EmbeddedRedis(folder / name / "redis")
+    try:
+        for server in (postgres, redis):
+            server.start()
+        addresses = postgres.url, redis.url
+        for server in (postgres, redis):
+            assert server.process is not None
+            server.process.kill()
+            server.process.wait()
+            server.start()
+        psycopg2.connect(addresses[0]).close()
+        Redis.from_url(addresses[1]).ping()
+    finally:
+        postgres.stop()
+        redis.stop()
 
 
 def test_a_secret_whose_writing_was_cut_off_is_made_anew(tmp_path: Path) -> None:
