@@ -155,6 +155,8 @@ def test_all_children_of_a_worker_add_up(board: None, tmp_path: Path) -> None:
             celery.send_task("campaigns.note_worker", queue="live")
         ran = ("fleet_task_seconds_count", "campaigns.note_worker")
         eventually(lambda: (_collector_at(port) or {}).get(ran, 0) == 4, 90)
+        (tmp_path / "counter_99.db").touch()  # as a child does that begins to count in this moment
+        assert (_collector_at(port) or {})[ran] == 4
     finally:
         process.terminate()
         process.wait(30)
