@@ -75,7 +75,7 @@ class EmbeddedPostgres(Server):
         return self._url(DATABASE, self._password())
 
     def _url(self, role: str, password: str) -> str:
-        folder = quote(str(self._sockets), safe="")
+        folder = quote(str(self.sockets), safe="")
         return f"postgresql://{role}:{password}@{folder}/{DATABASE}"
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class EmbeddedPostgres(Server):
         loose = () if self.durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
         options = (
             "listen_addresses=",
-            f"unix_socket_directories={self._sockets}",
+            f"unix_socket_directories={self.sockets}",
             "unix_socket_permissions=0777",  # the folder is private, and a password is wanted
             "max_connections=200",
             "shared_buffers=256MB",
@@ -165,13 +165,14 @@ class EmbeddedPostgres(Server):
         fresh.rename(self._data)
 
     @property
-    def _sockets(self) -> Path:
+    def sockets(self) -> Path:
+        """Give the folder of the socket, libpq's host."""
         return self._socket_folder(self._home / "socket")
 
     def _open_sockets(self) -> None:
-        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
         if self._account is not None:
-            os.chown(self._sockets, self._account.pw_uid, self._account.pw_gid)
+            os.chown(self.sockets, self._account.pw_uid, self._account.pw_gid)
 
     def _password(self) -> str:
         return secret_file(self.directory / "postgres-password")
@@ -183,7 +184,7 @@ class EmbeddedPostgres(Server):
         psycopg2.connect(self._dsn(database)).close()
 
     def _dsn(self, database: str) -> str:
-        return f"host={self._sockets} user={DATABASE} password={self._password()} dbname={database}"
+        return f"host={self.sockets} user={DATABASE} password={self._password()} dbname={database}"
 
     def _make_database(self) -> None:
         connection = psycopg2.connect(self._dsn("postgres"))

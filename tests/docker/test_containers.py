@@ -77,7 +77,7 @@ class Installation:
             cursor.execute("ALTER ROLE fleet PASSWORD %s", [Path(secret).read_text()])
 
     def _container(self, name: str) -> Container:
-        port, sockets = self.ports[name], str(self.postgres._socket_folder)
+        port, sockets = self.ports[name], str(self.postgres.sockets)
         tier = name.partition("-")[0]
         places = {
             r"/run/secrets(?=/)": str(self.secrets),
@@ -325,7 +325,7 @@ def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) 
     given |= read_env_file(DOCKER / "systemd" / "settings.env")
     assert unit["EnvironmentFile"] == ["/etc/fleet-live-queries/settings.env"]
     port, password = free_port(), (installation.secrets / "database_password").read_text()
-    sockets = quote(str(installation.postgres._socket_folder), safe="")
+    sockets = quote(str(installation.postgres.sockets), safe="")
     places = {
         r"/opt/fleet-live-queries": str(ROOT),
         r"%d\b": str(handed),
