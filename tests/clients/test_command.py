@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -149,7 +150,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- 2>&-"])
 def test_a_stream_that_is_closed_is_no_failure_and_nothing_is_asked_that_could_be_written_nowhere(closed: str) -> None:
-    program = f"{sys.executable} -m fleet_live_queries schema"
+    program = f"{shlex.quote(sys.executable)} -m fleet_live_queries schema"
     place = Path(fleet_live_queries.spreadsheets.__file__).parents[1]
     environment = {**os.environ, "FLEET_URL": "https://127.0.0.1:1", "FLEET_TOKEN": "x", "PYTHONPATH": str(place)}
 

@@ -1,6 +1,7 @@
 """What the shells complete, each asked by its own means; zsh and fish where they are installed."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     """Give a folder with the scripts of all shells, and the environment of who has `live` and two profiles."""
     folder = tmp_path_factory.mktemp("desk")
     live, kept = folder / "live", folder / "fleet-live-queries/profiles.json"
-    live.write_text(f'#!/bin/sh\nexec {sys.executable} -m fleet_live_queries "$@"\n')
+    live.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m fleet_live_queries "$@"\n')
     live.chmod(0o755)
     kept.parent.mkdir()
     kept.write_text('{"one": {"url": "https://one"}, "two": {"url": "https://two"}}')

@@ -26,9 +26,11 @@ def analyzed(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[st
     """Let systemd-analyze look at the units, as if they were installed, with programs of here."""
     folder = tmp_path / "units"
     shutil.copytree(DOCKER / "systemd", folder, dirs_exist_ok=True)
+    here = tmp_path / "here"  # by a name that units need not quote
+    here.symlink_to(ROOT)
     for file in folder.rglob("*"):
         if file.is_file():
-            file.write_text(file.read_text().replace(PLACE, str(ROOT)))
+            file.write_text(file.read_text().replace(PLACE, str(here)))
     environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"}
     command = ["systemd-analyze", "--no-pager", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=folder)

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -323,7 +324,7 @@ def test_every_line_of_the_page_may_be_typed_as_it_stands(
     environment: dict[str, str], running_fleet: RunningFleet, client: Client, crowd: Crowd, tmp_path: Path
 ) -> None:
     facts, program = running_fleet.facts, tmp_path / "live"
-    program.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
     program.chmod(0o755)
     bare = {**environment, "HOME": str(tmp_path), "PATH": f"{tmp_path}:{environment['PATH']}", "FLEET_CA": facts["ca"]}
     del bare["XDG_CONFIG_HOME"]

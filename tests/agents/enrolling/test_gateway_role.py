@@ -3,7 +3,6 @@
 import base64
 import fcntl
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ SECRET = "long enough to be a secret"
 def as_gateway() -> Iterator[None]:
     """Speak to PostgreSQL as the gateways do."""
     role = str(settings.BASE_DIR / "docker/gateway-role.sql")
-    with (Path(tempfile.gettempdir()) / "flq-tests-role").open("w") as lock:  # roles are of all databases together
+    with Path(role).open() as lock:  # roles are of all databases together
         fcntl.flock(lock, fcntl.LOCK_EX)
         for _ in range(2):
             run("psql", "-v", "ON_ERROR_STOP=1", "-v", "password=it's long", "-f", role)
