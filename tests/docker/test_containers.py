@@ -37,6 +37,7 @@ class Installation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.secrets = folder / "secrets"
+        (folder / "here").symlink_to(ROOT)  # a name that commands need not quote
         subprocess.run([str(DOCKER / "make-secrets"), str(self.secrets)], check=True, capture_output=True)
         self.certificates = Certificates(folder / "certificates")
         self.certificates.make("127.0.0.1")
@@ -82,7 +83,7 @@ class Installation:
         places = {
             r"/run/secrets(?=/)": str(self.secrets),
             r"/data\b": f"{self.folder}/data" if tier != "redis" else f"{self.folder}/{name}",
-            r"/gateway-role\.sql": str(DOCKER / "gateway-role.sql"),
+            r"/gateway-role\.sql": str(self.folder / "here/docker/gateway-role.sql"),
             r"/etc/haproxy\.cfg": str(self.folder / "haproxy.cfg"),
             r"(?<=@)postgres(?=/)": quote(sockets, safe=""),
             r"(?<=-h )postgres\b": sockets,
@@ -327,7 +328,7 @@ def test_the_web_of_systemd_starts_as_its_unit_says(installation: Installation) 
     port, password = free_port(), (installation.secrets / "database_password").read_text()
     sockets = quote(str(installation.postgres.sockets), safe="")
     places = {
-        r"/opt/fleet-live-queries": str(ROOT),
+        r"/opt/fleet-live-queries": str(installation.folder / "here"),
         r"%d\b": str(handed),
         r"/var/lib/fleet-live-queries": f"{installation.folder}/data",
         r"fleet@%2Fvar%2Frun%2Fpostgresql": f"fleet:{password}@{sockets}",
