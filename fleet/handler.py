@@ -4,6 +4,7 @@ Django's own takes a turn in a thread for each middleware before and after the v
 each request: a fifth of what a launch cost the web server (docs/performance.md).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,18 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.base import BaseHandler
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from fleet.turns import AT_ONCE
 
+GONE = "FLEET_GONE"  # in META, once nobody waits for the answer: its client left, or the server stops
 _idle: deque[ThreadPoolExecutor] = deque()  # of one thread each
 
 
 @asynccontextmanager
 async def one_thread() -> AsyncIterator[None]:
-    """Let all that is thread-sensitive run in one thread.
+    """Let all that is thread-sensitive run in one thread; tasks that call it so end within.
 
     What a request whose client went away left behind there comes to its end before another one is given that thread.
     """
@@ -35,6 +38,7 @@ async def one_thread() -> AsyncIterator[None]:
 
 
 def _take_back(thread: ThreadPoolExecutor) -> None:
+    close_old_connections()  # of what ended without a word
     if len(_idle) < AT_ONCE:
         _idle.append(thread)
     else:
@@ -42,7 +46,7 @@ def _take_back(thread: ThreadPoolExecutor) -> None:
 
 
 class InThread(BaseHandler):
-    """The part that answers: middleware and view are called as by a server of threads."""
+    """The part that answers: middleware and view are called as by a server of threads. Apart for the tests' client."""
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain that is called in a thread, whoever asks for the other."""
@@ -50,8 +54,12 @@ class InThread(BaseHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer one request; files are read piece by piece, where Django would read them to their end first."""
-        response: HttpResponseBase = await sync_to_async(self.get_response)(request)
-        if isinstance(response, StreamingHttpResponse):
+        try:
+            response: HttpResponseBase = await sync_to_async(self.get_response)(request)
+        except asyncio.CancelledError:
+            request.META[GONE] = True
+            raise
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
             response.streaming_content = _piece_by_piece(iter(response))
         return response
 
@@ -63,6 +71,14 @@ class Handler(InThread, ASGIHandler):
         """Serve one request."""
         async with one_thread():
             await self.handle(scope, receive, send)
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        """Send it; what breaks off on its way is closed as well, with its connection to PostgreSQL."""
+        try:
+            await super().send_response(response, send)
+        except Exception:
+            await sync_to_async(response.close)()
+            raise
 
 
 async def _piece_by_piece(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

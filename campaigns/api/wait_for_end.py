@@ -29,6 +29,7 @@ from campaigns.watching.readers import readers
 from fleet import sessions, turns
 from fleet.api.asking import BearerAuthentication
 from fleet.errors import BadInputError
+from fleet.handler import GONE
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def waiting(view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
         launched = view(request, *args, **kwargs)
         if request.method != "POST" or "wait" not in request.GET or not isinstance(launched, Response):
             return launched
-        if launched.status_code not in (200, 201):
+        if launched.status_code not in (200, 201) or GONE in request.META:
             return launched
         campaign_id = launched.data["id"]
         close_old_connections()

@@ -242,7 +242,7 @@ class Readers:
         key = reader.campaign_id, reader.limits
         if not reader.viewers and self._readers.get(key) is reader:
             del self._readers[key]
-            self._opening.pop(key, None)
+            await end([self._opening.pop(key)])
             await reader.close()
 
 

@@ -11,8 +11,10 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from fleet import handler
-from fleet.handler import Handler, one_thread
+from fleet.handler import GONE, Handler, one_thread
 
+closed: list[int] = []
+gone: list[bool] = []
 seen: list[int] = []  # threads, in the order in which they were at work
 held, let_go = threading.Event(), threading.Event()
 
@@ -37,9 +39,30 @@ def in_pieces(_: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces())
 
 
-def hold(_: HttpRequest) -> HttpResponse:
+class Breaking(Iterator[bytes]):
+    """A file that breaks off after its first piece."""
+
+    def __init__(self) -> None:
+        self._pieces = [b"a"]
+
+    def __next__(self) -> bytes:
+        if not self._pieces:
+            raise ValueError("it breaks off")
+        return self._pieces.pop()
+
+    def close(self) -> None:
+        closed.append(threading.get_ident())
+
+
+def breaks_off(_: HttpRequest) -> StreamingHttpResponse:
+    seen.append(threading.get_ident())
+    return StreamingHttpResponse(Breaking())
+
+
+def hold(request: HttpRequest) -> HttpResponse:
     held.set()
     assert let_go.wait(60)
+    gone.append(GONE in request.META)
     seen.append(threading.get_ident())
     return HttpResponse()
 
@@ -49,7 +72,7 @@ def quick(_: HttpRequest) -> HttpResponse:
     return HttpResponse(b"done")
 
 
-urlpatterns = [path("in_pieces", in_pieces), path("hold", hold), path("quick", quick)]
+urlpatterns = [path("in_pieces", in_pieces), path("breaks_off", breaks_off), path("hold", hold), path("quick", quick)]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +80,8 @@ def _of_this_file(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = [f"{__name__}.note_thread"] * 2
     monkeypatch.setattr(handler, "_idle", type(handler._idle)())
-    seen.clear()
+    for noted in (closed, gone, seen):
+        noted.clear()
     held.clear()
     let_go.clear()
     yield
@@ -114,8 +138,16 @@ async def test_nobody_waits_behind_what_a_client_that_left_had_asked_for() -> No
 
     let_go.set()
     assert await leaving == []
+    assert gone == [True]
     assert len(set(seen[2:7])) == 1
     assert seen[2:7] != seen[7:8] * 5
+
+
+async def test_a_file_that_breaks_off_is_closed_where_it_was_opened() -> None:
+    with pytest.raises(ValueError, match="it breaks off"):
+        await ask(Handler(), "/breaks_off")
+
+    assert closed == seen[2:3]
 
 
 async def test_a_thread_is_given_on_once_what_ran_there_is_over() -> None:

@@ -9,18 +9,20 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
-from django.test import Client
+from django.test import Client, RequestFactory
+from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from agents.models import Host
 from campaigns import doorbell
-from campaigns.api.wait_for_end import until_over
+from campaigns.api.wait_for_end import until_over, waiting
 from campaigns.models import Campaign
-from campaigns.people.scopes import Scope
+from campaigns.people.scopes import UNLIMITED, Scope
 from campaigns.running.targeting import write_range
 from campaigns.tokens import ApiToken
-from campaigns.watching.readers import readers
+from campaigns.watching.readers import Reader, readers
 from fleet import turns
+from fleet.handler import GONE
 from tests.factories import answer, bearer, end, make_campaign, make_host, make_hosts, make_label, make_user
 from tests.on_the_loop import LoopClient
 
@@ -109,6 +111,31 @@ async def test_who_waits_is_not_left_alone_when_the_first_one_who_waited_leaves(
     async with asyncio.timeout(30):  # long before the time is up
         assert (await waiting[1]).status_code == 200
     assert not readers._readers
+
+
+async def test_a_reader_is_not_opened_any_more_when_the_only_one_who_waits_for_it_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = asyncio.Event()
+
+    async def look(_: Reader) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Reader, "_look", look)
+    entering = asyncio.create_task(readers.enter(1, UNLIMITED))
+    await began.wait()
+    entering.cancel()
+    await asyncio.wait([entering])
+
+    assert not readers._readers
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_nobody_waits_for_the_end_for_who_left_while_it_was_launched(rf: RequestFactory) -> None:
+    launched = Response({"id": 5}, status=201)
+
+    assert waiting(lambda _: launched)(rf.post("/?wait=60", **{GONE: True})) is launched
 
 
 async def test_who_waits_gives_up_his_turn(monkeypatch: pytest.MonkeyPatch) -> None:
